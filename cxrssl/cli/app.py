@@ -1,0 +1,103 @@
+"""The command line: one function a command, errors as one sentence with a place and a hint, documented exit codes.
+
+Never: torch, polars, duckdb, textual or rich imported before a command that needs them runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrssl import __version__
+from cxrssl.cli import cohort, dashboard, demo, ingest, pretrain, probe, report
+from cxrssl.core.errors import CxrsslError
+from cxrssl.core.text import plain
+
+SIGINT_EXIT = 130
+HELP = """Self-supervised chest X-ray pretraining with the health record as a second view.
+
+Exit codes: 0 done, 2 wrong command or setting, 3 wrong data, 4 the machine cannot (disk, permission, device),
+5 training stopped itself, 75 asked to stop (run the same command to go on), 130 Ctrl-C, 1 a bug.
+
+Example: cxrssl demo
+"""
+
+app = typer.Typer(
+    name="cxrssl",
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"cxrssl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    os.umask(0o077)
+
+
+for _command in (
+    demo.demo,
+    ingest.ingest,
+    cohort.cohort,
+    pretrain.pretrain,
+    probe.probe,
+    report.report,
+    dashboard.dashboard,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line and leave with the documented exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except CxrsslError as error:
+        _print_error(error.what, error.where, error.hint)
+        code = error.exit_code
+    except typer.TyperException as error:
+        _print_error(error.format_message(), "", "cxrssl --help")
+        code = error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _print_error("stopped by Ctrl-C", "", "")
+        code = SIGINT_EXIT
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        _print_error(f"a bug: {type(error).__name__}", _save_traceback(), "please report it with this file")
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_error(what: str, where: str, hint: str) -> None:
+    lines = [f"cxrssl: error: {plain(what)}"]
+    lines += [f"  at {plain(where)}"] if where else []
+    lines += [f"  hint: {plain(hint)}"] if hint else []
+    typer.echo("\n".join(lines), err=True)
+
+
+def _save_traceback() -> str:
+    import tempfile
+    import traceback
+
+    descriptor, name = tempfile.mkstemp(prefix="cxrssl-traceback-", suffix=".txt")
+    with open(descriptor, "w") as file:
+        traceback.print_exc(file=file)
+    return str(Path(name))

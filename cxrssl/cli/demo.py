@@ -1,0 +1,82 @@
+"""`cxrssl demo`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrssl.cli.options import DEFAULT_WORKSPACE, WorkspacePath, open_workspace
+
+DEMO_PX = 128
+
+
+def demo(
+    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 500,
+    seed: Annotated[int, typer.Option(help="Decides the hospital, the weights and the views.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training films; 0 leaves the demo recipe's.")] = 0,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+) -> None:
+    """Draw a synthetic hospital and run the whole chain on it: ingest, pretrain twice, probe, report.
+
+    Takes minutes on two CPU cores. Its films and records are drawn, not real; its numbers say nothing about patients.
+
+    Example: cxrssl demo --workspace demo
+    """
+    from cxrssl.cli.ingest import describe_cohort, describe_packed, ingest_dataset
+    from cxrssl.cli.pretrain import recipe_changes
+    from cxrssl.cli.probe import probe_run
+    from cxrssl.core.progress import format_seconds
+    from cxrssl.core.recipe import Machine, load_recipe
+    from cxrssl.evaluate.evaluation import ProbeSettings
+    from cxrssl.report.write import write_report
+    from cxrssl.train.loop import pretrain
+    from cxrssl.train.plan import plan_run
+
+    started = time.monotonic()
+    opened = open_workspace(workspace)
+    hospital = opened.root / f"synthetic-hospital-{patients}-s{seed}"
+    _say("1/5 draw the synthetic hospital")
+    _draw_hospital(hospital, patients, seed)
+    _say("2/5 ingest it")
+    cohort, packed = ingest_dataset(opened, "mimic", hospital, name="demo", size=DEMO_PX)
+    typer.echo("\n".join(describe_cohort(cohort.values) + describe_packed(packed)))
+    for number, ehr in ((3, "none"), (4, "demo,meta,stay")):
+        _say(f"{number}/5 pretrain {'vanilla MSN' if ehr == 'none' else f'MSN with {ehr}'}, then probe")
+        recipe = load_recipe("demo", [], recipe_changes("", ehr, epochs, 0, seed, ""))
+        result = pretrain(plan_run(opened, "demo", recipe, Machine()))
+        probe_run(opened, result.run_id, "demo", "", ProbeSettings())
+    _say("5/5 report")
+    report = write_report(opened)
+    typer.echo(report.markdown)
+    _say(f"done in {format_seconds(time.monotonic() - started)}; report in {report.folder / 'report.md'}")
+    _say(f"look closer: cxrssl dashboard --workspace {workspace}")
+
+
+def _draw_hospital(root: Path, patients: int, seed: int) -> None:
+    """Write the hospital unless it is there whole; a half-written one is drawn again."""
+    from cxrssl.core.artefact import is_published, publish
+    from cxrssl.core.progress import Track, track
+    from cxrssl.synthetic import HospitalSpec, write_hospital
+
+    settings = {"patients": patients, "seed": seed}
+    if is_published(root, "synthetic hospital", settings):
+        return
+    with publish(root, "synthetic hospital", settings) as folder, contextlib.ExitStack() as stack:
+        bars: list[Track] = []
+
+        def show(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(track("draw", total, "films", done=done - 1)))
+            bars[0].advance()
+
+        workers = len(os.sched_getaffinity(0))
+        write_hospital(folder, HospitalSpec(num_patients=patients, seed=seed), show, workers)
+
+
+def _say(text: str) -> None:
+    typer.echo(f"cxrssl: {text}", err=True)

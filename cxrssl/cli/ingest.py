@@ -1,0 +1,108 @@
+"""`cxrssl ingest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, open_workspace, print_summary
+
+if TYPE_CHECKING:
+    from cxrssl.cohort.summary import CohortSummary
+    from cxrssl.core.workspace import Workspace
+    from cxrssl.images.pack import PackSummary
+
+
+def ingest(
+    dataset: Annotated[str, typer.Argument(help="mimic, nih or covid.")],
+    path: Annotated[Path, typer.Argument(help="Folder of the dataset; it is only read.")],
+    ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, when it does not lie under PATH.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the cohort; the dataset's own when left out.")] = "",
+    size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
+    workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one a core.", min=0)] = 0,
+    pack: Annotated[bool, typer.Option(help="Pack the films; --no-pack stops after the cohort.")] = True,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Read a dataset, link its films to hospital stays, split by patient, and pack the films. Resumable.
+
+    Example: cxrssl ingest mimic /path/to/physionet.org
+    """
+    cohort, packed = ingest_dataset(open_workspace(workspace), dataset, path, ehr, name, size, workers, pack)
+    summary = {"cohort": cohort.values, "was_current": cohort.was_current, "packed": packed and vars(packed)}
+    print_summary(summary, as_json, describe_cohort(cohort.values) + describe_packed(packed))
+
+
+def ingest_dataset(
+    workspace: Workspace,
+    dataset: str,
+    path: Path,
+    ehr: Path | None = None,
+    name: str = "",
+    size: int = 320,
+    workers: int = 0,
+    pack: bool = True,
+) -> tuple[CohortSummary, PackSummary | None]:
+    """Publish the cohort of a dataset and, unless told not to, its packed films."""
+    from cxrssl.cohort.ingest import build_cohort
+    from cxrssl.cohort.read import open_cohort
+    from cxrssl.images.pack import pack_images
+
+    summary = build_cohort(workspace, dataset, path, ehr_path=ehr, name=name)
+    if not pack:
+        return summary, None
+    cohort = open_cohort(summary.path)
+    packed = pack_images(
+        workspace.images / cohort.name,
+        cohort.root,
+        cohort.image_id.tolist(),
+        cohort.path.tolist(),
+        size_px=size,
+        cohort_sha256=cohort.content_hash(),
+        num_workers=workers,
+    )
+    return summary, packed
+
+
+def describe_cohort(values: dict[str, Any]) -> list[str]:
+    """Return the lines that account for every film of a cohort."""
+    films = values["films"]
+    lines = [
+        f"cohort {values['name']} of {values['dataset']}: {films['accepted']:,} films, {films['studies']:,} studies, "
+        f"{films['subjects']:,} subjects; default split {values['default_split']}"
+    ]
+    flow = [("seen", films["seen"]), *((f"rejected: {k}", v) for k, v in films["rejected"].items())]
+    lines += ["films"] + _counts([*flow, ("accepted", films["accepted"])])
+    if values["link"]:
+        lines += ["linked by status"] + _counts(list(values["link"].items()))
+    lines += ["films where unknown"] + _counts(list(values["unknown"].items()))
+    for scheme, parts in values["splits"].items():
+        lines += [f"split {scheme}"]
+        counts = [(part, parts[part]) for part in ("train", "val", "test") if part in parts]
+        lines += align([(part, f"{n['films']:,} films of {n['subjects']:,} subjects") for part, n in counts])
+    rejected_rows = {file: sum(table["rejected"].values()) for file, table in values["tables"].items()}
+    others = [(file, count) for file, count in list(rejected_rows.items())[1:] if count]
+    if others:
+        lines += ["rejected rows of other tables"] + _counts(others)
+    return lines + [f"note: {remark}" for remark in values["remarks"]]
+
+
+def describe_packed(packed: PackSummary | None) -> list[str]:
+    """Return the lines about packed films; the first few that could not be decoded are named."""
+    if packed is None:
+        return []
+    state = "were packed already" if packed.was_current else f"packed at {packed.images_per_s:,.0f} films/s"
+    lines = [f"{packed.num_packed:,} of {packed.num_films:,} films {state}"]
+    rules: dict[str, int] = {}
+    for _, _, rule in packed.rejects:
+        rules[rule] = rules.get(rule, 0) + 1
+    lines += _counts([(f"rejected: {rule}", count) for rule, count in sorted(rules.items())])
+    shown = [f"  {path}: {rule}" for _, path, rule in packed.rejects[:5]]
+    more = len(packed.rejects) - len(shown)
+    return lines + shown + ([f"  and {more:,} more in rejects.csv"] if more > 0 else [])
+
+
+def _counts(rows: list[tuple[str, int]]) -> list[str]:
+    return align([(name, f"{count:,}") for name, count in rows])

@@ -1,0 +1,81 @@
+"""`cxrssl pretrain`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cxrssl.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    CohortName,
+    DeviceName,
+    WorkspacePath,
+    open_workspace,
+    print_summary,
+)
+
+
+def pretrain(
+    backbone: Annotated[str, typer.Option(help="vit-tiny, vit-tiny-6h, vit-small, vit-base or vit-micro.")] = "",
+    ehr: Annotated[
+        str, typer.Option(help="Groups demo, meta, stay and single features in any mix, or none for vanilla MSN.")
+    ] = "",
+    recipe: Annotated[str, typer.Option(help="strict, paper, demo, or a TOML file.")] = "strict",
+    epochs: Annotated[int, typer.Option(help="Passes over the training films; 0 leaves the recipe's.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Films a step; 0 leaves the recipe's.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides weights, order, crops and masks.")] = 0,
+    split: Annotated[str, typer.Option(help="Split whose train films are used: official or hash.")] = "",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe setting: section.key=value.")] = None,
+    name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
+    device: DeviceName = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    cohort: CohortName = "",
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Pretrain a masked siamese network on a cohort's train films, with parts of the health record or without.
+
+    The same command resumes an interrupted run and does nothing when the run is finished.
+
+    Example: cxrssl pretrain --backbone vit-tiny --ehr demo,meta,stay
+    """
+    from cxrssl.core.progress import format_seconds
+    from cxrssl.core.recipe import Machine, load_recipe
+    from cxrssl.train.loop import pretrain as train
+    from cxrssl.train.plan import plan_run
+
+    changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split)
+    settings = load_recipe(recipe, set_ or [], changes)
+    machine = Machine(device=device, num_threads=threads, checkpoint_every=max(1, checkpoint_every))
+    plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
+    for sentence in plan.warnings:
+        typer.echo(f"cxrssl: note: {sentence}", err=True)
+    result = train(plan)
+    lines = [
+        f"run {result.run_id}",
+        f"  {result.num_steps:,} steps on {len(plan.rows):,} films"
+        + (", was finished already" if result.was_finished else f", {format_seconds(result.wall_s)}")
+        + (f", resumed from step {result.resumed_from:,}" if 0 < result.resumed_from < result.num_steps else ""),
+        f"  probe it: cxrssl probe {result.run_id}",
+    ]
+    print_summary({"folder": str(plan.folder), **vars(result)}, as_json, lines)
+
+
+def recipe_changes(
+    backbone: str, ehr: str, epochs: int, batch_size: int, seed: int, split: str
+) -> dict[str, dict[str, Any]]:
+    """Return the recipe tables that the flags change; a flag left out changes nothing."""
+    from cxrssl.cohort.features import parse_ehr
+
+    changes: dict[str, dict[str, Any]] = {"model": {}, "ehr": {}, "train": {}}
+    if backbone:
+        changes["model"]["backbone"] = backbone
+    if ehr:
+        changes["ehr"]["features"] = list(parse_ehr(ehr))
+    for key, value in (("num_epochs", epochs), ("batch_size", batch_size), ("seed", seed), ("split", split)):
+        if value:
+            changes["train"][key] = value
+    return changes

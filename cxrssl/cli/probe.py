@@ -1,0 +1,87 @@
+"""`cxrssl probe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrssl.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    DeviceName,
+    WorkspacePath,
+    align,
+    open_workspace,
+    print_summary,
+)
+
+if TYPE_CHECKING:
+    from cxrssl.core.workspace import Workspace
+    from cxrssl.evaluate.evaluation import Evaluation, ProbeSettings
+
+
+def probe(
+    run: Annotated[str, typer.Argument(help="Run id, or the beginning of one.")],
+    on: Annotated[str, typer.Option(help="Cohort to probe on; the run's own when left out.")] = "",
+    split: Annotated[str, typer.Option(help="official or hash; the run's own split when left out.")] = "",
+    uncertain: Annotated[str, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")] = "ignore",
+    blank: Annotated[
+        str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
+    ] = "zeros",
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of subjects.")] = 1000,
+    baselines: Annotated[bool, typer.Option(help="Probe untrained encoder, record alone and view alone too.")] = True,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Probe a run that has seen test subjects; every report will say so.")
+    ] = False,
+    device: DeviceName = "auto",
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a linear probe on a run's frozen features and score every test film, with the baselines beside it.
+
+    Example: cxrssl probe mimic-msn --on mimic
+    """
+    from cxrssl.core.config import build_settings
+    from cxrssl.evaluate.evaluation import ProbeSettings
+    from cxrssl.report.tables import format_interval
+
+    values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples}
+    settings = build_settings(ProbeSettings, values)
+    evaluations = probe_run(open_workspace(workspace), run, on, split, settings, device, baselines, allow_overlap)
+    scores = evaluations[0].scores
+    where = f"{evaluations[0].settings['cohort']}, split {evaluations[0].settings['split']}"
+    head = f"{scores['num_films']:,} test films of {scores['num_subjects']:,} subjects, cohort {where}; macro AUROC:"
+    rows = [(e.settings["label"], format_interval(e.scores["macro_auroc"])) for e in evaluations]
+    print_summary({e.eval_id: {"settings": e.settings, **e.scores} for e in evaluations}, as_json, [head, *align(rows)])
+
+
+def probe_run(
+    workspace: Workspace,
+    run: str,
+    on: str,
+    split: str,
+    settings: ProbeSettings,
+    device: str = "auto",
+    baselines: bool = True,
+    may_overlap: bool = False,
+) -> list[Evaluation]:
+    """Evaluate a run, then the baselines that stand beside it."""
+    from cxrssl.cohort.read import open_cohort
+    from cxrssl.evaluate.candidate import baseline_candidates, open_run, recipe_of_run, run_candidate
+    from cxrssl.evaluate.evaluation import evaluate_candidate
+    from cxrssl.images.store import open_images
+    from cxrssl.train.loop import choose_device
+
+    description, _ = open_run(workspace, run)
+    cohort = open_cohort(workspace.find_cohort(on or description["cohort"]))
+    images = open_images(workspace.images / cohort.name)
+    place = choose_device(device)
+    own_split = description["split"] if cohort.dataset == description["dataset"] else cohort.default_split
+    candidates = [run_candidate(workspace, run, images, place)]
+    if baselines:
+        candidates += baseline_candidates(workspace, recipe_of_run(workspace, run), cohort, images, place)
+    return [
+        evaluate_candidate(workspace, candidate, cohort, images, split or own_split, settings, may_overlap)
+        for candidate in candidates
+    ]

@@ -1,0 +1,29 @@
+"""`cxrssl report`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, open_workspace, print_summary
+
+
+def report(
+    name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Print and write the table of all probed runs and baselines, with intervals and paired differences.
+
+    Example: cxrssl report
+    """
+    from cxrssl.core.workspace import check_name
+    from cxrssl.report.write import write_report
+
+    written = write_report(open_workspace(workspace), check_name(name, "report"))
+    if as_json:
+        print_summary({"folder": str(written.folder), "markdown": written.markdown}, True, [])
+    else:
+        typer.echo(written.markdown)
+        typer.echo(f"written to {written.folder}", err=True)

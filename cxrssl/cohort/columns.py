@@ -1,0 +1,106 @@
+"""The language in which source tables are declared, and the rules that turn text cells into typed values.
+
+In: a frame of text cells. Out: a typed frame, and for each row that breaks a rule the column and the rule.
+Never: a type or a format that is guessed from the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+Kind = Literal["text", "int", "float", "time", "date"]
+POLARS_TYPES: dict[Kind, pl.DataType] = {
+    "text": pl.String(),
+    "int": pl.Int64(),
+    "float": pl.Float64(),
+    "time": pl.Datetime("us"),
+    "date": pl.Date(),
+}
+# [0-9] and not \d: the regex engine counts digits of every script as \d.
+FORMS: dict[Kind, str] = {
+    "text": r"[^\x00-\x1f\x7f\x{FFFD}]*",
+    "int": r"-?[0-9]{1,9}(\.0+)?",
+    "float": r"-?[0-9]{1,12}(\.[0-9]*)?",
+    "time": r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}",
+    "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declared column of a source file."""
+
+    name: str
+    kind: Kind = "text"
+    form: str = ""
+    """Regular expression that the whole cell must match."""
+    values: tuple[str, ...] = ()
+    """The only cells allowed."""
+    low: float | None = None
+    high: float | None = None
+    may_be_blank: bool = False
+    when_bad: Literal["reject", "blank"] = "reject"
+    """`reject` the row, or keep it with this cell unknown and counted."""
+    aliases: tuple[str, ...] = ()
+    """Other names that published versions of the file use."""
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A declared source table: its columns and the ones that together name a row."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+
+def cast_cells(cells: pl.DataFrame, spec: TableSpec) -> pl.DataFrame:
+    """Return the typed columns of `spec` and, beside each, `<name>?` with the rule that its cell breaks, or null."""
+    checked: list[pl.Expr] = []
+    for column in spec.columns:
+        text = pl.col(column.name).str.strip_chars()
+        cell = pl.when(text == "").then(None).otherwise(text)
+        typed = _typed(cell, column)
+        rule = _broken_rule(cell, typed, column)
+        # A cell that breaks a rule is nowhere to be seen, whether its row stays or goes.
+        checked += [pl.when(rule.is_null()).then(typed).alias(column.name), rule.alias(f"{column.name}?")]
+    others = [pl.col(name) for name in cells.columns if name not in {column.name for column in spec.columns}]
+    return cells.select(*others, *checked)
+
+
+def _typed(cell: pl.Expr, column: Column) -> pl.Expr:
+    matching = pl.when(cell.str.contains(_whole(FORMS[column.kind]))).then(cell)
+    match column.kind:
+        case "text":
+            return matching
+        case "int":
+            return matching.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
+        case "float":
+            return matching.cast(pl.Float64, strict=False)
+        case "time":
+            return matching.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+        case "date":
+            return matching.str.to_date("%Y-%m-%d", strict=False)
+
+
+def _broken_rule(cell: pl.Expr, typed: pl.Expr, column: Column) -> pl.Expr:
+    names = {"text": "not plain text", "int": "not a whole number", "float": "not a number"}
+    broken = [(cell.is_not_null() & typed.is_null(), names.get(column.kind, f"not a {column.kind}"))]
+    if not column.may_be_blank:
+        broken.insert(0, (cell.is_null(), "blank"))
+    if column.form:
+        broken.append((~cell.str.contains(_whole(column.form)), "malformed"))
+    if column.values:
+        broken.append((~cell.is_in(column.values), "not a known value"))
+    if column.low is not None:
+        broken.append((typed < column.low, "out of range"))
+    if column.high is not None:
+        broken.append((typed > column.high, "out of range"))
+    return pl.coalesce(*(pl.when(is_broken).then(pl.lit(rule)) for is_broken, rule in broken))
+
+
+def _whole(form: str) -> str:
+    return f"^(?:{form})$"

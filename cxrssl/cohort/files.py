@@ -1,0 +1,164 @@
+"""Finding a dataset in a folder by its own file names, and listing the films that are really there.
+
+In: a folder. Out: paths, and a map from film path to size. Never: a write, or a guess between two candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.progress import track
+from cxrssl.core.text import plain
+
+MAX_SEARCH_DEPTH = 5
+MAX_FILM_DEPTH = 6
+FILM_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Folders of films hold up to 112,120 names and never a table: MIMIC-CXR's files/p10 to p19, NIH's images. "files"
+# itself is entered, because a wget mirror of PhysioNet is physionet.org/files/<project>/<version>.
+FILM_FOLDER = re.compile(r"p[0-9]{2}|images(_[0-9]+)?|\..*")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of the dataset and the name under which people know it."""
+
+    path: Path
+    shown: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of one dataset lie."""
+
+    dataset: str
+    root: Path
+    """Film paths are relative to it."""
+    files: dict[str, SourceFile]
+    film_folders: tuple[str, ...]
+    """Relative to the root."""
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """One folder met in a search."""
+
+    path: Path
+    files: frozenset[str]
+    folders: frozenset[str]
+
+
+def check_folder(path: Path, what: str) -> Path:
+    """Return the absolute path of an existing folder.
+
+    Raises: UsageError when there is none.
+    """
+    if not path.exists():
+        raise UsageError(f"there is no such folder for {what}", path, "check the path")
+    if not path.is_dir():
+        raise UsageError(f"{what} must be a folder, not a file", path)
+    return path.absolute()
+
+
+def iter_folders(root: Path, depth: int = MAX_SEARCH_DEPTH) -> Iterator[Folder]:
+    """Yield `root` and the folders under it in name order, without entering folders of films."""
+    files: set[str] = set()
+    folders: set[str] = set()
+    for entry in _scan(root):
+        (folders if entry.is_dir() else files).add(entry.name)
+    yield Folder(root, frozenset(files), frozenset(folders))
+    if depth > 0:
+        for name in sorted(folders):
+            if not FILM_FOLDER.fullmatch(name):
+                yield from iter_folders(root / name, depth - 1)
+
+
+def find_one_folder(root: Path, what: str, is_wanted: Callable[[Folder], bool], looked_for: str) -> Path:
+    """Return the only folder under `root` that `is_wanted`.
+
+    Raises: DataError when there is none, UsageError when there are several.
+    """
+    found = {folder.path.resolve(): folder.path for folder in iter_folders(root) if is_wanted(folder)}
+    if not found:
+        raise DataError(f"no {what} found", root, f"looked for {looked_for}, {MAX_SEARCH_DEPTH} folders deep")
+    if len(found) > 1:
+        places = ", ".join(plain(path) for path in sorted(found.values()))
+        raise UsageError(f"{len(found)} folders look like {what}: {places}", root, "name one of them")
+    return next(iter(found.values()))
+
+
+def has_table(folder: Folder, stem: str) -> bool:
+    """Return whether the folder has `<stem>.csv` or `<stem>.csv.gz`."""
+    return f"{stem}.csv" in folder.files or f"{stem}.csv.gz" in folder.files
+
+
+def pick_file(folder: Path, name: str, remarks: list[str], prefix: str = "") -> SourceFile:
+    """Return `<name>.gz`, which is what publishers ship and give hashes for, or `<name>` where it was unpacked.
+
+    Raises: DataError when there is neither.
+    """
+    packed, unpacked = folder / f"{name}.gz", folder / name
+    if packed.is_file():
+        if unpacked.is_file():
+            remarks.append(f"{prefix}{name} and {prefix}{name}.gz are both there: {prefix}{name}.gz was read")
+        return SourceFile(packed, f"{prefix}{name}.gz")
+    if unpacked.is_file():
+        return SourceFile(unpacked, f"{prefix}{name}")
+    raise DataError(f"{prefix}{name}.gz is missing", packed, f"{prefix}{name}, unpacked, would do as well")
+
+
+def list_films(root: Path, folders: Sequence[str]) -> dict[str, int]:
+    """Return path relative to `root` -> size in bytes, for every film in `folders`; one walk, one stat a film."""
+    films: dict[str, int] = {}
+    tops = [entry for name in folders if (root / name).is_dir() for entry in sorted(_scan_paths(root, name))]
+    with track("list films", len(tops), "entries") as progress:
+        for path, is_folder, size in tops:
+            if is_folder:
+                _list_into(films, root, path, MAX_FILM_DEPTH)
+            elif path.lower().endswith(FILM_SUFFIXES):
+                films[path] = size
+            progress.advance()
+    return films
+
+
+def hash_listing(films: Mapping[str, int]) -> str:
+    """Return a hash of the names and sizes of the films."""
+    digest = hashlib.sha256()
+    for path in sorted(films):
+        digest.update(f"{path}\0{films[path]}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _list_into(films: dict[str, int], root: Path, folder: str, depth: int) -> None:
+    for path, is_folder, size in _scan_paths(root, folder):
+        if is_folder:
+            if depth > 0:
+                _list_into(films, root, path, depth - 1)
+        elif path.lower().endswith(FILM_SUFFIXES):
+            films[path] = size
+
+
+def _scan_paths(root: Path, folder: str) -> list[tuple[str, bool, int]]:
+    """Return (path relative to root, is it a folder, size) of the entries; a broken link is no entry."""
+    found = []
+    for entry in _scan(root / folder):
+        path = f"{folder}/{entry.name}"
+        if entry.is_dir():
+            found.append((path, True, 0))
+        elif entry.is_file():
+            found.append((path, False, entry.stat().st_size))
+    return found
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(f"the folder cannot be read: {(error.strerror or str(error)).lower()}", folder) from None

@@ -1,0 +1,86 @@
+"""The flat forms of a cohort: one row a film, in a fixed order, as Parquet for people and as plain arrays for training.
+
+In: a cohort database. Out: films.parquet, films.npz, whose row order is (subject_id, study_id, image_id).
+Never: pickled objects, or an order that depends on the order of the source rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from cxrssl.cohort.features import FEATURES, Feature
+from cxrssl.db import Database
+
+ORDER = ("subject_id", "study_id", "image_id")
+TEXT_ARRAYS = (
+    "image_id",
+    "study_id",
+    "subject_id",
+    "path",
+    "view",
+    "position",
+    "link_status",
+    "hadm_id",
+    "stay_id",
+    "split_official",
+    "split_hash",
+)
+BLANK_LABEL = -2
+FEATURE_COLUMNS = {"age": "age_y"}
+"""Feature -> column of the `film` view, where the names differ."""
+
+
+def collect_films(database: Database, findings: Sequence[str]) -> pl.DataFrame:
+    """Return one row a film in the canonical order, with one column a finding (null: blank)."""
+    films = database.query("SELECT * FROM film").sort(ORDER)
+    pairs = database.query("SELECT study_id, finding, value FROM label WHERE study_id IN (SELECT study_id FROM image)")
+    wide = pairs.pivot("finding", index="study_id", values="value", aggregate_function=None)
+    absent = [pl.lit(None, pl.Int8).alias(name) for name in findings if name not in wide.columns]
+    wide = wide.with_columns(absent).select("study_id", *findings)
+    return films.join(wide, "study_id", "left", maintain_order="left")
+
+
+def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of films.npz.
+
+    Shapes: all [N] but ehr_values and ehr_known [N, F], label_values [N, L], feature_names [F], finding_names [L].
+    Units: gap_h hours; age in years; -2 in label_values is blank, -1 uncertain.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {name: _text_array(films[name]) for name in TEXT_ARRAYS}
+    arrays["taken_at"] = _text_array(films["taken_at"].dt.to_string("%Y-%m-%dT%H:%M:%S%.3f"))
+    arrays["gap_h"] = films["gap_h"].cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)
+    arrays["age_is_censored"] = films["age_is_censored"].to_numpy().astype(np.bool_)
+    values = np.stack([_feature_array(films, feature) for feature in FEATURES], axis=1)
+    arrays["feature_names"] = np.array([feature.name for feature in FEATURES], dtype=np.str_)
+    arrays["ehr_values"] = values
+    arrays["ehr_known"] = ~np.isnan(values)
+    arrays["finding_names"] = np.array(list(findings), dtype=np.str_)
+    labels = films.select(pl.col(name).cast(pl.Int8).fill_null(BLANK_LABEL) for name in findings)
+    arrays["label_values"] = np.ascontiguousarray(labels.to_numpy(), dtype=np.int8)
+    return arrays
+
+
+def write_films(folder: Path, films: pl.DataFrame, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write films.parquet and films.npz into `folder`."""
+    films.write_parquet(folder / "films.parquet")
+    with open(folder / "films.npz", "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _text_array(series: pl.Series) -> npt.NDArray[np.str_]:
+    return np.array(series.fill_null("").to_list(), dtype=np.str_)
+
+
+def _feature_array(films: pl.DataFrame, feature: Feature) -> npt.NDArray[np.float32]:
+    """Return the category index or the number; NaN is unknown."""
+    column = films[FEATURE_COLUMNS.get(feature.name, feature.name)]
+    if feature.categories:
+        indices = {category: index for index, category in enumerate(feature.categories)}
+        column = column.replace_strict(indices, return_dtype=pl.Float32)
+    return column.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)

@@ -1,0 +1,192 @@
+"""Opening a published cohort as arrays. Stdlib and numpy only: training imports this without polars and duckdb.
+
+In: the folder of a cohort. Out: a Cohort whose rows are films. Never: a subject in two splits of one scheme.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrssl.cohort.features import FEATURE_NAMES, Missing, encode_features, feature_columns
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.errors import IntegrityError, LeakageError, UsageError
+from cxrssl.core.text import count_noun, nearest_hint, plain
+
+KIND = "cohort"
+SPLITS = ("train", "val", "test")
+SCHEMES = ("official", "hash")
+UNCERTAIN, BLANK, IGNORE = -1, -2, -1
+UNCERTAIN_POLICIES = {"ignore": IGNORE, "zeros": 0, "ones": 1}
+BLANK_POLICIES = {"ignore": IGNORE, "zeros": 0}
+Text = npt.NDArray[np.str_]
+
+
+@dataclass(frozen=True, eq=False)
+class Films:
+    """The arrays of films.npz, one row a film in the order (subject_id, study_id, image_id)."""
+
+    image_id: Text
+    study_id: Text
+    subject_id: Text
+    path: Text
+    """Relative to the root of the dataset."""
+    view: Text
+    """Empty where unknown, as in all text arrays."""
+    position: Text
+    link_status: Text
+    hadm_id: Text
+    stay_id: Text
+    taken_at: Text
+    """ISO 8601 to the millisecond, or empty."""
+    gap_h: npt.NDArray[np.float32]
+    age_is_censored: npt.NDArray[np.bool_]
+    split_official: Text
+    split_hash: Text
+    feature_names: Text
+    ehr_values: npt.NDArray[np.float32]
+    """[N, F]: category index, or age in years; NaN where unknown."""
+    ehr_known: npt.NDArray[np.bool_]
+    finding_names: Text
+    label_values: npt.NDArray[np.int8]
+    """[N, L]: 1, 0, -1 uncertain, -2 blank."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort(Films):
+    """An open cohort."""
+
+    name: str
+    dataset: str
+    folder: Path
+    root: Path
+    """Where the films lay when the cohort was made."""
+    default_split: str
+    summary: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    @property
+    def database(self) -> Path:
+        """The cohort's own DuckDB file."""
+        return self.folder / "cohort.duckdb"
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """Split schemes that this cohort has."""
+        return tuple(scheme for scheme in SCHEMES if np.any(self._split(scheme) != ""))
+
+    def split_of(self, scheme: str = "") -> Text:
+        """Return the split of each film under `scheme`; an empty name means the default one.
+
+        Raises: UsageError when the cohort has no such scheme.
+        """
+        scheme = scheme or self.default_split
+        if scheme not in self.schemes:
+            what = f'cohort "{self.name}" has no split "{plain(scheme, 40)}"'
+            raise UsageError(what, self.folder, nearest_hint(scheme, self.schemes))
+        return self._split(scheme)
+
+    def rows_of(self, split: str, scheme: str = "") -> npt.NDArray[np.int64]:
+        """Return the rows of one or several splits, such as "train" or "train|val", in film order."""
+        wanted = split.split("|")
+        for name in wanted:
+            if name not in SPLITS:
+                raise UsageError(f'there is no split "{plain(name, 40)}"', hint=nearest_hint(name, SPLITS))
+        return np.flatnonzero(np.isin(self.split_of(scheme), wanted)).astype(np.int64)
+
+    def features(self, names: Sequence[str], missing: Missing = "mask") -> npt.NDArray[np.float32]:
+        """Return the encoded health record [N, M]; see `features.encode_features`."""
+        return encode_features(self.ehr_values, self.ehr_known, names, missing)
+
+    def feature_columns(self, names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:
+        """Return the names of the columns of `features`."""
+        return feature_columns(names, missing)
+
+    def labels(
+        self,
+        findings: Sequence[str],
+        uncertain: Literal["ignore", "zeros", "ones"] = "ignore",
+        blank: Literal["zeros", "ignore"] = "zeros",
+    ) -> npt.NDArray[np.int8]:
+        """Return [N, L] in {1, 0, -1}, where -1 is not to be scored: the policy is applied here, by name."""
+        names = self.finding_names.tolist()
+        for finding in findings:
+            if finding not in names:
+                raise UsageError(f'there is no finding "{plain(finding, 60)}"', hint=nearest_hint(finding, names))
+        for policy, known in ((uncertain, UNCERTAIN_POLICIES), (blank, BLANK_POLICIES)):
+            if policy not in known:
+                raise UsageError(f'unknown label policy "{plain(policy, 40)}"', hint=nearest_hint(policy, known))
+        values = self.label_values[:, [names.index(finding) for finding in findings]]
+        chosen = np.where(values == UNCERTAIN, UNCERTAIN_POLICIES[uncertain], values)
+        return np.where(values == BLANK, BLANK_POLICIES[blank], chosen).astype(np.int8)
+
+    def content_hash(self) -> str:
+        """Return a SHA-256 over all arrays: equal cohorts have equal hashes, wherever and whenever they were made."""
+        digest = hashlib.sha256()
+        for field in fields(Films):
+            array = getattr(self, field.name)
+            digest.update(f"{field.name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def _split(self, scheme: str) -> Text:
+        return self.split_official if scheme == "official" else self.split_hash
+
+
+def open_cohort(path: Path, verify: bool = True) -> Cohort:
+    """Return the cohort in the folder `path`, its hashes checked if `verify`.
+
+    Raises: IntegrityError when a file is missing or damaged, LeakageError when a subject is in two splits.
+    """
+    artefact = open_artefact(path, KIND, verify)
+    settings = artefact.settings
+    arrays = _load_arrays(path / "films.npz")
+    if tuple(arrays["feature_names"].tolist()) != FEATURE_NAMES:
+        raise IntegrityError("films.npz has other features than this version", path, "run cxrssl ingest again")
+    cohort = Cohort(
+        **arrays,
+        name=settings["name"],
+        dataset=settings["dataset"],
+        folder=path,
+        root=Path(artefact.manifest["inputs"]["root"]),
+        default_split=settings["default_split"],
+        summary=json.loads((path / "summary.json").read_text(encoding="utf-8")),
+    )
+    for scheme in cohort.schemes:
+        check_splits(cohort.subject_id, cohort._split(scheme), scheme)
+    return cohort
+
+
+def check_splits(subject_id: Text, split: Text, scheme: str) -> None:
+    """Raise LeakageError if a subject has films in two splits."""
+    first: dict[str, str] = {}
+    shared = set()
+    for subject, part in zip(subject_id.tolist(), split.tolist(), strict=True):
+        if first.setdefault(subject, part) != part:
+            shared.add(subject)
+    if shared:
+        what = f'{count_noun(len(shared), "subject")} of {len(first):,} in two splits of "{scheme}"'
+        raise LeakageError(what, hint="the cohort was changed after it was made: run cxrssl ingest again")
+
+
+def _load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    names = [field.name for field in fields(Films)]
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise IntegrityError(f"films.npz cannot be read: {plain(error)}", path) from None
+    num_films = len(arrays["image_id"])
+    per_film = [name for name in names if name not in ("feature_names", "finding_names")]
+    if any(len(arrays[name]) != num_films for name in per_film):
+        raise IntegrityError("films.npz has arrays of different lengths", path)
+    return arrays

@@ -1,0 +1,185 @@
+"""The COVID-19 image data collection: the open set with ICU, survival and films on one row.
+
+In: the folder with metadata.csv, and index.csv where patients that share a picture were joined. Out: SourceTables.
+Source: Cohen et al., 2020, arXiv 2006.11988. The metadata are CC BY-NC-SA 4.0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from cxrssl.cohort.columns import Column, TableSpec
+from cxrssl.cohort.files import Folder, Layout, find_one_folder, iter_folders, pick_file
+from cxrssl.cohort.sources import GIVEN_SCHEMA, SourceTables, count_values, reject_absent_films
+from cxrssl.cohort.table import Table, read_table
+from cxrssl.core.errors import DataError
+
+# finding in the file -> what it implies. Every infection here, and lipoid pneumonia, is a pneumonia in this collection:
+# its later releases write the same films as Pneumonia/Viral/COVID-19, Pneumonia/Bacterial/Klebsiella, Pneumonia/Lipoid.
+# ARDS and No Finding imply nothing.
+PARENTS: dict[str, tuple[str, ...]] = {
+    "COVID-19": ("Viral", "Pneumonia"),
+    "SARS": ("Viral", "Pneumonia"),
+    "MERS-CoV": ("Viral", "Pneumonia"),
+    "Varicella": ("Viral", "Pneumonia"),
+    "Influenza": ("Viral", "Pneumonia"),
+    "Viral": ("Pneumonia",),
+    "Streptococcus": ("Bacterial", "Pneumonia"),
+    "Klebsiella": ("Bacterial", "Pneumonia"),
+    "Legionella": ("Bacterial", "Pneumonia"),
+    "Chlamydophila": ("Bacterial", "Pneumonia"),
+    "E.Coli": ("Bacterial", "Pneumonia"),
+    "Mycoplasma": ("Bacterial", "Pneumonia"),
+    "Bacterial": ("Pneumonia",),
+    "Pneumocystis": ("Fungal", "Pneumonia"),
+    "Fungal": ("Pneumonia",),
+    "Lipoid": ("Pneumonia",),
+    "Pneumonia": (),
+    "ARDS": (),
+    "No Finding": (),
+}
+SPELLINGS = {"Mycoplasma Bacterial Pneumonia": "Mycoplasma"}
+FINDINGS: tuple[str, ...] = tuple(sorted(PARENTS))
+UNKNOWN_FINDINGS = ("todo", "Unknown", "?")
+VIEWS = {"PA": "PA", "AP": "AP", "AP Supine": "AP", "AP Erect": "AP", "L": "LATERAL"}
+POSITIONS = {"AP Supine": "Recumbent", "AP Erect": "Erect"}
+
+FILENAME = Column("filename", form=r"[^/\\.][^/\\]{0,250}")
+# Beside Y, N and blank the file has "?" and "Would have been stated": unknown.
+YES_NO = ("Y", "N")
+METADATA = TableSpec(
+    "metadata",
+    (
+        FILENAME,
+        Column("patientid", form="[0-9A-Za-z_-]{1,40}"),
+        Column("folder", form="[0-9A-Za-z_-]{1,60}"),
+        Column("modality"),
+        Column("finding", may_be_blank=True, when_bad="blank"),
+        Column("view", may_be_blank=True, when_bad="blank"),
+        Column("sex", values=("M", "F"), may_be_blank=True, when_bad="blank"),
+        Column("age", "float", low=0, high=120, may_be_blank=True, when_bad="blank"),
+        Column("in_icu", values=YES_NO, may_be_blank=True, when_bad="blank"),
+        Column("survival", values=YES_NO, may_be_blank=True, when_bad="blank"),
+    ),
+    key=("filename",),
+)
+INDEX = TableSpec("index", (FILENAME, Column("patient_group", form="[0-9A-Za-z_-]{1,40}")), key=("filename",))
+
+
+def is_here(path: Path) -> bool:
+    """Return whether the folder has this collection's table somewhere."""
+    return any(_is_covid(folder) for folder in iter_folders(path))
+
+
+def find(path: Path, ehr_path: Path | None) -> Layout:
+    """Return where the tables and the films lie."""
+    if ehr_path is not None:
+        raise DataError("the COVID-19 image data collection has no hospital tables", ehr_path, "leave --ehr out")
+    root = find_one_folder(
+        path, "COVID-19 image data collection", _is_covid, "metadata.csv beside a folder named images"
+    )
+    remarks: list[str] = []
+    files = {"metadata": pick_file(root, "metadata.csv", remarks)}
+    if any((root / name).is_file() for name in ("index.csv", "index.csv.gz")):
+        files["index"] = pick_file(root, "index.csv", remarks)
+    else:
+        remarks.append("no index.csv: subjects are patientid, under which one known case occurs twice (16660)")
+    return Layout("covid", root, files, ("images",), remarks)
+
+
+def read(layout: Layout, present: dict[str, int]) -> SourceTables:
+    """Return the tables of the collection."""
+    films = read_table(layout.files["metadata"].path, layout.files["metadata"].shown, METADATA)
+    others: list[Table] = []
+    subject_id = pl.col("patientid").alias("subject_id")
+    if "index" in layout.files:
+        index = read_table(layout.files["index"].path, layout.files["index"].shown, INDEX)
+        others.append(index)
+        films.frame = films.frame.join(index.frame.drop("line"), "filename", "left", maintain_order="left")
+        films.reject(pl.col("patient_group").is_null(), "not in index.csv")
+        films.reject(pl.col("patient_group").n_unique().over("patientid") > 1, "patient in two groups", "patientid")
+        subject_id = pl.col("patient_group").alias("subject_id")
+    films.frame = films.frame.with_columns(subject_id, pl.format("{}/{}", "folder", "filename").alias("path"))
+    films.reject(pl.col("modality") != "X-ray", "not an X-ray", "modality")
+    reject_absent_films(films, present)
+    labels, remarks = _make_labels(films.frame)
+    return SourceTables(
+        films=films,
+        others=others,
+        image=_make_image(films.frame),
+        given=_make_given(films.frame),
+        labels=labels,
+        views_seen=count_values(films.frame, "view"),
+        remarks=remarks,
+    )
+
+
+def label_findings(text: str | None) -> dict[str, int | None] | None:
+    """Return each finding's 1, 0 or None (unknown) for one cell, or None when the cell says nothing we know.
+
+    A film called only "Pneumonia" or "Bacterial" leaves the agents under it unknown, one called only "ARDS" its cause.
+    """
+    words = [SPELLINGS.get(word.strip(), word.strip()) for word in (text or "").replace("/", ",").split(",")]
+    if any(word not in PARENTS for word in words):
+        return None
+    present = set(words).union(*(PARENTS[word] for word in words))
+    open_parents = {word for word in present if not any(word in PARENTS[other] for other in present)}
+    values: dict[str, int | None] = {}
+    for finding in FINDINGS:
+        if finding in present:
+            values[finding] = 1
+        elif open_parents & set(PARENTS[finding]) or (present == {"ARDS"} and finding != "No Finding"):
+            values[finding] = None
+        else:
+            values[finding] = 0
+    return values
+
+
+def _is_covid(folder: Folder) -> bool:
+    return bool(folder.files & {"metadata.csv", "metadata.csv.gz"}) and "images" in folder.folders
+
+
+def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(
+        pl.col("filename").alias("image_id"),
+        pl.col("filename").alias("study_id"),  # the collection has no studies
+        "subject_id",
+        pl.col("patientid").alias("patient_id"),
+        "path",
+        pl.col("view").replace_strict(VIEWS, default=None, return_dtype=pl.String).alias("view"),
+        pl.col("view").replace_strict(POSITIONS, default=None, return_dtype=pl.String).alias("position"),
+        pl.lit(None, pl.Datetime("us")).alias("taken_at"),
+        pl.lit(None, pl.Int64).alias("rows"),
+        pl.lit(None, pl.Int64).alias("columns"),
+    )
+
+
+def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what the row says; `in_icu` is about the moment of the film, `survival` about the end (N = died)."""
+
+    def meaning(column: str, words: dict[str, str]) -> pl.Expr:
+        return pl.col(column).replace_strict(words, default=None, return_dtype=pl.String)
+
+    return frame.select(
+        pl.col("filename").alias("image_id"),
+        meaning("sex", {"M": "male", "F": "female"}).alias("sex"),
+        pl.col("age").alias("age_y"),
+        pl.lit(False).alias("age_is_censored"),
+        meaning("in_icu", {"Y": "icu", "N": "not_icu"}).alias("icu"),
+        meaning("survival", {"Y": "alive", "N": "died"}).alias("mortality"),
+    ).cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
+
+
+def _make_labels(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    unknown: dict[str, int | None] = dict.fromkeys(FINDINGS)
+    rows, strange = [], []
+    for name, text in frame["filename", "finding"].rows():
+        values = label_findings(text)
+        rows.append({"study_id": name, **(values or unknown)})
+        if text and values is None and text not in UNKNOWN_FINDINGS:
+            strange.append(text)
+    remarks = [f"films with a finding that is not in the table: {len(strange):,}"] if strange else []
+    schema = {"study_id": pl.String(), **{name: pl.Int8() for name in FINDINGS}}
+    return pl.DataFrame(rows, schema), remarks

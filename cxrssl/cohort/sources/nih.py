@@ -1,0 +1,180 @@
+"""NIH ChestX-ray14 (ChestX-ray8), whole or in part, with the official split where its lists are there.
+
+In: the folder with Data_Entry_2017*.csv. Out: SourceTables. Films that are not on the disk become reject rows.
+Source: Wang et al., CVPR 2017, and the published tables.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from cxrssl.cohort.columns import Column, TableSpec
+from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
+from cxrssl.cohort.sources import GIVEN_SCHEMA, SourceTables, count_values, reject_absent_films
+from cxrssl.cohort.table import Table, read_table
+from cxrssl.core.errors import DataError
+
+# In the order of the official label files.
+FINDINGS: tuple[str, ...] = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+NO_FINDING = "No Finding"
+# The full table first: v2020 corrects the ages of the first release; sample_labels is Kaggle's 5,606 rows.
+TABLE_NAMES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv", "sample_labels.csv")
+LIST_NAMES = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
+MAX_AGE_Y = 120  # the first release and Kaggle's sample have ages to 411
+
+IMAGE_ID = Column("Image Index", form=r"[0-9]{8}_[0-9]{3}\.png")
+_FINDING = "(" + "|".join(FINDINGS) + ")"
+ENTRIES = TableSpec(
+    "entries",
+    (
+        IMAGE_ID,
+        Column("Finding Labels", form=rf"{NO_FINDING}|{_FINDING}(\|{_FINDING})*"),
+        Column("Patient ID", form="[0-9]{1,8}"),
+        # "60", or "060Y" in Kaggle's sample; M and D are months and days.
+        Column("Patient Age", form="[0-9]{1,3}[YMD]?", may_be_blank=True, when_bad="blank"),
+        Column("Patient Gender", values=("M", "F"), may_be_blank=True, when_bad="blank", aliases=("Patient Sex",)),
+        Column("View Position", may_be_blank=True, when_bad="blank"),
+    ),
+    key=("Image Index",),
+)
+NAMES = TableSpec("names", (IMAGE_ID,), key=("Image Index",))
+
+
+def is_here(path: Path) -> bool:
+    """Return whether the folder has a ChestX-ray14 table somewhere."""
+    return any(_is_nih(folder) for folder in iter_folders(path))
+
+
+def find(path: Path, ehr_path: Path | None) -> Layout:
+    """Return where the table, the lists and the folders of films lie; the full official table is preferred."""
+    if ehr_path is not None:
+        raise DataError("NIH ChestX-ray14 has no hospital tables", ehr_path, "leave --ehr out")
+    root = find_one_folder(path, "NIH ChestX-ray14", _is_nih, " or ".join(TABLE_NAMES))
+    folder = next(iter_folders(root, depth=0))
+    remarks: list[str] = []
+    name = next(name for name in TABLE_NAMES if _has(folder, name))
+    files = {"entries": pick_file(root, name, remarks)}
+    if any(_has(folder, name) for name in LIST_NAMES.values()):
+        for part, name in LIST_NAMES.items():
+            files[part] = pick_file(root, name, remarks)
+    else:
+        remarks.append(f"no {' and '.join(LIST_NAMES.values())}: no official split")
+    film_folders = tuple(sorted(name for name in folder.folders if name == "images" or name.startswith("images_")))
+    return Layout("nih", root, files, film_folders, remarks)
+
+
+def read(layout: Layout, present: dict[str, int]) -> SourceTables:
+    """Return the tables of ChestX-ray14."""
+    films = _read(layout.files["entries"], ENTRIES)
+    is_own = pl.col("Image Index").str.slice(0, 8) == pl.col("Patient ID").str.zfill(8)
+    films.reject(~is_own, "not the patient in the file name", "Patient ID")
+    films.frame = films.frame.with_columns(
+        # Zero-padded in Kaggle's sample only.
+        pl.col("Patient ID").str.strip_chars_start("0").str.replace("^$", "0").alias("subject_id"),
+        _age_y().alias("age_y"),
+    )
+    films.blank(pl.col("age_y") > MAX_AGE_Y, "out of range", ("age_y",))
+    others, official = _read_lists(layout, films)
+    _add_path(films, present)
+    reject_absent_films(films, present)
+    image = _make_image(films.frame)
+    return SourceTables(
+        films=films,
+        others=others,
+        image=image,
+        given=_make_given(films.frame),
+        labels=_make_labels(films.frame),
+        official=official,
+        views_seen=count_values(films.frame, "View Position"),
+    )
+
+
+def _read(file: SourceFile, spec: TableSpec, has_header: bool = True) -> Table:
+    return read_table(file.path, file.shown, spec, has_header)
+
+
+def _has(folder: Folder, name: str) -> bool:
+    return name in folder.files or f"{name}.gz" in folder.files
+
+
+def _is_nih(folder: Folder) -> bool:
+    return any(_has(folder, name) for name in TABLE_NAMES)
+
+
+def _age_y() -> pl.Expr:
+    number = pl.col("Patient Age").str.extract("^([0-9]+)").cast(pl.Float64)
+    unit = pl.col("Patient Age").str.slice(-1)
+    return number / pl.when(unit == "M").then(12.0).when(unit == "D").then(365.25).otherwise(1.0)
+
+
+def _read_lists(layout: Layout, films: Table) -> tuple[list[Table], pl.DataFrame | None]:
+    """Return the list tables, and the part of each subject; a subject in both parts is found in cohort/split."""
+    tables, parts = [], []
+    for part in LIST_NAMES:
+        if part not in layout.files:
+            continue
+        table = _read(layout.files[part], NAMES, has_header=False)
+        tables.append(table)
+        listed = films.frame.join(table.frame.select("Image Index"), "Image Index", "semi")
+        parts.append(listed.select("subject_id", pl.lit(part).alias("split")))
+    return tables, pl.concat(parts) if parts else None
+
+
+def _add_path(films: Table, present: dict[str, int]) -> None:
+    """Add the path of each film: in images/, or in one of images_001/images/ to images_012/images/."""
+    paths = {path.rsplit("/", 1)[-1]: path for path in sorted(present, reverse=True)}
+    path = pl.col("Image Index").replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String)
+    films.frame = films.frame.with_columns(path.alias("path"))
+
+
+def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
+    view = pl.col("View Position")
+    return frame.select(
+        pl.col("Image Index").alias("image_id"),
+        pl.col("Image Index").str.strip_suffix(".png").alias("study_id"),  # patient and follow-up number
+        "subject_id",
+        pl.lit(None, pl.String).alias("patient_id"),
+        "path",
+        pl.when(view.is_in(["PA", "AP"])).then(view).alias("view"),
+        pl.lit(None, pl.String).alias("position"),
+        pl.lit(None, pl.Datetime("us")).alias("taken_at"),
+        # OriginalImage[Width,Height] describes the 1024 px originals' sources, not the files that are shipped.
+        pl.lit(None, pl.Int64).alias("rows"),
+        pl.lit(None, pl.Int64).alias("columns"),
+    )
+
+
+def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
+    sex = pl.col("Patient Gender").replace_strict({"M": "male", "F": "female"}, return_dtype=pl.String)
+    return frame.select(
+        pl.col("Image Index").alias("image_id"),
+        sex.alias("sex"),
+        "age_y",
+        pl.lit(False).alias("age_is_censored"),
+        pl.lit(None, pl.String).alias("icu"),
+        pl.lit(None, pl.String).alias("mortality"),
+    ).cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
+
+
+def _make_labels(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return 1 for a finding that is named and 0 for one that is not: the table leaves nothing blank."""
+    named = pl.col("Finding Labels").str.split("|")
+    findings = [named.list.contains(name).cast(pl.Int8).alias(name) for name in FINDINGS]
+    return frame.select(pl.col("Image Index").str.strip_suffix(".png").alias("study_id"), *findings)

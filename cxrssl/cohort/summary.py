@@ -1,0 +1,132 @@
+"""The account of a cohort: films seen, accepted and rejected by rule, links, unknowns, splits, labels, rows of files.
+
+In: a filled cohort database and the source tables. Out: a JSON-able summary. Never: a path or a time of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cxrssl.cohort.sources import SourceTables
+from cxrssl.cohort.table import Table
+from cxrssl.db import Database
+
+
+@dataclass(frozen=True)
+class CohortSummary:
+    """What `build_cohort` returns."""
+
+    path: Path
+    """Folder of the published cohort."""
+    was_current: bool
+    """Nothing had to be done: the cohort was already made from these files."""
+    values: dict[str, Any]
+    """The content of summary.json."""
+
+    @property
+    def name(self) -> str:
+        return str(self.values["name"])
+
+    @property
+    def dataset(self) -> str:
+        return str(self.values["dataset"])
+
+    @property
+    def num_films(self) -> int:
+        """Films accepted."""
+        return int(self.values["films"]["accepted"])
+
+
+def collect_rejects(tables: SourceTables) -> pl.DataFrame:
+    """Return file, line, column, rule of every rejected row of every file, sorted."""
+    parts = [
+        table.rejects.select(pl.lit(table.file).alias("file"), "line", "column", "rule")
+        for table in (tables.films, *tables.others)
+    ]
+    return pl.concat(parts).sort("file", "line", "column", "rule")
+
+
+def summarise(
+    database: Database,
+    settings: Mapping[str, Any],
+    tables: SourceTables,
+    remarks: list[str],
+) -> dict[str, Any]:
+    """Return the summary of a filled database."""
+    for table in (tables.films, *tables.others):
+        table.check_account()
+    ((num_films, num_studies, num_subjects),) = database.rows(
+        "SELECT count(*), count(DISTINCT study_id), count(DISTINCT subject_id) FROM image"
+    )
+    assert num_films == tables.films.frame.height, "every accepted row of the film table is a film"
+    all_remarks = [*remarks, *tables.remarks]
+    all_remarks += [f"{table.file}: {text}" for table in (tables.films, *tables.others) for text in table.remarks]
+    return {
+        **{key: settings[key] for key in ("dataset", "name", "default_split")},
+        "films": {
+            "seen": tables.films.rows,
+            "accepted": num_films,
+            "rejected": tables.films.reject_counts(),
+            "studies": num_studies,
+            "subjects": num_subjects,
+        },
+        "flow": [[what, films] for what, films in tables.films.flow()],
+        "link": dict(database.rows("SELECT link_status, films FROM link_count")),
+        "unknown": _count_unknown(database),
+        "known": _count_known(database),
+        "views_as_written": tables.views_seen,
+        "splits": _count_splits(database),
+        "findings": _count_findings(database, num_studies),
+        "tables": {table.file: _account(table) for table in (tables.films, *tables.others)},
+        "remarks": all_remarks,
+    }
+
+
+def _account(table: Table) -> dict[str, Any]:
+    return {
+        "rows": table.rows,
+        "accepted": table.frame.height,
+        "rejected": table.reject_counts(),
+        "made_unknown": dict(sorted(table.blanked.items())),
+    }
+
+
+def _count_unknown(database: Database) -> dict[str, int]:
+    names = database.columns("missing_count")
+    (row,) = database.rows("SELECT * FROM missing_count")
+    return {name: int(num) for name, num in zip(names, row, strict=True) if name != "films"}
+
+
+def _count_known(database: Database) -> dict[str, dict[str, int]]:
+    """Return feature -> category -> films."""
+    known: dict[str, dict[str, int]] = {}
+    for name in ("sex", "view", "position", "icu", "mortality"):
+        sql = f'SELECT "{name}", count(*) FROM ehr WHERE "{name}" IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1'
+        known[name] = dict(database.rows(sql))
+    return known
+
+
+def _count_splits(database: Database) -> dict[str, dict[str, dict[str, int]]]:
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for scheme, split, subjects, films in database.rows("SELECT scheme, split, subjects, films FROM split_count"):
+        counts.setdefault(scheme, {})[split] = {"films": films, "subjects": subjects}
+    return counts
+
+
+def _count_findings(database: Database, num_studies: int) -> dict[str, dict[str, int]]:
+    """Return finding -> studies with each value."""
+    rows = database.rows("SELECT finding, present, absent, uncertain FROM label_count")
+    return {
+        finding: {
+            "present": present,
+            "absent": absent,
+            "uncertain": uncertain,
+            "blank": num_studies - present - absent - uncertain,
+        }
+        for finding, present, absent, uncertain in rows
+    }

@@ -1,0 +1,73 @@
+"""The exception family: each error says what is wrong, where, and what to do; the command line makes it an exit code.
+
+A mistake that a user can cause raises one of these; one that only a programmer can make is an `assert` with words.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class CxrsslError(Exception):
+    """An error with one clear sentence, a place and a hint."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, where: str | Path = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = str(where)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.where})" if self.where else self.what
+
+
+class UsageError(CxrsslError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A recipe or machine setting is unknown, of the wrong type or out of range."""
+
+
+class DataError(CxrsslError):
+    """The data are missing, malformed or inconsistent."""
+
+    exit_code = 3
+
+
+class IntegrityError(DataError):
+    """A published file is not what its manifest says."""
+
+
+class DecodeError(DataError):
+    """A film cannot be decoded. `rule` is one of the named reasons of `images.decode`."""
+
+    def __init__(self, rule: str, what: str, where: str | Path = "") -> None:
+        super().__init__(what, where)
+        self.rule = rule
+
+
+class LeakageError(DataError):
+    """The evaluation would see something that the training already saw."""
+
+
+class SetupError(CxrsslError):
+    """The machine cannot do it: disk, permission, missing package or device."""
+
+    exit_code = 4
+
+
+class GuardStop(CxrsslError):
+    """Training stopped itself before a bad number reached the weights."""
+
+    exit_code = 5
+
+
+class Preempted(CxrsslError):
+    """The run was asked to stop; its checkpoint is written and the same command goes on."""
+
+    exit_code = 75

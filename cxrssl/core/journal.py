@@ -1,0 +1,78 @@
+"""Append-only JSON lines: the truth about runs, from which the DuckDB store is derived.
+
+One record is one line and one `write` to an O_APPEND descriptor, so a kill loses nothing that was logged.
+A reader takes whole lines only. JSON has no NaN: non-finite numbers are written as the strings "nan", "inf", "-inf".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+class Journal:
+    """An open journal. Only the process that made it writes to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one record with its time stamp (`ts`, Unix seconds)."""
+        line = json.dumps({"ts": round(time.time(), 3), **_encode(record)}, allow_nan=False, separators=(",", ":"))
+        os.write(self._fd, line.encode() + b"\n")
+
+    def sync(self) -> None:
+        """Force the journal to the disk, against power loss."""
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Append one record to a journal that is not held open."""
+    journal = Journal(path)
+    try:
+        journal.log(record)
+    finally:
+        journal.close()
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a journal; an unfinished last line is not data. A missing file has no records."""
+    return list(iter_records(path.read_bytes())) if path.exists() else []
+
+
+def iter_records(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the records in `data`, whole lines only, skipping lines that are not JSON objects."""
+    for line in data[: data.rfind(b"\n") + 1].splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            yield {key: decode_number(value) for key, value in record.items()}
+
+
+def decode_number(value: Any) -> Any:
+    """Return the float that "nan", "inf" or "-inf" stands for, and anything else as it is."""
+    return NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value

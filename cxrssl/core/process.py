@@ -1,0 +1,31 @@
+"""Which process is it, and is it still the same one? A process id alone is reused; with its start time it is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+
+def describe_process() -> dict[str, Any]:
+    """Return what identifies this process: host name, process id and its start time in clock ticks since boot."""
+    return {"host": platform.node(), "pid": os.getpid(), "pid_started": start_ticks(os.getpid())}
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return the start time of a process in clock ticks since boot, or None when there is none or it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command name is in parentheses and may hold spaces; state and start time are fields 3 and 22 of proc(5).
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def is_alive(process: dict[str, Any]) -> bool | None:
+    """Return whether the described process runs, or None when it ran on another host and cannot be seen."""
+    if process.get("host") != platform.node():
+        return None
+    return start_ticks(int(process["pid"])) == process.get("pid_started")

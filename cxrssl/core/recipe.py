@@ -1,0 +1,165 @@
+"""The recipe: every setting that changes numbers, with its default (the strict recipe) and what it means.
+
+Source: "Multi-modal Masked Siamese Network Improves Chest X-Ray Representation Learning" (Sci Rep 2024); Masked Siamese
+Networks (Assran et al. 2022) for the schedules. `recipes/paper.toml` holds what the published code did instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cxrssl.core.artefact import hash_settings
+from cxrssl.core.config import apply_overrides, build_settings, merge_tables, read_toml, setting
+from cxrssl.core.errors import ConfigError
+from cxrssl.core.text import nearest_hint
+
+BACKBONES = ("vit-micro", "vit-tiny", "vit-tiny-6h", "vit-small", "vit-base")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    backbone: str = setting("vit-tiny", options=BACKBONES)
+    """As timm names them; `vit-tiny-6h` is the paper's (6 heads at width 192), `vit-micro` the demo's."""
+    patch_px: int = setting(16, low=4, high=32)
+    head_hidden_mult: int = setting(4, low=1, high=16)
+    """Width of the projection head's hidden layers, in multiples of the embedding width."""
+
+
+@dataclass(frozen=True)
+class EhrSettings:
+    features: tuple[str, ...] = ()
+    """Feature names in order; none of them makes vanilla MSN."""
+    missing: str = setting("mask", options=("mask", "zero"))
+    """`mask` adds one 0/1 "unknown" column a feature; `zero` leaves unknown values at zero without telling."""
+    embed_dim: int = setting(128, low=1, high=4096)
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    global_px: int = setting(224, low=16, high=1024)
+    """Side of the target view and of the random anchor views."""
+    num_random: int = setting(1, low=0, high=64)
+    num_focal: int = setting(10, low=0, high=64)
+    focal_px: int = setting(96, low=16, high=1024)
+    global_scale: tuple[float, float] = setting((0.3, 1.0), low=0.001, high=1.0)
+    """Range of the crop's area as a fraction of the film's valid box."""
+    focal_scale: tuple[float, float] = setting((0.05, 0.3), low=0.001, high=1.0)
+    flip_prob: float = setting(0.5, low=0.0, high=1.0)
+    contrast: float = setting(0.0, low=0.0, high=0.9)
+    """Each view's contrast is multiplied by a factor drawn from [1 - contrast, 1 + contrast]."""
+    brightness: float = setting(0.0, low=0.0, high=0.9)
+    pixel_mean: float = setting(0.4723, low=0.0, high=1.0)
+    """Mean and standard deviation of MIMIC-CXR pixels in [0, 1]."""
+    pixel_std: float = setting(0.3023, low=0.01, high=1.0)
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    num_prototypes: int = setting(1024, low=2, high=65536)
+    train_prototypes: bool = True
+    anchor_temp: float = setting(0.1, low=0.001, high=10.0)
+    target_temp: float = setting(0.25, low=0.001, high=1.0)
+    sinkhorn_iters: int = setting(3, low=0, high=100)
+    memax_weight: float = setting(1.0, low=0.0, high=100.0)
+    mask_frac: float = setting(0.15, low=0.0, high=0.95)
+    mask_focal: bool = False
+    hide_last_patch: bool = False
+    """The published code never shows the bottom-right patch to an anchor; `paper` reproduces that."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    split: str = ""
+    """Split scheme (`official`, `hash`); empty means the cohort's default."""
+    rows: str = setting("train", options=("train", "all"))
+    """`all` also pretrains on validation and test films, as the paper did; a probe of such a run is refused."""
+    num_epochs: int = setting(100, low=1, high=100_000)
+    batch_size: int = setting(64, low=2, high=65536)
+    lr: float = setting(1e-3, low=0.0, high=10.0)
+    lr_start: float = setting(2e-4, low=0.0, high=10.0)
+    lr_final: float = setting(1e-6, low=0.0, high=10.0)
+    warmup_frac: float = setting(0.15, low=0.0, high=1.0)
+    weight_decay_start: float = setting(0.04, low=0.0, high=10.0)
+    weight_decay_final: float = setting(0.4, low=0.0, high=10.0)
+    decay_all: bool = False
+    """Decay norms, biases, tokens and prototypes too, as the published code does."""
+    lr_per_epoch: bool = False
+    """Hold the learning rate within an epoch, as the published code does."""
+    clip_norm: float = setting(3.0, low=0.0, high=1e6)
+    """Largest gradient norm; 0 means no clipping."""
+    ema_start: float = setting(0.996, low=0.0, high=1.0)
+    ema_final: float = setting(1.0, low=0.0, high=1.0)
+    ema_first: bool = False
+    """Move the target before the optimiser step, as the published code does."""
+    precision: str = setting("fp32", options=("fp32", "bf16"))
+    seed: int = setting(0, low=0, high=2**31)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    model: ModelSettings = field(default_factory=ModelSettings)
+    ehr: EhrSettings = field(default_factory=EhrSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the values: independent of key order, comments and defaults left out."""
+        return hash_settings(self.to_dict())
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("cxrssl") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), changes: dict[str, Any] | None = None) -> Recipe:
+    """Return a recipe by name or TOML path, with `changes` (nested tables) and then `--set` overrides laid on top."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        values = read_toml(path)
+    elif name in recipe_names():
+        values = read_toml(Path(str(resources.files("cxrssl") / "recipes" / f"{name}.toml")))
+    else:
+        raise ConfigError(f'no recipe "{name}"', hint=nearest_hint(name, recipe_names()))
+    recipe = build_settings(Recipe, apply_overrides(merge_tables(values, changes or {}), overrides))
+    check_recipe(recipe)
+    return recipe
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise ConfigError when settings contradict each other or one of them has no effect."""
+    views, default = recipe.views, EhrSettings()
+    for px, name in ((views.global_px, "global_px"), (views.focal_px, "focal_px")):
+        if px % recipe.model.patch_px:
+            raise ConfigError(f'"views.{name}" is {px}, not a multiple of "model.patch_px" ({recipe.model.patch_px})')
+    if views.num_random + views.num_focal == 0:
+        raise ConfigError('there is no anchor view: "views.num_random" and "views.num_focal" are both 0')
+    for low, high in (views.global_scale, views.focal_scale):
+        if low > high:
+            raise ConfigError(f'a scale range in "views" is upside down: {low} to {high}')
+    if not recipe.ehr.features and recipe.ehr != default:
+        raise ConfigError('"ehr.missing" and "ehr.embed_dim" have no effect without EHR features', hint="add --ehr")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Settings of the place, not of the experiment: none of them may change a number."""
+
+    device: str = "auto"
+    num_threads: int = 0
+    """CPU threads of torch; 0 leaves torch's choice."""
+    log_every: int = 1
+    checkpoint_every: int = 100
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2

@@ -1,0 +1,98 @@
+"""Where everything that is written lies: one folder, with a fixed place for each kind of artefact."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrssl.core.artefact import renamed_os_errors
+from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.text import nearest_hint, plain
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_+.-]{0,119}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder given by `--workspace` or CXRSSL_WORKSPACE."""
+
+    root: Path
+
+    @property
+    def cohorts(self) -> Path:
+        return self.root / "cohorts"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def evals(self) -> Path:
+        return self.root / "evals"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def store(self) -> Path:
+        """The derived DuckDB store of all experiments."""
+        return self.root / "experiments.duckdb"
+
+    def create(self) -> Workspace:
+        """Make the folder, or raise SetupError when that is not allowed."""
+        with renamed_os_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def cohort_names(self) -> list[str]:
+        """Names of the published cohorts."""
+        return _child_names(self.cohorts)
+
+    def run_ids(self) -> list[str]:
+        """Ids of all runs, oldest name first."""
+        return _child_names(self.runs)
+
+    def find_cohort(self, name: str) -> Path:
+        """Return the folder of a published cohort; an empty name means the only one there is."""
+        names = self.cohort_names()
+        if not names:
+            raise DataError("the workspace holds no cohort", self.root, "make one: cxrssl ingest mimic PATH")
+        if not name and len(names) == 1:
+            return self.cohorts / names[0]
+        if not name:
+            raise UsageError(f"which cohort? the workspace holds {', '.join(names)}", hint="name it with --cohort")
+        if name not in names:
+            raise UsageError(f'no cohort "{plain(name)}" in this workspace', self.root, nearest_hint(name, names))
+        return self.cohorts / name
+
+    def find_run(self, run_id: str) -> Path:
+        """Return the folder of a run; an unambiguous beginning of its id is enough."""
+        matches = [name for name in self.run_ids() if name == run_id] or [
+            name for name in self.run_ids() if name.startswith(run_id)
+        ]
+        if len(matches) == 1:
+            return self.runs / matches[0]
+        if matches:
+            raise UsageError(f'"{plain(run_id)}" is the beginning of {len(matches)} runs', hint=", ".join(matches))
+        hint = nearest_hint(run_id, self.run_ids()) if self.run_ids() else "make one: cxrssl pretrain"
+        raise UsageError(f'no run "{plain(run_id)}" in this workspace', self.runs, hint)
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` if it is safe as a folder name, else raise UsageError."""
+    if not NAME_PATTERN.fullmatch(name):
+        hint = "lower-case letters, digits and . _ + - only"
+        raise UsageError(f'"{plain(name, 80)}" cannot be the name of a {what}', hint=hint)
+    return name
+
+
+def _child_names(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -1,0 +1,106 @@
+"""Values as the short texts that tables and lines show. Pure; everything that comes from data passes `plain`."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from cxrssl.core.text import plain
+from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow, Score
+
+NOTHING = "–"
+RUN_COLUMNS = ("run", "state", "steps", "left", "loss", "AUROC", "films/s", "EHR", "seed")
+PROBE_COLUMNS = ("candidate", "AUROC", "AUPRC", "films")
+FINDING_COLUMNS = ("finding", "pos/scored", "AUROC", "AUPRC")
+
+
+def run_cells(run: RunRow, id_chars: int = 500) -> dict[str, str]:
+    """Return the texts of a run's row by column."""
+    return {
+        "run": short_id(plain(run.run_id), id_chars),
+        "state": plain(run.state, 20),
+        "steps": steps_text(run),
+        "left": short_seconds(run.left_s),
+        "loss": NOTHING if run.loss is None else short_number(run.loss),
+        "AUROC": NOTHING if math.isnan(run.macro_auroc) else f"{run.macro_auroc:.3f}",
+        "films/s": NOTHING if math.isnan(run.films_per_s) else short_number(run.films_per_s),
+        "EHR": plain(", ".join(run.ehr) or "none", 80),
+        "seed": plain(run.seed, 12) or NOTHING,
+    }
+
+
+def probe_cells(
+    probe: ProbeRow, run: RunRow | None = None, id_chars: int = 500, is_comparable: bool = True
+) -> list[str]:
+    """Return the texts of a candidate's row; the focused run is marked."""
+    mark = "▸ " if run and probe.candidate_id == run.run_id else "  "
+    name = mark + ("" if is_comparable else "≠ ") + ("[outcome] " if probe.is_outcome_used else "") + plain(probe.label)
+    end = f" ({plain(probe.candidate_id).rpartition('-')[2][-8:]})" if probe.kind == "run" else ""
+    if len(name) + len(end) > id_chars:
+        name = name[: max(id_chars - len(end) - 1, 0)] + "…"
+    return [name + end, score_text(probe.auroc), score_text(probe.auprc), f"{probe.num_films:,}"]
+
+
+def finding_cells(finding: FindingRow) -> list[str]:
+    """Return the texts of a finding's row."""
+    counts = f"{finding.num_pos:,}/{finding.num_scored:,}"
+    return [plain(finding.finding, 40), counts, score_text(finding.auroc), score_text(finding.auprc)]
+
+
+def score_text(score: Score) -> str:
+    """Return such as "0.812 [0.790, 0.834]"."""
+    if math.isnan(score.value):
+        return "not defined"
+    if math.isnan(score.lo) or math.isnan(score.hi):
+        return f"{score.value:.3f}"
+    return f"{score.value:.3f} [{score.lo:.3f}, {score.hi:.3f}]"
+
+
+def steps_text(run: RunRow) -> str:
+    """Return such as "1,204/4,000  30%"; 100% only when the last step is done."""
+    if not run.num_steps:
+        return f"{run.step:,}"
+    return f"{run.step:,}/{run.num_steps:,} {math.floor(100 * run.frac):3d}%"
+
+
+def short_id(text: str, chars: int) -> str:
+    """Return `text` cut in its middle: an id ends in what tells it from its neighbours."""
+    if len(text) <= chars:
+        return text
+    tail = min(12, max(chars - 1, 0) // 2)
+    return f"{text[: max(chars - tail - 1, 0)]}…{text[-tail:] if tail else ''}"
+
+
+def short_number(value: float) -> str:
+    """Return a number in about four significant digits."""
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 1e-3:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.4g}" if size < 1 else f"{value:#.4g}".rstrip(".")
+
+
+def short_seconds(seconds: float) -> str:
+    """Return a duration in at most seven characters, such as "3m05s" or "2d04h"."""
+    if not math.isfinite(seconds):
+        return NOTHING
+    whole = round(max(seconds, 0.0))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def clock_text(ts: float | None) -> str:
+    """Return a local date and time."""
+    if ts is None:
+        return "unknown"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(ts))
+    except (OverflowError, ValueError, OSError):
+        return "unknown"

@@ -1,0 +1,70 @@
+"""The few lines of text around the tables, from the state. No widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from cxrssl.core.text import count_noun, plain
+from cxrssl.dashboard.cells import clock_text, short_seconds
+from cxrssl.dashboard.snapshot import EMPTY_HINT
+from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow, count_states, other_cohorts, outcome_sentence
+from cxrssl.dashboard.tables import STATE_STYLES, TROUBLE, WARNING
+
+
+def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
+    """Return the line that counts the runs by state and names the workspace."""
+    line = Text(" ").append(count_noun(len(state.runs), "run"), "bold")
+    for name, num in count_states(state.runs):
+        line.append("  ").append(f"{num} {name}", STATE_STYLES.get(name, ""))
+    if text:
+        line.append("  ").append(f'{num_shown} shown with "{plain(text, 40)}"', "reverse")
+    if state.problems:
+        line.append(f"  {count_noun(len(state.problems), 'problem')}: {plain(state.problems[0], 80)}", TROUBLE)
+    return line.append(f"  {plain(state.root, 200)}", "dim")
+
+
+def empty_text(state: DashboardState) -> Text:
+    """Return what to do in a workspace without runs."""
+    first, _, second = EMPTY_HINT.partition(", or ")
+    return Text.assemble(
+        ("No runs yet", "bold"),
+        f" in {plain(state.root, 200)}.\n\n{first[0].upper()}{first[1:]},\nor {second}.\n\n",
+        ("A run appears here by itself, within a second of its start.", "dim"),
+    )
+
+
+def run_lines(run: RunRow, now: float) -> Text:
+    """Return three lines about the focused run; the first says whether an outcome was a pretraining input."""
+    about = [
+        f"{plain(run.backbone) or 'unknown encoder'} on {plain(run.device, 40) or 'unknown device'}",
+        f"cohort {plain(run.cohort, 40)}, split {plain(run.split, 40)}",
+        count_noun(run.num_films, "film"),
+        f"started {clock_text(run.started_at)}",
+    ]
+    if run.logged_at is not None and run.state in {"running", "unseen"}:
+        about.insert(0, f"logged {short_seconds(now - run.logged_at)} ago")
+    trouble = plain(run.trouble, 160)
+    if run.state == "died":
+        trouble = trouble or "its process is gone; the same pretrain command goes on from its last checkpoint"
+    return Text.assemble(
+        (f" {outcome_sentence(run)}\n", "dim" if run.is_outcome_used is False else WARNING),
+        (f" {plain(run.run_id)}\n", "bold"),
+        " ",
+        (f"{trouble} · " if trouble else "", TROUBLE),
+        " · ".join(about),
+    )
+
+
+def probe_title(state: DashboardState, run: RunRow, probes: Sequence[ProbeRow]) -> Text:
+    """Return the line over the probe results, or what to run when there are none."""
+    others = other_cohorts(state, run)
+    also = f" · this run was also probed on {plain(', '.join(others), 80)}" if others else ""
+    where = f"cohort {plain(run.cohort, 40)}, split {plain(run.split, 40)}"
+    if not probes:
+        do = f"cxrssl probe {plain(run.run_id)}" if run.state == "finished" else "cxrssl probe, once it is finished"
+        return Text(f" no probe on {where} yet: {do}{also}", "dim")
+    is_mixed = any(probe.terms != probes[0].terms for probe in probes)
+    warning = " · ≠: other films or probe settings, not to be compared" if is_mixed else ""
+    return Text.assemble(f" macro means on {where}; enter: by finding", (warning, WARNING), also)

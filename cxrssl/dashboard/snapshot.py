@@ -1,0 +1,79 @@
+"""The dashboard without a terminal: `--once` and `--json`. Never imports textual."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from cxrssl.core.text import count_noun, plain
+from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
+from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of, state_of
+
+EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or see it all at work: cxrssl demo"
+LEFT = frozenset({"run", "state", "EHR", "candidate"})
+
+
+def once(workspace: Workspace) -> str:
+    """Return all runs and probe results of a workspace as plain text."""
+    return render(state_of(workspace))
+
+
+def as_json(workspace: Workspace) -> dict[str, Any]:
+    """Return all runs and probe results of a workspace, JSON-ready: what is not known or not defined is None."""
+    state = state_of(workspace)
+    runs = [_encode(dataclasses.asdict(run)) for run in state.runs]
+    probes = [_encode(dataclasses.asdict(probe)) for probe in state.probes]
+    return {"workspace": state.root, "runs": runs, "probes": probes, "problems": list(state.problems)}
+
+
+def render(state: DashboardState) -> str:
+    """Return a state as plain text."""
+    lines = [headline(state)]
+    if not state.runs:
+        lines.append(f"no runs yet: {EMPTY_HINT}")
+    named = [plain(run.run_id) for run in state.runs if run.is_outcome_used]
+    lines += [f"an outcome of the stay was a pretraining input of: {', '.join(named)}"] if named else []
+    lines += [f"problem: {plain(problem)}" for problem in state.problems]
+    if state.runs:
+        cells = [run_cells(run) for run in state.runs]
+        lines += ["", *align(RUN_COLUMNS, [[row[column] for column in RUN_COLUMNS] for row in cells])]
+    for cohort, split in sorted({(probe.cohort, probe.split) for probe in state.probes}):
+        here = RunRow("", "", cohort=cohort, split=split)
+        rows = [[cell.strip() for cell in probe_cells(probe)] for probe in probes_of(state, here)]
+        lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *align(PROBE_COLUMNS, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def headline(state: DashboardState) -> str:
+    """Return how many runs there are, and in which states."""
+    counts = ", ".join(f"{num} {name}" for name, num in count_states(state.runs))
+    return f"{count_noun(len(state.runs), 'run')} in {plain(state.root, 200)}" + (f": {counts}" if counts else "")
+
+
+def align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: text to the left, numbers to the right."""
+    table = [list(columns), *(list(row) for row in rows)]
+    widths = [max(cell_len(row[index]) for row in table) for index in range(len(columns))]
+    lines = []
+    for row in table:
+        cells = []
+        for name, cell, width in zip(columns, row, widths, strict=True):
+            space = " " * (width - cell_len(cell))
+            cells.append(cell + space if name in LEFT else space + cell)
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value

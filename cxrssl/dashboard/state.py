@@ -1,0 +1,166 @@
+"""What the dashboard shows, as frozen values that a test can build by hand, and the function that reads them.
+
+In: a workspace. Out: DashboardState. Never: a write, or text that is ready for a terminal (cells.py does that).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cxrssl.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cxrssl.dashboard.history import Curve
+    from cxrssl.dashboard.reader import Reader
+
+STATES = ("running", "stopped", "died", "failed", "finished", "unseen")
+KIND_ORDER = ("random-init", "ehr-only", "view-only", "run")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run."""
+
+    run_id: str
+    state: str
+    step: int = 0
+    """Steps done."""
+    num_steps: int = 0
+    """0 when run.json does not say."""
+    left_s: float = math.nan
+    loss: float | None = None
+    """None before the first record; nan when that is what was logged."""
+    films_per_s: float = math.nan
+    ehr: tuple[str, ...] = ()
+    seed: str = ""
+    macro_auroc: float = math.nan
+    started_at: float | None = None
+    logged_at: float | None = None
+    is_outcome_used: bool | None = False
+    """None when a feature is not known to this version."""
+    cohort: str = ""
+    dataset: str = ""
+    split: str = ""
+    num_films: int = 0
+    backbone: str = ""
+    device: str = ""
+    trouble: str = ""
+    """The last guard, failure or damage that was logged."""
+
+    @property
+    def frac(self) -> float:
+        return min(self.step / self.num_steps, 1.0) if self.num_steps else math.nan
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value with its interval; nan where it is not defined."""
+
+    value: float = math.nan
+    lo: float = math.nan
+    hi: float = math.nan
+
+
+@dataclass(frozen=True)
+class FindingRow:
+    """One finding of a probe."""
+
+    finding: str
+    auroc: Score
+    auprc: Score
+    num_pos: int
+    num_scored: int
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    """One evaluation of one candidate."""
+
+    eval_id: str
+    candidate_id: str
+    kind: str
+    label: str
+    cohort: str
+    split: str
+    auroc: Score
+    """Macro mean, as is `auprc`."""
+    auprc: Score
+    num_films: int
+    num_subjects: int = 0
+    is_outcome_used: bool = False
+    findings: tuple[FindingRow, ...] = ()
+    terms: str = ""
+    """Equal for evaluations on the same films with the same probe settings."""
+    method: str = ""
+    """How the intervals were made."""
+
+
+@dataclass(frozen=True)
+class DashboardState:
+    """Everything on the screen at one moment."""
+
+    root: str
+    runs: tuple[RunRow, ...] = ()
+    """The one that started last first."""
+    probes: tuple[ProbeRow, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be read."""
+    metrics: tuple[str, ...] = ()
+    """Of the focused run."""
+    curve: Curve | None = field(default=None, compare=False)
+    """Of the focused run."""
+    is_reading: bool = False
+    """Whether the curve's journals are not read to their end yet."""
+
+    def find_run(self, run_id: str) -> RunRow | None:
+        """Return the run of this id."""
+        return next((run for run in self.runs if run.run_id == run_id), None)
+
+
+def state_of(
+    workspace: Workspace, reader: Reader | None = None, focused_id: str = "", metric: str = "loss"
+) -> DashboardState:
+    """Return the state of a workspace now; with the same `reader` again, only what is new is read."""
+    from cxrssl.dashboard.reader import Reader
+
+    return (reader or Reader(workspace)).read_state(focused_id, metric)
+
+
+def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:
+    """Return the runs whose id contains `text`, in any case of letters."""
+    wanted = text.strip().casefold()
+    return tuple(run for run in runs if wanted in run.run_id.casefold())
+
+
+def probes_of(state: DashboardState, run: RunRow) -> tuple[ProbeRow, ...]:
+    """Return the evaluations on the cohort and split of a run: its own first, then the baselines, then other runs."""
+    own = [probe for probe in state.probes if (probe.cohort, probe.split) == (run.cohort, run.split)]
+
+    def order(probe: ProbeRow) -> tuple[bool, int, str]:
+        kind = KIND_ORDER.index(probe.kind) if probe.kind in KIND_ORDER else len(KIND_ORDER)
+        return probe.candidate_id != run.run_id, kind, probe.eval_id
+
+    return tuple(sorted(own, key=order))
+
+
+def other_cohorts(state: DashboardState, run: RunRow) -> tuple[str, ...]:
+    """Return the other cohorts that a run was probed on."""
+    return tuple(sorted({p.cohort for p in state.probes if p.candidate_id == run.run_id and p.cohort != run.cohort}))
+
+
+def count_states(runs: tuple[RunRow, ...]) -> list[tuple[str, int]]:
+    """Return how many runs are in each state that occurs."""
+    counts = Counter(run.state for run in runs)
+    return [(state, counts[state]) for state in STATES if counts[state]]
+
+
+def outcome_sentence(run: RunRow) -> str:
+    """Return whether an outcome was a pretraining input of a run."""
+    if run.is_outcome_used is None:
+        return "This run was given features that this version does not know: whether one is an outcome cannot be said."
+    if run.is_outcome_used:
+        return "AN OUTCOME OF THE STAY (in-hospital mortality) WAS A PRETRAINING INPUT OF THIS RUN."
+    return "No outcome of a stay was a pretraining input of this run."

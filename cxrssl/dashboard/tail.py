@@ -1,0 +1,124 @@
+"""Reading journals while they grow: whole lines only, from where the last reading ended, in bounded pieces.
+
+In: the path of a journal. Out: its new records; or its last few; or the step it begins at.
+Never: a wait on something that is not a plain file, or memory that grows with the journal.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from cxrssl.core.journal import iter_records
+
+PIECE_BYTES = 4 << 20
+"""At most this much is read at once."""
+TIP_BYTES = 32 << 10
+"""Holds the last 20 records of a metrics journal several times over."""
+LARGEST = 1e300
+Record = dict[str, Any]
+
+
+class JournalTail:
+    """A place in a journal: everything before it has been read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.is_at_end = False
+        """Whether the last reading reached the end of the file."""
+        self.num_replaced = 0
+        """How often the file turned out to be another one, or shorter: what was read before is void then."""
+        self._inode = 0
+
+    def read(self, max_bytes: int = PIECE_BYTES) -> list[Record]:
+        """Return the records that came since the last reading, from at most `max_bytes` of the file."""
+        self.is_at_end = True
+        try:
+            with _open_plain(self.path) as file:
+                info = os.fstat(file.fileno())
+                if (self._inode and info.st_ino != self._inode) or info.st_size < self.offset:
+                    self.offset, self.num_replaced = 0, self.num_replaced + 1
+                self._inode = info.st_ino
+                file.seek(self.offset)
+                data = file.read(max_bytes)
+        except OSError:
+            return []
+        self.is_at_end = len(data) < max_bytes
+        end = data.rfind(b"\n") + 1
+        # A line longer than a piece is no record: it is passed over, and its rest is not JSON.
+        self.offset += end if end or self.is_at_end else len(data)
+        return records_in(data[:end])
+
+
+def read_tip(path: Path) -> list[Record]:
+    """Return the records at the end of a journal; further back only where the end holds none."""
+    for max_bytes in (TIP_BYTES, 8 * TIP_BYTES, PIECE_BYTES):
+        records = _read_end(path, max_bytes)
+        if records:
+            return records
+    return []
+
+
+def _read_end(path: Path, max_bytes: int) -> list[Record]:
+    try:
+        with _open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(size - max_bytes, 0))
+            data = file.read(max_bytes)
+    except OSError:
+        return []
+    return records_in(data if size <= max_bytes else data[data.find(b"\n") + 1 :])
+
+
+def first_step(path: Path) -> int | None:
+    """Return the step that a metrics journal begins at, None while it has no record."""
+    try:
+        with _open_plain(path) as file:
+            records = records_in(file.read(TIP_BYTES))
+    except OSError:
+        return None
+    return next((int(record["step"]) for record in records if is_metric(record)), None)
+
+
+def is_metric(record: Record) -> bool:
+    """Return whether this is a record of a step: its step a count and its time stamp a finite number."""
+    step, ts = record.get("step"), record.get("ts")
+    is_step = isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53
+    return is_step and math.isfinite(number_of(ts))
+
+
+def number_of(value: Any) -> float:
+    """Return `value` as a float; nan for anything that is no number, inf for one too large to be drawn."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return math.nan
+    if abs(value) >= LARGEST:
+        return math.inf if value > 0 else -math.inf
+    return float(value)
+
+
+def records_in(data: bytes) -> list[Record]:
+    """Return the records of whole lines."""
+    try:
+        return list(iter_records(data))
+    except RecursionError:
+        # A line nested thousands deep; its neighbours are read one by one.
+        return [record for line in data.splitlines(keepends=True) for record in _one_record(line)]
+
+
+def _one_record(line: bytes) -> list[Record]:
+    try:
+        return list(iter_records(line))
+    except RecursionError:
+        return []
+
+
+def _open_plain(path: Path) -> Any:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is not a plain file")
+    return os.fdopen(descriptor, "rb")

@@ -1,0 +1,166 @@
+"""DuckDB, and the only module that imports it: open a locked-down database, apply a schema, insert and query frames.
+
+In: a path or nothing (memory). Out: a Database. Errors of DuckDB leave this module as errors of our family.
+Never: network, extensions, or files other than the database itself: SQL typed by a user cannot reach them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
+from cxrssl.core.text import plain
+
+if TYPE_CHECKING:
+    import polars as pl
+
+# Order matters: the configuration is locked last, and after that no SQL statement can change it.
+LOCK_DOWN = (
+    "SET autoinstall_known_extensions = false",
+    "SET autoload_known_extensions = false",
+    "SET python_enable_replacements = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
+
+
+class Database:
+    """An open database. Close it, or use it as a context manager."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+        self._connection = connection
+        self.path = path
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run one or more statements whose result is not needed."""
+        with self._renamed_errors():
+            self._connection.execute(sql, list(values) or None).fetchall()
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the result of a query as tuples."""
+        with self._renamed_errors():
+            found: list[tuple[Any, ...]] = self._connection.execute(sql, list(values) or None).fetchall()
+            return found
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> pl.DataFrame:
+        """Return the result of a query as a Polars frame."""
+        import polars
+
+        with self._renamed_errors():
+            relation = self._connection.sql(sql, params=list(values) or None)
+            return polars.DataFrame(_Stream(relation))
+
+    def columns(self, table: str) -> list[str]:
+        """Return the column names of a table or view."""
+        return [name for name, *_ in self.rows(f"DESCRIBE {_quote(table)}")]
+
+    def insert(self, table: str, frame: pl.DataFrame) -> None:
+        """Append the rows of a Polars frame, matching columns by name; absent columns become NULL."""
+        with self._renamed_errors():
+            self._connection.register("incoming", _Stream(frame))
+            try:
+                names = ", ".join(_quote(name) for name in frame.columns)
+                self._connection.execute(f"INSERT INTO {_quote(table)} ({names}) SELECT {names} FROM incoming")
+            finally:
+                self._connection.unregister("incoming")
+
+    def close(self) -> None:
+        """Write everything into the file and let go of it."""
+        with self._renamed_errors():
+            self._connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _renamed_errors(self) -> Iterator[None]:
+        with renamed_duckdb_errors(self.path):
+            yield
+
+
+class _Stream:
+    """A frame or a relation that shows nothing but its Arrow stream.
+
+    DuckDB takes a Polars frame itself only through pyarrow, which we do not need. Polars, shown a whole relation, looks
+    at more than the stream and leaves references that DuckDB 2.0 complains about on stderr when Python ends.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._inner.__arrow_c_stream__(requested_schema)
+
+
+def open_database(path: Path | None, read_only: bool = False, memory: str = "", threads: int = 0) -> Database:
+    """Open the database at `path` (None: in memory) and lock it down.
+
+    `memory` is DuckDB's limit, such as "4GB"; empty and 0 mean DuckDB's own choice.
+
+    Raises: DataError when there is none to read, IntegrityError when the file is damaged, SetupError when it is in use.
+    """
+    if read_only and path is not None and not path.is_file():
+        raise DataError("there is no database", path)
+    config: dict[str, str | bool | int | float | list[str]] = {}
+    if memory:
+        config["memory_limit"] = memory
+    if threads:
+        config["threads"] = threads
+    with renamed_duckdb_errors(path):
+        connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only, config=config)
+        for statement in LOCK_DOWN:
+            connection.execute(statement)
+    return Database(connection, path)
+
+
+def apply_schema(database: Database, name: str) -> None:
+    """Run the statements of `schemas/<name>`."""
+    database.execute(read_schema(name))
+
+
+def read_schema(name: str) -> str:
+    """Return the text of `schemas/<name>`, as shipped in the package or, in an editable install, in the repository."""
+    shipped = importlib.resources.files("cxrssl") / "schemas" / name
+    if shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    return (Path(__file__).parent.parent / "schemas" / name).read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def renamed_duckdb_errors(path: Path | None) -> Iterator[None]:
+    """Turn any error of DuckDB into one of our family; `path` is the database it happened in."""
+    where = path or ""
+    try:
+        yield
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
+        raise UsageError(f"this SQL cannot run: {_first_line(error)}", where) from error
+    except duckdb.PermissionException as error:
+        raise UsageError(f"this SQL is not allowed: {_first_line(error)}", where) from error
+    except (duckdb.IOException, duckdb.ConnectionException) as error:
+        if "lock" in str(error).lower() or "different configuration" in str(error):
+            raise SetupError(f"the database is in use: {_first_line(error)}", where) from error
+        if "no space" in str(error).lower() or "permission denied" in str(error).lower():
+            raise SetupError(f"cannot write the database: {_first_line(error)}", where) from error
+        raise IntegrityError(f"the database cannot be read: {_first_line(error)}", where) from error
+    except duckdb.OutOfMemoryException as error:
+        raise SetupError(f"not enough memory: {_first_line(error)}", where) from error
+    except duckdb.Error as error:
+        raise DataError(f"the database refused: {_first_line(error)}", where) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return plain(lines[0] if lines else type(error).__name__)
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

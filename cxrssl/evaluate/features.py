@@ -1,0 +1,67 @@
+"""Frozen features: every packed film through an encoder once, kept as an artefact.
+
+In: an encoder and packed films. Out: float32 [N, D] in cohort order, NaN where a film is not packed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrssl.core.artefact import open_artefact, publish, write_bytes
+from cxrssl.core.progress import track
+from cxrssl.core.workspace import Workspace
+from cxrssl.images.store import ImageStore
+from cxrssl.train.encoder import Encoder
+
+KIND = "features"
+BATCH_FILMS = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    values_ND: NDArray[np.float32]
+    content_sha256: str
+
+
+def extract_features(workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device) -> Features:
+    """Return the features of all packed films, from the cache when this encoder has seen these films before.
+
+    Source: Shurrab et al. 2024, evaluation: class token of the target encoder after the final norm, whole film.
+    """
+    key = f"{encoder.weights_sha256[:12]}-{images.content_sha256[:12]}"
+    path = workspace.root / "features" / key
+    settings = {
+        "weights_sha256": encoder.weights_sha256,
+        "images_sha256": images.content_sha256,
+        "view_px": encoder.recipe.views.global_px,
+    }
+    if not path.is_dir():
+        with publish(path, KIND, settings) as building:
+            with track("features", int(images.is_packed_N.sum()), "films") as progress:
+                values = _encode_all(encoder, images, device, progress.advance)
+            buffer = io.BytesIO()
+            np.save(buffer, values)
+            write_bytes(building / "features.npy", buffer.getvalue())
+    artefact = open_artefact(path, KIND)
+    return Features(np.load(path / "features.npy", allow_pickle=False), artefact.content_sha256)
+
+
+def _encode_all(
+    encoder: Encoder, images: ImageStore, device: torch.device, advance: Callable[[int], None]
+) -> NDArray[np.float32]:
+    module = encoder.module.to(device)
+    packed = np.flatnonzero(images.is_packed_N)
+    values = np.full((len(images.is_packed_N), int(module.embed_dim)), np.nan, np.float32)
+    for start in range(0, len(packed), BATCH_FILMS):
+        rows = packed[start : start + BATCH_FILMS]
+        films = torch.from_numpy(images.read_rows(rows)).to(device)
+        valid = torch.from_numpy(images.box_N4[rows].astype(np.float32)).to(device)
+        values[rows] = encoder.encode_films(films, valid).float().cpu().numpy()
+        advance(len(rows))
+    return values

@@ -1,0 +1,279 @@
+"""Scores with confidence intervals from resampling subjects, and paired differences of two models.
+
+In: scores, labels and subject_ids of every row of a test set. Out: Scores or Comparison, of Intervals.
+Never: resample films one by one (films of a subject are not independent); drop a test row without counting it.
+
+Suffix letters: N films, L findings, R resamples, T the two metrics (AUROC, average precision).
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrssl.core.errors import DataError
+from cxrssl.core.seed import derive_seed
+from cxrssl.evaluate.metrics import Floats, check_finite, score_resamples
+
+Counts = npt.NDArray[np.uint16]
+Labels = npt.NDArray[np.int8]
+
+
+def draw_subject_counts(subject_ids_N: npt.NDArray[Any], num_resamples: int, seed: int) -> Counts:
+    """How often each film occurs in each resample: S of the S subjects drawn with replacement, each with all its films.
+
+    A function of the seed and the sorted distinct subjects: the order of the films does not matter, and the first
+    resamples stay the same when more are asked for.
+
+    Shapes: [N] -> [R, N].
+    Source: Davison & Hinkley 1997 (Bootstrap Methods and their Application), section 3.8: resample whole clusters.
+    Raises: DataError if a subject_id is missing.
+    """
+    assert subject_ids_N.ndim == 1, "one subject_id for each film"
+    assert num_resamples > 0, "at least one resample"
+    _check_subjects(subject_ids_N)
+    subjects, subject_N = np.unique(subject_ids_N, return_inverse=True)
+    counts_RN = np.empty((num_resamples, len(subject_ids_N)), dtype=np.uint16)
+    for resample, counts_N in enumerate(counts_RN):
+        generator = np.random.Generator(np.random.PCG64(derive_seed(seed, resample, "bootstrap")))
+        drawn = generator.choice(len(subjects), size=len(subjects)) if len(subjects) else np.empty(0, np.int64)
+        counts_N[:] = np.bincount(drawn, minlength=len(subjects))[subject_N]
+    return counts_RN
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A value with its percentile interval; nan where it is not defined."""
+
+    value: float
+    """On the full test set."""
+    lo: float
+    hi: float
+    num_defined: int
+    """Resamples in which the value is defined; lo and hi come from these only."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0; False where it is not defined."""
+        return self.lo > 0 or self.hi < 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        return {key: _none_if_nan(value) for key, value in dataclasses.asdict(self).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class FindingScore:
+    """AUROC and average precision of one finding (of one model in Scores, a - b in Comparison)."""
+
+    auroc: Interval
+    auprc: Interval
+    num_scored: int
+    num_ignored: int
+    """Rows with label -1; num_scored + num_ignored is the number of test rows."""
+    num_pos: int
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether the scored rows hold both classes; if not, neither metric is given."""
+        return 0 < self.num_pos < self.num_scored
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        return {
+            "auroc": self.auroc.to_dict(),
+            "auprc": self.auprc.to_dict(),
+            "num_scored": self.num_scored,
+            "num_ignored": self.num_ignored,
+            "num_pos": self.num_pos,
+            "is_defined": self.is_defined,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    findings: dict[str, FindingScore]
+    """In the order given."""
+    macro_auroc: Interval
+    """Mean over the findings defined on the full test set; in a resample, over those of them defined in it."""
+    macro_auprc: Interval
+    """The same mean of average precisions."""
+    num_films: int
+    num_subjects: int
+    num_resamples: int
+    level: float
+    """Of the intervals."""
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        own["findings"] = {finding: score.to_dict() for finding, score in self.findings.items()}
+        own["macro_auroc"] = self.macro_auroc.to_dict()
+        own["macro_auprc"] = self.macro_auprc.to_dict()
+        return own
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores(_Table):
+    """How well one model ranks the films, for each finding and on average."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(_Table):
+    """By how much model a ranks better than model b: every Interval is of a - b on the same resamples."""
+
+
+def percentile_interval(value: float, samples_R: Floats, level: float = 0.95) -> Interval:
+    """The interval between the (1 - level) / 2 and (1 + level) / 2 quantiles of the resamples in which it is defined.
+
+    Source: Efron & Tibshirani 1993 (An Introduction to the Bootstrap), section 13.3, percentile interval.
+    """
+    assert 0 < level < 1, "level is a fraction"
+    defined = samples_R[~np.isnan(samples_R)]
+    if not len(defined) or math.isnan(value):
+        return Interval(value, math.nan, math.nan, len(defined))
+    lo, hi = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(lo), float(hi), len(defined))
+
+
+def score_predictions(
+    probs_NL: npt.ArrayLike,
+    labels_NL: npt.ArrayLike,
+    subject_ids_N: npt.NDArray[Any],
+    findings: Sequence[str],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Scores:
+    """AUROC and average precision of each finding and their macro means, with intervals; labels 1, 0, -1 = not scored.
+
+    Shapes: [N, L], [N, L], [N].
+    Differs: the published code resamples films and drops up to a batch of test rows (paper.md 4d, 44, 47, 48); here
+        subjects are resampled, every row counts, and a resample without both classes counts as not defined.
+    Raises: DataError if a score is not finite or a subject_id is missing.
+    """
+    labels_NL = _check(probs_NL, labels_NL, subject_ids_N, findings)
+    counts_RN = draw_subject_counts(subject_ids_N, num_resamples, seed)
+    values_TL, samples_TLR = _measure(probs_NL, labels_NL, counts_RN)
+    return Scores(**_tabulate(values_TL, samples_TLR, labels_NL, subject_ids_N, findings, level), seed=seed)
+
+
+def compare_predictions(
+    probs_a_NL: npt.ArrayLike,
+    probs_b_NL: npt.ArrayLike,
+    labels_NL: npt.ArrayLike,
+    subject_ids_N: npt.NDArray[Any],
+    findings: Sequence[str],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Comparison:
+    """Differences a - b of each metric of two models on the same films, with intervals from the same resamples.
+
+    Shapes: [N, L], [N, L], [N, L], [N].
+    Raises: DataError if a score is not finite or a subject_id is missing.
+    """
+    labels_NL = _check(probs_a_NL, labels_NL, subject_ids_N, findings, "model a")
+    _check(probs_b_NL, labels_NL, subject_ids_N, findings, "model b")
+    counts_RN = draw_subject_counts(subject_ids_N, num_resamples, seed)
+    values_a_TL, samples_a_TLR = _measure(probs_a_NL, labels_NL, counts_RN)
+    values_b_TL, samples_b_TLR = _measure(probs_b_NL, labels_NL, counts_RN)
+    values_TL, samples_TLR = values_a_TL - values_b_TL, samples_a_TLR - samples_b_TLR
+    return Comparison(**_tabulate(values_TL, samples_TLR, labels_NL, subject_ids_N, findings, level), seed=seed)
+
+
+def _check(
+    probs_NL: npt.ArrayLike,
+    labels_NL: npt.ArrayLike,
+    subject_ids_N: npt.NDArray[Any],
+    findings: Sequence[str],
+    where: str = "",
+) -> Labels:
+    """The labels as int8, once everything has been found to fit together."""
+    labels_NL = np.asarray(labels_NL)
+    assert bool(np.isin(labels_NL, (1, 0, -1)).all()), "labels are 1, 0 or -1 (not scored)"
+    assert labels_NL.shape == (len(subject_ids_N), len(findings)), "labels are [N, L]"
+    assert np.shape(probs_NL) == labels_NL.shape, "one score for each label"
+    assert len(set(findings)) == len(findings), "each finding once"
+    check_finite(np.asarray(probs_NL, dtype=np.float64), where)
+    return labels_NL.astype(np.int8)
+
+
+def _check_subjects(subject_ids_N: npt.NDArray[Any]) -> None:
+    is_missing_N = subject_ids_N != subject_ids_N
+    if subject_ids_N.dtype == object:
+        is_missing_N |= np.array([subject_id is None for subject_id in subject_ids_N], dtype=bool)
+    if is_missing_N.any():
+        raise DataError(f"{int(is_missing_N.sum())} of {len(subject_ids_N)} films have no subject_id")
+
+
+def _measure(probs_NL: npt.ArrayLike, labels_NL: Labels, counts_RN: Counts) -> tuple[Floats, Floats]:
+    """Both metrics of each finding on the full set [2, L] and in each resample [2, L, R]; nan if a class is absent."""
+    probs_NL = np.asarray(probs_NL, dtype=np.float64)
+    num_findings = labels_NL.shape[1]
+    values_TL = np.full((2, num_findings), np.nan)
+    samples_TLR = np.full((2, num_findings, len(counts_RN)), np.nan)
+    once_1N = np.ones((1, len(labels_NL)), dtype=np.uint16)
+    for column in range(num_findings):
+        scores_N, labels_N = probs_NL[:, column], labels_NL[:, column]
+        if (labels_N == 1).any() and (labels_N == 0).any():
+            values_TL[:, column] = np.concatenate(score_resamples(scores_N, labels_N, once_1N))
+            aurocs_R, precisions_R = score_resamples(scores_N, labels_N, counts_RN)
+            samples_TLR[:, column] = aurocs_R, np.where(np.isnan(aurocs_R), np.nan, precisions_R)
+    return values_TL, samples_TLR
+
+
+def _tabulate(
+    values_TL: Floats,
+    samples_TLR: Floats,
+    labels_NL: Labels,
+    subject_ids_N: npt.NDArray[Any],
+    findings: Sequence[str],
+    level: float,
+) -> dict[str, Any]:
+    """The fields that Scores and Comparison share."""
+    rows: dict[str, FindingScore] = {}
+    for column, finding in enumerate(findings):
+        labels_N = labels_NL[:, column]
+        rows[finding] = FindingScore(
+            auroc=percentile_interval(float(values_TL[0, column]), samples_TLR[0, column], level),
+            auprc=percentile_interval(float(values_TL[1, column]), samples_TLR[1, column], level),
+            num_scored=int((labels_N >= 0).sum()),
+            num_ignored=int((labels_N == -1).sum()),
+            num_pos=int((labels_N == 1).sum()),
+        )
+        row = rows[finding]
+        assert row.num_scored + row.num_ignored == len(labels_NL), (
+            f"{finding}: a test row is neither scored nor ignored"
+        )
+    macro_T = [
+        percentile_interval(float(_mean_defined(values_TL[t][:, None])[0]), _mean_defined(samples_TLR[t]), level)
+        for t in (0, 1)
+    ]
+    return {
+        "findings": rows,
+        "macro_auroc": macro_T[0],
+        "macro_auprc": macro_T[1],
+        "num_films": len(labels_NL),
+        "num_subjects": len(np.unique(subject_ids_N)),
+        "num_resamples": samples_TLR.shape[2],
+        "level": level,
+    }
+
+
+def _mean_defined(values_LR: Floats) -> Floats:
+    """Mean over the findings that are not nan, [L, R] -> [R]; nan where all are."""
+    is_defined_LR = ~np.isnan(values_LR)
+    num_defined_R = is_defined_LR.sum(axis=0)
+    total_R = np.where(is_defined_LR, values_LR, 0.0).sum(axis=0)
+    return np.where(num_defined_R > 0, total_R / np.maximum(num_defined_R, 1), np.nan)
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if math.isnan(value) else value

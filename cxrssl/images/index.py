@@ -1,0 +1,105 @@
+"""What is known of each film of a pack, in cohort order: `index.npz` (where it is) and `rejects.csv` (why it is not).
+
+Stdlib and numpy only.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.core.artefact import write_bytes
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.text import plain
+from cxrssl.images.shard import PACKED, FilmRecords
+
+INDEX = "index.npz"
+REJECTS = "rejects.csv"
+NOT_PACKED = -1
+MAX_PATH_CHARS = 4096
+
+
+class Index(NamedTuple):
+    """The arrays of `index.npz`, under the same names."""
+
+    image_id: NDArray[np.str_]
+    shard: NDArray[np.int32]
+    """NOT_PACKED for a rejected film."""
+    row: NDArray[np.int32]
+    """Row in the shard; NOT_PACKED for a rejected film."""
+    box_N4: NDArray[np.int16]
+    """(top, left, height, width); zeros for a rejected film."""
+    source_px_N2: NDArray[np.int32]
+    """Rows and columns of the file; zeros for a rejected film."""
+
+
+class Reject(NamedTuple):
+    """A film that is not packed, and the one of DECODE_RULES that tells why."""
+
+    image_id: str
+    path: str
+    rule: str
+
+
+def make_index(image_ids: Sequence[str], films: FilmRecords, shard_films: int) -> Index:
+    """Return the index of films of which shard k holds the packed ones among `shard_films` consecutive ones."""
+    is_packed = films["rule"] == PACKED
+    shard = np.arange(len(films), dtype=np.int32) // shard_films
+    row = np.empty(len(films), np.int32)
+    for start in range(0, len(films), shard_films):
+        row[start : start + shard_films] = np.cumsum(is_packed[start : start + shard_films]) - 1
+    shard[~is_packed] = row[~is_packed] = NOT_PACKED
+    return Index(np.array(image_ids, np.str_), shard, row, films["box"].copy(), films["source_px"].copy())
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """Write `index.npz`; NumPy dates its members 1980, so equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **index._asdict())
+    write_bytes(folder / INDEX, buffer.getvalue())
+
+
+def read_index(folder: Path) -> Index:
+    """Return the index of a pack, checked for shape.
+
+    Raises: IntegrityError.
+    """
+    path = folder / INDEX
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            index = Index(**{name: arrays[name] for name in Index._fields})
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise IntegrityError(f"{INDEX} cannot be read: {plain(error, 120)}", path) from None
+    num = len(index.image_id)
+    if [array.shape for array in index] != [(num,), (num,), (num,), (num, 4), (num, 2)]:
+        raise IntegrityError(f"{INDEX} has arrays of unequal length", path)
+    return index
+
+
+def write_rejects(folder: Path, rejects: Sequence[Reject]) -> None:
+    """Write `rejects.csv`, in cohort order, without control characters."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Reject._fields)
+    writer.writerows([plain(field, MAX_PATH_CHARS) for field in reject] for reject in rejects)
+    write_bytes(folder / REJECTS, text.getvalue().encode())
+
+
+def read_rules(folder: Path) -> list[str]:
+    """Return the rule of each rejected film, in cohort order.
+
+    Raises: IntegrityError.
+    """
+    path = folder / REJECTS
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return [row["rule"] for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise IntegrityError(f"{REJECTS} cannot be read: {plain(error, 120)}", path) from None

@@ -1,0 +1,97 @@
+"""Packed films, opened for reading: rows of the cohort in, uint8 pixels out.
+
+Stdlib and numpy only: training reads films without PIL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.errors import DataError, IntegrityError
+from cxrssl.core.text import count_noun, plain
+from cxrssl.images.index import Index, read_index
+from cxrssl.images.shard import shard_name
+
+KIND = "images"
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """Packed films in cohort order; rejected films have a row too, but no pixels."""
+
+    path: Path
+    size_px: int
+    content_sha256: str
+    index: Index
+    _shards: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def image_id(self) -> NDArray[np.str_]:
+        return self.index.image_id
+
+    @property
+    def box_N4(self) -> NDArray[np.int16]:
+        """Where the film lies in its square: (top, left, height, width) in pixels; zeros where not packed."""
+        return self.index.box_N4
+
+    @property
+    def source_px_N2(self) -> NDArray[np.int32]:
+        """Rows and columns of the film's file; zeros where not packed."""
+        return self.index.source_px_N2
+
+    @property
+    def is_packed_N(self) -> NDArray[np.bool_]:
+        return self.index.shard >= 0
+
+    def read_rows(self, rows: ArrayLike) -> NDArray[np.uint8]:
+        """Return the films of these rows of the cohort, in the order asked for.
+
+        Shapes: [M] -> [M, S, S].
+        Raises: DataError when one of them is not packed.
+        """
+        wanted = np.asarray(rows, np.int64)
+        assert wanted.ndim == 1, "rows are a list"
+        assert ((wanted >= 0) & (wanted < len(self.image_id))).all(), "rows are those of the cohort"
+        shard, row = self.index.shard[wanted], self.index.row[wanted]
+        absent = wanted[shard < 0]
+        if len(absent):
+            what = (
+                f"{count_noun(len(absent), 'film')} asked for but not packed, first: {plain(self.image_id[absent[0]])}"
+            )
+            raise DataError(what, self.path, "rejects.csv tells why")
+        films = np.empty((len(wanted), self.size_px, self.size_px), np.uint8)
+        for number in np.unique(shard):
+            here = shard == number
+            films[here] = self._open_shard(int(number))[row[here]]
+        return films
+
+    def read_all(self) -> NDArray[np.uint8]:
+        """Return all packed films: row i is the i-th film for which `is_packed_N` holds."""
+        return self.read_rows(np.flatnonzero(self.is_packed_N))
+
+    def _open_shard(self, number: int) -> NDArray[np.uint8]:
+        if number not in self._shards:
+            path = self.path / shard_name(number)
+            try:
+                shard = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path) from None
+            num_rows = int((self.index.shard == number).sum())
+            if shard.dtype != np.uint8 or shard.shape != (num_rows, self.size_px, self.size_px):
+                raise IntegrityError(f"{path.name} does not hold the {num_rows} films of the index", path)
+            self._shards[number] = shard
+        return self._shards[number]
+
+
+def open_images(path: Path, verify: bool = True) -> ImageStore:
+    """Return the packed films at `path`; `verify` reads and hashes every shard first.
+
+    Raises: IntegrityError when a file is missing, damaged or of another kind.
+    """
+    artefact = open_artefact(path, KIND, verify)
+    return ImageStore(path, int(artefact.settings["size_px"]), artefact.content_sha256, read_index(path))

@@ -1,0 +1,146 @@
+"""Masked siamese network with the health record on the anchor side: the paper's equations and nothing else.
+
+    anchor:  z  = h(g([f(mask(x)) ; f_ehr(e)]))        p  = softmax(cos(z, q) / anchor_temp)
+    target:  z+ = h+(f+(x))                            p+ = sinkhorn(sharpen(softmax(cos(z+, q) / anchor_temp)))
+    loss  =  mean over views of -sum_k p+_k log p_k  +  memax_weight (ln K - H(mean p))
+
+Shape letters: B films, V anchor views, D embedding width, K prototypes, M EHR columns.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cxrssl.core.recipe import ObjectiveSettings, Recipe
+from cxrssl.model.heads import EhrFusion, build_projection
+from cxrssl.model.vit import build_encoder, encode_views
+from cxrssl.views import Views
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """The loss and what it is made of; all are scalars on the device, only `total` carries a gradient."""
+
+    total: Tensor
+    cross_entropy: Tensor
+    memax: Tensor
+    target_entropy: Tensor
+    """Mean entropy of the targets, in nats; ln K is uniform, 0 is one prototype a film."""
+    prototype_usage: Tensor
+    """exp(entropy of the mean anchor assignment) / K, in (0, 1]: the share of prototypes in use."""
+    feature_std: Tensor
+    """Mean standard deviation over the batch of the L2-normalised target embeddings, times sqrt(D); 0 is collapse."""
+
+
+def assign_prototypes(embeddings_BD: Tensor, prototypes_KD: Tensor, temp: float) -> Tensor:
+    """Return log softmax(cosine / temp), [B, K]. Source: Assran et al. 2022, eq. 1."""
+    similarity = F.normalize(embeddings_BD.float(), dim=1) @ F.normalize(prototypes_KD.float(), dim=1).T
+    return F.log_softmax(similarity / temp, dim=1)
+
+
+def sharpen(probs_BK: Tensor, temp: float) -> Tensor:
+    """Return p^(1/temp) renormalised. Source: Assran et al. 2022, eq. 2."""
+    powered: Tensor = probs_BK.pow(1.0 / temp)
+    return powered / powered.sum(dim=1, keepdim=True)
+
+
+def sinkhorn(probs_BK: Tensor, num_iters: int) -> Tensor:
+    """Return assignments whose prototypes are used equally, by alternate normalisation; rows sum to 1.
+
+    Source: Cuturi 2013 as used by SwAV and MSN: each prototype receives 1/K of the mass, then each film 1/B.
+    """
+    if num_iters == 0:
+        return probs_BK
+    scaled = probs_BK / probs_BK.sum()
+    num_films, num_prototypes = probs_BK.shape
+    for _ in range(num_iters):
+        scaled = scaled / scaled.sum(dim=0, keepdim=True) / num_prototypes
+        scaled = scaled / scaled.sum(dim=1, keepdim=True) / num_films
+    return scaled * num_films
+
+
+def entropy(probs: Tensor) -> Tensor:
+    """Return -sum p ln p over the last axis, with 0 ln 0 = 0."""
+    products: Tensor = torch.special.xlogy(probs, probs)
+    return -products.sum(dim=-1)
+
+
+def msn_loss(anchors_VBD: Tensor, targets_BD: Tensor, prototypes_KD: Tensor, objective: ObjectiveSettings) -> LossParts:
+    """Return the loss of a batch. Source: Shurrab et al. 2024, section 1.1 (the equations of the file's header).
+
+    Shapes: anchors [V, B, D], targets [B, D], prototypes [K, D]; no gradient flows into the targets.
+    """
+    num_views, num_films, _ = anchors_VBD.shape
+    with torch.no_grad():
+        similar_BK = assign_prototypes(targets_BD, prototypes_KD, objective.anchor_temp).exp()
+        wanted_BK = sinkhorn(sharpen(similar_BK, objective.target_temp), objective.sinkhorn_iters)
+        spread = F.normalize(targets_BD.float(), dim=1).std(dim=0).mean() * math.sqrt(targets_BD.shape[1])
+    log_probs = assign_prototypes(anchors_VBD.flatten(0, 1), prototypes_KD, objective.anchor_temp)
+    cross_entropy = -(wanted_BK * log_probs.view(num_views, num_films, -1)).sum(dim=2).mean()
+    mean_entropy = entropy(log_probs.exp().mean(dim=0))
+    memax = math.log(len(prototypes_KD)) - mean_entropy
+    return LossParts(
+        total=cross_entropy + objective.memax_weight * memax,
+        cross_entropy=cross_entropy.detach(),
+        memax=memax.detach(),
+        target_entropy=entropy(wanted_BK).mean(),
+        prototype_usage=mean_entropy.detach().exp() / len(prototypes_KD),
+        feature_std=spread,
+    )
+
+
+class MSN(nn.Module):
+    """Anchor branch (encoder, EHR fusion, head, prototypes) and its moving average (target encoder and head)."""
+
+    def __init__(self, recipe: Recipe, num_ehr_columns: int) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.encoder = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
+        width = int(self.encoder.embed_dim)
+        self.head = build_projection(width, width * recipe.model.head_hidden_mult)
+        # M: U(-1/sqrt d, 1/sqrt d); cosine similarity makes the length irrelevant.
+        bound = 1 / math.sqrt(width)
+        prototypes = torch.empty(recipe.objective.num_prototypes, width).uniform_(-bound, bound)
+        self.prototypes = nn.Parameter(prototypes, requires_grad=recipe.objective.train_prototypes)
+        # Made last, so that runs with and without the record start from the same encoder, head and prototypes.
+        self.fusion = EhrFusion(num_ehr_columns, recipe.ehr.embed_dim, width) if num_ehr_columns else None
+        self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.target_head = copy.deepcopy(self.head).requires_grad_(False)
+
+    def forward(self, views: Views, ehr_BM: Tensor | None) -> LossParts:
+        """Return the loss of the views and, unless the model is vanilla, the encoded health record [B, M]."""
+        with torch.no_grad():
+            targets_BD = self.target_head(encode_views(self.target_encoder, views.target_B1PP))
+        seen: list[Tensor] = []
+        for anchors, kept in zip(views.anchors_BV1PP, views.kept_BVK, strict=True):
+            num_views = anchors.shape[1]
+            # View-major rows: all films of view 0, then of view 1, as the loss expects them.
+            flat = anchors.transpose(0, 1).flatten(0, 1)
+            flat_kept = None if kept is None else kept.transpose(0, 1).flatten(0, 1)
+            seen.append(encode_views(self.encoder, flat, flat_kept).view(num_views, len(views.target_B1PP), -1))
+        cxr_VBD = torch.cat(seen)
+        num_views, num_films, _ = cxr_VBD.shape
+        rows = cxr_VBD.flatten(0, 1)
+        if self.fusion is not None:
+            assert ehr_BM is not None, "the model was built with EHR columns"
+            rows = self.fusion(rows, ehr_BM.repeat(num_views, 1))
+        anchors_VBD = self.head(rows).view(num_views, num_films, -1)
+        with torch.autocast(anchors_VBD.device.type, enabled=False):
+            return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.recipe.objective)
+
+    @torch.no_grad()
+    def move_target(self, momentum: float) -> None:
+        """Move the target by (1 - momentum) of its distance to the anchor. Source: Assran et al. 2022, section 3."""
+        anchor: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
+        target: list[Tensor] = [*self.target_encoder.parameters(), *self.target_head.parameters()]
+        torch._foreach_lerp_(target, anchor, 1.0 - momentum)
+
+    def anchor_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Return the named parameters that the optimiser trains."""
+        return [(name, value) for name, value in self.named_parameters() if value.requires_grad]

@@ -1,0 +1,48 @@
+"""One table model for every output format: title, columns, rows of text cells, a note.
+
+In: cells that may come from data. Out: Markdown. Never: a cell that breaks the table or carries control characters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cxrssl.core.text import plain
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def to_markdown(self) -> str:
+        """Return the table in GitHub's Markdown, columns padded so that the source reads well too."""
+        cells = [[_escape(cell) for cell in row] for row in [self.columns, *self.rows]]
+        widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
+        lines = [
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+            for row in cells
+        ]
+        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        parts = [f"## {_escape(self.title)}", "\n".join(lines)]
+        return "\n\n".join([*parts, self.note] if self.note else parts) + "\n"
+
+
+def format_interval(interval: Mapping[str, Any], signed: bool = False) -> str:
+    """Return "0.734 [0.702, 0.765]", or "not defined"."""
+    value, lo, hi = interval["value"], interval["lo"], interval["hi"]
+    if value is None or math.isnan(value):
+        return "not defined"
+    pattern = "{:+.3f}" if signed else "{:.3f}"
+    if lo is None or hi is None:
+        return pattern.format(value)
+    return f"{pattern.format(value)} [{pattern.format(lo)}, {pattern.format(hi)}]"
+
+
+def _escape(cell: str) -> str:
+    return plain(cell, 200).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,21 @@
+"""A synthetic hospital in the published layout of MIMIC-IV and MIMIC-CXR-JPG, drawn from a seed."""
+
+from cxrssl.synthetic.archive import FilmAnswer
+from cxrssl.synthetic.film import FilmKey, draw_film
+from cxrssl.synthetic.findings import LABELS, RISKS
+from cxrssl.synthetic.timeline import PLACEMENTS, place_of
+from cxrssl.synthetic.write import HospitalSpec, HospitalSummary, write_films_for, write_hospital
+
+__all__ = [
+    "LABELS",
+    "PLACEMENTS",
+    "RISKS",
+    "FilmAnswer",
+    "FilmKey",
+    "HospitalSpec",
+    "HospitalSummary",
+    "draw_film",
+    "place_of",
+    "write_films_for",
+    "write_hospital",
+]

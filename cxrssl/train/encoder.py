@@ -1,0 +1,60 @@
+"""The encoder that a run publishes: target weights and what is needed to use them on a film.
+
+In: `encoder/{encoder.safetensors, manifest.json}`. Out: a frozen module from packed films to features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from cxrssl.core.artefact import open_artefact, publish, write_bytes
+from cxrssl.core.config import build_settings
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.recipe import Recipe
+from cxrssl.model.vit import build_encoder, encode_views
+from cxrssl.views import whole_views
+
+KIND = "encoder"
+WEIGHTS_FILE = "encoder.safetensors"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen encoder with the recipe that says how films enter it."""
+
+    module: VisionTransformer
+    recipe: Recipe
+    weights_sha256: str
+
+    @torch.no_grad()
+    def encode_films(self, films_BSS: Tensor, valid_B4: Tensor) -> Tensor:
+        """Return features [B, D] (class token after the final norm) of whole films, uint8 [B, S, S] with boxes."""
+        return encode_views(self.module, whole_views(films_BSS, valid_B4, self.recipe.views))
+
+
+def publish_encoder(dest: Path, module: VisionTransformer, recipe: Recipe, origin: Mapping[str, Any]) -> None:
+    """Publish the weights of an encoder with its recipe and origin (run id, step)."""
+    weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    with publish(dest, KIND, {"recipe": recipe.to_dict(), **origin}) as building:
+        write_bytes(building / WEIGHTS_FILE, save(weights))
+
+
+def open_encoder(path: Path) -> Encoder:
+    """Return a published encoder; every weight must be there, and nothing else."""
+    artefact = open_artefact(path, KIND)
+    recipe = build_settings(Recipe, artefact.settings["recipe"])
+    module = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
+    try:
+        module.load_state_dict(load((path / WEIGHTS_FILE).read_bytes()), strict=True)
+    except RuntimeError as error:
+        raise IntegrityError(f"the weights do not fit {recipe.model.backbone}: {error}", path) from None
+    sha256 = str(artefact.manifest["files"][WEIGHTS_FILE]["sha256"])
+    return Encoder(module.eval().requires_grad_(False), recipe, sha256)

@@ -1,0 +1,265 @@
+"""The training loop: batch, views, forward, loss, guard, step, target, log, maybe save.
+
+In: a RunPlan. Out: journals, checkpoints and the published target encoder under the run's folder.
+Never: a step whose loss or gradient is not finite, or a number that depends on where the run was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrssl import __version__
+from cxrssl.core.artefact import kill_point, write_bytes, write_json
+from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
+from cxrssl.core.journal import Journal, append_record
+from cxrssl.core.process import describe_process
+from cxrssl.core.progress import track
+from cxrssl.core.seed import derive_seed
+from cxrssl.train.checkpoint import load_newest, remove_old, save_checkpoint
+from cxrssl.train.encoder import publish_encoder
+from cxrssl.train.plan import RunPlan
+from cxrssl.train.schedule import StepSettings, settings_at
+from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state
+from cxrssl.train.stop import StopRequest, catch_signals
+from cxrssl.views import make_views
+
+
+@dataclass(frozen=True)
+class RunResult:
+    run_id: str
+    num_steps: int
+    resumed_from: int
+    was_finished: bool
+    final_loss: float
+    wall_s: float
+
+
+def pretrain(plan: RunPlan) -> RunResult:
+    """Train to the last step, resuming from the newest valid checkpoint of the same run.
+
+    Raises: GuardStop for a loss or gradient that is not finite; Preempted after SIGTERM, SIGUSR1 or SIGUSR2 and
+    KeyboardInterrupt after SIGINT, both with a checkpoint written; SetupError when the disk refuses a write; UsageError
+    when another process is at this run.
+    """
+    encoder_path = plan.folder / "encoder"
+    if encoder_path.is_dir():
+        return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, math.nan, 0.0)
+    device = choose_device(plan.machine.device)
+    if plan.machine.num_threads:
+        torch.set_num_threads(plan.machine.num_threads)
+    with _hold_lock(plan.folder), catch_signals() as stop:
+        started = time.monotonic()
+        _describe_run(plan, device)
+        events = plan.folder / "events.jsonl"
+        state = init_state(plan.recipe, len(plan.ehr_columns), device)
+        resumed_from = _restore_newest(plan, state, events)
+        append_record(events, {"event": "start", "step": state.step, **describe_process()})
+        try:
+            loss = _train(plan, state, device, stop, events)
+        except BaseException as error:
+            append_record(events, _describe_end(error, state.step))
+            raise
+        origin = {"run_id": plan.run_id, "step": state.step, **plan.origin}
+        publish_encoder(encoder_path, state.model.target_encoder, plan.recipe, origin)
+        append_record(events, {"event": "finish", "step": state.step})
+    return RunResult(plan.run_id, plan.num_steps, resumed_from, False, loss, time.monotonic() - started)
+
+
+def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopRequest, events: Path) -> float:
+    recipe, machine = plan.recipe, plan.machine
+    valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
+    ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
+    checkpoints = plan.folder / "checkpoints"
+    journal = Journal(_next_journal(plan.folder))
+    loss = math.nan
+    size = recipe.train.batch_size
+    with track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress:
+        while state.step < plan.num_steps:
+            started = time.perf_counter()
+            step = state.step
+            now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train)
+
+            # ---- batch and views: functions of (seed, step) alone
+            rows = batch_rows(plan, step)
+            films = torch.from_numpy(plan.images.read_rows(rows)).to(device, non_blocking=True)
+            data_s = time.perf_counter() - started
+            seed = recipe.train.seed
+            views = make_views(films, valid_N4[rows], recipe.views, recipe.objective, recipe.model.patch_px, seed, step)
+            ehr = ehr_NM[rows] if plan.ehr_columns else None
+
+            # ---- forward and backward
+            if recipe.train.ema_first:
+                state.model.move_target(now.ema_momentum)
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.precision == "bf16"):
+                parts = state.model(views, ehr)
+            parts.total.backward()
+
+            # ---- guard, then step
+            grad_norm = _clip_gradients(state, recipe.train.clip_norm)
+            loss = parts.total.item()
+            _stop_if_not_finite(plan, step, rows, loss, grad_norm.item())
+            _set_schedule(state.optimizer, now)
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            if not recipe.train.ema_first:
+                state.model.move_target(now.ema_momentum)
+            state.step += 1
+            kill_point("train-after-step")
+
+            # ---- log and save
+            if step % machine.log_every == 0 or state.step == plan.num_steps:
+                wall_s = time.perf_counter() - started
+                journal.log(
+                    {
+                        "step": step,
+                        "epoch": step / plan.steps_per_epoch,
+                        "loss": loss,
+                        "cross_entropy": parts.cross_entropy.item(),
+                        "memax": parts.memax.item(),
+                        "target_entropy": parts.target_entropy.item(),
+                        "prototype_usage": parts.prototype_usage.item(),
+                        "feature_std": parts.feature_std.item(),
+                        "grad_norm": grad_norm.item(),
+                        "lr": now.lr,
+                        "weight_decay": now.weight_decay,
+                        "ema_momentum": now.ema_momentum,
+                        "films_per_s": size / wall_s,
+                        "data_frac": data_s / wall_s,
+                    }
+                )
+            progress.advance(size, f"loss {loss:.3f}, step {state.step} of {plan.num_steps}")
+            is_last = state.step == plan.num_steps
+            if stop or is_last or state.step % machine.checkpoint_every == 0:
+                journal.sync()
+                save_checkpoint(checkpoints, state.step, flatten_state(state), plan.origin)
+                append_record(events, {"event": "checkpoint", "step": state.step})
+                remove_old(checkpoints, machine.keep_checkpoints)
+            if stop and not is_last:
+                _raise_stopped(stop, state.step)
+    journal.close()
+    return loss
+
+
+def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
+    """Return the cohort rows of a step: each epoch is one permutation of all rows, its ragged end dropped."""
+    epoch, index = divmod(step, plan.steps_per_epoch)
+    generator = np.random.Generator(np.random.Philox(derive_seed(plan.recipe.train.seed, epoch, "order")))
+    size = plan.recipe.train.batch_size
+    return plan.rows[generator.permutation(len(plan.rows))[index * size : (index + 1) * size]]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device for `auto`, `cpu` or `cuda`; raises SetupError when there is none of that kind."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise SetupError("this machine has no CUDA device that torch can use", hint="leave --device out, or use cpu")
+    if name not in {"cpu", "cuda"}:
+        raise UsageError(f'no device "{name}"', hint="known: auto, cpu, cuda")
+    return torch.device(name)
+
+
+def _clip_gradients(state: TrainState, clip_norm: float) -> Tensor:
+    parameters = [parameter for _, parameter in state.model.anchor_parameters()]
+    return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
+
+
+def _set_schedule(optimizer: torch.optim.AdamW, now: StepSettings) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = now.lr
+        group["weight_decay"] = now.weight_decay if group["is_decayed"] else 0.0
+
+
+def _stop_if_not_finite(plan: RunPlan, step: int, rows: NDArray[np.int64], loss: float, grad_norm: float) -> None:
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        return
+    record = {"event": "guard", "step": step, "loss": loss, "grad_norm": grad_norm, "rows": [int(row) for row in rows]}
+    append_record(plan.folder / "events.jsonl", record)
+    what = f"loss {loss} and gradient norm {grad_norm} at step {step}; the weights are those of the step before"
+    raise GuardStop(what, plan.folder / "events.jsonl", "lower the learning rate: --set train.lr=...")
+
+
+def _raise_stopped(stop: StopRequest, step: int) -> None:
+    if stop.signal == signal.SIGINT:
+        raise KeyboardInterrupt
+    name = stop.signal.name if stop.signal else ""
+    raise Preempted(
+        f"stopped by {name} after step {step}; its checkpoint is written", hint="run the same command to go on"
+    )
+
+
+def _restore_newest(plan: RunPlan, state: TrainState, events: Path) -> int:
+    def tell(error: IntegrityError) -> None:
+        append_record(events, {"event": "damage", "what": error.what, "where": Path(error.where).name})
+
+    tensors = load_newest(plan.folder / "checkpoints", plan.origin, tell)
+    if tensors is not None:
+        restore_state(state, tensors)
+    return state.step
+
+
+def _describe_run(plan: RunPlan, device: torch.device) -> None:
+    """Write run.json and the list of films that are trained on; both are functions of the plan, apart from versions."""
+    if (plan.folder / "run.json").exists():
+        return
+    cohort = plan.cohort
+    films = "".join(f"{cohort.image_id[row]},{cohort.subject_id[row]}\n" for row in plan.rows)
+    write_bytes(plan.folder / "films.csv", ("image_id,subject_id\n" + films).encode())
+    description: dict[str, Any] = {
+        "run_id": plan.run_id,
+        "objective": "msn",
+        "recipe": plan.recipe.to_dict(),
+        "ehr_columns": plan.ehr_columns,
+        "cohort": cohort.name,
+        "dataset": cohort.dataset,
+        "split": plan.scheme,
+        "num_films": len(plan.rows),
+        "num_steps": plan.num_steps,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "versions": {"cxrssl": __version__, "torch": torch.__version__},
+        **plan.origin,
+    }
+    write_json(plan.folder / "run.json", description)
+
+
+def _next_journal(folder: Path) -> Path:
+    return folder / f"metrics-{len(list(folder.glob('metrics-*.jsonl'))) + 1:04d}.jsonl"
+
+
+def _describe_end(error: BaseException, step: int) -> dict[str, Any]:
+    if isinstance(error, Preempted | KeyboardInterrupt):
+        return {"event": "stop", "step": step}
+    what = error.what if isinstance(error, CxrsslError) else type(error).__name__
+    return {"event": "fail", "step": step, "what": what}
+
+
+@contextlib.contextmanager
+def _hold_lock(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SetupError(f"cannot write: {(error.strerror or '').lower()}", folder) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        hint = "watch it with cxrssl dashboard"
+        raise UsageError(f"run {folder.name} is in progress in another process", folder, hint) from None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,108 @@
+"""What a run will do, decided and checked before its first step.
+
+In: workspace, cohort, recipe. Out: a RunPlan, whose id is a function of everything that changes the weights, so that
+the same command finds its own run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.cohort.features import Missing
+from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.core.artefact import hash_settings
+from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.recipe import Machine, Recipe
+from cxrssl.core.text import count_noun
+from cxrssl.core.workspace import Workspace, check_name
+from cxrssl.images.store import ImageStore, open_images
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A run before it starts."""
+
+    run_id: str
+    folder: Path
+    recipe: Recipe
+    machine: Machine
+    cohort: Cohort
+    images: ImageStore
+    scheme: str
+    rows: NDArray[np.int64]
+    """Rows of the cohort that are pretrained on: those of the split whose film is packed."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return len(self.rows) // self.recipe.train.batch_size
+
+    @property
+    def num_steps(self) -> int:
+        return self.steps_per_epoch * self.recipe.train.num_epochs
+
+    @property
+    def ehr_columns(self) -> list[str]:
+        """Names of the columns that the EHR branch sees."""
+        return list(self.cohort.feature_columns(self.recipe.ehr.features, self.missing))
+
+    @property
+    def missing(self) -> Missing:
+        """How unknown values enter the EHR branch."""
+        return "zero" if self.recipe.ehr.missing == "zero" else "mask"
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about settings that work but are seldom wanted."""
+        num_prototypes, size = self.recipe.objective.num_prototypes, self.recipe.train.batch_size
+        sentences = []
+        if self.recipe.objective.sinkhorn_iters and num_prototypes > size:
+            sentences.append(
+                f"{num_prototypes:,} prototypes over a batch of {size}: Sinkhorn caps every target at "
+                f"{size / num_prototypes:.2f}, whatever the film shows"
+            )
+        if self.recipe.train.rows == "all":
+            sentences.append(
+                "validation and test films are pretrained on, as in the paper; a probe of this run is refused"
+            )
+        return sentences
+
+    @cached_property
+    def origin(self) -> dict[str, str]:
+        """Hashes of all that a resume must find unchanged."""
+        return {
+            "recipe_sha256": self.recipe.sha256,
+            "cohort_sha256": self.cohort.content_hash(),
+            "images_sha256": self.images.content_sha256,
+        }
+
+
+def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Machine, name: str = "") -> RunPlan:
+    """Return the plan of a run on a published cohort.
+
+    Raises: UsageError or DataError when cohort, films and recipe do not fit together.
+    """
+    cohort = open_cohort(workspace.find_cohort(cohort_name))
+    images_path = workspace.images / cohort.name
+    if not images_path.is_dir():
+        hint = f"finish it: cxrssl ingest {cohort.dataset} PATH"
+        raise DataError(f"the films of cohort {cohort.name} are not packed", images_path, hint)
+    images = open_images(images_path)
+    scheme = recipe.train.split or cohort.default_split
+    rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
+    rows = rows[images.is_packed_N[rows]]
+    if len(rows) < recipe.train.batch_size:
+        what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
+        raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
+    if not np.array_equal(images.image_id, cohort.image_id):
+        hint = f"pack them again: cxrssl ingest {cohort.dataset} PATH"
+        raise DataError(f"the packed films of cohort {cohort.name} are of an older cohort", images_path, hint)
+    hashes = {"recipe": recipe.sha256, "cohort": cohort.content_hash(), "images": images.content_sha256}
+    label = check_name(name, "run") if name else "+".join(("msn", *recipe.ehr.features))
+    digest = hash_settings(hashes)[:8]
+    run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
+    return RunPlan(run_id, workspace.runs / run_id, recipe, machine, cohort, images, scheme, rows)

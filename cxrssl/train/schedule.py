@@ -1,0 +1,41 @@
+"""Learning rate, weight decay and target momentum as pure functions of the step.
+
+Source: Assran et al. 2022, appendix (warm-up, cosine, rising weight decay and momentum). The published code of Shurrab
+et al. 2024 holds weight decay and momentum fixed and lets the rate fall by epoch, which the same settings express.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from cxrssl.core.recipe import TrainSettings
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    lr: float
+    weight_decay: float
+    ema_momentum: float
+
+
+def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSettings) -> StepSettings:
+    """Return what step `step` of `num_steps` (counted from 0) uses."""
+    return StepSettings(
+        lr=learning_rate(step - step % steps_per_epoch if train.lr_per_epoch else step, num_steps, train),
+        weight_decay=cosine(step / num_steps, train.weight_decay_start, train.weight_decay_final),
+        ema_momentum=train.ema_start + (train.ema_final - train.ema_start) * step / num_steps,
+    )
+
+
+def learning_rate(step: int, num_steps: int, train: TrainSettings) -> float:
+    """Linear from `lr_start` to `lr` over the warm-up, then a half cosine to `lr_final`."""
+    num_warmup = round(train.warmup_frac * num_steps)
+    if step < num_warmup:
+        return train.lr_start + (train.lr - train.lr_start) * step / num_warmup
+    return cosine((step - num_warmup) / max(1, num_steps - num_warmup), train.lr, train.lr_final)
+
+
+def cosine(progress: float, start: float, final: float) -> float:
+    """Return a half cosine from `start` at progress 0 to `final` at 1."""
+    return final + (start - final) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,81 @@
+"""Everything that a step changes, and its flat form for a checkpoint.
+
+State = {step, weights (anchor, prototypes, EHR layers, target), AdamW moments}. Schedules and draws are functions of
+the step, so no generator and no loader state is part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.recipe import Recipe
+from cxrssl.core.seed import derive_seed
+from cxrssl.model.msn import MSN
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass
+class TrainState:
+    step: int
+    """Steps done so far."""
+    model: MSN
+    optimizer: torch.optim.AdamW
+
+
+def init_state(recipe: Recipe, num_ehr_columns: int, device: torch.device) -> TrainState:
+    """Return the state before the first step: weights drawn from the recipe's seed, whatever was drawn before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(recipe.train.seed, 0, "weights"))
+        model = MSN(recipe, num_ehr_columns)
+    model.to(device)
+    return TrainState(0, model, build_optimizer(model, recipe))
+
+
+def build_optimizer(model: MSN, recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW over the trainable parameters; matrices decay, norms, biases, tokens and prototypes do not."""
+    decayed: list[Tensor] = []
+    kept: list[Tensor] = []
+    for name, parameter in model.anchor_parameters():
+        is_matrix = parameter.ndim > 1 and not name.endswith(("prototypes", "cls_token", "pos_embed"))
+        (decayed if is_matrix or recipe.train.decay_all else kept).append(parameter)
+    groups = [{"params": decayed, "is_decayed": True}, {"params": kept, "is_decayed": False}]
+    fused = next(model.parameters()).device.type == "cuda"
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=fused)
+
+
+def flatten_state(state: TrainState) -> dict[str, Tensor]:
+    """Return all tensors of the state by name, on the CPU."""
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    for name, parameter in state.model.anchor_parameters():
+        for moment in MOMENTS:
+            if moment in (moments := state.optimizer.state.get(parameter, {})):
+                tensors[f"optimizer.{name}.{moment}"] = moments[moment]
+    tensors["step"] = torch.tensor(state.step)
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+
+
+def restore_state(state: TrainState, tensors: dict[str, Tensor]) -> None:
+    """Fill `state` with the tensors of a checkpoint of the same recipe.
+
+    Raises: IntegrityError when a name or a shape does not fit.
+    """
+    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    expected = state.model.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in expected.items()}:
+        raise IntegrityError("the checkpoint's weights do not fit the recipe's model")
+    state.model.load_state_dict(weights)
+    for name, parameter in state.model.anchor_parameters():
+        found = {moment: tensors.get(f"optimizer.{name}.{moment}") for moment in MOMENTS}
+        moments = {moment: value for moment, value in found.items() if value is not None}
+        if moments:
+            fused = parameter.device.type == "cuda"
+            state.optimizer.state[parameter] = {
+                key: value.clone() if key == "step" and not fused else value.clone().to(parameter.device)
+                for key, value in moments.items()
+            }
+    state.step = int(tensors["step"])

@@ -1,0 +1,28 @@
+# Everything that can be done here. Without just: uv run just RECIPE
+
+# Lint, types, layers and fast tests.
+check: lint test
+
+# Style, types and layer contracts.
+lint:
+    uv run ruff check
+    uv run ruff format --check
+    uv run mypy
+    uv run lint-imports
+
+# Fast tests, on all cores.
+test *ARGS:
+    OMP_NUM_THREADS=1 uv run pytest -n auto -m "not slow" {{ ARGS }}
+
+# The whole chain on the synthetic hospital, as a user would run it.
+flow:
+    uv run pytest -m slow tests/flow
+
+# The demo, as README has it.
+demo:
+    uv run cxrssl demo
+
+# Write style fixes.
+fix:
+    uv run ruff format
+    uv run ruff check --fix

@@ -1,0 +1,89 @@
+-- What the dataset's own files say about the accepted rows, one table a thing, under the dataset's own words.
+-- Filled by cohort/ingest from the tables declared in cohort/sources/. Empty where a dataset has no such table.
+
+-- Source: MIMIC-IV hosp/patients (versions 1.0 to 3.1 have the same columns; 1.0 calls the folder core/).
+CREATE TABLE patient (
+    subject_id        VARCHAR PRIMARY KEY,
+    sex               VARCHAR CHECK (sex IN ('male', 'female')),  -- gender F, M
+    anchor_age        INTEGER,   -- years in anchor_year; 91 stands for every age above 89
+    anchor_year       INTEGER,   -- shifted into the future, per patient
+    anchor_year_group VARCHAR,
+    dod               DATE       -- up to one year after the last discharge from version 2.0 on; never a model input
+);
+
+-- Source: MIMIC-IV hosp/admissions. The emergency interval belongs to the admission it led to (93 of the demo's 275 have none).
+CREATE TABLE admission (
+    subject_id           VARCHAR NOT NULL,
+    hadm_id              VARCHAR PRIMARY KEY,
+    admittime            TIMESTAMP NOT NULL,
+    dischtime            TIMESTAMP NOT NULL,
+    deathtime            TIMESTAMP,
+    edregtime            TIMESTAMP,
+    edouttime            TIMESTAMP,
+    admission_type       VARCHAR,
+    insurance            VARCHAR,
+    race                 VARCHAR,   -- "ethnicity" in version 1.0
+    hospital_expire_flag BOOLEAN NOT NULL,
+    CHECK (dischtime >= admittime)
+);
+
+-- Source: MIMIC-IV icu/icustays. A stay may begin before its admission and end after it (2 and 22 of the demo's 140).
+CREATE TABLE icu_stay (
+    subject_id     VARCHAR NOT NULL,
+    hadm_id        VARCHAR NOT NULL,
+    stay_id        VARCHAR PRIMARY KEY,
+    first_careunit VARCHAR,
+    intime         TIMESTAMP NOT NULL,
+    outtime        TIMESTAMP NOT NULL,
+    CHECK (outtime >= intime)
+);
+
+-- One row an accepted film.
+CREATE TABLE image (
+    image_id   VARCHAR PRIMARY KEY,
+    study_id   VARCHAR NOT NULL,
+    subject_id VARCHAR NOT NULL,
+    patient_id VARCHAR,      -- the dataset's own patient, where subject_id joins several of them (covid: patient_group)
+    path       VARCHAR NOT NULL,   -- relative to the root of the dataset
+    view       VARCHAR CHECK (view IN ('PA', 'LATERAL', 'AP', 'LL')),
+    position   VARCHAR CHECK (position IN ('Erect', 'Recumbent')),
+    taken_at   TIMESTAMP,    -- MIMIC: StudyDate + StudyTime, to the millisecond
+    rows       INTEGER,
+    columns    INTEGER
+);
+
+-- Findings of a study: 1 present, 0 absent, -1 uncertain. A finding that the source leaves blank has no row.
+CREATE TABLE label (
+    study_id VARCHAR NOT NULL,
+    finding  VARCHAR NOT NULL,
+    value    TINYINT NOT NULL CHECK (value IN (-1, 0, 1))
+    -- No primary key: it is one by construction, and the index over MIMIC's million rows would be most of the file.
+);
+
+-- What the source says about the person at the time of a film. NULL is unknown, which is not "no".
+CREATE TABLE given_feature (
+    image_id        VARCHAR PRIMARY KEY,
+    sex             VARCHAR CHECK (sex IN ('male', 'female')),
+    age_y           DOUBLE,
+    age_is_censored BOOLEAN NOT NULL,   -- the true age is "above 89"
+    icu             VARCHAR CHECK (icu IN ('icu', 'not_icu')),
+    mortality       VARCHAR CHECK (mortality IN ('alive', 'died'))
+);
+
+-- Rows of the dataset's files that broke a rule. For every file: rows in the file = accepted + rejected (see source_file).
+CREATE TABLE reject (
+    file   VARCHAR NOT NULL,
+    line   BIGINT NOT NULL,      -- of the first character of the row; the header is line 1
+    "column" VARCHAR NOT NULL,   -- '' where the rule is about the whole row
+    rule   VARCHAR NOT NULL
+);
+
+CREATE TABLE source_file (
+    file     VARCHAR PRIMARY KEY,
+    sha256   VARCHAR NOT NULL,
+    bytes    BIGINT NOT NULL,
+    rows     BIGINT NOT NULL,
+    accepted BIGINT NOT NULL,
+    rejected BIGINT NOT NULL,
+    CHECK (rows = accepted + rejected)
+);

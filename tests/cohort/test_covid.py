@@ -1,0 +1,101 @@
+"""The COVID-19 image data collection: labels with parents, and the real 354 films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.sources.covid import FINDINGS, PARENTS, label_findings
+from cxrssl.core.workspace import Workspace
+
+METADATA = "patientid,sex,age,finding,survival,in_icu,view,modality,folder,filename\n"
+
+
+def present(text: str) -> set[str]:
+    return {name for name, value in (label_findings(text) or {}).items() if value == 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("COVID-19", {"COVID-19", "Viral", "Pneumonia"}),
+        ("COVID-19, ARDS", {"COVID-19", "Viral", "Pneumonia", "ARDS"}),
+        ("Mycoplasma Bacterial Pneumonia", {"Mycoplasma", "Bacterial", "Pneumonia"}),
+        ("Lipoid", {"Lipoid", "Pneumonia"}),
+        ("Pneumonia/Viral/COVID-19", {"COVID-19", "Viral", "Pneumonia"}),
+        ("No Finding", {"No Finding"}),
+        ("ARDS", {"ARDS"}),
+    ],
+)
+def test_finding_implies_its_parents(text: str, expected: set[str]) -> None:
+    assert present(text) == expected
+
+
+@pytest.mark.parametrize("text", ["todo", "Unknown", "", None, "COVID-19, Ague"])
+def test_what_we_do_not_know_labels_nothing(text: str | None) -> None:
+    assert label_findings(text) is None
+
+
+def test_unnamed_agent_is_unknown_and_not_absent() -> None:
+    values = label_findings("Bacterial") or {}
+    assert values["Klebsiella"] is None
+    assert values["COVID-19"] == 0
+    assert (label_findings("Pneumonia") or {})["COVID-19"] is None
+    assert (label_findings("ARDS") or {})["Pneumonia"] is None
+    assert (label_findings("No Finding") or {})["Pneumonia"] == 0
+
+
+def test_parents_are_findings_themselves() -> None:
+    assert {parent for parents in PARENTS.values() for parent in parents} <= set(FINDINGS)
+
+
+def test_rows_become_films_without_index_too(workspace: Workspace, tmp_path: Path) -> None:
+    rows = (
+        "7,M,60,COVID-19,N,Y,AP Supine,X-ray,images,a.png\n"
+        "7,,,todo,?,Would have been stated,L,X-ray,images,b.jpg\n"
+        "8,F,30,COVID-19,Y,N,Axial,CT,images,c.jpg\n"
+        "9,F,30,COVID-19,Y,N,PA,X-ray,images,../d.jpg\n"
+    )
+    root = tmp_path / "data"
+    (root / "images").mkdir(parents=True)
+    (root / "metadata.csv").write_text(METADATA + rows)
+    for name in ("a.png", "b.jpg", "c.jpg"):
+        (root / "images" / name).write_bytes(b"x")
+    cohort = open_cohort(build_cohort(workspace, "covid", root).path)
+    assert cohort.subject_id.tolist() == ["7", "7"]
+    assert cohort.view.tolist() == ["AP", "LATERAL"]
+    assert cohort.position.tolist() == ["Recumbent", ""]
+    assert cohort.ehr_known[:, FEATURE_NAMES.index("icu")].tolist() == [True, False]
+    assert cohort.ehr_values[0, FEATURE_NAMES.index("mortality")] == 1
+    assert cohort.summary["films"]["rejected"] == {"filename: malformed": 1, "modality: not an X-ray": 1}
+    assert any("no index.csv" in remark for remark in cohort.summary["remarks"])
+    assert cohort.schemes == ("hash",)
+
+
+def test_real_films_have_stay_features_only_where_they_are_known(data: Path, workspace: Workspace) -> None:
+    summary = build_cohort(workspace, "covid", data / "covid19_cxr")
+    assert summary.values["films"] == {"seen": 354, "accepted": 354, "rejected": {}, "studies": 354, "subjects": 202}
+    assert summary.values["unknown"] == {
+        "sex": 14,
+        "age": 116,
+        "view": 34,
+        "position": 262,
+        "icu": 183,
+        "mortality": 209,
+    }
+    assert summary.values["known"]["icu"] == {"not_icu": 106, "icu": 65}
+    assert summary.values["known"]["mortality"] == {"alive": 125, "died": 20}
+    assert summary.values["views_as_written"]["AP Supine"] == 92
+    cohort = open_cohort(summary.path)
+    encoded = cohort.features(("mortality", "icu"), "mask")
+    assert cohort.feature_columns(("mortality", "icu"))[-2:] == ("mortality unknown", "icu unknown")
+    assert np.all(encoded.sum(axis=1) == 2)  # each feature is one category or unknown, never both, never neither
+    assert encoded[:, -1].sum() == 183
+    labels = cohort.labels(["COVID-19", "ARDS"], blank="ignore")
+    assert (labels == 1).sum(axis=0).tolist() == [195, 13]
+    assert (labels == -1).sum(axis=0).tolist() == [99, 85]

@@ -1,0 +1,216 @@
+"""Every row of a file is accepted or rejected with line, column and rule; a file that cannot be trusted is an error."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from cxrssl.cohort.columns import Column, TableSpec
+from cxrssl.cohort.table import Table, read_table
+from cxrssl.core.errors import CxrsslError, DataError
+
+SPEC = TableSpec(
+    "things",
+    (
+        Column("thing_id", form="[0-9]{3}"),
+        Column("kind", values=("a", "b"), aliases=("sort",)),
+        Column("num", "int", low=0, high=99, may_be_blank=True, when_bad="blank"),
+        Column("seen", "time", may_be_blank=True),
+    ),
+    key=("thing_id",),
+)
+GOOD = "thing_id,kind,num,seen\n001,a,7,2150-03-01 10:00:00\n002,b,,\n"
+
+
+def read(tmp_path: Path, content: str | bytes, name: str = "things.csv") -> Table:
+    data = content.encode() if isinstance(content, str) else content
+    (tmp_path / name).write_bytes(data)
+    table = read_table(tmp_path / name, name, SPEC)
+    assert table.rows == table.frame.height + table.rejects.height
+    return table
+
+
+def test_good_rows_become_typed_values(tmp_path: Path) -> None:
+    table = read(tmp_path, GOOD)
+    assert table.frame.schema == {
+        "line": pl.Int64,
+        "thing_id": pl.String,
+        "kind": pl.String,
+        "num": pl.Int64,
+        "seen": pl.Datetime("us"),
+    }
+    assert table.frame["num"].to_list() == [7, None]
+    assert table.remarks == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + GOOD,
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("\n", "\r"),
+        GOOD + "\n\n",
+        "seen,num,extra,kind,thing_id\n2150-03-01 10:00:00,7,x,a,001\n,,y,b,002\n",
+        GOOD.replace("kind", "sort"),
+        GOOD.replace("\n", ",\n"),
+        GOOD.replace("seen\n", "seen,\n"),
+        GOOD.replace(",7,", ",7.0,"),
+        GOOD.replace("001,a", '"001","a"'),
+        GOOD.replace("001,a", " 001 ,a"),
+    ],
+    ids=["BOM", "CRLF", "CR", "blank lines", "order", "alias", "comma", "header comma", "7.0", "quotes", "spaces"],
+)
+def test_harmless_differences_do_not_matter(tmp_path: Path, content: str) -> None:
+    expected = read(tmp_path, GOOD).frame.drop("line")
+    assert read(tmp_path, content).frame.drop("line").equals(expected)
+
+
+def test_plain_packed_and_twice_packed_files_are_equal(tmp_path: Path) -> None:
+    plain = read(tmp_path, GOOD)
+    packed = read(tmp_path, gzip.compress(GOOD.encode()), "things.csv.gz")
+    members = gzip.compress(GOOD[:30].encode()) + gzip.compress(GOOD[30:].encode())
+    assert plain.frame.equals(packed.frame)
+    assert plain.frame.equals(read(tmp_path, members, "things.csv.gz").frame)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "rule"),
+    [
+        ("3,a,,", "thing_id", "malformed"),
+        (",a,,", "thing_id", "blank"),
+        ("٠٠٣,a,,", "thing_id", "malformed"),
+        ("003,c,,", "kind", "not a known value"),
+        ("003,,,", "kind", "blank"),
+        ("003,a,,2150-02-29 10:00:00", "seen", "not a time"),
+        ("003,a,,2150-03-01", "seen", "not a time"),
+        ("003,a,,2150-03-01 24:00:00", "seen", "not a time"),
+        ("003,a", "", "2 fields where the header has 4"),
+        ("003,a,,,x", "", "5 fields where the header has 4"),
+        ("0\x003,a,,", "thing_id", "not plain text"),
+        ('003,"a"b,,', "", "not CSV: ',' expected after '\"'"),
+        ("003," + "a" * 200_000 + ",,", "", "not CSV: field larger than field limit (131072)"),
+    ],
+)
+def test_bad_row_is_rejected_with_line_column_and_rule(tmp_path: Path, row: str, column: str, rule: str) -> None:
+    table = read(tmp_path, GOOD + row + "\n004,a,,\n")
+    assert table.rejects.rows() == [(4, column, rule)]
+    assert table.frame["thing_id"].to_list() == ["001", "002", "004"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "rule"), [("x", "not a whole number"), ("100", "out of range"), ("-1", "out of range")]
+)
+def test_column_that_may_be_unknown_keeps_the_row_and_counts(tmp_path: Path, cell: str, rule: str) -> None:
+    table = read(tmp_path, f"{GOOD}003,a,{cell},\n")
+    assert table.frame["num"].to_list() == [7, None, None]
+    assert table.blanked == {f"num: {rule}": 1}
+
+
+def test_bytes_that_are_not_utf8_are_rejected_only_where_they_are_read(tmp_path: Path) -> None:
+    head = GOOD.replace("seen\n", "seen,note\n").replace(":00\n", ":00,\n").replace(",,\n", ",,,\n").encode()
+    table = read(tmp_path, head + b"003,a,,,caf\xe9\n0\xe94,a,,,\n")
+    assert table.frame["thing_id"].to_list() == ["001", "002", "003"]
+    assert table.rejects.rows() == [(5, "thing_id", "not plain text")]
+
+
+def test_quoted_line_break_is_one_row_and_lines_are_counted_on(tmp_path: Path) -> None:
+    table = read(tmp_path, 'thing_id,kind,num,seen,note\n001,a,,,"two\nlines"\nbad,a,,,\n')
+    assert (table.rows, table.frame.height) == (2, 1)
+    assert table.rejects["line"].to_list() == [4]
+
+
+def test_same_row_twice_is_kept_once_and_conflicting_rows_not_at_all(tmp_path: Path) -> None:
+    table = read(tmp_path, GOOD + "002,b,,\n003,a,,\n003,b,,\n")
+    assert table.frame["thing_id"].to_list() == ["001", "002"]
+    assert table.reject_counts() == {
+        "thing_id: the same key with different content": 2,
+        "thing_id: the same row again": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "is empty"),
+        ("thing_id,kind,num,seen\n", "has no rows"),
+        (GOOD.replace("kind", "kid"), 'column "kind" is missing'),
+        (GOOD.replace("num", "kind"), 'column "kind" occurs twice'),
+        (GOOD.replace("num", "sort"), 'column "kind" occurs twice'),
+        (GOOD + '003,"a,,\n004,a,,\n', "a quote that opens on line 4"),
+        (GOOD + '"003,a,,\n004",a\n005,a,,\n', "a quote that opens on line 4"),
+        (GOOD.encode("utf-16"), 'column "thing_id" is missing'),
+    ],
+)
+def test_file_that_cannot_be_trusted_is_an_error(tmp_path: Path, content: str | bytes, words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, content)
+    assert f"things.csv{':' if 'column' in words or 'quote' in words else ''} {words}" in caught.value.what
+
+
+def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, GOOD.replace("thing_id", "thing_ids"))
+    assert caught.value.hint == 'nearest is "thing_ids"'
+
+
+def test_every_cut_of_a_packed_file_is_refused(tmp_path: Path) -> None:
+    data = gzip.compress(GOOD.encode() * 1)
+    for size in range(len(data)):
+        with pytest.raises(DataError):
+            read(tmp_path, data[:size], "things.csv.gz")
+
+
+def test_every_damaged_byte_of_the_packed_stream_is_refused_or_harmless(tmp_path: Path) -> None:
+    data = gzip.compress(GOOD.encode(), mtime=0)
+    expected = read(tmp_path, data, "things.csv.gz").frame
+    for position in range(len(data)):
+        broken = bytearray(data)
+        broken[position] ^= 0x41
+        try:
+            assert read(tmp_path, bytes(broken), "things.csv.gz").frame.equals(expected)  # time stamp, system byte
+        except DataError:
+            continue
+
+
+def test_bomb_is_refused(tmp_path: Path) -> None:
+    data = gzip.compress(b"thing_id,kind,num,seen\n" + b"\n" * 40_000_000)
+    with pytest.raises(DataError, match="200 times"):
+        read(tmp_path, data, "things.csv.gz")
+
+
+def test_no_cut_of_a_plain_file_is_silent(tmp_path: Path) -> None:
+    whole = read(tmp_path, GOOD)
+    for size in range(len(GOOD)):
+        try:
+            table = read(tmp_path, GOOD[:size])
+        except DataError:
+            continue
+        is_told = bool(table.rejects.height or table.remarks)
+        assert is_told or table.frame.equals(whole.frame.head(table.rows)), GOOD[:size]
+
+
+def test_random_mutants_never_crash_and_always_add_up(tmp_path: Path) -> None:
+    rng = random.Random(14)
+    rows = [f"{i:03d},{rng.choice('ab')},{i},2150-03-01 10:00:0{i % 10}" for i in range(8)]
+    text = "thing_id,kind,num,seen\n" + "\n".join(rows) + "\n"
+    for _ in range(250):
+        data = bytearray(text.encode())
+        for _ in range(rng.randint(1, 3)):
+            position = rng.randrange(len(data))
+            match rng.randrange(4):
+                case 0:
+                    data[position] = rng.randrange(256)
+                case 1:
+                    del data[position : position + rng.randint(1, 20)]
+                case 2:
+                    data[position:position] = rng.choice([b'"', b",", b"\n", b"\r", b"\0", b"\xff", b"\xef\xbb\xbf"])
+                case 3:
+                    data[position:position] = data[: rng.randint(0, 40)]
+        try:
+            read(tmp_path, bytes(data))  # checks the account
+        except CxrsslError:
+            continue

@@ -1,0 +1,244 @@
+"""The dashboard as a user sees it: text of screens, keys, selection, hostile text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.app import DashboardApp
+from cxrssl.dashboard.main_screen import MainScreen
+from cxrssl.dashboard.tables import RunTable
+
+from .folders import DEAD, make_evaluation, make_run, metric, write_lines
+
+Steps = Callable[[Pilot[None], MainScreen], Awaitable[None]]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path)
+    make_run(workspace, "mimic-msn-s0-aaaa", range(300), end="finish", num_steps=300, started_at=1e9)
+    make_run(workspace, "mimic-msn+sex-s1-bbbb", range(200), process=DEAD, ehr=("sex",), started_at=1.1e9)
+    make_run(workspace, "mimic-msn+mortality-s2-cccc", range(100), ehr=("mortality",), started_at=1.2e9)
+    make_evaluation(workspace, "mimic-msn-s0-aaaa", "run", 0.71)
+    make_evaluation(workspace, "random-init-x", "random-init", 0.61)
+    return workspace
+
+
+def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40)) -> None:
+    async def run() -> None:
+        app = DashboardApp(workspace)
+        async with app.run_test(size=size) as pilot:
+            screen = app.screen
+            assert isinstance(screen, MainScreen)
+            await settle(pilot, screen)
+            await steps(pilot, screen)
+
+    coroutine: Coroutine[Any, Any, None] = run()
+    asyncio.run(coroutine)
+
+
+async def settle(pilot: Pilot[None], screen: MainScreen) -> None:
+    screen.action_read()
+    for _ in range(2000):
+        await pilot.pause(0.01)
+        if screen.state is not None and not screen._is_reading:
+            break
+    await pilot.pause(0.05)
+
+
+async def press(pilot: Pilot[None], screen: MainScreen, *keys: str) -> None:
+    await pilot.press(*keys)
+    await settle(pilot, screen)
+
+
+def text_of(pilot: Pilot[None]) -> str:
+    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
+
+
+def selected(screen: MainScreen) -> str:
+    table = screen.query_one(RunTable)
+    key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
+    assert key == table.selected, "the cursor is where the selection is"
+    return table.selected
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_runs_curve_and_details_fit_the_screen(workspace: Workspace, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        text = text_of(pilot)
+        assert next(line for line in text.splitlines() if "s2-cccc" in line).split()[1:4] == [
+            "running",
+            "100/1,000",
+            "10%",
+        ]
+        assert "died" in text
+        assert "0.710" in text
+        assert "AN OUTCOME OF THE STAY" in text
+        assert "loss 3.849" in text
+        assert any(0x2800 < ord(char) < 0x2900 for char in text)
+        assert text.splitlines()[-1].split()[-2:] == ["?", "Help"]
+
+    drive(workspace, steps, size)
+
+
+def test_no_color_shows_the_same_words(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        assert pilot.app.no_color
+        assert all(word in text_of(pilot) for word in ("running", "died", "finished"))
+
+    drive(workspace, steps, (80, 24))
+
+
+def test_probes_take_the_place_of_the_curve_on_a_low_screen(workspace: Workspace) -> None:
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        await press(pilot, screen, "down", "down")
+        assert "0.710 [0.690, 0.730]" not in text_of(pilot)
+        await press(pilot, screen, "tab", "tab")
+        assert "▸ label of run (aaaa)" in text_of(pilot)
+        assert "0.710 [0.690, 0.730]" in text_of(pilot)
+        await press(pilot, screen, "enter")
+        assert "Cardiomegaly" in text_of(pilot)
+        assert "not defined" in text_of(pilot)
+        await press(pilot, screen, "escape", "tab")
+        assert "loss" in text_of(pilot)
+        assert screen.focused is screen.query_one(RunTable)
+
+    drive(workspace, steps, (80, 24))
+
+
+def test_selection_survives_refresh_new_runs_and_filter(workspace: Workspace) -> None:
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        await press(pilot, screen, "down")
+        assert selected(screen) == "mimic-msn+sex-s1-bbbb"
+        make_run(workspace, "newest", range(5), started_at=1.9e9)
+        await settle(pilot, screen)
+        assert selected(screen) == "mimic-msn+sex-s1-bbbb"
+        await press(pilot, screen, "slash", *"NEW")
+        assert selected(screen) == "newest"
+        await press(pilot, screen, "enter")
+        await press(pilot, screen, "escape")
+        assert selected(screen) == "mimic-msn+sex-s1-bbbb"
+        await press(pilot, screen, "slash", *"zz")
+        assert screen.focused_run is None
+        assert "0 shown" in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+def test_a_live_run_moves_without_the_table_being_rebuilt(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        written: list[str] = []
+        table = screen.query_one(RunTable)
+        monkeypatch.setattr(table, "_rebuild", lambda *_: pytest.fail("rebuilt"))
+        update = table.update_cell
+        monkeypatch.setattr(table, "update_cell", lambda *args: (written.append(args[1]), update(*args)))
+        await settle(pilot, screen)
+        assert written == []
+        write_lines(
+            workspace.runs / "mimic-msn+mortality-s2-cccc" / "metrics-0001.jsonl", [metric(100, 1.2e9, loss=2.25)]
+        )
+        await settle(pilot, screen)
+        assert sorted(written) == ["loss", "steps"]
+        assert "2.250" in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+def test_keys_change_the_curve(workspace: Workspace) -> None:
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        await press(pilot, screen, "y", "x", "s")
+        assert "range 3.849 to 5.000 · over epoch, log y" in text_of(pilot)
+        assert "smoothed" not in text_of(pilot)
+        await press(pilot, screen, "m")
+        assert "cross_entropy 4.849" in text_of(pilot)
+        await press(pilot, screen, "down")
+        assert "cross_entropy 4.675" in text_of(pilot)
+        await press(pilot, screen, "question_mark")
+        assert "log or linear y axis" in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_an_empty_workspace_says_what_to_run_and_a_run_appears(tmp_path: Path, size: tuple[int, int]) -> None:
+    workspace = Workspace(tmp_path / "nothing")
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        assert "cxrssl pretrain" in text_of(pilot)
+        await press(pilot, screen, "tab", "m", "y", "slash", "a", "escape")
+        assert "No runs yet" in text_of(pilot)
+        make_run(workspace, "first")
+        await settle(pilot, screen)
+        assert "no step has been logged yet" in text_of(pilot)
+        assert not (workspace.root / "experiments.duckdb").exists()
+
+    drive(workspace, steps, size)
+
+
+def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    evil = "\x1b]0;owned\x07[bold]\u202e"
+    folder = make_run(workspace, evil + "run", range(5), ehr=("[/nope]",), cohort="[/nope]", device="\x1b[2J[/]")
+    write_lines(folder / "events.jsonl", [{"ts": 1.0, "event": "guard", "step": "[/x]", "what": "\x1b[31m[/nope]"}])
+    write_lines(folder / "metrics-0001.jsonl", [metric(5, **{"[/nope]\x1b": 3.0})])
+    (workspace.runs / "broken\x1b[1m").mkdir()
+    (workspace.runs / "broken\x1b[1m" / "run.json").write_text("{")
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        await press(pilot, screen, "M")
+        text = text_of(pilot)
+        assert not set(text) & set("\x1b\x07\u202e")
+        assert "[bold]" in text
+        assert "cohort [/nope]" in text
+        assert "[/nope]\N{REPLACEMENT CHARACTER} 3.000" in text
+        await press(pilot, screen, "slash", *"[/")
+        assert '0 shown with "[/"' in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+def test_hostile_labels_of_candidates_and_findings_are_shown_as_text(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    make_run(workspace, "r", range(5), end="finish")
+    make_evaluation(workspace, "r", "run", 0.5, label="[/nope]\x1b[31m\u200b")
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        assert "▸ [/nope]" in text_of(pilot)
+        await press(pilot, screen, "tab", "tab", "enter")
+        assert "[/nope]" in text_of(pilot)
+        assert not set(text_of(pilot)) & set("\x1b\u200b")
+
+    drive(workspace, steps)
+
+
+def test_a_reading_that_fails_is_told_and_tried_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(screen.reader, "read_state", lambda *_: 1 / 0)
+            await settle(pilot, screen)
+            assert "cannot be read: ZeroDivisionError" in text_of(pilot)
+        await settle(pilot, screen)
+        assert "3 runs" in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+def test_closing_touches_nothing(workspace: Workspace) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in workspace.root.rglob("*"))
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        await pilot.press("q")
+
+    drive(workspace, steps)
+    assert sorted((path, path.stat().st_mtime_ns) for path in workspace.root.rglob("*")) == before

@@ -1,0 +1,278 @@
+"""States of runs, probe results, and the dashboard as text and JSON, from folders made by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrssl.core.process import describe_process, start_ticks
+from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.cells import run_cells, short_id, short_number, short_seconds
+from cxrssl.dashboard.reader import Reader
+from cxrssl.dashboard.snapshot import as_json, once, render
+from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, outcome_sentence, probes_of, state_of
+from cxrssl.results import list_runs
+
+from .folders import ALIVE, DEAD, ELSEWHERE, age_files, make_evaluation, make_run, metric, write_lines
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "workspace")
+
+
+def only_run(workspace: Workspace) -> RunRow:
+    (run,) = state_of(workspace).runs
+    return run
+
+
+@pytest.mark.parametrize(
+    ("process", "end", "silent_s", "state"),
+    [
+        (ALIVE, "", 5000, "running"),
+        (DEAD, "", 0, "died"),
+        (ALIVE, "stop", 0, "stopped"),
+        (DEAD, "fail", 0, "failed"),
+        (DEAD, "finish", 0, "finished"),
+        (ELSEWHERE, "", 0, "running"),
+        (ELSEWHERE, "", 500, "unseen"),
+    ],
+)
+def test_state_is_that_of_results(workspace: Workspace, process: dict, end: str, silent_s: float, state: str) -> None:
+    age_files(make_run(workspace, "r", range(10), process=process, end=end), silent_s)
+    assert only_run(workspace).state == state
+    assert [record.state for record in list_runs(workspace)] == [state]
+
+
+def test_a_killed_run_is_not_running(workspace: Workspace) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    about = {**describe_process(), "pid": process.pid, "pid_started": start_ticks(process.pid)}
+    make_run(workspace, "r", range(10), process=about)
+    reader = Reader(workspace)
+    assert reader.read_state().runs[0].state == "running"
+    process.kill()
+    process.wait()
+    assert reader.read_state().runs[0].state == "died"
+
+
+def test_a_run_that_finished_between_two_readings_is_finished(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(10), process=DEAD, num_steps=10)
+    reader = Reader(workspace)
+    reader.read_state()
+    write_lines(folder / "events.jsonl", [{"ts": time.time(), "event": "finish", "step": 10}])
+    run = reader.read_state().runs[0]
+    assert (run.state, run.step, run.frac) == ("finished", 10, 1.0)
+
+
+def test_row_shows_what_the_run_last_said(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(100), ehr=("sex", "age"))
+    write_lines(folder / "metrics-0001.jsonl", [metric(100, loss=2.5)])
+    cells = run_cells(only_run(workspace))
+    assert cells["steps"] == "101/1,000  10%"
+    assert (cells["loss"], cells["films/s"], cells["EHR"], cells["seed"]) == ("2.500", "128.0", "sex, age", "7")
+    assert cells["left"] == "7m30s"
+
+
+def test_rows_agree_with_results_after_resumes(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(50))
+    write_lines(folder / "metrics-0002.jsonl", [metric(step, loss=9.0) for step in range(20, 25)])
+    record, run = list_runs(workspace)[0], only_run(workspace)
+    assert (run.step, run.loss) == (record.step, record.latest("loss")) == (25, 9.0)
+
+
+def test_runs_are_sorted_by_start_newest_first(workspace: Workspace) -> None:
+    for run_id, started_at in (("b", 10.0), ("c", 30.0), ("a", 20.0)):
+        make_run(workspace, run_id, started_at=started_at)
+    assert [run.run_id for run in state_of(workspace).runs] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"",
+        b'{"ts":1,"st',
+        b"\x00\xff\n",
+        b"[]\n",
+        b'{"step":5}\n',
+        b'{"step":"nan","ts":"inf"}\n',
+        b"[" * 50_000 + b"\n",
+    ],
+    ids=range(7),
+)
+def test_damaged_journals_change_nothing(workspace: Workspace, tail: bytes) -> None:
+    folder = make_run(workspace, "r", range(10))
+    for name in ("metrics-0001.jsonl", "events.jsonl"):
+        with open(folder / name, "ab") as file:
+            file.write(tail)
+    state = state_of(workspace)
+    assert (state.runs[0].state, state.runs[0].step) == ("running", 10)
+    assert state.curve is not None
+    assert len(state.curve.step) == 10
+
+
+def test_empty_journals_and_no_event_yet(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r")
+    (folder / "metrics-0001.jsonl").touch()
+    (folder / "events.jsonl").write_bytes(b"")
+    run = only_run(workspace)
+    assert (run.state, run.step, run.loss, run.started_at) == ("running", 0, None, None)
+
+
+def test_a_newer_version_may_say_more(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(3), new_field={"deep": [1]})
+    write_lines(folder / "events.jsonl", [{"ts": 1, "event": "dance", "pid": "x"}, {"ts": 1, "no": "event"}])
+    write_lines(folder / "metrics-0001.jsonl", [metric(3, novel={"a": 1}, listed=[1, 2])])
+    assert (only_run(workspace).state, only_run(workspace).step) == ("running", 4)
+
+
+def test_a_start_without_a_process_is_judged_by_silence(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(3))
+    (folder / "events.jsonl").write_text('{"ts":"nan","event":"start","host":5,"pid":"x"}\n')
+    age_files(folder, 500)
+    assert only_run(workspace).state == "unseen"
+
+
+def test_a_clock_that_went_back_gives_no_time_left(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(3))
+    write_lines(folder / "metrics-0001.jsonl", [{**metric(3), "ts": 5.0}])
+    run = only_run(workspace)
+    assert (run.state, run.step) == ("running", 4)
+    assert math.isnan(run.left_s)
+
+
+def test_nan_loss_is_shown_as_nan(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(3))
+    write_lines(folder / "metrics-0001.jsonl", [metric(3, loss="nan")])
+    assert run_cells(only_run(workspace))["loss"] == "nan"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"num_steps": "x", "recipe": 5}', "[" * 50_000], ids=range(5))
+def test_damaged_run_json_is_named_or_half_understood(workspace: Workspace, text: str) -> None:
+    folder = make_run(workspace, "r", range(3))
+    (folder / "run.json").write_text(text)
+    state = state_of(workspace)
+    assert state.problems == ("run.json of r cannot be read",) if not state.runs else state.runs[0].num_steps == 0
+
+
+def test_a_second_reading_opens_nothing_that_did_not_change(workspace: Workspace, monkeypatch: object) -> None:
+    make_run(workspace, "r", range(10), end="finish")
+    make_evaluation(workspace, "r", "run", 0.7)
+    reader = Reader(workspace)
+    before = reader.read_state()
+    for folder in (workspace.runs / "r", workspace.evals / "r-on-mimic-paper-0"):
+        for path in folder.iterdir():
+            path.chmod(0)
+    after = reader.read_state()
+    assert (after.runs, after.probes) == (before.runs, before.probes)
+    for path in (workspace.runs / "r").iterdir():
+        path.chmod(0o600)
+
+
+def test_probes_of_a_run_start_with_its_own_then_baselines_then_other_runs(workspace: Workspace) -> None:
+    make_run(workspace, "z-run", range(10), end="finish")
+    for candidate, kind in (
+        ("a-run", "run"),
+        ("v", "view-only"),
+        ("z-run", "run"),
+        ("e", "ehr-only"),
+        ("r", "random-init"),
+    ):
+        make_evaluation(workspace, candidate, kind, 0.7)
+    make_evaluation(workspace, "z-run", "run", 0.6, cohort="chexpert")
+    state = state_of(workspace)
+    assert [probe.candidate_id for probe in probes_of(state, state.runs[0])] == ["z-run", "r", "e", "v", "a-run"]
+    assert state.runs[0].macro_auroc == 0.7
+
+
+def test_a_damaged_evaluation_is_a_problem_and_no_number(workspace: Workspace) -> None:
+    path = make_evaluation(workspace, "r", "run", 0.7) / "scores.json"
+    path.write_bytes(path.read_bytes().replace(b"0.7", b"0.9", 1))
+    state = state_of(workspace)
+    assert state.probes == ()
+    assert state.problems == ("evaluation r-on-mimic-paper-0 cannot be read",)
+
+
+@pytest.mark.parametrize(
+    ("ehr", "words"),
+    [(("sex",), "No outcome"), (("sex", "mortality"), "AN OUTCOME"), (("moon",), "does not know"), ((), "No outcome")],
+)
+def test_outcome_as_input_is_said(workspace: Workspace, ehr: tuple[str, ...], words: str) -> None:
+    make_run(workspace, "r", range(3), ehr=ehr)
+    assert words in outcome_sentence(only_run(workspace))
+
+
+def test_once_is_an_aligned_table_with_what_matters_first(workspace: Workspace) -> None:
+    make_run(workspace, "mimic-msn-s0", range(10), end="finish", ehr=("mortality",), num_steps=10)
+    make_run(workspace, "mimic-msn-s1", range(10), process=DEAD, started_at=1.0)
+    make_evaluation(workspace, "mimic-msn-s0", "run", 0.7)
+    lines = once(workspace).splitlines()
+    assert lines[0].endswith("1 died, 1 finished")
+    assert lines[1] == "an outcome of the stay was a pretraining input of: mimic-msn-s0"
+    assert lines[3].split() == ["run", "state", "steps", "left", "loss", "AUROC", "films/s", "EHR", "seed"]
+    assert lines[4].split()[:3] == ["mimic-msn-s0", "finished", "10/10"]
+    assert "0.700 [0.680, 0.720]" in lines[-1]
+
+
+def test_once_of_nothing_says_what_to_run(workspace: Workspace) -> None:
+    assert "cxrssl pretrain" in once(workspace)
+
+
+def test_json_is_json(workspace: Workspace) -> None:
+    make_run(workspace, "r", range(3))
+    make_evaluation(workspace, "r", "run", 0.7)
+    values = json.loads(json.dumps(as_json(workspace), allow_nan=False))
+    assert values["runs"][0]["run_id"] == "r"
+    assert values["runs"][0]["state"] == "running"
+    fracture = values["probes"][0]["findings"][-1]
+    assert (fracture["finding"], fracture["auroc"]["value"]) == ("Pleural Effusion", 0.7)
+    assert {"finding", "auroc", "auprc", "num_pos", "num_scored"} == set(fracture)
+
+
+def test_hostile_text_does_not_reach_the_table() -> None:
+    run = RunRow("\x1b[31m\u202eid\u200b", "running", ehr=("\x07",), seed="\x9b1", trouble="\x1b]0;x\x07")
+    text = render(DashboardState("/w\x1b[2J", (run,), problems=("\x1b[0m",)))
+    assert not set(text) & set("\x1b\x07\x9b\u202e\u200b")
+
+
+def test_text_and_json_need_no_textual_and_no_torch() -> None:
+    imports = "import sys, cxrssl.dashboard.snapshot, cxrssl.dashboard.reader"
+    code = f"{imports}; print({{'textual', 'torch', 'duckdb'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_nothing_is_written(workspace: Workspace) -> None:
+    make_run(workspace, "r", range(3))
+    before = sorted((path, path.stat().st_mtime_ns) for path in workspace.root.rglob("*"))
+    once(workspace)
+    assert sorted((path, path.stat().st_mtime_ns) for path in workspace.root.rglob("*")) == before
+
+
+def test_filter_is_part_of_the_id() -> None:
+    runs = (RunRow("mimic-A", "running"), RunRow("nih-b", "died"))
+    assert filter_runs(runs, " a ") == runs[:1]
+    assert filter_runs(runs, "") == runs
+
+
+def test_short_texts() -> None:
+    assert short_id("mimic-msn+sex+age-vit-tiny-s0-1a2b3c4d", 24) == "mimic-msn+se…s0-1a2b3c4d"
+    assert [short_seconds(value) for value in (5, 65, 3700, 180_000, math.nan)] == [
+        "5s",
+        "1m05s",
+        "1h01m",
+        "2d02h",
+        "–",
+    ]
+    assert [short_number(value) for value in (0, 3.14159, 12345.6, 1e-6, 2.5e7)] == [
+        "0",
+        "3.142",
+        "12,346",
+        "1.00e-6",
+        "2.50e7",
+    ]

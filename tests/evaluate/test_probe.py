@@ -1,0 +1,190 @@
+"""The linear probe against scikit-learn, and what it may not look at."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from cxrssl.core.errors import DataError
+from cxrssl.evaluate.metrics import auroc
+from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw_rows(
+    seed: int, num_train: int = 120, num_features: int = 6, num_findings: int = 3, noise: float = 1.0
+) -> Rows:
+    """(train_x, train_y, val_x, val_y) of a logistic world with correlated features of unequal size; 80 val rows."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(num_features, num_features)) * np.geomspace(1, 0.01, num_features)
+    x = rng.normal(size=(num_train + 80, num_features)) @ mixing + 5
+    logits = 2 * (x - x.mean(0)) / x.std(0) @ rng.normal(size=(num_features, num_findings)) / np.sqrt(num_features)
+    y = (logits + noise * rng.logistic(size=logits.shape) > 0.5).astype(np.int8)
+    return x[:num_train], y[:num_train], x[num_train:], y[num_train:]
+
+
+def assert_equals_scikit_learn(probe: LinearProbe, x: np.ndarray, y: np.ndarray, strength: float) -> None:
+    z = (x - x.mean(0)) / x.std(0)
+    for finding in range(y.shape[1]):
+        is_known = y[:, finding] >= 0
+        model = LogisticRegression(C=strength, tol=1e-10, max_iter=10_000, solver="newton-cholesky")
+        model.fit(z[is_known], y[is_known, finding])
+        error = np.linalg.norm(probe.weight_LD[finding] - model.coef_[0]) / np.linalg.norm(model.coef_[0])
+        assert error < 1e-4
+        assert probe.bias_L[finding] == pytest.approx(model.intercept_[0], rel=1e-4, abs=1e-4)
+        np.testing.assert_allclose(
+            probe.predict(x)[is_known, finding], model.predict_proba(z[is_known])[:, 1], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 100.0])
+@pytest.mark.parametrize(("num_train", "num_features"), [(200, 5), (120, 40), (40, 90)])
+def test_weights_equal_scikit_learn(num_train: int, num_features: int, strength: float) -> None:
+    rows = draw_rows(num_train, num_train, num_features)
+    probe = fit_linear_probe(*rows, strengths=[strength])
+    assert probe.is_fitted_L.all()
+    assert_equals_scikit_learn(probe, rows[0], rows[1], strength)
+
+
+def test_weights_equal_scikit_learn_with_unknown_labels() -> None:
+    x, y, val_x, val_y = draw_rows(1, 200)
+    y = np.where(np.random.default_rng(2).random(y.shape) < 0.6, -1, y)
+    assert_equals_scikit_learn(fit_linear_probe(x, y, val_x, val_y, strengths=[0.3]), x, y, 0.3)
+
+
+def test_separable_heavy_tailed_features_with_hardly_a_penalty_still_converge() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(160, 80)) * np.exp(2 * rng.normal(size=(160, 1)))
+    y = np.stack([x[:, 0] > 0, np.arange(160) < 70, np.arange(160) == 3, x[:, 0] > rng.normal(size=160)], axis=1)
+    for strength in (100.0, 1e6):
+        probe = fit_linear_probe(x, y, x[:0], y[:0], strengths=[strength])
+        probs, z = probe.predict(x), (x - probe.mean_D) / probe.scale_D
+        gradient = strength * (probs - y).T @ z + probe.weight_LD
+        assert np.abs(gradient).max() < 1e-4 * np.abs(probe.weight_LD).max()
+
+
+def test_strength_is_the_one_with_the_best_val_auroc_by_hand() -> None:
+    x, y, val_x, val_y = draw_rows(4, 60, 30)
+    strengths = [10.0, 0.001, 0.1]
+    probe = fit_linear_probe(x, y, val_x, val_y, strengths)
+    for finding in range(3):
+        aurocs = {}
+        for strength in sorted(strengths):
+            logits = fit_linear_probe(x, y, val_x, val_y, [strength]).predict_logits(val_x)
+            aurocs[strength] = auroc(logits[:, finding], val_y[:, finding])
+        assert probe.strength_L[finding] == max(aurocs, key=lambda strength: aurocs[strength])
+    assert len(set(probe.strength_L)) > 1
+
+
+def test_equal_val_aurocs_choose_the_stronger_penalty() -> None:
+    x = np.array([[-1.0], [1.0], [-2.0], [2.0]])
+    y = np.array([[0], [1], [1], [1]])
+    assert fit_linear_probe(x, y, x, y, [1.0, 0.01, 0.1]).strength_L.tolist() == [0.01]
+
+
+def test_finding_without_a_val_auroc_follows_the_others_and_alone_takes_the_middle() -> None:
+    x, y, val_x, val_y = draw_rows(4, 60, 30)
+    strengths = [0.1, 1.0, 10.0]
+    together = fit_linear_probe(x, y, val_x, np.where([True, False, False], 0, val_y), strengths)
+    means = []
+    for strength in strengths:
+        logits = fit_linear_probe(x, y, val_x, val_y, [strength]).predict_logits(val_x)
+        means.append(np.mean([auroc(logits[:, finding], val_y[:, finding]) for finding in (1, 2)]))
+    assert together.strength_L[0] == strengths[int(np.argmax(means))] == 0.1
+    alone = fit_linear_probe(x, y, val_x[:0], val_y[:0], strengths)
+    assert alone.strength_L.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("label", "prevalence"), [(0, 0.0), (1, 1.0), (-1, 0.5)])
+def test_finding_with_one_class_in_train_predicts_its_prevalence_and_is_not_fitted(
+    label: int, prevalence: float
+) -> None:
+    x, y, val_x, val_y = draw_rows(5)
+    alone = fit_linear_probe(x, y[:, 1:], val_x, val_y[:, 1:])
+    y = np.where([True, False, False], label, y)
+    probe = fit_linear_probe(x, y, val_x, val_y)
+    assert probe.is_fitted_L.tolist() == [False, True, True]
+    assert np.isnan(probe.strength_L[0])
+    assert (probe.predict(val_x)[:, 0] == prevalence).all()
+    np.testing.assert_array_equal(probe.weight_LD[1:], alone.weight_LD)
+
+
+def test_garbage_in_val_leaves_mean_scale_and_weights_bit_identical() -> None:
+    x, y, val_x, val_y = draw_rows(6)
+    garbage = np.random.default_rng(0).normal(size=val_x.shape) * 1e6
+    clean, dirty = (fit_linear_probe(x, y, rows, val_y, strengths=[0.1]) for rows in (val_x, garbage))
+    for field in ("mean_D", "scale_D", "weight_LD", "bias_L"):
+        assert getattr(clean, field).tobytes() == getattr(dirty, field).tobytes()
+
+
+def test_features_of_rows_with_unknown_labels_do_not_pull_the_weights() -> None:
+    x, y, val_x, val_y = draw_rows(7, num_findings=1)
+    half = np.arange(len(x)) % 2 == 0
+    y = np.where(half[:, None], y, -1)
+    moved = x.copy()
+    moved[~half] = moved[~half][::-1]
+    probes = [fit_linear_probe(rows, y, val_x, val_y, strengths=[1.0]) for rows in (x, moved)]
+    np.testing.assert_allclose(probes[0].weight_LD, probes[1].weight_LD, rtol=1e-5)
+
+
+def test_unknown_val_labels_do_not_count_in_the_choice() -> None:
+    x, y, val_x, val_y = draw_rows(4, 60, 30)
+    strangers = np.concatenate([val_x, x.mean(0) + 3 * x.std(0) * np.random.default_rng(0).normal(size=(400, 30))])
+    chosen = [
+        fit_linear_probe(x, y, strangers, np.concatenate([val_y, np.full((400, 3), label)])).strength_L.tolist()
+        for label in (-1, 0, 1)
+    ]
+    assert chosen[0] == fit_linear_probe(x, y, val_x, val_y).strength_L.tolist()
+    assert chosen[0] not in chosen[1:], "the strangers would change the choice if they counted"
+
+
+def test_constant_feature_gets_scale_one_and_no_weight() -> None:
+    x, y, val_x, val_y = draw_rows(8)
+    x[:, 2] = 0.1
+    probe = fit_linear_probe(x, y, val_x, val_y)
+    assert (probe.mean_D[2], probe.scale_D[2]) == (0.1, 1.0)
+    assert (probe.weight_LD[:, 2] == 0).all()
+    collapsed = fit_linear_probe(np.full_like(x, 0.1), y, val_x, val_y)
+    assert (collapsed.weight_LD == 0).all()
+    np.testing.assert_allclose(collapsed.predict(val_x), np.tile(y.mean(axis=0), (80, 1)))
+
+
+def test_same_fit_twice_has_the_same_bits() -> None:
+    rows = draw_rows(9, 300, 40, 8)
+    first, second = fit_linear_probe(*rows), fit_linear_probe(*rows)
+    assert first.weight_LD.tobytes() == second.weight_LD.tobytes()
+    assert first.bias_L.tobytes() == second.bias_L.tobytes()
+
+
+def test_caller_arrays_are_not_changed() -> None:
+    rows = draw_rows(10)
+    copies = [array.copy() for array in rows]
+    fit_linear_probe(*rows)
+    for array, copy in zip(rows, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_shuffled_train_labels_give_a_val_auroc_of_one_half() -> None:
+    x, y, val_x, val_y = draw_rows(11, 200, 5, 10)
+    rng = np.random.default_rng(0)
+    areas = []
+    for _ in range(20):
+        logits = fit_linear_probe(x, rng.permuted(y, axis=0), val_x[:0], val_y[:0], [0.1]).predict_logits(val_x)
+        areas += [auroc(logits[:, finding], val_y[:, finding]) for finding in range(10)]
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.02)
+
+
+def test_feature_that_is_not_finite_is_refused_with_its_place() -> None:
+    x, y, val_x, val_y = draw_rows(12)
+    val_x[3, 1] = np.nan
+    with pytest.raises(DataError, match=r"first: \[3, 1\].*val features"):
+        fit_linear_probe(x, y, val_x, val_y)
+    probe = fit_linear_probe(x, y, x, y)
+    with pytest.raises(DataError, match="not finite"):
+        probe.predict(val_x)
+
+
+def test_no_train_row_is_refused() -> None:
+    x, y, val_x, val_y = draw_rows(13)
+    with pytest.raises(DataError, match="no train row"):
+        fit_linear_probe(x[:0], y[:0], val_x, val_y)

@@ -1,0 +1,129 @@
+"""Views: against Pillow's antialiased crop, inside the valid box, and a function of (seed, step) alone."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cxrssl.core.recipe import ObjectiveSettings, ViewSettings
+from cxrssl.views import Boxes, cut_views, draw_boxes, draw_kept, make_views, whole_views
+
+PLAIN = ViewSettings(pixel_mean=0.0, pixel_std=1.0, flip_prob=0.0)
+MAX_GREY_ERROR = 1.0
+
+
+def smooth_film(height, width, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8), dtype=np.uint8)
+    return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def cut_one(film, valid, top, left, height, width, px, flip=False):
+    one = torch.ones(1, 1)
+    boxes = Boxes(one * top, one * left, one * height, one * width, (one * flip).bool(), one, one * 0)
+    return cut_views(torch.tensor(film)[None].float(), torch.tensor([valid]).float(), boxes, px, PLAIN)[0, 0, 0] * 255
+
+
+@pytest.mark.parametrize(("px", "extent"), [(96, 100.0), (96, 200.0), (224, 150.0), (48, 317.5), (224, 320.0)])
+def test_a_view_is_within_one_grey_level_of_pillows_antialiased_crop(px, extent):
+    film = smooth_film(320, 320)
+    top, left = (320 - extent) * 0.3, (320 - extent) * 0.8
+    ours = cut_one(film, (0, 0, 320, 320), top, left, extent, extent, px).numpy()
+    box = (left, top, left + extent, top + extent)
+    pillows = np.asarray(Image.fromarray(film).resize((px, px), Image.Resampling.BILINEAR, box=box))
+    assert np.abs(ours - pillows).max() <= MAX_GREY_ERROR
+
+
+def test_a_view_at_the_films_edge_takes_nothing_from_the_padding():
+    """The valid box is cut out first: what lies outside it has no weight."""
+    film = np.full((64, 64), 255, np.uint8)
+    film[16:48] = 100
+    view = cut_one(film, (16, 0, 32, 64), 16.0, 0.0, 32.0, 64.0, 16)
+    torch.testing.assert_close(view, torch.full((16, 16), 100.0), rtol=0, atol=1e-3)
+
+
+def test_a_flip_mirrors_left_and_right_only():
+    film = smooth_film(64, 64)
+    straight = cut_one(film, (0, 0, 64, 64), 5.0, 7.0, 40.0, 44.0, 32)
+    flipped = cut_one(film, (0, 0, 64, 64), 5.0, 7.0, 40.0, 44.0, 32, flip=True)
+    torch.testing.assert_close(flipped, straight.flip(1))
+
+
+def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale():
+    valid = torch.tensor([[30.0, 0.0, 260.0, 320.0]] * 500)
+    boxes = draw_boxes(valid, 4, (0.05, 0.3), ViewSettings(), seed=1)
+    assert (boxes.top_BV >= 30).all()
+    assert (boxes.top_BV + boxes.height_BV <= 290.001).all()
+    assert (boxes.left_BV >= 0).all()
+    assert (boxes.left_BV + boxes.width_BV <= 320.001).all()
+    area = boxes.height_BV * boxes.width_BV / (260 * 320)
+    assert area.min() >= 0.049
+    assert area.max() <= 0.301
+    assert 0.45 < boxes.is_flipped_BV.float().mean() < 0.55
+
+
+def test_views_have_the_numbers_and_sizes_of_the_recipe():
+    views = make_views(torch.zeros(2, 64, 64, dtype=torch.uint8), torch.tensor([[0, 0, 64, 64]] * 2), ViewSettings(),
+                       ObjectiveSettings(), 16, seed=0, step=0)  # fmt: skip
+    assert views.target_B1PP.shape == (2, 1, 224, 224)
+    assert [tuple(anchors.shape) for anchors in views.anchors_BV1PP] == [(2, 1, 1, 224, 224), (2, 10, 1, 96, 96)]
+    # 15 % of 196 patches are dropped from the random view; focal views are not masked (Assran et al. 2022).
+    assert views.kept_BVK[0].shape == (2, 1, 166)
+    assert views.kept_BVK[1] is None
+
+
+def test_views_are_a_function_of_seed_and_step():
+    films = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
+    valid = torch.tensor([[0, 0, 64, 64]] * 2)
+    settings = dataclasses.replace(ViewSettings(), global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1)
+
+    def make(seed, step):
+        views = make_views(films, valid, settings, ObjectiveSettings(), 8, seed, step)
+        return torch.cat([views.target_B1PP.flatten(), *(anchors.flatten() for anchors in views.anchors_BV1PP)])
+
+    torch.manual_seed(1)
+    first = make(0, 5)
+    torch.manual_seed(2)
+    assert torch.equal(first, make(0, 5))
+    assert not torch.equal(first, make(0, 6))
+    assert not torch.equal(first, make(1, 5))
+
+
+def test_kept_patches_are_distinct_ascending_and_differ_between_films():
+    kept = draw_kept(50, 2, 196, ObjectiveSettings(mask_frac=0.15), seed=0)
+    assert kept.shape == (50, 2, 166)
+    assert (kept.diff(dim=2) > 0).all()
+    assert len({tuple(row.tolist()) for row in kept.flatten(0, 1)}) == 100
+    assert 195 in kept
+
+
+def test_the_published_index_range_never_shows_the_last_patch():
+    """Source: the published code: class token + 165 of 196 patches, + 29 of 36 for focal views, never the last one."""
+    objective = ObjectiveSettings(mask_frac=0.15, hide_last_patch=True)
+    kept = draw_kept(200, 1, 196, objective, seed=0)
+    assert kept.shape[2] == 165
+    assert kept.max() == 194
+    assert draw_kept(2, 1, 36, objective, seed=0).shape[2] == 29
+
+
+def test_the_evaluation_view_shows_the_whole_film_with_its_aspect():
+    film = np.zeros((64, 64), np.uint8)
+    film[16:48] = 200
+    settings = dataclasses.replace(PLAIN, global_px=32)
+    view = whole_views(torch.tensor(film)[None], torch.tensor([[16, 0, 32, 64]]), settings)[0, 0] * 255
+    assert view.shape == (32, 32)
+    torch.testing.assert_close(view[8:24], torch.full((16, 32), 200.0), rtol=0, atol=0.1)
+    assert view[:8].abs().max() == 0
+    assert view[24:].abs().max() == 0
+
+
+@pytest.mark.gpu
+def test_views_on_the_gpu_equal_those_on_the_cpu():
+    films = torch.randint(0, 256, (4, 320, 320), dtype=torch.uint8)
+    valid = torch.tensor([[0, 0, 320, 320]] * 4)
+    cpu = make_views(films, valid, ViewSettings(), ObjectiveSettings(), 16, 0, 3)
+    gpu = make_views(films.cuda(), valid, ViewSettings(), ObjectiveSettings(), 16, 0, 3)
+    torch.testing.assert_close(gpu.target_B1PP.cpu(), cpu.target_B1PP, rtol=0, atol=2e-2)
+    for ours, theirs in zip(gpu.anchors_BV1PP, cpu.anchors_BV1PP, strict=True):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=2e-2)
