@@ -16,7 +16,7 @@ DEMO_PX = 128
 
 
 def demo(
-    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 500,
+    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 400,
     seed: Annotated[int, typer.Option(help="Decides the hospital, the weights and the views.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training films; 0 leaves the demo recipe's.")] = 0,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -68,11 +68,14 @@ def _draw_hospital(root: Path, patients: int, seed: int) -> None:
         return
     with publish(root, "synthetic hospital", settings) as folder, contextlib.ExitStack() as stack:
         bars: list[Track] = []
+        shown = 0
 
         def show(done: int, total: int) -> None:
+            nonlocal shown
             if not bars:
-                bars.append(stack.enter_context(track("draw", total, "films", done=done - 1)))
-            bars[0].advance()
+                bars.append(stack.enter_context(track("draw", total, "films")))
+            bars[0].advance(done - shown)
+            shown = done
 
         workers = len(os.sched_getaffinity(0))
         write_hospital(folder, HospitalSpec(num_patients=patients, seed=seed), show, workers)

@@ -87,6 +87,15 @@ def parse_ehr(text: str) -> tuple[str, ...]:
     return tuple(name for name in FEATURE_NAMES if name in wanted)
 
 
+def name_features(names: Sequence[str], joined_by: str) -> str:
+    """Return the shortest text that `parse_ehr` turns into `names`: whole groups by their name, the rest singly."""
+    words: dict[str, None] = {}
+    for name in names:
+        group = find_feature(name).group
+        words[group if set(_group_members(group)) <= set(names) else name] = None
+    return joined_by.join(words)
+
+
 def is_outcome_used(names: Sequence[str]) -> bool:
     """Return whether any of these features is an outcome."""
     return any(find_feature(name).role == "outcome" for name in names)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used
+from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used, name_features
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.config import build_settings
 from cxrssl.core.errors import DataError, IntegrityError
@@ -68,7 +68,7 @@ def run_candidate(workspace: Workspace, run_id: str, images: ImageStore, device:
     return Candidate(
         candidate_id=folder.name,
         kind="run",
-        label="MSN + " + ", ".join(names) if names else "MSN",
+        label="MSN + " + name_features(names, ", ") if names else "MSN",
         settings={
             "weights_sha256": encoder.weights_sha256,
             "features": list(names),
@@ -100,9 +100,9 @@ def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, d
 def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: str) -> Candidate:
     """Return the health record itself as features: `ehr-only` takes the named ones, `view-only` the view."""
     return Candidate(
-        candidate_id=f"{kind}-{'+'.join(names)}",
+        candidate_id=kind if kind == "view-only" else f"{kind}-{name_features(names, '+')}",
         kind=kind,
-        label="view alone" if kind == "view-only" else "record alone: " + ", ".join(names),
+        label="view alone" if kind == "view-only" else "record alone: " + name_features(names, ", "),
         settings={"features": list(names)},
         features=lambda: cohort.features(names, "mask"),
         pretrained_on={},

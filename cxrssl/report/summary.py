@@ -80,7 +80,10 @@ def finding_table(group: Group) -> Table:
 def cohort_table(workspace: Workspace, cohort: str) -> Table:
     """Return how many films each step of ingestion left or refused."""
     summary: dict[str, Any] = json.loads((workspace.cohorts / cohort / "summary.json").read_text())
-    rows = [[str(step), f"{count:,}"] for step, count in summary["flow"]]
+    films = summary["films"]
+    rejected = [(f"rejected: {rule}", count) for rule, count in films["rejected"].items()]
+    flow = [("seen", films["seen"]), *rejected, ("accepted", films["accepted"])]
+    rows = [[step, f"{count:,}"] for step, count in flow]
     return Table(f"Films of cohort {cohort}", ("Step", "Films"), rows)
 
 

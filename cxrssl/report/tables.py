@@ -28,7 +28,7 @@ class Table:
             "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
             for row in cells
         ]
-        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
         parts = [f"## {_escape(self.title)}", "\n".join(lines)]
         return "\n\n".join([*parts, self.note] if self.note else parts) + "\n"
 

@@ -6,14 +6,14 @@ the same command finds its own run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.features import Missing
+from cxrssl.cohort.features import Missing, name_features, parse_ehr
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.artefact import hash_settings
 from cxrssl.core.errors import DataError, UsageError
@@ -86,6 +86,7 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
 
     Raises: UsageError or DataError when cohort, films and recipe do not fit together.
     """
+    recipe = _name_single_features(recipe)
     cohort = open_cohort(workspace.find_cohort(cohort_name))
     images_path = workspace.images / cohort.name
     if not images_path.is_dir():
@@ -102,7 +103,14 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
         hint = f"pack them again: cxrssl ingest {cohort.dataset} PATH"
         raise DataError(f"the packed films of cohort {cohort.name} are of an older cohort", images_path, hint)
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_hash(), "images": images.content_sha256}
-    label = check_name(name, "run") if name else "+".join(("msn", *recipe.ehr.features))
+    names = recipe.ehr.features
+    label = check_name(name, "run") if name else "msn+" + name_features(names, "+") if names else "msn"
     digest = hash_settings(hashes)[:8]
     run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
     return RunPlan(run_id, workspace.runs / run_id, recipe, machine, cohort, images, scheme, rows)
+
+
+def _name_single_features(recipe: Recipe) -> Recipe:
+    """Return the recipe with groups of `ehr.features` replaced by their members, so that equal runs have equal ids."""
+    features = parse_ehr(",".join(recipe.ehr.features)) if recipe.ehr.features else ()
+    return replace(recipe, ehr=replace(recipe.ehr, features=features))

@@ -53,6 +53,13 @@ async def settle(pilot: Pilot[None], screen: MainScreen) -> None:
     await pilot.pause(0.05)
 
 
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        await pilot.pause(0.01)
+
+
 async def press(pilot: Pilot[None], screen: MainScreen, *keys: str) -> None:
     await pilot.press(*keys)
     await settle(pilot, screen)
@@ -72,6 +79,7 @@ def selected(screen: MainScreen) -> str:
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 def test_runs_curve_and_details_fit_the_screen(workspace: Workspace, size: tuple[int, int]) -> None:
     async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        await until(pilot, lambda: text_of(pilot).splitlines()[-1].strip() != "")  # the footer is mounted last
         text = text_of(pilot)
         assert next(line for line in text.splitlines() if "s2-cccc" in line).split()[1:4] == [
             "running",

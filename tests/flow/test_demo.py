@@ -1,0 +1,97 @@
+"""The whole chain as a user runs it: the demo on a small synthetic hospital, and the same commands on real films."""
+
+import csv
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from cxrssl.db import open_database
+
+
+def run(*words, workspace):
+    command = [sys.executable, "-m", "cxrssl", *map(str, words), "--workspace", str(workspace)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_twice(tmp_path):
+    workspace = tmp_path / "ws"
+    words = ("demo", "--patients", "120", "--epochs", "2")
+    text = run(*words, workspace=workspace).stdout
+    for part in (
+        "linked by status",
+        "random vit-micro, seed 0",
+        "record alone: demo, meta, stay",
+        "view alone",
+        "Edema",
+    ):
+        assert part in text
+    assert "An outcome (in-hospital mortality) was a pretraining input of `demo-msn+demo+meta+stay-vit-micro" in text
+    report = (workspace / "reports/latest/report.md").read_text()
+    assert report in text
+
+    # ---- every film is accounted for, every test film is scored, for every candidate
+    summary = json.loads((workspace / "cohorts/demo/summary.json").read_text())
+    films = summary["films"]
+    assert films["seen"] == films["accepted"] + sum(films["rejected"].values())
+    scores = [json.loads(path.read_text()) for path in (workspace / "evals").glob("*/scores.json")]
+    assert len(scores) == 5
+    assert {score["num_films"] for score in scores} == {summary["splits"]["official"]["test"]["films"]}
+
+    # ---- the store and the CSV say the same
+    with open(workspace / "reports/latest/results.csv") as file:
+        rows = list(csv.DictReader(file))
+    with open_database(workspace / "experiments.duckdb", read_only=True) as store:
+        assert store.rows("SELECT count(*) FROM eval_result") == [(len(rows),)]
+        assert store.rows("SELECT state, count(*) FROM run GROUP BY state") == [("finished", 2)]
+        ((num_losses, num_steps),) = store.rows(
+            "SELECT (SELECT count(*) FROM metric WHERE key = 'loss'), (SELECT sum(num_steps) FROM run)"
+        )
+        assert num_losses == num_steps
+
+    # ---- files are their owner's alone
+    modes = {stat.S_IMODE(os.stat(path).st_mode) & 0o077 for path in workspace.rglob("*")}
+    assert modes == {0}
+
+    # ---- twice does nothing twice
+    heavy = ("cohorts", "images", "runs", "evals", "features", "synthetic-hospital-120-s0")
+    before = {p: p.stat().st_mtime_ns for name in heavy for p in (workspace / name).rglob("*") if p.is_file()}
+    assert run(*words, workspace=workspace).stdout.count("were packed already") == 1
+    after = {p: p.stat().st_mtime_ns for name in heavy for p in (workspace / name).rglob("*") if p.is_file()}
+    assert {p.name for p in before if before[p] != after.get(p)} <= {"run.lock"}
+    assert set(before) == set(after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dataset", "folder", "films", "ehr"),
+    [("nih", "nih_chestxray14", 1000, "sex,view"), ("covid", "covid19_cxr", 354, "demo,meta,stay")],
+)
+def test_real_films_go_through_the_whole_chain(real_data, tmp_path, dataset, folder, films, ehr):
+    workspace = tmp_path / "ws"
+    ingested = run("ingest", dataset, real_data / folder, "--size", "64", "--json", workspace=workspace)
+    assert json.loads(ingested.stdout)["packed"]["num_packed"] == films
+    run("pretrain", "--recipe", "demo", "--epochs", "1", "--split", "hash", "--ehr", ehr, workspace=workspace)
+    probed = json.loads(run("probe", dataset, "--json", "--resamples", "50", workspace=workspace).stdout)
+    kinds = [evaluation["settings"]["kind"] for evaluation in probed.values()]
+    assert kinds == ["run", "random-init", "ehr-only", "view-only"]
+    assert "macro" in run("report", workspace=workspace).stdout
+
+
+@pytest.mark.slow
+def test_a_probe_on_patients_that_were_pretrained_on_is_refused_unless_asked_for(real_data, tmp_path):
+    workspace = tmp_path / "ws"
+    run("ingest", "nih", real_data / "nih_chestxray14", "--size", "64", workspace=workspace)
+    run("pretrain", "--recipe", "demo", "--epochs", "1", "--split", "hash", workspace=workspace)
+    command = [sys.executable, "-m", "cxrssl", "probe", "nih", "--split", "official", "--workspace", str(workspace)]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 3
+    assert "took part in pretraining" in refused.stderr
+    run("probe", "nih", "--split", "official", "--allow-overlap", "--resamples", "20", workspace=workspace)
+    assert "took part in pretraining" in run("report", workspace=workspace).stdout.splitlines()[0]

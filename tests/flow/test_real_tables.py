@@ -1,0 +1,107 @@
+"""The real MIMIC-IV demo's 100 patients with films drawn for them: every link against loops over the CSV rows."""
+
+import csv
+import gzip
+from collections import Counter
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from cxrssl.cohort.features import FEATURE_NAMES, normalise_age
+from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.read import open_cohort
+from cxrssl.core.workspace import Workspace
+from cxrssl.synthetic import PLACEMENTS, write_films_for
+
+
+def read_rows(path):
+    with gzip.open(path, "rt") as file:
+        return list(csv.DictReader(file))
+
+
+def at(text):
+    return datetime.fromisoformat(text) if text else None
+
+
+class Hospital:
+    def __init__(self, root):
+        self.patients = {row["subject_id"]: row for row in read_rows(root / "hosp/patients.csv.gz")}
+        self.admissions = read_rows(root / "hosp/admissions.csv.gz")
+        self.stays = read_rows(root / "icu/icustays.csv.gz")
+
+    def link(self, subject, when):
+        """The documented rules in the plainest words: (status, hadm_id, stay_id, hours to the nearest admission)."""
+        own = [row for row in self.admissions if row["subject_id"] == subject]
+        stays = [row for row in self.stays if row["subject_id"] == subject]
+        in_icu = [row for row in stays if at(row["intime"]) <= when <= at(row["outtime"])]
+        if in_icu:
+            stay = max(in_icu, key=lambda row: row["intime"])
+            return "in_icu", stay["hadm_id"], stay["stay_id"]
+        inside = [row for row in own if at(row["admittime"]) <= when <= at(row["dischtime"])]
+        if inside:
+            latest = max(row["admittime"] for row in inside)
+            earliest = min(row["dischtime"] for row in inside if row["admittime"] == latest)
+            best = [row for row in inside if (row["admittime"], row["dischtime"]) == (latest, earliest)]
+            return ("in_stay", best[0]["hadm_id"], "") if len(best) == 1 else ("ambiguous", "", "")
+        in_ed = [row for row in own if row["edregtime"] and at(row["edregtime"]) <= when <= at(row["edouttime"])]
+        if in_ed:
+            return "in_ed", max(in_ed, key=lambda row: row["edregtime"])["hadm_id"], ""
+        if not own:
+            return "no_admission", "", ""
+        since = [(when - at(row["dischtime"])).total_seconds() for row in own if at(row["dischtime"]) < when]
+        until = [(at(row["admittime"]) - when).total_seconds() for row in own if at(row["admittime"]) > when]
+        is_after = bool(since) and (not until or min(since) <= min(until))
+        return ("post_discharge" if is_after else "pre_admission"), "", ""
+
+
+@pytest.fixture(scope="module")
+def world(real_data, tmp_path_factory):
+    root = real_data / "mimic-iv-clinical-database-demo-2.2"
+    folder = tmp_path_factory.mktemp("tables")
+    answers = write_films_for(root, folder / "cxr", seed=1, film_px=48)
+    summary = build_cohort(Workspace(folder / "ws").create(), "mimic", folder / "cxr", ehr_path=root)
+    return Hospital(root), answers, open_cohort(summary.path)
+
+
+def test_every_film_has_the_link_that_loops_over_the_tables_give(world):
+    hospital, answers, cohort = world
+    assert len(cohort) == len(answers) > 400
+    for row in range(len(cohort)):
+        when = datetime.fromisoformat(str(cohort.taken_at[row]))
+        found = (str(cohort.link_status[row]), str(cohort.hadm_id[row]), str(cohort.stay_id[row]))
+        assert found == hospital.link(str(cohort.subject_id[row]), when), cohort.image_id[row]
+
+
+def test_every_placement_is_there_and_links_as_it_was_meant(world):
+    hospital, answers, cohort = world
+    left_ed = {row["hadm_id"]: at(row["edouttime"]) for row in hospital.admissions}
+    status = dict(zip(cohort.image_id.tolist(), cohort.link_status.tolist(), strict=True))
+    meant = {"in_icu": "in_icu", "in_stay": "in_stay", "in_ed": "in_ed", "pre_admission": "pre_admission",
+             "post_discharge": "post_discharge"}  # fmt: skip
+    counts = Counter(answer.placement for answer in answers)
+    assert set(counts) >= {"in_icu", "in_stay", "in_ed", "between_stays", "post_discharge"}, (counts, PLACEMENTS)
+    for answer in answers:
+        # A few films are placed after the emergency department was left and before the admission began.
+        is_waiting = answer.placement == "in_ed" and answer.taken_at > left_ed[str(answer.hadm_id)]
+        if answer.placement in meant and not answer.border and not is_waiting:
+            assert status[answer.dicom_id] == meant[answer.placement], answer
+
+
+def test_ages_and_outcomes_follow_the_tables_and_ages_above_89_are_marked(world):
+    hospital, _, cohort = world
+    age, mortality = FEATURE_NAMES.index("age"), FEATURE_NAMES.index("mortality")
+    died = {row["hadm_id"]: int(row["hospital_expire_flag"]) for row in hospital.admissions}
+    for row in range(len(cohort)):
+        patient = hospital.patients[str(cohort.subject_id[row])]
+        year = int(str(cohort.taken_at[row])[:4])
+        expected = int(patient["anchor_age"]) + year - int(patient["anchor_year"])
+        assert cohort.ehr_values[row, age] == expected
+        assert cohort.age_is_censored[row] == (int(patient["anchor_age"]) == 91)
+        hadm_id = str(cohort.hadm_id[row])
+        assert cohort.ehr_known[row, mortality] == bool(hadm_id)
+        if hadm_id:
+            assert cohort.ehr_values[row, mortality] == died[hadm_id]
+    assert cohort.age_is_censored.any()
+    encoded = normalise_age(cohort.ehr_values[:, age])
+    assert np.all((encoded >= 0) & (encoded <= 1))
