@@ -1,7 +1,7 @@
 # Everything that can be done here. Without just: uv run just RECIPE
 
-# Lint, types, layers and fast tests.
-check: lint test
+# Lint, types, layers, fast tests, and the whole chain on a small synthetic hospital.
+check: lint test flow
 
 # Style, types and layer contracts.
 lint:
@@ -26,3 +26,7 @@ demo:
 fix:
     uv run ruff format
     uv run ruff check --fix
+
+# Benchmarks, each beside a named peer in the same run.
+bench:
+    uv run python tests/benchmarks/help.py

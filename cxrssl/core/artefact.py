@@ -23,6 +23,7 @@ from typing import Any
 
 from cxrssl import __version__
 from cxrssl.core.errors import IntegrityError, SetupError
+from cxrssl.core.text import plain
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
@@ -104,14 +105,15 @@ def open_artefact(path: Path, kind: str, verify: bool = True) -> Artefact:
         manifest = json.loads(manifest_path.read_text())
     except FileNotFoundError:
         raise IntegrityError(f"{path.name} is not a published {kind}: it has no {MANIFEST}", path) from None
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{MANIFEST} cannot be read: {error}", manifest_path) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise IntegrityError(f"{MANIFEST} cannot be read: {plain(error)}", manifest_path) from None
     if not isinstance(manifest, dict) or manifest.get("kind") != kind:
         raise IntegrityError(f"{path.name} is not a {kind}", path)
     if manifest.get("format_version", 0) > FORMAT_VERSION:
         raise IntegrityError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
-    if manifest.get("content_sha256") != _content_hash(manifest["files"]):
-        raise IntegrityError(f"{MANIFEST} was edited: its content hash does not match", manifest_path)
+    claimed = manifest.pop("manifest_sha256", "")
+    if claimed != hash_settings(manifest):
+        raise IntegrityError(f"{MANIFEST} was edited: its own hash does not match", manifest_path)
     _check_files(path, manifest["files"], verify)
     return Artefact(path, manifest)
 
@@ -189,7 +191,9 @@ def _seal(building: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
         "made_by": {"cxrssl": __version__, "python": platform.python_version(), "system": platform.platform()},
         "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    write_json(building / MANIFEST, manifest)
+    # Through JSON once, so that the hash is of what a reader will see.
+    manifest = json.loads(json.dumps(manifest))
+    write_json(building / MANIFEST, {**manifest, "manifest_sha256": hash_settings(manifest)})
 
 
 def _content_hash(files: Mapping[str, Any]) -> str:
