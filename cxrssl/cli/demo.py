@@ -16,7 +16,7 @@ DEMO_PX = 128
 
 
 def demo(
-    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 400,
+    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 640,
     seed: Annotated[int, typer.Option(help="Decides the hospital, the weights and the views.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training films; 0 leaves the demo recipe's.")] = 0,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,

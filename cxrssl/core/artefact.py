@@ -113,7 +113,8 @@ def open_artefact(path: Path, kind: str, verify: bool = True) -> Artefact:
         raise IntegrityError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
     claimed = manifest.pop("manifest_sha256", "")
     if claimed != hash_settings(manifest):
-        raise IntegrityError(f"{MANIFEST} was edited: its own hash does not match", manifest_path)
+        what = f"{MANIFEST} was edited: its own hash does not match"
+        raise IntegrityError(what, manifest_path, "delete the folder and run the command that made it")
     _check_files(path, manifest["files"], verify)
     return Artefact(path, manifest)
 
