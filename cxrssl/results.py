@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrssl.core.artefact import renamed_os_errors
+from cxrssl.core.artefact import fsync_path, renamed_os_errors
 from cxrssl.core.journal import read_journal
 from cxrssl.core.process import is_alive
 from cxrssl.core.workspace import Workspace
@@ -61,8 +61,8 @@ class RunRecord:
 
     @property
     def ended_at(self) -> float | None:
-        ends = [event["ts"] for event in self.events if event["event"] in {"finish", "stop", "fail"}]
-        return ends[-1] if ends and self.state != "running" else None
+        last = _last_turn(self.events)
+        return float(last["ts"]) if last and last["event"] != "start" else None
 
     def latest(self, key: str) -> float:
         """Return the last logged value of a metric, nan if there is none."""
@@ -123,7 +123,9 @@ def rebuild_store(workspace: Workspace) -> Path:
                         import polars as pl
 
                         database.insert(table, pl.DataFrame(rows, infer_schema_length=None))
+            fsync_path(building)
             os.replace(building, workspace.store)
+            fsync_path(workspace.root)
         finally:
             building.unlink(missing_ok=True)
     return workspace.store
@@ -191,9 +193,7 @@ def result_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def run_state(events: Sequence[dict[str, Any]], silent_s: float) -> str:
     starts = [event for event in events if event.get("event") == "start"]
-    last = next(
-        (event for event in reversed(events) if event.get("event") in {"start", "stop", "fail", "finish"}), None
-    )
+    last = _last_turn(events)
     if last is None or not starts:
         return "running" if silent_s < QUIET_S else "unseen"
     if last["event"] != "start":
@@ -202,3 +202,9 @@ def run_state(events: Sequence[dict[str, Any]], silent_s: float) -> str:
     if alive is None:
         return "running" if silent_s < QUIET_S else "unseen"
     return "running" if alive else "died"
+
+
+def _last_turn(events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the last event that says whether the run goes on or has ended."""
+    turns = (event for event in reversed(events) if event.get("event") in {"start", "stop", "fail", "finish"})
+    return next(turns, None)

@@ -9,7 +9,6 @@ Shape letters: B films, V views of a kind, S side of a packed film, P side of a 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -155,11 +154,6 @@ def draw_kept(num_films: int, num_views: int, num_patches: int, objective: Objec
     generator = torch.Generator().manual_seed(seed)
     noise = torch.rand((num_films, num_views, choices), generator=generator)
     return noise.argsort(dim=2)[:, :, :num_kept].sort(dim=2).values
-
-
-def to_device(arrays: Sequence[Tensor], device: torch.device) -> list[Tensor]:
-    """Return the tensors on `device`, copied without waiting where the device allows it."""
-    return [array.to(device, non_blocking=True) for array in arrays]
 
 
 def _filter_weights(start_BV: Tensor, extent_BV: Tensor, low_B: Tensor, length_B: Tensor, px: int, size: int) -> Tensor:

@@ -1,4 +1,4 @@
--- The experiment store: derived from the journals of runs and from published evaluations, rebuilt by `cxrssl db rebuild`.
+-- The experiment store: derived from the journals of runs and from published evaluations, rebuilt by `cxrssl report`.
 -- No keys and no indexes: DuckDB does not need them to scan, and their replay after a crash is where its open bugs are.
 
 CREATE TABLE run (

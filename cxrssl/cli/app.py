@@ -77,8 +77,9 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _print_error("stopped by Ctrl-C", "", "")
         code = SIGINT_EXIT
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):
+        # Typer leaves so, and only so, when the reader of stdout is gone; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
         _print_error(f"a bug: {type(error).__name__}", _save_traceback(), "please report it with this file")

@@ -20,7 +20,8 @@ def cohort(
     Example: cxrssl cohort mimic
     """
     from cxrssl.cli.ingest import describe_cohort
+    from cxrssl.core.artefact import open_artefact
 
-    folder = open_workspace(workspace).find_cohort(name)
+    folder = open_artefact(open_workspace(workspace).find_cohort(name), "cohort", verify=False).path
     values = json.loads((folder / "summary.json").read_text())
     print_summary(values, as_json, describe_cohort(values))

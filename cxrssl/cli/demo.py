@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, WorkspacePath, open_workspace
+from cxrssl.cli.options import DEFAULT_WORKSPACE, WorkspacePath, make_workspace
 
 DEMO_PX = 128
 
@@ -18,7 +18,7 @@ DEMO_PX = 128
 def demo(
     patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 640,
     seed: Annotated[int, typer.Option(help="Decides the hospital, the weights and the views.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training films; 0 leaves the demo recipe's.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training films.")] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Draw a synthetic hospital and run the whole chain on it: ingest, pretrain twice, probe, report.
@@ -38,7 +38,7 @@ def demo(
     from cxrssl.train.plan import plan_run
 
     started = time.monotonic()
-    opened = open_workspace(workspace)
+    opened = make_workspace(workspace)
     hospital = opened.root / f"synthetic-hospital-{patients}-s{seed}"
     _say("1/5 draw the synthetic hospital")
     _draw_hospital(hospital, patients, seed)
@@ -47,7 +47,7 @@ def demo(
     typer.echo("\n".join(describe_cohort(cohort.values) + describe_packed(packed)))
     for number, ehr in ((3, "none"), (4, "demo,meta,stay")):
         _say(f"{number}/5 pretrain {'vanilla MSN' if ehr == 'none' else f'MSN with {ehr}'}, then probe")
-        recipe = load_recipe("demo", [], recipe_changes("", ehr, epochs, 0, seed, ""))
+        recipe = load_recipe("demo", [], recipe_changes(ehr=ehr, epochs=epochs, seed=seed))
         result = pretrain(plan_run(opened, "demo", recipe, Machine()))
         probe_run(opened, result.run_id, "demo", "", ProbeSettings())
     _say("5/5 report")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, open_workspace, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, make_workspace, print_summary
 
 if TYPE_CHECKING:
     from cxrssl.cohort.summary import CohortSummary
@@ -30,7 +30,7 @@ def ingest(
 
     Example: cxrssl ingest mimic /path/to/physionet.org
     """
-    cohort, packed = ingest_dataset(open_workspace(workspace), dataset, path, ehr, name, size, workers, pack)
+    cohort, packed = ingest_dataset(make_workspace(workspace), dataset, path, ehr, name, size, workers, pack)
     summary = {"cohort": cohort.values, "was_current": cohort.was_current, "packed": packed and vars(packed)}
     print_summary(summary, as_json, describe_cohort(cohort.values) + describe_packed(packed))
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 
@@ -21,14 +22,25 @@ DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 DEFAULT_WORKSPACE = Path("cxrssl-workspace")
 
 
-def open_workspace(path: Path) -> Workspace:
+def make_workspace(path: Path) -> Workspace:
     """Return the workspace, made if it was not there."""
     return Workspace(path.absolute()).create()
 
 
+def open_workspace(path: Path) -> Workspace:
+    """Return a workspace that is there, or raise DataError: a mistyped path is not made into an empty one."""
+    if not path.is_dir():
+        raise DataError("there is no workspace", path, "make one: cxrssl ingest, or name it with --workspace")
+    return Workspace(path.absolute())
+
+
 def print_summary(summary: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:
     """Print `summary` as JSON, or its lines as text for people."""
-    text = json.dumps(summary, indent=1, default=str) if as_json else "\n".join(plain(line, 2000) for line in lines)
+    text = (
+        json.dumps(summary, indent=1, default=str, allow_nan=False)
+        if as_json
+        else "\n".join(plain(line, 2000) for line in lines)
+    )
     typer.echo(text)
 
 

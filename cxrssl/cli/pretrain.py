@@ -23,15 +23,15 @@ def pretrain(
         str, typer.Option(help="Groups demo, meta, stay and single features in any mix, or none for vanilla MSN.")
     ] = "",
     recipe: Annotated[str, typer.Option(help="strict, paper, demo, or a TOML file.")] = "strict",
-    epochs: Annotated[int, typer.Option(help="Passes over the training films; 0 leaves the recipe's.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Films a step; 0 leaves the recipe's.")] = 0,
-    seed: Annotated[int, typer.Option(help="Decides weights, order, crops and masks.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training films.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Films a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides weights, order, crops and masks.")] = None,
     split: Annotated[str, typer.Option(help="Split whose train films are used: official or hash.")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe setting: section.key=value.")] = None,
     name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
     device: DeviceName = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 100,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 100,
     cohort: CohortName = "",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -49,7 +49,7 @@ def pretrain(
 
     changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split)
     settings = load_recipe(recipe, set_ or [], changes)
-    machine = Machine(device=device, num_threads=threads, checkpoint_every=max(1, checkpoint_every))
+    machine = Machine(device=device, num_threads=threads, checkpoint_every=checkpoint_every)
     plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
     for sentence in plan.warnings:
         typer.echo(f"cxrssl: note: {sentence}", err=True)
@@ -65,17 +65,24 @@ def pretrain(
 
 
 def recipe_changes(
-    backbone: str, ehr: str, epochs: int, batch_size: int, seed: int, split: str
+    backbone: str = "",
+    ehr: str = "",
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    split: str = "",
 ) -> dict[str, dict[str, Any]]:
     """Return the recipe tables that the flags change; a flag left out changes nothing."""
     from cxrssl.cohort.features import parse_ehr
 
-    changes: dict[str, dict[str, Any]] = {"model": {}, "ehr": {}, "train": {}}
-    if backbone:
-        changes["model"]["backbone"] = backbone
-    if ehr:
-        changes["ehr"]["features"] = list(parse_ehr(ehr))
-    for key, value in (("num_epochs", epochs), ("batch_size", batch_size), ("seed", seed), ("split", split)):
-        if value:
-            changes["train"][key] = value
-    return changes
+    train = {"num_epochs": epochs, "batch_size": batch_size, "seed": seed, "split": split or None}
+    changes: dict[str, dict[str, Any]] = {
+        "model": {"backbone": backbone or None},
+        "ehr": {"features": list(parse_ehr(ehr)) if ehr else None},
+        "train": train,
+    }
+    asked = {
+        section: {key: value for key, value in values.items() if value is not None}
+        for section, values in changes.items()
+    }
+    return {section: values for section, values in asked.items() if values}

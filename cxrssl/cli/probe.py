@@ -67,20 +67,18 @@ def probe_run(
     may_overlap: bool = False,
 ) -> list[Evaluation]:
     """Evaluate a run, then the baselines that stand beside it."""
-    from cxrssl.cohort.read import open_cohort
-    from cxrssl.evaluate.candidate import baseline_candidates, open_run, recipe_of_run, run_candidate
+    from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
     from cxrssl.evaluate.evaluation import evaluate_candidate
-    from cxrssl.images.store import open_images
     from cxrssl.train.loop import choose_device
+    from cxrssl.train.plan import open_films
 
-    description, _ = open_run(workspace, run)
-    cohort = open_cohort(workspace.find_cohort(on or description["cohort"]))
-    images = open_images(workspace.images / cohort.name)
+    run_id, encoder = open_run(workspace, run)
+    cohort, images = open_films(workspace, on or encoder.origin["cohort"])
     place = choose_device(device)
-    own_split = description["split"] if cohort.dataset == description["dataset"] else cohort.default_split
-    candidates = [run_candidate(workspace, run, images, place)]
+    own_split = encoder.origin["split"] if cohort.dataset == encoder.origin["dataset"] else cohort.default_split
+    candidates = [run_candidate(workspace, run_id, encoder, images, place)]
     if baselines:
-        candidates += baseline_candidates(workspace, recipe_of_run(workspace, run), cohort, images, place)
+        candidates += baseline_candidates(workspace, encoder.recipe, cohort, images, place)
     return [
         evaluate_candidate(workspace, candidate, cohort, images, split or own_split, settings, may_overlap)
         for candidate in candidates

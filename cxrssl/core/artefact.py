@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
+import errno
 import hashlib
 import json
 import os
@@ -23,11 +24,13 @@ from typing import Any
 
 from cxrssl import __version__
 from cxrssl.core.errors import IntegrityError, SetupError
+from cxrssl.core.process import start_ticks
 from cxrssl.core.text import plain
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 RENAME_EXCHANGE = 2
+REMEDY = "delete the folder and run the command that made it again"
 # A crash test sets "name:count": the process kills itself when it passes kill point `name` for the count-th time.
 _KILL_AT = os.environ.get("CXRSSL_KILL_AT", "")
 _passed: dict[str, int] = {}
@@ -88,7 +91,7 @@ def publish(
             kill_point("publish-before-rename")
             _rename_into_place(building, dest)
             kill_point("publish-after-rename")
-            _fsync_directory(dest.parent)
+            fsync_path(dest.parent)
     except BaseException:
         if not resume_key:
             shutil.rmtree(building, ignore_errors=True)
@@ -114,7 +117,7 @@ def open_artefact(path: Path, kind: str, verify: bool = True) -> Artefact:
     claimed = manifest.pop("manifest_sha256", "")
     if claimed != hash_settings(manifest):
         what = f"{MANIFEST} was edited: its own hash does not match"
-        raise IntegrityError(what, manifest_path, "delete the folder and run the command that made it")
+        raise IntegrityError(what, manifest_path, REMEDY)
     _check_files(path, manifest["files"], verify)
     return Artefact(path, manifest)
 
@@ -139,7 +142,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         kill_point("write-before-rename")
         os.replace(temp, path)
-        _fsync_directory(path.parent)
+        fsync_path(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -181,7 +184,7 @@ def _seal(building: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
         for path, sha in zip(paths, hashes, strict=True)
     }
     for path in paths:
-        _fsync_file(path)
+        fsync_path(path)
     manifest = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
@@ -205,23 +208,27 @@ def _check_files(path: Path, files: Mapping[str, Any], verify: bool) -> None:
     for name, entry in files.items():
         file = path / name
         if not file.is_file():
-            raise IntegrityError(f"{name} is missing", file)
+            raise IntegrityError(f"{name} is missing", file, REMEDY)
         if file.stat().st_size != entry["bytes"]:
-            raise IntegrityError(
-                f"{name} has {file.stat().st_size:,} bytes, its manifest says {entry['bytes']:,}", file
-            )
+            what = f"{name} has {file.stat().st_size:,} bytes, its manifest says {entry['bytes']:,}"
+            raise IntegrityError(what, file, REMEDY)
     if verify:
         with ThreadPoolExecutor(4) as pool:
             for (name, entry), sha in zip(files.items(), pool.map(lambda n: sha256_file(path / n), files), strict=True):
                 if sha != entry["sha256"]:
-                    raise IntegrityError(f"{name} is damaged: its SHA-256 does not match the manifest", path / name)
+                    what = f"{name} is damaged: its SHA-256 does not match the manifest"
+                    raise IntegrityError(what, path / name, REMEDY)
 
 
 def _rename_into_place(building: Path, dest: Path) -> None:
     """Rename, exchanging atomically with an older version if there is one; the older one is then removed."""
     if not dest.exists():
-        os.rename(building, dest)
-        return
+        try:
+            os.rename(building, dest)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise  # else another process has published it in the meantime
     libc = ctypes.CDLL(None, use_errno=True)
     exchange = getattr(libc, "renameat2", None)
     at_cwd = -100
@@ -241,17 +248,16 @@ def _building_prefix(dest: Path) -> str:
 
 def _remove_leftovers(dest: Path, keep: str) -> None:
     for leftover in dest.parent.glob(_building_prefix(dest) + "*"):
-        if leftover.name != keep:
+        owner = leftover.name.rpartition("~")[2]
+        is_in_use = owner.isdecimal() and int(owner) != os.getpid() and start_ticks(int(owner)) is not None
+        if leftover.name != keep and not is_in_use:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _fsync_file(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
+def fsync_path(path: Path) -> None:
+    """Force a file, or the entries of a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        os.fsync(descriptor)
     finally:
-        os.close(fd)
-
-
-def _fsync_directory(path: Path) -> None:
-    _fsync_file(path)
+        os.close(descriptor)

@@ -7,6 +7,7 @@ Field = flag = manifest key: `[views] focal_px` is `--set views.focal_px=96` and
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import types
 import typing
@@ -82,8 +83,13 @@ def merge_tables(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, 
     """Return `base` with the values of `over` laid on top, section by section."""
     merged = dict(base)
     for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge_tables(merged[key], value) if both else value
+        if isinstance(value, Mapping):
+            under = merged.get(key, {})
+            if not isinstance(under, Mapping):
+                raise ConfigError(f'"{key}" must be a table')
+            merged[key] = merge_tables(under, value)
+        else:
+            merged[key] = value
     return merged
 
 
@@ -120,6 +126,8 @@ def _check_range(metadata: Mapping[str, Any], value: Any, name: str) -> None:
         if isinstance(number, str):
             if options and number not in options:
                 raise ConfigError(f'"{name}" cannot be "{plain(number, 60)}"', hint=nearest_hint(number, options))
+        elif not math.isfinite(number):
+            raise ConfigError(f'"{name}" is {number}, which is no number to train with')
         elif (low is not None and number < low) or (high is not None and number > high):
             limits = (
                 f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"

@@ -6,6 +6,7 @@ A reader takes whole lines only. JSON has no NaN: non-finite numbers are written
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -13,6 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from cxrssl.core.artefact import renamed_os_errors
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -22,17 +25,25 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with renamed_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            size = os.fstat(self._fd).st_size
+            if size and os.pread(self._fd, 1, size - 1) != b"\n":
+                os.write(self._fd, b"\n")  # the line that a killed process left unfinished stays a line of its own
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record with its time stamp (`ts`, Unix seconds)."""
         line = json.dumps({"ts": round(time.time(), 3), **_encode(record)}, allow_nan=False, separators=(",", ":"))
-        os.write(self._fd, line.encode() + b"\n")
+        data = line.encode() + b"\n"
+        with renamed_os_errors(self.path):
+            if os.write(self._fd, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
     def sync(self) -> None:
         """Force the journal to the disk, against power loss."""
-        os.fdatasync(self._fd)
+        with renamed_os_errors(self.path):
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)

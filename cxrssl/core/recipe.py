@@ -81,8 +81,10 @@ class TrainSettings:
     num_epochs: int = setting(100, low=1, high=100_000)
     batch_size: int = setting(64, low=2, high=65536)
     lr: float = setting(1e-3, low=0.0, high=10.0)
-    lr_start: float = setting(2e-4, low=0.0, high=10.0)
-    lr_final: float = setting(1e-6, low=0.0, high=10.0)
+    lr_start_frac: float = setting(0.2, low=0.0, high=1.0)
+    """Where the warm-up starts, as a fraction of `lr`."""
+    lr_final_frac: float = setting(0.001, low=0.0, high=1.0)
+    """Where the cosine ends, as a fraction of `lr`."""
     warmup_frac: float = setting(0.15, low=0.0, high=1.0)
     weight_decay_start: float = setting(0.04, low=0.0, high=10.0)
     weight_decay_final: float = setting(0.4, low=0.0, high=10.0)
@@ -132,29 +134,53 @@ def load_recipe(name: str, overrides: Sequence[str] = (), changes: dict[str, Any
         values = read_toml(Path(str(resources.files("cxrssl") / "recipes" / f"{name}.toml")))
     else:
         raise ConfigError(f'no recipe "{name}"', hint=nearest_hint(name, recipe_names()))
-    recipe = build_settings(Recipe, apply_overrides(merge_tables(values, changes or {}), overrides))
+    asked = apply_overrides(changes or {}, overrides)
+    recipe = build_settings(Recipe, merge_tables(values, asked))
     check_recipe(recipe)
+    own = merge_tables(values, asked) if path.suffix == ".toml" else asked
+    check_effects(recipe, {f"{section}.{key}" for section, keys in own.items() for key in keys})
     return recipe
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise ConfigError when settings contradict each other or one of them has no effect."""
-    views, default = recipe.views, EhrSettings()
-    for px, name in ((views.global_px, "global_px"), (views.focal_px, "focal_px")):
-        if px % recipe.model.patch_px:
+    """Raise ConfigError when settings contradict each other."""
+    views = recipe.views
+    for px, name, is_used in ((views.global_px, "global_px", True), (views.focal_px, "focal_px", views.num_focal > 0)):
+        if is_used and px % recipe.model.patch_px:
             raise ConfigError(f'"views.{name}" is {px}, not a multiple of "model.patch_px" ({recipe.model.patch_px})')
     if views.num_random + views.num_focal == 0:
         raise ConfigError('there is no anchor view: "views.num_random" and "views.num_focal" are both 0')
     for low, high in (views.global_scale, views.focal_scale):
         if low > high:
             raise ConfigError(f'a scale range in "views" is upside down: {low} to {high}')
-    if not recipe.ehr.features and recipe.ehr != default:
-        raise ConfigError('"ehr.missing" and "ehr.embed_dim" have no effect without EHR features', hint="add --ehr")
+
+
+def check_effects(recipe: Recipe, asked: set[str]) -> None:
+    """Raise ConfigError when a setting that the user asks for has no effect with the others."""
+    idle = {
+        "without EHR features: add --ehr": (not recipe.ehr.features, ("ehr.missing", "ehr.embed_dim")),
+        "without focal views": (
+            recipe.views.num_focal == 0,
+            ("views.focal_px", "views.focal_scale", "objective.mask_focal"),
+        ),
+        "when nothing is masked": (
+            recipe.objective.mask_frac == 0,
+            ("objective.mask_focal", "objective.hide_last_patch"),
+        ),
+        "without warm-up": (recipe.train.warmup_frac == 0, ("train.lr_start_frac",)),
+    }
+    for when, (is_idle, names) in idle.items():
+        for name in names:
+            if is_idle and name in asked:
+                raise ConfigError(f'"{name}" has no effect {when}')
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Settings of the place, not of the experiment: none of them may change a number."""
+    """Settings of the place, not of the experiment: they are not part of a run's id.
+
+    On the CPU none of them changes a number as long as `num_threads` stays; a run does not resume on another device.
+    """
 
     device: str = "auto"
     num_threads: int = 0

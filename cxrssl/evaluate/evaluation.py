@@ -74,6 +74,7 @@ def evaluate_candidate(
     first line. DataError when a split has no film.
     """
     rows = {split: _packed_rows(cohort, images, split, scheme) for split in ("train", "val", "test")}
+    num_not_packed = len(cohort.rows_of("test", scheme)) - len(rows["test"])
     leak = describe_overlap(candidate, cohort, rows["test"])
     if leak and not may_overlap:
         hint = "probe with the split the run was pretrained on, or pretrain on train films only; or --allow-overlap"
@@ -118,7 +119,7 @@ def evaluate_candidate(
         )
         with publish(path, KIND, settings) as building:
             write_bytes(building / "predictions.npz", buffer.getvalue())
-            write_json(building / "scores.json", scores.to_dict())
+            write_json(building / "scores.json", {**scores.to_dict(), "num_not_packed": num_not_packed})
     return open_evaluation(path)
 
 
@@ -132,7 +133,8 @@ def list_evaluations(workspace: Workspace) -> list[Evaluation]:
     """Return all published evaluations of a workspace, in the order of their ids."""
     if not workspace.evals.is_dir():
         return []
-    return [open_evaluation(path) for path in sorted(workspace.evals.iterdir()) if not path.name.startswith(".")]
+    folders = [path for path in workspace.evals.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return [open_evaluation(path) for path in sorted(folders)]
 
 
 def describe_overlap(candidate: Candidate, cohort: Cohort, test_rows: NDArray[np.int64]) -> str:

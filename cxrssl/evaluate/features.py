@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrssl.core.artefact import open_artefact, publish, write_bytes
+from cxrssl.core.artefact import hash_settings, is_published, open_artefact, publish, write_bytes
 from cxrssl.core.progress import track
+from cxrssl.core.recipe import Recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.train.encoder import Encoder
@@ -23,33 +24,30 @@ KIND = "features"
 BATCH_FILMS = 64
 
 
-@dataclass(frozen=True)
-class Features:
-    values_ND: NDArray[np.float32]
-    content_sha256: str
-
-
-def extract_features(workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device) -> Features:
+def extract_features(
+    workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device
+) -> NDArray[np.float32]:
     """Return the features of all packed films, from the cache when this encoder has seen these films before.
 
     Source: Shurrab et al. 2024, evaluation: class token of the target encoder after the final norm, whole film.
     """
-    key = f"{encoder.weights_sha256[:12]}-{images.content_sha256[:12]}"
-    path = workspace.root / "features" / key
+    # Equal weights are not equal functions: heads and normalisation count too.
     settings = {
         "weights_sha256": encoder.weights_sha256,
         "images_sha256": images.content_sha256,
-        "view_px": encoder.recipe.views.global_px,
+        "architecture": architecture_of(encoder.recipe),
     }
-    if not path.is_dir():
+    path = workspace.root / "features" / hash_settings(settings)[:16]
+    if not is_published(path, KIND, settings):
         with publish(path, KIND, settings) as building:
             with track("features", int(images.is_packed_N.sum()), "films") as progress:
                 values = _encode_all(encoder, images, device, progress.advance)
             buffer = io.BytesIO()
             np.save(buffer, values)
             write_bytes(building / "features.npy", buffer.getvalue())
-    artefact = open_artefact(path, KIND)
-    return Features(np.load(path / "features.npy", allow_pickle=False), artefact.content_sha256)
+    open_artefact(path, KIND)
+    values_ND: NDArray[np.float32] = np.load(path / "features.npy", allow_pickle=False)
+    return values_ND
 
 
 def _encode_all(
@@ -65,3 +63,16 @@ def _encode_all(
         values[rows] = encoder.encode_films(films, valid).float().cpu().numpy()
         advance(len(rows))
     return values
+
+
+def architecture_of(recipe: Recipe) -> dict[str, Any]:
+    """Return what makes a function of weights, and what a run shares with its untrained baseline."""
+    model, views = recipe.model, recipe.views
+    return {
+        "backbone": model.backbone,
+        "patch_px": model.patch_px,
+        "view_px": views.global_px,
+        "pixel_mean": views.pixel_mean,
+        "pixel_std": views.pixel_std,
+        "seed": recipe.train.seed,
+    }

@@ -57,14 +57,15 @@ def macro_table(group: Group) -> Table:
     probe = settings["probe"]
     defined = [name for name, score in scores["findings"].items() if score["is_defined"]]
     note = (
-        f"Linear probe on frozen features, macro mean over {count_noun(len(defined), 'finding')}; all "
-        f"{count_noun(scores['num_films'], 'test film')} of {count_noun(scores['num_subjects'], 'subject')} scored. "
+        f"Linear probe on frozen features, macro mean over {count_noun(len(defined), 'finding')}; "
+        f"{count_noun(scores['num_films'], 'test film')} of {count_noun(scores['num_subjects'], 'subject')} scored, "
+        f"{scores['num_not_packed']:,} left out because they could not be decoded. "
         f"Intervals: {scores['level']:.0%} percentile bootstrap over subjects, {scores['num_resamples']:,} resamples, "
         f"seed {scores['seed']}; differences are paired (macro AUROC). Labels: uncertain = {probe['uncertain']}, not "
         f"mentioned = {probe['blank']}. Each row is one training run with one seed."
     )
     columns = ("Features", "AUROC", "AUPRC", "AUROC - untrained", "AUROC - vanilla MSN")
-    return Table(f"Cohort {settings['cohort']}, split {settings['split']}", columns, rows, note)
+    return Table(f"Probe on {_group_name(group)}", columns, rows, note)
 
 
 def finding_table(group: Group) -> Table:
@@ -73,7 +74,7 @@ def finding_table(group: Group) -> Table:
     for finding, score in group[0].scores["findings"].items():
         cells = [format_interval(evaluation.scores["findings"][finding]["auroc"]) for evaluation in group]
         rows.append([finding, f"{score['num_pos']:,} / {score['num_scored']:,}", *cells])
-    title = f"AUROC by finding: cohort {group[0].settings['cohort']}, split {group[0].settings['split']}"
+    title = f"AUROC by finding: {_group_name(group)}"
     return Table(title, ["Finding", "Positive / scored", *[_describe(evaluation) for evaluation in group]], rows)
 
 
@@ -87,12 +88,18 @@ def cohort_table(workspace: Workspace, cohort: str) -> Table:
     return Table(f"Films of cohort {cohort}", ("Step", "Films"), rows)
 
 
+def _group_name(group: Group) -> str:
+    settings = group[0].settings
+    return f"cohort {settings['cohort']} ({settings['cohort_sha256'][:8]}), split {settings['split']}"
+
+
 def _describe(evaluation: Evaluation) -> str:
     settings = evaluation.settings
     if settings["kind"] != "run":
         return str(settings["label"])
     shape = settings["candidate"]["architecture"]
-    return f"{settings['label']} ({shape['backbone']}, seed {shape['seed']}, {settings['candidate_id'][-8:]})"
+    epochs = count_noun(settings["candidate"]["num_epochs"], "epoch")
+    return f"{settings['label']} ({shape['backbone']}, {epochs}, seed {shape['seed']}, {settings['candidate_id'][-8:]})"
 
 
 def _difference(evaluation: Evaluation, other: Evaluation | None) -> str:
@@ -113,14 +120,14 @@ def _random_of(evaluation: Evaluation, group: Group) -> Evaluation | None:
 
 
 def _vanilla_of(evaluation: Evaluation, group: Group) -> Evaluation | None:
-    """The run without health record and else the same architecture and seed, for a run with one."""
+    """The run without health record and with else the same recipe, cohort and films, for a run with one."""
     candidate = evaluation.settings["candidate"]
     if evaluation.settings["kind"] != "run" or not candidate["features"]:
         return None
     for other in group:
         theirs = other.settings["candidate"]
         is_vanilla = other.settings["kind"] == "run" and not theirs["features"]
-        if is_vanilla and theirs["architecture"] == candidate["architecture"]:
+        if is_vanilla and theirs["setup_sha256"] == candidate["setup_sha256"]:
             return other
     return None
 

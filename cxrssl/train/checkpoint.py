@@ -53,6 +53,8 @@ def load_newest(
 
 
 def remove_old(folder: Path, num_kept: int) -> None:
-    """Remove all but the newest `num_kept` checkpoints; the newest is never removed."""
+    """Remove all but the newest `num_kept` checkpoints, and half-written ones; the newest is never removed."""
     for path in sorted(folder.glob("step-*"))[: -max(1, num_kept)]:
         shutil.rmtree(path, ignore_errors=True)
+    for leftover in folder.glob(".building-*"):  # of a process that was killed; the run's lock is ours
+        shutil.rmtree(leftover, ignore_errors=True)

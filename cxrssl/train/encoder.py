@@ -5,8 +5,8 @@ In: `encoder/{encoder.safetensors, manifest.json}`. Out: a frozen module from pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from cxrssl.views import whole_views
 
 KIND = "encoder"
 WEIGHTS_FILE = "encoder.safetensors"
+FILMS_FILE = "films.csv"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Encoder:
     module: VisionTransformer
     recipe: Recipe
     weights_sha256: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Run, step, dataset, split and hashes; empty for an encoder that was never published."""
+    films: Mapping[str, str] = field(default_factory=dict)
+    """image_id -> subject_id of every film that shaped it."""
 
     @torch.no_grad()
     def encode_films(self, films_BSS: Tensor, valid_B4: Tensor) -> Tensor:
@@ -40,11 +45,19 @@ class Encoder:
         return encode_views(self.module, whole_views(films_BSS, valid_B4, self.recipe.views))
 
 
-def publish_encoder(dest: Path, module: VisionTransformer, recipe: Recipe, origin: Mapping[str, Any]) -> None:
-    """Publish the weights of an encoder with its recipe and origin (run id, step)."""
+def publish_encoder(
+    dest: Path,
+    module: VisionTransformer,
+    recipe: Recipe,
+    origin: Mapping[str, Any],
+    films: Sequence[tuple[str, str]],
+) -> None:
+    """Publish an encoder with its recipe, its origin and the (image_id, subject_id) it was trained on."""
     weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     with publish(dest, KIND, {"recipe": recipe.to_dict(), **origin}) as building:
         write_bytes(building / WEIGHTS_FILE, save(weights))
+        lines = [f"{image_id},{subject_id}\n" for image_id, subject_id in films]
+        write_bytes(building / FILMS_FILE, "".join(["image_id,subject_id\n", *lines]).encode())
 
 
 def open_encoder(path: Path) -> Encoder:
@@ -57,4 +70,6 @@ def open_encoder(path: Path) -> Encoder:
     except RuntimeError as error:
         raise IntegrityError(f"the weights do not fit {recipe.model.backbone}: {error}", path) from None
     sha256 = str(artefact.manifest["files"][WEIGHTS_FILE]["sha256"])
-    return Encoder(module.eval().requires_grad_(False), recipe, sha256)
+    lines = (path / FILMS_FILE).read_text().splitlines()[1:]
+    films = dict(line.split(",", 1) for line in lines)
+    return Encoder(module.eval().requires_grad_(False), recipe, sha256, artefact.settings, films)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import math
 import os
 import signal
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrssl import __version__
-from cxrssl.core.artefact import kill_point, write_bytes, write_json
+from cxrssl.core.artefact import kill_point, write_json
 from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
-from cxrssl.core.journal import Journal, append_record
+from cxrssl.core.journal import Journal, append_record, read_journal
 from cxrssl.core.process import describe_process
 from cxrssl.core.progress import track
 from cxrssl.core.seed import derive_seed
@@ -44,7 +45,8 @@ class RunResult:
     num_steps: int
     resumed_from: int
     was_finished: bool
-    final_loss: float
+    final_loss: float | None
+    """Loss of the last step, None if it was not logged."""
     wall_s: float
 
 
@@ -57,7 +59,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     """
     encoder_path = plan.folder / "encoder"
     if encoder_path.is_dir():
-        return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, math.nan, 0.0)
+        return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, _last_loss(plan), 0.0)
     device = choose_device(plan.machine.device)
     if plan.machine.num_threads:
         torch.set_num_threads(plan.machine.num_threads)
@@ -66,26 +68,30 @@ def pretrain(plan: RunPlan) -> RunResult:
         _describe_run(plan, device)
         events = plan.folder / "events.jsonl"
         state = init_state(plan.recipe, len(plan.ehr_columns), device)
-        resumed_from = _restore_newest(plan, state, events)
-        append_record(events, {"event": "start", "step": state.step, **describe_process()})
+        resumed_from = _restore_newest(plan, state, device, events)
+        place = {"device": device.type, "num_threads": torch.get_num_threads()}
+        append_record(events, {"event": "start", "step": state.step, **place, **describe_process()})
         try:
-            loss = _train(plan, state, device, stop, events)
+            _train(plan, state, device, stop, events)
         except BaseException as error:
-            append_record(events, _describe_end(error, state.step))
+            # On a full disk this record fails too; the error that ended the run is the one to tell.
+            with contextlib.suppress(SetupError):
+                append_record(events, _describe_end(error, state.step))
+            if isinstance(error, torch.OutOfMemoryError):
+                hint = "choose a smaller batch: --set train.batch_size=N"
+                raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
             raise
-        origin = {"run_id": plan.run_id, "step": state.step, **plan.origin}
-        publish_encoder(encoder_path, state.model.target_encoder, plan.recipe, origin)
+        _publish(plan, state, encoder_path)
         append_record(events, {"event": "finish", "step": state.step})
-    return RunResult(plan.run_id, plan.num_steps, resumed_from, False, loss, time.monotonic() - started)
+    return RunResult(plan.run_id, plan.num_steps, resumed_from, False, _last_loss(plan), time.monotonic() - started)
 
 
-def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopRequest, events: Path) -> float:
+def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopRequest, events: Path) -> None:
     recipe, machine = plan.recipe, plan.machine
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
     ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
     checkpoints = plan.folder / "checkpoints"
     journal = Journal(_next_journal(plan.folder))
-    loss = math.nan
     size = recipe.train.batch_size
     with track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress:
         while state.step < plan.num_steps:
@@ -145,21 +151,31 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
             is_last = state.step == plan.num_steps
             if stop or is_last or state.step % machine.checkpoint_every == 0:
                 journal.sync()
-                save_checkpoint(checkpoints, state.step, flatten_state(state), plan.origin)
+                save_checkpoint(checkpoints, state.step, flatten_state(state), checkpoint_settings(plan, device))
                 append_record(events, {"event": "checkpoint", "step": state.step})
                 remove_old(checkpoints, machine.keep_checkpoints)
             if stop and not is_last:
                 _raise_stopped(stop, state.step)
     journal.close()
-    return loss
 
 
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
     """Return the cohort rows of a step: each epoch is one permutation of all rows, its ragged end dropped."""
     epoch, index = divmod(step, plan.steps_per_epoch)
-    generator = np.random.Generator(np.random.Philox(derive_seed(plan.recipe.train.seed, epoch, "order")))
     size = plan.recipe.train.batch_size
-    return plan.rows[generator.permutation(len(plan.rows))[index * size : (index + 1) * size]]
+    order = _epoch_order(plan.recipe.train.seed, epoch, len(plan.rows))
+    return plan.rows[order[index * size : (index + 1) * size]]
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, num_rows: int) -> NDArray[np.int64]:
+    generator = np.random.Generator(np.random.Philox(derive_seed(seed, epoch, "order")))
+    return generator.permutation(num_rows)
+
+
+def checkpoint_settings(plan: RunPlan, device: torch.device) -> dict[str, str]:
+    """Return what a resume must find unchanged: recipe, cohort, films, and the kind of device, for exact arithmetic."""
+    return {**plan.origin, "device": device.type}
 
 
 def choose_device(name: str) -> torch.device:
@@ -189,7 +205,7 @@ def _stop_if_not_finite(plan: RunPlan, step: int, rows: NDArray[np.int64], loss:
         return
     record = {"event": "guard", "step": step, "loss": loss, "grad_norm": grad_norm, "rows": [int(row) for row in rows]}
     append_record(plan.folder / "events.jsonl", record)
-    what = f"loss {loss} and gradient norm {grad_norm} at step {step}; the weights are those of the step before"
+    what = f"loss {loss} and gradient norm {grad_norm} at step {step}; no weight was changed by it"
     raise GuardStop(what, plan.folder / "events.jsonl", "lower the learning rate: --set train.lr=...")
 
 
@@ -202,23 +218,21 @@ def _raise_stopped(stop: StopRequest, step: int) -> None:
     )
 
 
-def _restore_newest(plan: RunPlan, state: TrainState, events: Path) -> int:
+def _restore_newest(plan: RunPlan, state: TrainState, device: torch.device, events: Path) -> int:
     def tell(error: IntegrityError) -> None:
         append_record(events, {"event": "damage", "what": error.what, "where": Path(error.where).name})
 
-    tensors = load_newest(plan.folder / "checkpoints", plan.origin, tell)
+    tensors = load_newest(plan.folder / "checkpoints", checkpoint_settings(plan, device), tell)
     if tensors is not None:
         restore_state(state, tensors)
     return state.step
 
 
 def _describe_run(plan: RunPlan, device: torch.device) -> None:
-    """Write run.json and the list of films that are trained on; both are functions of the plan, apart from versions."""
+    """Write run.json, once: what the run is, for people, dashboard and store."""
     if (plan.folder / "run.json").exists():
         return
     cohort = plan.cohort
-    films = "".join(f"{cohort.image_id[row]},{cohort.subject_id[row]}\n" for row in plan.rows)
-    write_bytes(plan.folder / "films.csv", ("image_id,subject_id\n" + films).encode())
     description: dict[str, Any] = {
         "run_id": plan.run_id,
         "objective": "msn",
@@ -235,6 +249,23 @@ def _describe_run(plan: RunPlan, device: torch.device) -> None:
         **plan.origin,
     }
     write_json(plan.folder / "run.json", description)
+
+
+def _publish(plan: RunPlan, state: TrainState, path: Path) -> None:
+    """Publish the target encoder with the list of films that shaped it."""
+    cohort = plan.cohort
+    films = [(str(cohort.image_id[row]), str(cohort.subject_id[row])) for row in plan.rows]
+    where = {"cohort": cohort.name, "dataset": cohort.dataset, "split": plan.scheme}
+    origin = {"run_id": plan.run_id, "step": state.step, **where, **plan.origin}
+    publish_encoder(path, state.model.target_encoder, plan.recipe, origin, films)
+
+
+def _last_loss(plan: RunPlan) -> float | None:
+    for journal in sorted(plan.folder.glob("metrics-*.jsonl"), reverse=True):
+        records = [record for record in read_journal(journal) if "loss" in record]
+        if records:
+            return float(records[-1]["loss"])
+    return None
 
 
 def _next_journal(folder: Path) -> Path:
@@ -256,10 +287,13 @@ def _hold_lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise SetupError(f"cannot write: {(error.strerror or '').lower()}", folder) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            hint = "watch it with cxrssl dashboard"
+            raise UsageError(f"run {folder.name} is in progress in another process", folder, hint) from None
+        except OSError as error:
+            raise SetupError(f"cannot lock: {(error.strerror or '').lower()}", folder) from error
         yield
-    except BlockingIOError:
-        hint = "watch it with cxrssl dashboard"
-        raise UsageError(f"run {folder.name} is in progress in another process", folder, hint) from None
     finally:
         os.close(descriptor)

@@ -86,22 +86,15 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
 
     Raises: UsageError or DataError when cohort, films and recipe do not fit together.
     """
-    recipe = _name_single_features(recipe)
-    cohort = open_cohort(workspace.find_cohort(cohort_name))
-    images_path = workspace.images / cohort.name
-    if not images_path.is_dir():
-        hint = f"finish it: cxrssl ingest {cohort.dataset} PATH"
-        raise DataError(f"the films of cohort {cohort.name} are not packed", images_path, hint)
-    images = open_images(images_path)
+    cohort, images = open_films(workspace, cohort_name)
     scheme = recipe.train.split or cohort.default_split
+    cohort.split_of(scheme)
+    recipe = _resolve(recipe, scheme)
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
     if len(rows) < recipe.train.batch_size:
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
-    if not np.array_equal(images.image_id, cohort.image_id):
-        hint = f"pack them again: cxrssl ingest {cohort.dataset} PATH"
-        raise DataError(f"the packed films of cohort {cohort.name} are of an older cohort", images_path, hint)
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_hash(), "images": images.content_sha256}
     names = recipe.ehr.features
     label = check_name(name, "run") if name else "msn+" + name_features(names, "+") if names else "msn"
@@ -110,7 +103,24 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     return RunPlan(run_id, workspace.runs / run_id, recipe, machine, cohort, images, scheme, rows)
 
 
-def _name_single_features(recipe: Recipe) -> Recipe:
-    """Return the recipe with groups of `ehr.features` replaced by their members, so that equal runs have equal ids."""
+def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageStore]:
+    """Return a published cohort and its packed films, row for row.
+
+    Raises: DataError when the films are not packed, or were packed for another state of the cohort.
+    """
+    cohort = open_cohort(workspace.find_cohort(cohort_name))
+    path = workspace.images / cohort.name
+    hint = f"pack them: cxrssl ingest {cohort.dataset} PATH"
+    if not path.is_dir():
+        raise DataError(f"the films of cohort {cohort.name} are not packed", path, hint)
+    images = open_images(path)
+    if not np.array_equal(images.image_id, cohort.image_id):
+        raise DataError(f"the packed films of cohort {cohort.name} are of an older cohort", path, hint)
+    return cohort, images
+
+
+def _resolve(recipe: Recipe, scheme: str) -> Recipe:
+    """Return the recipe with groups of `ehr.features` and the default split spelt out: equal runs have equal ids."""
     features = parse_ehr(",".join(recipe.ehr.features)) if recipe.ehr.features else ()
-    return replace(recipe, ehr=replace(recipe.ehr, features=features))
+    ehr, train = replace(recipe.ehr, features=features), replace(recipe.train, split=scheme)
+    return replace(recipe, ehr=ehr, train=train)

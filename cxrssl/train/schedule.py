@@ -29,11 +29,11 @@ def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSet
 
 
 def learning_rate(step: int, num_steps: int, train: TrainSettings) -> float:
-    """Linear from `lr_start` to `lr` over the warm-up, then a half cosine to `lr_final`."""
+    """Linear from a fraction of `lr` to `lr` over the warm-up, then a half cosine to a fraction of it."""
     num_warmup = round(train.warmup_frac * num_steps)
     if step < num_warmup:
-        return train.lr_start + (train.lr - train.lr_start) * step / num_warmup
-    return cosine((step - num_warmup) / max(1, num_steps - num_warmup), train.lr, train.lr_final)
+        return train.lr * (train.lr_start_frac + (1 - train.lr_start_frac) * step / num_warmup)
+    return train.lr * cosine((step - num_warmup) / max(1, num_steps - num_warmup), 1.0, train.lr_final_frac)
 
 
 def cosine(progress: float, start: float, final: float) -> float:

@@ -20,7 +20,8 @@ from cxrssl.core.recipe import Recipe, load_recipe, recipe_names
         ("objective.mask_frac=2", "from 0.0 to 0.95", ""),
         ("model.backbone=vit-tinny", "vit-tinny", "vit-tiny"),
         ("views.global_scale=[0.9, 0.3]", "upside down", ""),
-        ("ehr.embed_dim=64", "no effect", "--ehr"),
+        ("ehr.embed_dim=64", "no effect without EHR features: add --ehr", ""),
+        ("train.lr=nan", "no number to train with", ""),
         ("focal_px", "not a setting", "section.key=value"),
     ],
 )

@@ -27,7 +27,7 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
     for part in (
         "linked by status",
         "random vit-micro, seed 0",
-        "record alone: demo, meta, stay",
+        "record alone: demo, meta, icu",
         "view alone",
         "Edema",
     ):

@@ -24,7 +24,7 @@ def make_evaluation(workspace, name, kind="run", features=(), skill=1.0, shape=S
     subjects = np.array([f"s{row // 2}" for row in range(60)])
     candidate = {"features": list(features)} if kind != "random-init" else {}
     if kind in {"run", "random-init"}:
-        candidate["architecture"] = shape
+        candidate |= {"architecture": shape, "setup_sha256": str(shape), "num_epochs": 3}
     settings = {
         "candidate_id": name, "kind": kind, "label": name, "candidate": candidate, "leak": "",
         "is_outcome_used": "mortality" in features, "cohort": "mimic", "dataset": "mimic", "split": "official",
@@ -37,7 +37,7 @@ def make_evaluation(workspace, name, kind="run", features=(), skill=1.0, shape=S
              labels=labels, finding_names=np.array(FINDINGS))  # fmt: skip
     with publish(path, KIND, settings) as folder:
         write_bytes(folder / "predictions.npz", (workspace.root / "p.npz").read_bytes())
-        write_json(folder / "scores.json", scores.to_dict())
+        write_json(folder / "scores.json", {**scores.to_dict(), "num_not_packed": 0})
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from cxrssl.core.recipe import TrainSettings, load_recipe
 from cxrssl.train.schedule import learning_rate, settings_at
 
-TRAIN = TrainSettings(lr=1.0, lr_start=0.2, lr_final=0.0, warmup_frac=0.1)
+TRAIN = TrainSettings(lr=1.0, lr_start_frac=0.2, lr_final_frac=0.0, warmup_frac=0.1)
 
 
 def test_the_learning_rate_rises_linearly_then_falls_by_half_a_cosine():
