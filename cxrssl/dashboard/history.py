@@ -19,8 +19,8 @@ from cxrssl.dashboard.tail import PIECE_BYTES, JournalTail, Record, first_step, 
 Floats = npt.NDArray[np.float64]
 MAX_POINTS = 20_000
 MAX_METRICS = 64
-DECAY = 0.98
-"""Of the exponential moving average, for each logged record."""
+SMOOTHED_FRAC, MAX_DECAY = 1 / 40, 0.99
+"""The moving average looks back over this share of the curve, but no further than about 100 records."""
 NO_METRICS = frozenset({"step", "epoch", "ts"})
 
 
@@ -89,7 +89,7 @@ class History:
         k = self.metrics.index(metric)
         step, epoch, elapsed = self.x_N3.T.copy()
         low, mean, high = (values[:, k].copy() for values in (self.low_NK, self.mean_NK, self.high_NK))
-        ema = smooth(mean, self.count_N)
+        ema = smooth(mean, self.count_N, choose_decay(float(self.count_N.sum())))
         return Curve(run_id, metric, step, epoch, elapsed, low, mean, high, ema, self.is_bad_NK[:, k].copy(), read_frac)
 
     def _add_metrics(self, records: list[Record]) -> None:
@@ -188,7 +188,12 @@ class RunHistory:
         return cuts
 
 
-def smooth(mean_N: Floats, count_N: Floats, decay: float = DECAY) -> Floats:
+def choose_decay(num_records: float) -> float:
+    """Return the decay per logged record that fits a curve of this length; a short curve is not smoothed away."""
+    return min(MAX_DECAY, 1 - 1 / max(2.0, num_records * SMOOTHED_FRAC))
+
+
+def smooth(mean_N: Floats, count_N: Floats, decay: float) -> Floats:
     """Return the exponential moving average, its start corrected for having no past; nan where `mean_N` is nan.
 
     Source: Kingma & Ba 2015 (Adam), section 3, bias correction.

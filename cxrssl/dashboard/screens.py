@@ -22,7 +22,7 @@ KEYS = (
     ("m, M", "the next metric, the one before"),
     ("y", "log or linear y axis"),
     ("x", "x axis: step, epoch, time since the start"),
-    ("s", "smoothing (0.98 a record); faint: lowest to highest"),
+    ("s", "smoothing over 1/40 of the curve; faint: lowest to highest"),
     ("enter", "on a candidate: its findings one by one"),
     ("[outcome]", "this candidate was given an outcome of the stay"),
     ("r", "read the files now; they are read every second anyway"),

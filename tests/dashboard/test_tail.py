@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.history import History, RunHistory, smooth
+from cxrssl.dashboard.history import History, RunHistory, choose_decay, smooth
 from cxrssl.dashboard.tail import JournalTail, first_step, is_metric, number_of, read_tip, records_in
 from cxrssl.results import read_run
 
@@ -163,3 +163,9 @@ def test_smoothing_equals_the_slow_sum() -> None:
         weights = [0.9 ** (end - 1 - index) for index in range(end)]
         slow.append(sum(w * v for w, v in zip(weights, values[:end], strict=True)) / sum(weights))
     assert np.allclose(smooth(values, np.ones(4), 0.9), slow)
+
+
+def test_a_short_curve_is_not_smoothed_away_and_a_long_one_not_without_end() -> None:
+    assert choose_decay(10) == 0.5
+    assert choose_decay(400) == 0.9
+    assert choose_decay(1e6) == 0.99
