@@ -138,6 +138,19 @@ def test_json_is_alone_on_stdout(tmp_path):
     assert json.loads(again.stdout)["was_current"]
 
 
+def test_a_reader_that_goes_away_is_no_error():
+    shell = f"{sys.executable} -m cxrssl --help | true; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_mistyped_workspace_is_not_made(tmp_path):
+    for command in ("cohort", "report", "dashboard --once", "pretrain"):
+        result = run(*command.split(), workspace=tmp_path / "absent")
+        assert_refused(result, 3, "there is no workspace", "--workspace")
+    assert not (tmp_path / "absent").exists()
+
+
 def test_text_from_data_reaches_the_terminal_without_control_characters(tmp_path):
     workspace = Workspace(tmp_path / "ws")
     result = run("pretrain", "--cohort", "\x1b[31mred\x07", workspace=workspace.create().root)

@@ -71,6 +71,15 @@ def test_publishing_leaves_alone_what_is_being_built_under_a_longer_name(tmp_pat
         assert (folder / "part.bin").read_bytes() == b"kept"
 
 
+def test_what_a_living_process_builds_is_not_taken_for_a_left_over(tmp_path):
+    alive, gone = tmp_path / f".building-a~{os.getppid()}", tmp_path / ".building-a~999999999"
+    alive.mkdir()
+    gone.mkdir()
+    make(tmp_path / "a")
+    assert alive.is_dir()
+    assert not gone.exists()
+
+
 @pytest.mark.parametrize("call", ["fsync", "replace", "rename", "mkdir"])
 def test_a_disk_that_fails_anywhere_ends_in_a_setup_error_and_the_old_version_stays(tmp_path, monkeypatch, call):
     """The n-th call fails, for n = 1, 2, 3 ... until one publication goes through."""

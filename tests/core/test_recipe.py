@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from cxrssl.cli.pretrain import recipe_changes
 from cxrssl.core.config import build_settings
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.recipe import Recipe, load_recipe, recipe_names
@@ -38,6 +39,16 @@ def test_a_file_that_is_not_toml_says_where(tmp_path):
         load_recipe(str(tmp_path / "r.toml"))
     with pytest.raises(ConfigError, match="does not exist"):
         load_recipe(str(tmp_path / "absent.toml"))
+
+
+def test_flags_override_a_file_also_with_zero_and_a_table_must_be_a_table(tmp_path):
+    (tmp_path / "r.toml").write_text("[train]\nseed = 7")
+    assert load_recipe(str(tmp_path / "r.toml"), changes=recipe_changes(seed=0)).train.seed == 0
+    assert load_recipe(str(tmp_path / "r.toml"), changes=recipe_changes()).train.seed == 7
+    (tmp_path / "r.toml").write_text('ehr = "demo"')
+    for changes in (recipe_changes(), recipe_changes(ehr="sex")):
+        with pytest.raises(ConfigError, match='"ehr" must be a table'):
+            load_recipe(str(tmp_path / "r.toml"), changes=changes)
 
 
 def test_the_hash_is_stable_under_key_order_comments_and_written_defaults(tmp_path):

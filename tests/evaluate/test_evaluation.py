@@ -1,0 +1,101 @@
+"""Evaluations: baselines of the right encoder, every test film, films and cohort row for row, no leak unsaid."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cxrssl.cli.ingest import ingest_dataset
+from cxrssl.cli.probe import probe_run
+from cxrssl.core.errors import DataError, LeakageError
+from cxrssl.core.recipe import Machine, load_recipe
+from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
+from cxrssl.evaluate.evaluation import ProbeSettings, list_evaluations
+from cxrssl.report.summary import group_evaluations, macro_table
+from cxrssl.train.loop import pretrain
+from cxrssl.train.plan import open_films, plan_run
+from tests.world import TINY, make_workspace
+
+CPU = torch.device("cpu")
+SETTINGS = ProbeSettings(num_resamples=50)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A workspace with a vanilla run and one with sex and view, both probed."""
+    workspace = make_workspace(tmp_path_factory.mktemp("world"), num_patients=60)
+    runs = []
+    for features in ([], ["sex", "view"]):
+        recipe = load_recipe("demo", TINY, {"ehr": {"features": features}})
+        runs.append(pretrain(plan_run(workspace, "nih", recipe, Machine("cpu", 1))).run_id)
+    return workspace, runs, [probe_run(workspace, run, "", "", SETTINGS) for run in runs]
+
+
+def test_every_test_film_is_scored_by_every_candidate(world):
+    workspace, _, evaluations = world
+    cohort, _ = open_films(workspace, "nih")
+    test_films = cohort.image_id[cohort.rows_of("test")]
+    for evaluation in evaluations[0]:
+        assert np.array_equal(evaluation.predictions()["image_id"], test_films)
+        assert evaluation.scores["findings"]["Effusion"]["num_scored"] == len(test_films)
+        assert evaluation.scores["num_not_packed"] == 0
+
+
+def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world):
+    workspace, _, (vanilla, fused) = world
+    assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]
+    assert [e.settings["kind"] for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
+    (group,) = group_evaluations(list_evaluations(workspace))
+    rows = {row[0].split(" (")[0]: row for row in macro_table(group).rows}
+    assert rows["MSN + sex, view"][3:] != ["", ""]
+
+
+def test_a_probe_finds_what_is_drawn_on_the_films(world):
+    """Effusion is a bright lower half; a probe on an encoder sees it, the record does not."""
+    _, _, (vanilla, _) = world
+    auroc = {e.settings["kind"]: e.scores["findings"]["Effusion"]["auroc"]["value"] for e in vanilla}
+    assert auroc["run"] > 0.9
+    assert auroc["view-only"] < 0.8
+
+
+def test_equal_weights_with_another_head_count_or_normalisation_have_features_of_their_own(world):
+    workspace, _, _ = world
+    _, images = open_films(workspace, "nih")
+    recipe = load_recipe("demo", [*TINY, "model.backbone=vit-tiny"])
+    heads = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, backbone="vit-tiny-6h"))
+    grey = dataclasses.replace(recipe, views=dataclasses.replace(recipe.views, pixel_mean=0.2))
+    candidates = [random_candidate(workspace, r, images, CPU) for r in (recipe, heads, grey)]
+    assert len({candidate.settings["weights_sha256"] for candidate in candidates}) == 1
+    assert len({candidate.candidate_id for candidate in candidates}) == 3
+    features = [candidate.features() for candidate in candidates]
+    assert not np.array_equal(features[0], features[1])
+    assert not np.array_equal(features[0], features[2])
+
+
+def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(world):
+    workspace, _, _ = world
+    cohort, images = open_films(workspace, "nih")
+    known = dataclasses.replace(cohort, ehr_known=np.ones_like(cohort.ehr_known))
+    baselines = {b.kind: b for b in baseline_candidates(workspace, load_recipe("demo", TINY), known, images, CPU)}
+    assert baselines["ehr-only"].settings["features"] == ["sex", "age", "view", "position", "icu"]
+    assert not baselines["ehr-only"].is_outcome_used
+
+
+def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world):
+    workspace, _, _ = world
+    recipe = load_recipe("demo", [*TINY, "train.rows=all"])
+    run = pretrain(plan_run(workspace, "nih", recipe, Machine("cpu", 1))).run_id
+    with pytest.raises(LeakageError, match="took part in pretraining"):
+        probe_run(workspace, run, "", "", SETTINGS)
+    leaky = probe_run(workspace, run, "", "", SETTINGS, baselines=False, may_overlap=True)
+    assert "took part in pretraining" in leaky[0].settings["leak"]
+
+
+def test_films_packed_for_an_older_cohort_are_refused(tmp_path):
+    workspace = make_workspace(tmp_path, num_patients=12)
+    (tmp_path / "nih/images/00000003_001.png").unlink()
+    ingest_dataset(workspace, "nih", tmp_path / "nih", size=48, workers=1, pack=False)
+    with pytest.raises(DataError, match="of an older cohort") as error:
+        open_films(workspace, "nih")
+    assert "cxrssl ingest nih" in error.value.hint
