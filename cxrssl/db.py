@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
+from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, SetupError, UsageError
 from cxrssl.core.text import plain
 
 if TYPE_CHECKING:
@@ -138,23 +138,28 @@ def read_schema(name: str) -> str:
 @contextlib.contextmanager
 def renamed_duckdb_errors(path: Path | None) -> Iterator[None]:
     """Turn any error of DuckDB into one of our family; `path` is the database it happened in."""
-    where = path or ""
     try:
         yield
-    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
-        raise UsageError(f"this SQL cannot run: {_first_line(error)}", where) from error
-    except duckdb.PermissionException as error:
-        raise UsageError(f"this SQL is not allowed: {_first_line(error)}", where) from error
-    except (duckdb.IOException, duckdb.ConnectionException) as error:
-        if "lock" in str(error).lower() or "different configuration" in str(error):
-            raise SetupError(f"the database is in use: {_first_line(error)}", where) from error
-        if "no space" in str(error).lower() or "permission denied" in str(error).lower():
-            raise SetupError(f"cannot write the database: {_first_line(error)}", where) from error
-        raise IntegrityError(f"the database cannot be read: {_first_line(error)}", where) from error
-    except duckdb.OutOfMemoryException as error:
-        raise SetupError(f"not enough memory: {_first_line(error)}", where) from error
     except duckdb.Error as error:
-        raise DataError(f"the database refused: {_first_line(error)}", where) from error
+        raise _rename(error, path or "") from error
+
+
+def _rename(error: duckdb.Error, where: Path | str) -> CxrsslError:
+    text, line = str(error).lower(), _first_line(error)
+    if "no space left" in text or "permission denied" in text:
+        # DuckDB says so in errors of several classes, a failed commit among them.
+        return SetupError(f"cannot write the database: {line}", where, "free some space, or name another --workspace")
+    if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
+        return UsageError(f"this SQL cannot run: {line}", where)
+    if isinstance(error, duckdb.PermissionException):
+        return UsageError(f"this SQL is not allowed: {line}", where)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return SetupError(f"not enough memory: {line}", where)
+    if isinstance(error, duckdb.IOException | duckdb.ConnectionException):
+        if "lock" in text or "different configuration" in text:
+            return SetupError(f"the database is in use: {line}", where)
+        return IntegrityError(f"the database cannot be read: {line}", where)
+    return DataError(f"the database refused: {line}", where)
 
 
 def _first_line(error: Exception) -> str:

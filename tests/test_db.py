@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, SetupError, UsageError
-from cxrssl.db import apply_schema, open_database, read_schema
+from cxrssl.db import apply_schema, open_database, read_schema, renamed_duckdb_errors
 
 
 def test_frame_goes_in_by_name_and_comes_out_equal(tmp_path: Path) -> None:
@@ -89,3 +90,10 @@ def test_schemas_are_found_and_apply_in_order() -> None:
     assert "CREATE TABLE patient" in read_schema("1_source.sql")
     with pytest.raises(FileNotFoundError):
         read_schema("9_nothing.sql")
+
+
+def test_a_full_disk_is_a_setup_error_whatever_class_of_error_duckdb_makes_of_it() -> None:
+    text = 'TransactionContext Error: Failed to commit: Could not write file "x.wal": No space left on device'
+    for kind in (duckdb.TransactionException, duckdb.IOException, duckdb.Error):
+        with pytest.raises(SetupError, match="cannot write the database"), renamed_duckdb_errors(None):
+            raise kind(text)

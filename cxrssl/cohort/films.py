@@ -6,6 +6,7 @@ Never: pickled objects, or an order that depends on the order of the source rows
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from cxrssl.cohort.features import FEATURES, Feature
+from cxrssl.core.artefact import write_bytes
 from cxrssl.db import Database
 
 ORDER = ("subject_id", "study_id", "image_id")
@@ -68,9 +70,12 @@ def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.N
 
 def write_films(folder: Path, films: pl.DataFrame, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write films.parquet and films.npz into `folder`."""
-    films.write_parquet(folder / "films.parquet")
-    with open(folder / "films.npz", "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    # Through memory: Polars has its own words for a full disk, `write_bytes` has ours.
+    parquet, archive = io.BytesIO(), io.BytesIO()
+    films.write_parquet(parquet)
+    np.savez(archive, allow_pickle=False, **arrays)
+    write_bytes(folder / "films.parquet", parquet.getvalue())
+    write_bytes(folder / "films.npz", archive.getvalue())
 
 
 def _text_array(series: pl.Series) -> npt.NDArray[np.str_]:

@@ -23,7 +23,7 @@ from cxrssl.cohort.read import KIND
 from cxrssl.cohort.sources import DATASETS, Source, SourceTables, find_source
 from cxrssl.cohort.split import split_subjects
 from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
-from cxrssl.core.artefact import hash_settings, open_artefact, publish, sha256_file, write_json
+from cxrssl.core.artefact import hash_settings, open_artefact, publish, sha256_file, write_bytes, write_json
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.db import Database, apply_schema, open_database
@@ -163,7 +163,7 @@ def _fill_folder(
         summary = summarise(database, settings, tables, plan.layout.remarks)
     arrays = make_arrays(films, source.FINDINGS)
     write_films(folder, films, arrays)
-    rejects.write_csv(folder / "rejects.csv")
+    write_bytes(folder / "rejects.csv", rejects.write_csv().encode())
     write_json(folder / "summary.json", summary)
     return summary
 

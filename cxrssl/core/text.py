@@ -33,3 +33,8 @@ def nearest_hint(name: str, known: Iterable[str]) -> str:
 def count_noun(num: int, noun: str) -> str:
     """Return `num` with thousands separators and the noun in the right number, such as "1,204 films"."""
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+
+
+def format_bytes(num: float) -> str:
+    """Return a size such as "38.6 GiB" or "9.6 MiB"."""
+    return f"{num / 2**30:,.1f} GiB" if num >= 2**30 else f"{num / 2**20:,.1f} MiB"

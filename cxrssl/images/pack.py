@@ -21,6 +21,7 @@ import numpy as np
 from cxrssl.core.artefact import hash_settings, is_published, kill_point, publish, renamed_os_errors
 from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
 from cxrssl.core.progress import track
+from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
 from cxrssl.images.index import Reject, make_index, read_index, read_rules, write_index, write_rejects
 from cxrssl.images.shard import FILM_DTYPE, PACKED, FilmRecords, create_shard, finish_shard, part_name, read_part
@@ -31,7 +32,6 @@ BATCH_FILMS = 16
 FEW_FILMS = 64
 """Below this many films, starting processes takes longer than the work."""
 SPARE_FRAC = 0.05
-GIB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _count_workers(num_workers: int, num_films: int) -> int:
 def _check_free_space(folder: Path, num_bytes: int) -> None:
     needed, free = num_bytes * (1 + SPARE_FRAC), shutil.disk_usage(folder).free
     if needed > free:
-        what = f"{free / GIB:,.1f} GiB free on the disk, {needed / GIB:,.1f} GiB needed for the packed films"
+        what = f"{format_bytes(free)} free on the disk, {format_bytes(needed)} needed for the packed films"
         raise SetupError(what, folder.parent, "free some space, or choose another folder with --workspace")
 
 

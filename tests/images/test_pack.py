@@ -276,7 +276,7 @@ def test_full_disk_is_refused_beforehand_with_both_numbers(
     needed = 12 * 1024**2 * 1.05
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: usage(0, 0, needed - 1))
-    with pytest.raises(SetupError, match=r"0\.0 GiB free on the disk, 0\.0 GiB needed"):
+    with pytest.raises(SetupError, match=r"12\.6 MiB free on the disk, 12\.6 MiB needed"):
         call_pack(tmp_path, paths, size_px=1024)
     monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: usage(0, 0, needed))
     assert call_pack(tmp_path, paths, size_px=1024).num_packed == 12
