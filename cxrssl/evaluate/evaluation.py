@@ -28,6 +28,7 @@ from cxrssl.images.store import ImageStore
 
 KIND = "evaluation"
 MAX_LOGIT = 500.0
+NOT_SCORED = -1
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,14 @@ def evaluate_candidate(
         )
         # Logits rank better than probabilities near 0 and 1, which tie; a finding that could not be fitted is infinite.
         logits = np.clip(fitted.predict_logits(features[rows["test"]]), -MAX_LOGIT, MAX_LOGIT)
-        subjects, truth = cohort.subject_id[rows["test"]], labels[rows["test"]]
+        subjects = cohort.subject_id[rows["test"]]
+        # A finding without both classes in train has no probe: it is not scored, rather than scored as a coin.
+        truth = np.where(fitted.is_fitted_L, labels[rows["test"]], NOT_SCORED).astype(np.int8)
+        not_fitted = [name for name, is_fitted in zip(findings, fitted.is_fitted_L, strict=True) if not is_fitted]
         scores = score_predictions(
             logits, truth, subjects, findings, num_resamples=probe.num_resamples, seed=probe.seed
         )
+        left_out = {"num_not_packed": num_not_packed, "not_fitted": not_fitted}
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -119,7 +124,7 @@ def evaluate_candidate(
         )
         with publish(path, KIND, settings) as building:
             write_bytes(building / "predictions.npz", buffer.getvalue())
-            write_json(building / "scores.json", {**scores.to_dict(), "num_not_packed": num_not_packed})
+            write_json(building / "scores.json", {**scores.to_dict(), **left_out})
     return open_evaluation(path)
 
 

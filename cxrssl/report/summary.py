@@ -59,7 +59,7 @@ def macro_table(group: Group) -> Table:
     note = (
         f"Linear probe on frozen features, macro mean over {count_noun(len(defined), 'finding')}; "
         f"{count_noun(scores['num_films'], 'test film')} of {count_noun(scores['num_subjects'], 'subject')} scored, "
-        f"{scores['num_not_packed']:,} left out because they could not be decoded. "
+        f"{scores['num_not_packed']:,} left out because they could not be decoded. {_without_probe(scores)}"
         f"Intervals: {scores['level']:.0%} percentile bootstrap over subjects, {scores['num_resamples']:,} resamples, "
         f"seed {scores['seed']}; differences are paired (macro AUROC). Labels: uncertain = {probe['uncertain']}, not "
         f"mentioned = {probe['blank']}. Each row is one training run with one seed."
@@ -91,6 +91,12 @@ def cohort_table(workspace: Workspace, cohort: str) -> Table:
 def _group_name(group: Group) -> str:
     settings = group[0].settings
     return f"cohort {settings['cohort']} ({settings['cohort_sha256'][:8]}), split {settings['split']}"
+
+
+def _without_probe(scores: dict[str, Any]) -> str:
+    if not scores["not_fitted"]:
+        return ""
+    return f"No probe, because train lacks positives or negatives: {', '.join(scores['not_fitted'])}. "
 
 
 def _describe(evaluation: Evaluation) -> str:

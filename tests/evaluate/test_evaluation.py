@@ -42,6 +42,14 @@ def test_every_test_film_is_scored_by_every_candidate(world):
         assert evaluation.scores["num_not_packed"] == 0
 
 
+def test_a_finding_that_train_never_shows_has_no_probe_and_no_score(world):
+    _, _, (vanilla, _) = world
+    hernia = vanilla[0].scores["findings"]["Hernia"]
+    assert "Hernia" in vanilla[0].scores["not_fitted"]
+    assert (hernia["is_defined"], hernia["num_scored"], hernia["auroc"]["value"]) == (False, 0, None)
+    assert vanilla[0].scores["macro_auroc"]["value"] == vanilla[0].scores["findings"]["Effusion"]["auroc"]["value"]
+
+
 def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world):
     workspace, _, (vanilla, fused) = world
     assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]

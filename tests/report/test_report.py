@@ -37,7 +37,7 @@ def make_evaluation(workspace, name, kind="run", features=(), skill=1.0, shape=S
              labels=labels, finding_names=np.array(FINDINGS))  # fmt: skip
     with publish(path, KIND, settings) as folder:
         write_bytes(folder / "predictions.npz", (workspace.root / "p.npz").read_bytes())
-        write_json(folder / "scores.json", {**scores.to_dict(), "num_not_packed": 0})
+        write_json(folder / "scores.json", {**scores.to_dict(), "num_not_packed": 0, "not_fitted": []})
 
 
 @pytest.fixture
