@@ -29,6 +29,8 @@ from cxrssl.images.store import ImageStore
 KIND = "evaluation"
 MAX_LOGIT = 500.0
 NOT_SCORED = -1
+PROTOCOL_VERSION = 1
+"""Raise it when the way of fitting or scoring changes: evaluations are then made anew."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def evaluate_candidate(
         "split": scheme,
         "cohort_sha256": cohort.content_hash(),
         "images_sha256": images.content_sha256,
+        "protocol_version": PROTOCOL_VERSION,
         "probe": asdict(probe),
     }
     eval_id = f"{candidate.candidate_id}-on-{cohort.name}-{scheme}-{hash_settings(settings)[:8]}"
