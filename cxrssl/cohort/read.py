@@ -75,11 +75,6 @@ class Cohort(Films):
         return len(self.image_id)
 
     @property
-    def database(self) -> Path:
-        """The cohort's own DuckDB file."""
-        return self.folder / "cohort.duckdb"
-
-    @property
     def schemes(self) -> tuple[str, ...]:
         """Split schemes that this cohort has."""
         return tuple(scheme for scheme in SCHEMES if np.any(self._split(scheme) != ""))

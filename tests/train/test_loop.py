@@ -18,6 +18,7 @@ from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.model.msn import MSN
 from cxrssl.results import read_run
+from cxrssl.train.checkpoint import load_newest, save_checkpoint
 from cxrssl.train.loop import batch_rows, pretrain
 from cxrssl.train.plan import plan_run
 from tests.world import TINY, make_workspace
@@ -166,6 +167,13 @@ def test_a_checkpoint_of_another_recipe_is_refused(workspace, tmp_path):
     (other.folder / "checkpoints").symlink_to(plan.folder / "checkpoints")
     with pytest.raises(IntegrityError, match="another recipe_sha256"):
         pretrain(other)
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_refused(tmp_path):
+    save_checkpoint(tmp_path, 3, {"step": torch.tensor(3)}, {"device": "cuda"})
+    assert load_newest(tmp_path, {"device": "cuda"}, pytest.fail)["step"] == 3
+    with pytest.raises(IntegrityError, match="another device: cuda, now cpu"):
+        load_newest(tmp_path, {"device": "cpu"}, pytest.fail)
 
 
 def test_two_processes_cannot_train_the_same_run(workspace, tmp_path):
