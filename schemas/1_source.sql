@@ -21,7 +21,11 @@ CREATE TABLE admission (
     edregtime            TIMESTAMP,
     edouttime            TIMESTAMP,
     admission_type       VARCHAR,
+    admission_location   VARCHAR,
+    discharge_location   VARCHAR,
     insurance            VARCHAR,
+    language             VARCHAR,
+    marital_status       VARCHAR,
     race                 VARCHAR,   -- "ethnicity" in version 1.0
     hospital_expire_flag BOOLEAN NOT NULL,
     CHECK (dischtime >= admittime)
@@ -33,8 +37,21 @@ CREATE TABLE icu_stay (
     hadm_id        VARCHAR NOT NULL,
     stay_id        VARCHAR PRIMARY KEY,
     first_careunit VARCHAR,
+    last_careunit  VARCHAR,
     intime         TIMESTAMP NOT NULL,
     outtime        TIMESTAMP NOT NULL,
+    CHECK (outtime >= intime)
+);
+
+-- Source: MIMIC-IV-ED ed/edstays, where the ED module is at hand. hadm_id is NULL when the visit led to no admission.
+CREATE TABLE ed_stay (
+    subject_id        VARCHAR NOT NULL,
+    hadm_id           VARCHAR,
+    ed_stay_id        VARCHAR PRIMARY KEY,
+    intime            TIMESTAMP NOT NULL,
+    outtime           TIMESTAMP NOT NULL,
+    arrival_transport VARCHAR,
+    disposition       VARCHAR,
     CHECK (outtime >= intime)
 );
 
@@ -67,7 +84,18 @@ CREATE TABLE given_feature (
     age_y           DOUBLE,
     age_is_censored BOOLEAN NOT NULL,   -- the true age is "above 89"
     icu             VARCHAR CHECK (icu IN ('icu', 'not_icu')),
-    mortality       VARCHAR CHECK (mortality IN ('alive', 'died'))
+    mortality       VARCHAR CHECK (mortality IN ('alive', 'died')),
+    race               VARCHAR,   -- from here on: datasets without hospital tables that say so themselves
+    insurance          VARCHAR,
+    language           VARCHAR,
+    marital_status     VARCHAR,
+    admission_type     VARCHAR,
+    admission_location VARCHAR,
+    ed_arrival         VARCHAR,
+    care_unit          VARCHAR,
+    los_d              DOUBLE,
+    since_admission_h  DOUBLE,
+    num_prior          INTEGER    -- earlier studies of the subject
 );
 
 -- Rows of the dataset's files that broke a rule. For every file: rows in the file = accepted + rejected (see source_file).

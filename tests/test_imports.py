@@ -15,10 +15,10 @@ def modules_after(code):
     return set(result.stderr.split()), result.stdout
 
 
-COMMANDS = ["demo", "ingest", "cohort", "pretrain", "probe", "report", "dashboard"]
+COMMANDS = ["demo", "ingest", "cohort", "cohort show", "pretrain", "probe", "report", "dashboard"]
 
 
-@pytest.mark.parametrize("words", [[], *[[command] for command in COMMANDS]])
+@pytest.mark.parametrize("words", [[], *[command.split() for command in COMMANDS]])
 def test_help_imports_nothing_heavy_and_ends_with_an_example(words):
     code = f"from cxrssl.cli.app import main; sys.argv = ['cxrssl', *{words}, '--help']; main()"
     modules, text = modules_after(code)

@@ -52,16 +52,13 @@ def _start(
     os.umask(0o077)
 
 
-for _command in (
-    demo.demo,
-    ingest.ingest,
-    cohort.cohort,
-    pretrain.pretrain,
-    probe.probe,
-    report.report,
-    dashboard.dashboard,
-):
-    app.command()(_command)
+app.command()(demo.demo)
+app.command()(ingest.ingest)
+app.add_typer(cohort.app, name="cohort")
+app.command()(pretrain.pretrain)
+app.command()(probe.probe)
+app.command()(report.report)
+app.command()(dashboard.dashboard)
 
 
 def main() -> None:
@@ -72,7 +69,10 @@ def main() -> None:
         _print_error(error.what, error.where, error.hint)
         code = error.exit_code
     except typer.TyperException as error:
-        _print_error(error.format_message(), "", "cxrssl --help")
+        if type(error).__name__ == "NoArgsIsHelpError":  # its class has no public name; its message is the help
+            typer.echo(error.format_message(), err=True)
+        else:
+            _print_error(error.format_message(), "", "cxrssl --help")
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         _print_error("stopped by Ctrl-C", "", "")

@@ -28,7 +28,7 @@ from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.db import Database, apply_schema, open_database
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raise it when a rule of reading, linking or splitting changes: every cohort is then made anew."""
 
 
@@ -183,6 +183,8 @@ def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame
         database.insert("patient", tables.hospital.patient.sort("subject_id"))
         database.insert("admission", tables.hospital.admission.sort("hadm_id"))
         database.insert("icu_stay", tables.hospital.icu_stay.sort("stay_id"))
+        if tables.hospital.ed_stay is not None:
+            database.insert("ed_stay", tables.hospital.ed_stay.sort("ed_stay_id"))
         link_films(database)
     fill_ehr(database)
     database.insert("split", splits)

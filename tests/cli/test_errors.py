@@ -145,7 +145,7 @@ def test_a_reader_that_goes_away_is_no_error():
 
 
 def test_a_mistyped_workspace_is_not_made(tmp_path):
-    for command in ("cohort", "report", "dashboard --once", "pretrain"):
+    for command in ("cohort show", "report", "dashboard --once", "pretrain"):
         result = run(*command.split(), workspace=tmp_path / "absent")
         assert_refused(result, 3, "there is no workspace", "--workspace")
     assert not (tmp_path / "absent").exists()
@@ -156,3 +156,11 @@ def test_text_from_data_reaches_the_terminal_without_control_characters(tmp_path
     result = run("pretrain", "--cohort", "\x1b[31mred\x07", workspace=workspace.create().root)
     assert "\x1b" not in result.stderr
     assert "\x07" not in result.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["cohort"]])
+def test_a_group_alone_shows_its_help(words):
+    result = subprocess.run([sys.executable, "-m", "cxrssl", *words], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Usage: ")
+    assert "\nCommands:\n" in result.stderr

@@ -103,7 +103,19 @@ def test_plain_and_packed_tables_give_equal_cohorts(world: Any, workspace: Works
 
 def dump(database_path: Path) -> dict[str, list[Any]]:
     """All rows of the tables that hold content, without the lines at which they stood."""
-    names = ("patient", "admission", "icu_stay", "image", "label", "given_feature", "link", "ehr", "split", "flow")
+    names = (
+        "patient",
+        "admission",
+        "icu_stay",
+        "ed_stay",
+        "image",
+        "label",
+        "given_feature",
+        "link",
+        "ehr",
+        "split",
+        "flow",
+    )
     with open_database(database_path, read_only=True) as database:
         return {name: sorted(database.rows(f"SELECT * FROM {name}"), key=str) for name in names}
 

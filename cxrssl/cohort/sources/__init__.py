@@ -25,7 +25,19 @@ GIVEN_SCHEMA = {
     "age_is_censored": pl.Boolean(),
     "icu": pl.String(),
     "mortality": pl.String(),
+    "race": pl.String(),
+    "insurance": pl.String(),
+    "language": pl.String(),
+    "marital_status": pl.String(),
+    "admission_type": pl.String(),
+    "admission_location": pl.String(),
+    "ed_arrival": pl.String(),
+    "care_unit": pl.String(),
+    "los_d": pl.Float64(),
+    "since_admission_h": pl.Float64(),
+    "num_prior": pl.Int64(),
 }
+"""What a dataset may say about the person at the film; null is unknown. `image_id` is the only column it must fill."""
 
 
 @dataclass
@@ -35,6 +47,8 @@ class Hospital:
     patient: pl.DataFrame
     admission: pl.DataFrame
     icu_stay: pl.DataFrame
+    ed_stay: pl.DataFrame | None = None
+    """Of the ED module, where it is at hand."""
 
 
 @dataclass
@@ -47,7 +61,7 @@ class SourceTables:
     """All other files read."""
     image: pl.DataFrame
     given: pl.DataFrame
-    """One row a film: GIVEN_SCHEMA."""
+    """One row a film: GIVEN_SCHEMA, made by `complete_given`."""
     labels: pl.DataFrame
     """One row a study: `study_id`, then one Int8 column a finding (1, 0, -1, null)."""
     official: pl.DataFrame | None = None
@@ -81,6 +95,15 @@ def find_source(dataset: str) -> Source:
     if dataset not in DATASETS:
         raise UsageError(f'there is no dataset "{plain(dataset, 60)}"', hint=nearest_hint(dataset, DATASETS))
     return cast(Source, importlib.import_module(f"cxrssl.cohort.sources.{dataset}"))
+
+
+def complete_given(given: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with all columns of GIVEN_SCHEMA: what it does not say is unknown, its age not censored."""
+    absent = [pl.lit(None, kind).alias(name) for name, kind in GIVEN_SCHEMA.items() if name not in given.columns]
+    whole = (
+        given.with_columns(absent).select(list(GIVEN_SCHEMA)).with_columns(pl.col("age_is_censored").fill_null(False))
+    )
+    return whole.cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
 
 
 def reject_absent_films(films: Table, present: dict[str, int]) -> None:

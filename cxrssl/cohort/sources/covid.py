@@ -12,7 +12,7 @@ import polars as pl
 
 from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, find_one_folder, iter_folders, pick_file
-from cxrssl.cohort.sources import GIVEN_SCHEMA, SourceTables, count_values, reject_absent_films
+from cxrssl.cohort.sources import SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.table import Table, read_table
 from cxrssl.core.errors import DataError
 
@@ -162,14 +162,14 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
     def meaning(column: str, words: dict[str, str]) -> pl.Expr:
         return pl.col(column).replace_strict(words, default=None, return_dtype=pl.String)
 
-    return frame.select(
+    given = frame.select(
         pl.col("filename").alias("image_id"),
         meaning("sex", {"M": "male", "F": "female"}).alias("sex"),
         pl.col("age").alias("age_y"),
-        pl.lit(False).alias("age_is_censored"),
         meaning("in_icu", {"Y": "icu", "N": "not_icu"}).alias("icu"),
         meaning("survival", {"Y": "alive", "N": "died"}).alias("mortality"),
-    ).cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
+    )
+    return complete_given(given)
 
 
 def _make_labels(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, has_table, iter_folders, pick_file
-from cxrssl.cohort.sources import GIVEN_SCHEMA, Hospital, SourceTables, count_values, reject_absent_films
+from cxrssl.cohort.sources import Hospital, SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.table import Table, read_table
 from cxrssl.core.errors import DataError
 from cxrssl.core.progress import track
@@ -66,7 +66,11 @@ ADMISSIONS = TableSpec(
         Column("edregtime", "time", may_be_blank=True, when_bad="blank"),
         Column("edouttime", "time", may_be_blank=True, when_bad="blank"),
         Column("admission_type", may_be_blank=True, when_bad="blank"),
+        Column("admission_location", may_be_blank=True, when_bad="blank"),
+        Column("discharge_location", may_be_blank=True, when_bad="blank"),
         Column("insurance", may_be_blank=True, when_bad="blank"),
+        Column("language", may_be_blank=True, when_bad="blank"),
+        Column("marital_status", may_be_blank=True, when_bad="blank"),
         Column("race", may_be_blank=True, when_bad="blank", aliases=("ethnicity",)),
         Column("hospital_expire_flag", values=("0", "1")),
     ),
@@ -79,6 +83,7 @@ ICUSTAYS = TableSpec(
         HADM_ID,
         Column("stay_id", form="3[0-9]{7}"),
         Column("first_careunit", may_be_blank=True, when_bad="blank"),
+        Column("last_careunit", may_be_blank=True, when_bad="blank"),
         Column("intime", "time"),
         Column("outtime", "time"),
     ),
@@ -253,11 +258,9 @@ def _make_given(frame: pl.DataFrame, image: pl.DataFrame, patients: pl.DataFrame
         pl.col("gender").replace_strict({"M": "male", "F": "female"}, return_dtype=pl.String).alias("sex"),
         pl.when(age_y.is_between(0, MAX_AGE_Y)).then(age_y).alias("age_y"),
         (pl.col("anchor_age") == CENSORED_ANCHOR_AGE).alias("age_is_censored"),
-        pl.lit(None, pl.String).alias("icu"),
-        pl.lit(None, pl.String).alias("mortality"),
     )
     assert given.height == image.height, "a film has exactly one patient"
-    return given.cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
+    return complete_given(given)
 
 
 def _make_labels(chexpert: Table) -> pl.DataFrame:

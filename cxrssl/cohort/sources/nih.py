@@ -12,7 +12,7 @@ import polars as pl
 
 from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
-from cxrssl.cohort.sources import GIVEN_SCHEMA, SourceTables, count_values, reject_absent_films
+from cxrssl.cohort.sources import SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.table import Table, read_table
 from cxrssl.core.errors import DataError
 
@@ -163,14 +163,7 @@ def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
     sex = pl.col("Patient Gender").replace_strict({"M": "male", "F": "female"}, return_dtype=pl.String)
-    return frame.select(
-        pl.col("Image Index").alias("image_id"),
-        sex.alias("sex"),
-        "age_y",
-        pl.lit(False).alias("age_is_censored"),
-        pl.lit(None, pl.String).alias("icu"),
-        pl.lit(None, pl.String).alias("mortality"),
-    ).cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
+    return complete_given(frame.select(pl.col("Image Index").alias("image_id"), sex.alias("sex"), "age_y"))
 
 
 def _make_labels(frame: pl.DataFrame) -> pl.DataFrame:
