@@ -27,6 +27,14 @@ fix:
     uv run ruff format
     uv run ruff check --fix
 
+# Random inputs in the full counts.
+fuzz *ARGS:
+    CXRSSL_FULL=1 OMP_NUM_THREADS=1 uv run pytest -n auto -m fuzz {{ ARGS }}
+
+# Killed processes and failing disks in the full counts.
+crash *ARGS:
+    CXRSSL_FULL=1 OMP_NUM_THREADS=1 uv run pytest -n auto -m crash {{ ARGS }}
+
 # Benchmarks, each beside a named peer in the same run.
 bench:
     uv run python tests/benchmarks/help.py

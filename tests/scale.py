@@ -1,0 +1,8 @@
+"""How often a random test tries: a small number in CI, the promised one with CXRSSL_FULL=1 (`just fuzz`, `just crash`)."""
+
+import os
+
+
+def scaled(in_ci: int, in_full: int) -> int:
+    """Return how many trials to make."""
+    return in_full if os.environ.get("CXRSSL_FULL") else in_ci
