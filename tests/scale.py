@@ -1,4 +1,4 @@
-"""How often a random test tries: a small number in CI, the promised one with CXRSSL_FULL=1 (`just fuzz`, `just crash`)."""
+"""How often a random test tries: seldom in CI, as often as promised with CXRSSL_FULL=1 (`just fuzz`, `just crash`)."""
 
 import os
 

@@ -15,6 +15,8 @@ from cxrssl.cli.options import (
     open_workspace,
     print_summary,
 )
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import plain
 
 
 def pretrain(
@@ -31,6 +33,7 @@ def pretrain(
     name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
     device: DeviceName = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
+    on_alarm: Annotated[str, typer.Option(help="warn or stop when the run collapses or its loss jumps.")] = "warn",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 100,
     cohort: CohortName = "",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -49,7 +52,9 @@ def pretrain(
 
     changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split)
     settings = load_recipe(recipe, set_ or [], changes)
-    machine = Machine(device=device, num_threads=threads, checkpoint_every=checkpoint_every)
+    if on_alarm not in ("warn", "stop"):
+        raise UsageError(f'--on-alarm is warn or stop, not "{plain(on_alarm, 40)}"')
+    machine = Machine(device=device, num_threads=threads, checkpoint_every=checkpoint_every, on_alarm=on_alarm)
     plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
     for sentence in plan.warnings:
         typer.echo(f"cxrssl: note: {sentence}", err=True)

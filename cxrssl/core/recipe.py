@@ -189,3 +189,9 @@ class Machine:
     checkpoint_every: int = 100
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
+    on_alarm: str = "warn"
+    """What a collapse or a jump of the loss leads to: `warn`, or `stop` with exit code 5."""
+    health_every: int = 50
+    """Steps between measurements of the features' rank."""
+    feed: str = ""
+    """Where films wait for their step: mapped, resident or ahead; empty chooses by the device."""

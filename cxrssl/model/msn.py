@@ -36,6 +36,8 @@ class LossParts:
     """exp(entropy of the mean anchor assignment) / K, in (0, 1]: the share of prototypes in use."""
     feature_std: Tensor
     """Mean standard deviation over the batch of the L2-normalised target embeddings, times sqrt(D); 0 is collapse."""
+    targets_BD: Tensor
+    """The target embeddings themselves."""
 
 
 def assign_prototypes(embeddings_BD: Tensor, prototypes_KD: Tensor, temp: float) -> Tensor:
@@ -92,6 +94,7 @@ def msn_loss(anchors_VBD: Tensor, targets_BD: Tensor, prototypes_KD: Tensor, obj
         target_entropy=entropy(wanted_BK).mean(),
         prototype_usage=mean_entropy.detach().exp() / len(prototypes_KD),
         feature_std=spread,
+        targets_BD=targets_BD,
     )
 
 

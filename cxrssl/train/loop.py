@@ -12,6 +12,7 @@ import functools
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +31,13 @@ from cxrssl.core.journal import Journal, append_record, read_journal
 from cxrssl.core.process import describe_process
 from cxrssl.core.progress import track
 from cxrssl.core.seed import derive_seed
+from cxrssl.model.msn import LossParts
 from cxrssl.train.checkpoint import load_newest, remove_old, save_checkpoint
 from cxrssl.train.encoder import publish_encoder
+from cxrssl.train.feed import FilmPlan, open_feed
+from cxrssl.train.health import rank_me
 from cxrssl.train.plan import RunPlan
+from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import StepSettings, settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state
 from cxrssl.train.stop import StopRequest, catch_signals
@@ -91,19 +96,26 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
     ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
     checkpoints = plan.folder / "checkpoints"
-    journal = Journal(_next_journal(plan.folder))
-    size = recipe.train.batch_size
-    with track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress:
+    films_in_order = FilmPlan(plan.images, plan.rows, functools.partial(batch_rows, plan), state.step, plan.num_steps)
+    # Set by the first step whose loss or gradient is not finite; the optimiser then passes over that step and the rest.
+    is_bad = torch.zeros((), device=device)
+    state.optimizer.found_inf = is_bad  # type: ignore[attr-defined]
+    size, seed = recipe.train.batch_size, recipe.train.seed
+    with (
+        contextlib.closing(Journal(_next_journal(plan.folder))) as journal,
+        contextlib.closing(open_feed(films_in_order, device, machine.feed)) as feed,
+        track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress,
+    ):
+        recorder = Recorder(plan, journal, progress, device, state.step)
         while state.step < plan.num_steps:
-            started = time.perf_counter()
             step = state.step
             now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train)
 
             # ---- batch and views: functions of (seed, step) alone
+            started = time.perf_counter()
+            films = feed.films(step)
+            recorder.wait_s += time.perf_counter() - started
             rows = batch_rows(plan, step)
-            films = torch.from_numpy(plan.images.read_rows(rows)).to(device, non_blocking=True)
-            data_s = time.perf_counter() - started
-            seed = recipe.train.seed
             views = make_views(films, valid_N4[rows], recipe.views, recipe.objective, recipe.model.patch_px, seed, step)
             ehr = ehr_NM[rows] if plan.ehr_columns else None
 
@@ -116,8 +128,7 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
 
             # ---- guard, then step
             grad_norm = _clip_gradients(state, recipe.train.clip_norm)
-            loss = parts.total.item()
-            _stop_if_not_finite(plan, step, rows, loss, grad_norm.item())
+            is_bad.copy_(torch.maximum(is_bad, (~torch.isfinite(parts.total.detach() + grad_norm)).float()))
             _set_schedule(state.optimizer, now)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
@@ -126,37 +137,23 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
             state.step += 1
             kill_point("train-after-step")
 
-            # ---- log and save
-            if step % machine.log_every == 0 or state.step == plan.num_steps:
-                wall_s = time.perf_counter() - started
-                journal.log(
-                    {
-                        "step": step,
-                        "epoch": step / plan.steps_per_epoch,
-                        "loss": loss,
-                        "cross_entropy": parts.cross_entropy.item(),
-                        "memax": parts.memax.item(),
-                        "target_entropy": parts.target_entropy.item(),
-                        "prototype_usage": parts.prototype_usage.item(),
-                        "feature_std": parts.feature_std.item(),
-                        "grad_norm": grad_norm.item(),
-                        "lr": now.lr,
-                        "weight_decay": now.weight_decay,
-                        "ema_momentum": now.ema_momentum,
-                        "films_per_s": size / wall_s,
-                        "data_frac": data_s / wall_s,
-                    }
-                )
-            progress.advance(size, f"loss {loss:.3f}, step {state.step} of {plan.num_steps}")
+            # ---- tell and save
             is_last = state.step == plan.num_steps
-            if stop or is_last or state.step % machine.checkpoint_every == 0:
+            is_measured = step % machine.health_every == 0 or is_last
+            recorder.send(step, rows, now, parts, grad_norm, _measure_health(parts) if is_measured else {})
+            is_saved = stop or is_last or state.step % machine.checkpoint_every == 0
+            for alarm in recorder.read(wait=bool(is_saved)):
+                sys.stderr.write(f"cxrssl: alarm at step {step}: {alarm.what}\n")
+                if machine.on_alarm == "stop":
+                    hint = "go on all the same: --on-alarm warn"
+                    raise GuardStop(f"{alarm.what} (at step {step})", events, hint)
+            if is_saved:
                 journal.sync()
                 save_checkpoint(checkpoints, state.step, flatten_state(state), checkpoint_settings(plan, device))
                 append_record(events, {"event": "checkpoint", "step": state.step})
                 remove_old(checkpoints, machine.keep_checkpoints)
             if stop and not is_last:
                 _raise_stopped(stop, state.step)
-    journal.close()
 
 
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
@@ -194,19 +191,14 @@ def _clip_gradients(state: TrainState, clip_norm: float) -> Tensor:
     return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
 
 
+def _measure_health(parts: LossParts) -> dict[str, float]:
+    return {"feature_rank": rank_me(parts.targets_BD)}
+
+
 def _set_schedule(optimizer: torch.optim.AdamW, now: StepSettings) -> None:
     for group in optimizer.param_groups:
         group["lr"] = now.lr
         group["weight_decay"] = now.weight_decay if group["is_decayed"] else 0.0
-
-
-def _stop_if_not_finite(plan: RunPlan, step: int, rows: NDArray[np.int64], loss: float, grad_norm: float) -> None:
-    if math.isfinite(loss) and math.isfinite(grad_norm):
-        return
-    record = {"event": "guard", "step": step, "loss": loss, "grad_norm": grad_norm, "rows": [int(row) for row in rows]}
-    append_record(plan.folder / "events.jsonl", record)
-    what = f"loss {loss} and gradient norm {grad_norm} at step {step}; no weight was changed by it"
-    raise GuardStop(what, plan.folder / "events.jsonl", "lower the learning rate: --set train.lr=...")
 
 
 def _raise_stopped(stop: StopRequest, step: int) -> None:

@@ -44,8 +44,8 @@ def build_optimizer(model: MSN, recipe: Recipe) -> torch.optim.AdamW:
         is_matrix = parameter.ndim > 1 and not name.endswith(("prototypes", "cls_token", "pos_embed"))
         (decayed if is_matrix or recipe.train.decay_all else kept).append(parameter)
     groups = [{"params": decayed, "is_decayed": True}, {"params": kept, "is_decayed": False}]
-    fused = next(model.parameters()).device.type == "cuda"
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=fused)
+    # Fused, because this kernel alone can pass over a step on the device's own word (`found_inf`).
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=True)
 
 
 def flatten_state(state: TrainState) -> dict[str, Tensor]:
@@ -73,9 +73,7 @@ def restore_state(state: TrainState, tensors: dict[str, Tensor]) -> None:
         found = {moment: tensors.get(f"optimizer.{name}.{moment}") for moment in MOMENTS}
         moments = {moment: value for moment, value in found.items() if value is not None}
         if moments:
-            fused = parameter.device.type == "cuda"
             state.optimizer.state[parameter] = {
-                key: value.clone() if key == "step" and not fused else value.clone().to(parameter.device)
-                for key, value in moments.items()
+                key: value.clone().to(parameter.device) for key, value in moments.items()
             }
     state.step = int(tensors["step"])

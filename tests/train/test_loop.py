@@ -215,3 +215,32 @@ def test_checkpoints_hold_every_weight_and_moment(workspace, tmp_path):
     assert {f"optimizer.{name}.exp_avg" for name, _ in model.anchor_parameters()} <= names
     manifest = json.loads((newest / "manifest.json").read_text())
     assert manifest["settings"]["recipe_sha256"] == plan.recipe.sha256
+
+
+NO_REGULARISER = ["objective.memax_weight=0", "objective.sinkhorn_iters=0", "objective.num_prototypes=64"]
+
+
+def alarms(plan):
+    return [event for event in read_run(plan.folder).events if event["event"] == "alarm"]
+
+
+def test_a_run_without_me_max_and_sinkhorn_is_called_collapsed_within_50_steps(workspace, tmp_path, capsys):
+    changes = [*NO_REGULARISER, "train.num_epochs=10", "train.ema_start=0", "train.ema_final=0"]
+    plan = plan_in(workspace, tmp_path, ehr=(), overrides=changes)
+    pretrain(plan)
+    (alarm, *_) = alarms(plan)
+    assert alarm["kind"] == "collapse"
+    assert alarm["step"] < 50
+    assert "collapse: " in capsys.readouterr().err
+    stopping = plan_in(workspace, tmp_path / "stop", (), Machine("cpu", 1, on_alarm="stop"), changes)
+    with pytest.raises(GuardStop, match="collapse"):
+        pretrain(stopping)
+
+
+def test_a_healthy_run_raises_no_alarm_and_tells_its_features_rank(workspace, tmp_path):
+    plan = plan_in(workspace, tmp_path, overrides=["train.num_epochs=12", "objective.num_prototypes=64"])
+    pretrain(plan)
+    assert not alarms(plan)
+    records = read_run(plan.folder).metrics
+    assert [r["step"] for r in records if "feature_rank" in r] == [*range(0, plan.num_steps, 50), plan.num_steps - 1]
+    assert all(r["memory_mb"] > 50 for r in records)

@@ -1,0 +1,129 @@
+"""What is told of a run while it goes: guard, journal, alarms, progress. It reads numbers and never makes any.
+
+In: the numbers of each step, which come from the device a few steps late. Out: metrics journal, events, progress bar.
+Never: a step after one that is not finished unharmed told as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cxrssl.core.errors import GuardStop
+from cxrssl.core.journal import Journal, append_record
+from cxrssl.core.progress import Track
+from cxrssl.model.msn import LossParts
+from cxrssl.train.health import Alarm, Watch
+from cxrssl.train.meter import Meter
+from cxrssl.train.plan import RunPlan
+from cxrssl.train.schedule import StepSettings
+
+COLUMNS = ("loss", "cross_entropy", "memax", "target_entropy", "prototype_usage", "feature_std", "grad_norm")
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What the host knows of a step whose numbers are under way."""
+
+    step: int
+    rows: NDArray[np.int64]
+    now: StepSettings
+    extra: Mapping[str, float]
+
+
+class Recorder:
+    """Reads the numbers of every step as they arrive. `told` is the number of steps that are known to be good."""
+
+    def __init__(self, plan: RunPlan, journal: Journal, progress: Track, device: torch.device, first: int) -> None:
+        self._plan, self._journal, self._progress, self._device = plan, journal, progress, device
+        self._meter: Meter[_Step] = Meter(device)
+        self._watch = Watch()
+        self._since = time.perf_counter()
+        self._since_step = first
+        self.wait_s = 0.0
+        """Time that steps have waited for their films since the last record."""
+        self.loss = math.nan
+
+    def send(
+        self,
+        step: int,
+        rows: NDArray[np.int64],
+        now: StepSettings,
+        parts: LossParts,
+        grad_norm: Tensor,
+        extra: Mapping[str, float],
+    ) -> None:
+        """Take the numbers of a step; returns at once."""
+        values = (
+            parts.total.detach(),
+            parts.cross_entropy,
+            parts.memax,
+            parts.target_entropy,
+            parts.prototype_usage,
+            parts.feature_std,
+            grad_norm,
+        )
+        self._meter.send(_Step(step, rows, now, extra), torch.stack([value.float() for value in values]))
+
+    def read(self, wait: bool = False) -> list[Alarm]:
+        """Record what has arrived, with `wait` everything that was sent; return the alarms that it raised.
+
+        Raises: GuardStop for a loss or gradient that is not finite. The optimiser has passed over that step and all
+        that came after it.
+        """
+        alarms: list[Alarm] = []
+        for about, values in self._meter.arrived(wait):
+            record = dict(zip(COLUMNS, values, strict=True))
+            if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
+                raise self._stop(about, record)
+            self.loss = record["loss"]
+            self._progress.advance(
+                self._plan.recipe.train.batch_size,
+                f"loss {self.loss:.3f}, step {about.step + 1} of {self._plan.num_steps}",
+            )
+            if about.step % self._plan.machine.log_every == 0 or about.step + 1 == self._plan.num_steps:
+                alarms += self._record(about, record)
+        return alarms
+
+    def _record(self, about: _Step, record: dict[str, float]) -> list[Alarm]:
+        recipe = self._plan.recipe.train
+        now = time.perf_counter()
+        wall_s, num_steps = max(now - self._since, 1e-9), about.step + 1 - self._since_step
+        self._journal.log(
+            {
+                "step": about.step,
+                "epoch": about.step / self._plan.steps_per_epoch,
+                **record,
+                **asdict(about.now),
+                **about.extra,
+                "films_per_s": recipe.batch_size * num_steps / wall_s,
+                "data_frac": self.wait_s / wall_s,
+                "memory_mb": _peak_memory_mb(self._device),
+            }
+        )
+        self._since, self._since_step, self.wait_s = now, about.step + 1, 0.0
+        alarms = self._watch.update(record)
+        for alarm in alarms:
+            append_record(self._plan.folder / "events.jsonl", {"event": "alarm", "step": about.step, **asdict(alarm)})
+        return alarms
+
+    def _stop(self, about: _Step, record: Mapping[str, float]) -> GuardStop:
+        events = self._plan.folder / "events.jsonl"
+        append_record(events, {"event": "guard", "step": about.step, **record, "rows": about.rows.tolist()})
+        what = f"loss {record['loss']} and gradient norm {record['grad_norm']} at step {about.step}"
+        return GuardStop(f"{what}; no weight was changed by it", events, "lower the learning rate: --set train.lr=...")
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    """Return the most memory the run has held so far: on the GPU, or resident on the host; in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
