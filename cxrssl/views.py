@@ -9,7 +9,7 @@ Shape letters: B films, V views of a kind, S side of a packed film, P side of a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from cxrssl.core.recipe import ObjectiveSettings, ViewSettings
 from cxrssl.core.seed import derive_seed
 
 ASPECT_RATIO = (3 / 4, 4 / 3)
+ALL_FILMS = slice(None)
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Boxes:
     is_flipped_BV: Tensor
     contrast_BV: Tensor
     brightness_BV: Tensor
+
+    def of(self, part: slice) -> Boxes:
+        """Return the boxes of some of the films."""
+        return Boxes(**{field.name: getattr(self, field.name)[part] for field in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,22 @@ def make_views(
     patch_px: int,
     seed: int,
     step: int,
+    part: slice = ALL_FILMS,
 ) -> Views:
-    """Return the views of step `step`.
+    """Return the views of step `step`, or of the `part` of its films that is at hand; they are the same in both.
 
-    Shapes: films uint8 [B, S, S]; valid boxes [B, 4] as (top, left, height, width) in pixels.
+    Shapes: films of the part uint8 [B, S, S]; valid boxes of the whole batch [*, 4] as (top, left, height, width) in
+    pixels.
     Source: Shurrab et al. 2024, section 1.1; Assran et al. 2022, section 3: one target, random and focal anchors.
     """
     device = films_BSS.device
     pixels = films_BSS.float()
+    here_B4 = valid_B4[part]
+    assert len(here_B4) == len(films_BSS), "the films are those of the part"
 
     def cut(num: int, scale: tuple[float, float], px: int, purpose: str) -> Tensor:
-        boxes = draw_boxes(valid_B4, num, scale, views, derive_seed(seed, step, purpose))
-        return cut_views(pixels, valid_B4.to(device), boxes, px, views)
+        boxes = draw_boxes(valid_B4, num, scale, views, derive_seed(seed, step, purpose)).of(part)
+        return cut_views(pixels, here_B4.to(device), boxes, px, views)
 
     anchors: list[Tensor] = []
     kept: list[Tensor | None] = []
@@ -76,7 +85,7 @@ def make_views(
         anchors.append(cut(num, scale, px, f"views/{purpose}"))
         num_patches = (px // patch_px) ** 2
         mask_seed = derive_seed(seed, step, f"mask/{purpose}")
-        drawn = draw_kept(len(films_BSS), num, num_patches, objective, mask_seed) if is_masked else None
+        drawn = draw_kept(len(valid_B4), num, num_patches, objective, mask_seed)[part] if is_masked else None
         kept.append(None if drawn is None else drawn.to(device))
     target = cut(1, views.global_scale, views.global_px, "views/target")[:, 0]
     return Views(target, anchors, kept)

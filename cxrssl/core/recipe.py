@@ -185,6 +185,8 @@ class Machine:
     device: str = "auto"
     num_threads: int = 0
     """CPU threads of torch; 0 leaves torch's choice."""
+    micro_batch: int = 0
+    """Films encoded at a time, to save memory at the price of encoding the anchors twice; 0 takes the batch at once."""
     log_every: int = 1
     checkpoint_every: int = 100
     """Steps between checkpoints."""

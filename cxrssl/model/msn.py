@@ -118,17 +118,29 @@ class MSN(nn.Module):
 
     def forward(self, views: Views, ehr_BM: Tensor | None) -> LossParts:
         """Return the loss of the views and, unless the model is vanilla, the encoded health record [B, M]."""
-        with torch.no_grad():
-            targets_BD = self.target_head(encode_views(self.target_encoder, views.target_B1PP))
+        return self.compare(self.encode_anchors(views), self.encode_targets(views), ehr_BM)
+
+    def encode_anchors(self, views: Views) -> Tensor:
+        """Return the class tokens of the anchor views, [V, B, D]: all that depends on one film alone."""
         seen: list[Tensor] = []
         for anchors, kept in zip(views.anchors_BV1PP, views.kept_BVK, strict=True):
-            num_views = anchors.shape[1]
+            num_films, num_views = anchors.shape[:2]
             # View-major rows: all films of view 0, then of view 1, as the loss expects them.
             flat = anchors.transpose(0, 1).flatten(0, 1)
             flat_kept = None if kept is None else kept.transpose(0, 1).flatten(0, 1)
-            seen.append(encode_views(self.encoder, flat, flat_kept).view(num_views, len(views.target_B1PP), -1))
-        cxr_VBD = torch.cat(seen)
+            seen.append(encode_views(self.encoder, flat, flat_kept).view(num_views, num_films, -1))
+        return torch.cat(seen)
+
+    @torch.no_grad()
+    def encode_targets(self, views: Views) -> Tensor:
+        """Return the class tokens of the target views, [B, D]."""
+        return encode_views(self.target_encoder, views.target_B1PP)
+
+    def compare(self, cxr_VBD: Tensor, target_cxr_BD: Tensor, ehr_BM: Tensor | None) -> LossParts:
+        """Return the loss of a whole batch: batch norm, Sinkhorn and me-max look at all its films together."""
         num_views, num_films, _ = cxr_VBD.shape
+        with torch.no_grad():
+            targets_BD = self.target_head(target_cxr_BD)
         rows = cxr_VBD.flatten(0, 1)
         if self.fusion is not None:
             assert ehr_BM is not None, "the model was built with EHR columns"

@@ -30,6 +30,7 @@ from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted
 from cxrssl.core.journal import Journal, append_record, read_journal
 from cxrssl.core.process import describe_process
 from cxrssl.core.progress import track
+from cxrssl.core.recipe import Recipe
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.msn import LossParts
 from cxrssl.train.checkpoint import load_newest, remove_old, save_checkpoint
@@ -40,8 +41,9 @@ from cxrssl.train.plan import RunPlan
 from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import StepSettings, settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state
+from cxrssl.train.step import backward, split_batch
 from cxrssl.train.stop import StopRequest, catch_signals
-from cxrssl.views import make_views
+from cxrssl.views import Views, make_views
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
     # Set by the first step whose loss or gradient is not finite; the optimiser then passes over that step and the rest.
     is_bad = torch.zeros((), device=device)
     state.optimizer.found_inf = is_bad  # type: ignore[attr-defined]
-    size, seed = recipe.train.batch_size, recipe.train.seed
+    size = recipe.train.batch_size
+    batch_parts = split_batch(size, 0, 1, machine.micro_batch)
+    precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     with (
         contextlib.closing(Journal(_next_journal(plan.folder))) as journal,
         contextlib.closing(open_feed(films_in_order, device, machine.feed)) as feed,
@@ -116,15 +120,13 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
             films = feed.films(step)
             recorder.wait_s += time.perf_counter() - started
             rows = batch_rows(plan, step)
-            views = make_views(films, valid_N4[rows], recipe.views, recipe.objective, recipe.model.patch_px, seed, step)
+            views_of = functools.partial(_make_part, recipe, films, valid_N4[rows], step)
             ehr = ehr_NM[rows] if plan.ehr_columns else None
 
             # ---- forward and backward
             if recipe.train.ema_first:
                 state.model.move_target(now.ema_momentum)
-            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.precision == "bf16"):
-                parts = state.model(views, ehr)
-            parts.total.backward()
+            parts = backward(state.model, views_of, ehr, batch_parts, precision)
 
             # ---- guard, then step
             grad_norm = _clip_gradients(state, recipe.train.clip_norm)
@@ -156,6 +158,11 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
                 _raise_stopped(stop, state.step)
 
 
+def _make_part(recipe: Recipe, films: Tensor, valid_B4: Tensor, step: int, part: slice) -> Views:
+    patch_px, seed = recipe.model.patch_px, recipe.train.seed
+    return make_views(films[part], valid_B4, recipe.views, recipe.objective, patch_px, seed, step, part)
+
+
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
     """Return the cohort rows of a step: each epoch is one permutation of all rows, its ragged end dropped."""
     epoch, index = divmod(step, plan.steps_per_epoch)
@@ -171,8 +178,8 @@ def _epoch_order(seed: int, epoch: int, num_rows: int) -> NDArray[np.int64]:
 
 
 def checkpoint_settings(plan: RunPlan, device: torch.device) -> dict[str, str]:
-    """Return what a resume must find unchanged: recipe, cohort, films, and the kind of device, for exact arithmetic."""
-    return {**plan.origin, "device": device.type}
+    """Return what a resume must find unchanged for exact arithmetic: recipe, cohort, films, device, parts of a batch."""
+    return {**plan.origin, "device": device.type, "micro_batch": str(plan.machine.micro_batch)}
 
 
 def choose_device(name: str) -> torch.device:

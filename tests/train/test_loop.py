@@ -74,7 +74,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run
 recipe = load_recipe("demo", sys.argv[2:], {"ehr": {"features": ["sex", "view"]}})
-pretrain(plan_run(Workspace(Path(sys.argv[1])), "nih", recipe, Machine("cpu", 1, 1, 3)))
+pretrain(plan_run(Workspace(Path(sys.argv[1])), "nih", recipe, Machine("cpu", 1, checkpoint_every=3)))
 """
 
 
@@ -122,16 +122,16 @@ def test_a_finished_run_does_nothing_when_asked_again(workspace, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(workspace, tmp_path, monkeypatch):
     plan = plan_in(workspace, tmp_path, machine=Machine(device="cpu", num_threads=1, checkpoint_every=1))
-    original, calls = MSN.forward, []
+    original, calls = MSN.compare, []
 
-    def poisoned(model, views, ehr):
-        parts = original(model, views, ehr)
+    def poisoned(model, *inputs):
+        parts = original(model, *inputs)
         calls.append(1)
         if len(calls) == 5:
             parts.total.data.fill_(float("nan"))
         return parts
 
-    monkeypatch.setattr(MSN, "forward", poisoned)
+    monkeypatch.setattr(MSN, "compare", poisoned)
     with pytest.raises(GuardStop, match="step 4"):
         pretrain(plan)
     assert sorted(path.name for path in (plan.folder / "checkpoints").iterdir())[-1] == "step-00000004"
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_reaches_the_weights(workspace
     assert record.state == "failed"
     guard = next(event for event in record.events if event["event"] == "guard")
     assert guard["rows"] == batch_rows(plan, 4).tolist()
-    monkeypatch.setattr(MSN, "forward", original)
+    monkeypatch.setattr(MSN, "compare", original)
     assert pretrain(plan).resumed_from == 4
 
 

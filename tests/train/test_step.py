@@ -1,0 +1,47 @@
+"""A batch encoded in parts has the loss and the gradients of a batch encoded at once."""
+
+import pytest
+import torch
+
+from cxrssl.core.recipe import load_recipe
+from cxrssl.train.state import init_state
+from cxrssl.train.step import backward, split_batch
+from cxrssl.views import make_views
+from tests.world import TINY
+
+NUM_FILMS = 12
+
+
+def gradients(micro_batch, ehr):
+    recipe = load_recipe("demo", TINY, {"ehr": {"features": list(ehr)}} if ehr else {})
+    model = init_state(recipe, 3 if ehr else 0, torch.device("cpu")).model.double()
+    generator = torch.Generator().manual_seed(0)
+    films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
+    valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
+    record = torch.rand(NUM_FILMS, 3, generator=generator, dtype=torch.double) if ehr else None
+
+    def views_of(part):
+        views = make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 5, 7, part)
+        views.anchors_BV1PP[:] = [anchors.double() for anchors in views.anchors_BV1PP]
+        return type(views)(views.target_B1PP.double(), views.anchors_BV1PP, views.kept_BVK)
+
+    parts = backward(model, views_of, record, split_batch(NUM_FILMS, 0, 1, micro_batch))
+    return parts, {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+
+
+@pytest.mark.parametrize("ehr", [(), ("sex", "age")])
+@pytest.mark.parametrize("micro_batch", [3, 5, 12])
+def test_parts_of_any_size_give_the_gradients_of_the_whole(micro_batch, ehr):
+    whole, expected = gradients(0, ehr)
+    parts, found = gradients(micro_batch, ehr)
+    assert parts.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-8, msg=name)
+
+
+def test_every_film_of_a_batch_is_in_one_part_of_one_process():
+    for world_size, micro_batch in ((1, 0), (1, 5), (2, 0), (3, 3), (4, 2)):
+        parts = [split_batch(24, rank, world_size, micro_batch) for rank in range(world_size)]
+        films = [film for own in parts for part in own for film in range(part.start, part.stop)]
+        assert films == list(range(24))
