@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +34,10 @@ def pretrain(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe setting: section.key=value.")] = None,
     name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
     device: DeviceName = "auto",
+    gpus: Annotated[int, typer.Option(help="Devices that share every batch; with --device cpu, processes.", min=1)] = 1,
+    micro_batch: Annotated[
+        int, typer.Option(help="Films encoded at a time, to save memory; the numbers stay those of the batch.", min=0)
+    ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
     on_alarm: Annotated[str, typer.Option(help="warn or stop when the run collapses or its loss jumps.")] = "warn",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 100,
@@ -49,16 +55,30 @@ def pretrain(
     from cxrssl.core.recipe import Machine, load_recipe
     from cxrssl.train.loop import pretrain as train
     from cxrssl.train.plan import plan_run
+    from cxrssl.train.ranks import is_launched, launch
 
     changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split)
     settings = load_recipe(recipe, set_ or [], changes)
     if on_alarm not in ("warn", "stop"):
         raise UsageError(f'--on-alarm is warn or stop, not "{plain(on_alarm, 40)}"')
-    machine = Machine(device=device, num_threads=threads, checkpoint_every=checkpoint_every, on_alarm=on_alarm)
+    machine = Machine(
+        device=device,
+        num_threads=threads,
+        micro_batch=micro_batch,
+        on_alarm=on_alarm,
+        checkpoint_every=checkpoint_every,
+    )
     plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
     for sentence in plan.warnings:
         typer.echo(f"cxrssl: note: {sentence}", err=True)
+    if settings.train.batch_size % gpus:
+        raise UsageError(f"a batch of {settings.train.batch_size} films cannot be shared evenly by {gpus} processes")
+    if gpus > 1 and not is_launched():
+        launch(gpus, sys.argv[1:])
+        return
     result = train(plan)
+    if int(os.environ.get("RANK", "0")) > 0:
+        return
     lines = [
         f"run {result.run_id}",
         f"  {result.num_steps:,} steps on {len(plan.rows):,} films"

@@ -30,14 +30,15 @@ from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted
 from cxrssl.core.journal import Journal, append_record, read_journal
 from cxrssl.core.process import describe_process
 from cxrssl.core.progress import track
-from cxrssl.core.recipe import Recipe
+from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.msn import LossParts
 from cxrssl.train.checkpoint import load_newest, remove_old, save_checkpoint
 from cxrssl.train.encoder import publish_encoder
 from cxrssl.train.feed import FilmPlan, open_feed
-from cxrssl.train.health import rank_me
+from cxrssl.train.health import Alarm, rank_me
 from cxrssl.train.plan import RunPlan
+from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks
 from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import StepSettings, settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state
@@ -67,50 +68,67 @@ def pretrain(plan: RunPlan) -> RunResult:
     encoder_path = plan.folder / "encoder"
     if encoder_path.is_dir():
         return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, _last_loss(plan), 0.0)
-    device = choose_device(plan.machine.device)
     if plan.machine.num_threads:
         torch.set_num_threads(plan.machine.num_threads)
-    with _hold_lock(plan.folder), catch_signals() as stop:
-        started = time.monotonic()
+    kind = choose_device(plan.machine.device)
+    with join_ranks(kind.type) as ranks, catch_signals() as stop:
+        device = _take_device(kind, ranks)
+        if ranks.is_first:
+            with _hold_lock(plan.folder):
+                return _pretrain(plan, device, ranks, stop, encoder_path)
+        return _pretrain(plan, device, ranks, stop, encoder_path)
+
+
+def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopRequest, encoder_path: Path) -> RunResult:
+    started = time.monotonic()
+    # Only the first process writes: what the others would tell is the same.
+    events = plan.folder / "events.jsonl" if ranks.is_first else Path(os.devnull)
+    if ranks.is_first:
         _describe_run(plan, device)
-        events = plan.folder / "events.jsonl"
-        state = init_state(plan.recipe, len(plan.ehr_columns), device)
-        resumed_from = _restore_newest(plan, state, device, events)
-        place = {"device": device.type, "num_threads": torch.get_num_threads()}
-        append_record(events, {"event": "start", "step": state.step, **place, **describe_process()})
-        try:
-            _train(plan, state, device, stop, events)
-        except BaseException as error:
-            # On a full disk this record fails too; the error that ended the run is the one to tell.
-            with contextlib.suppress(SetupError):
-                append_record(events, _describe_end(error, state.step))
-            if isinstance(error, torch.OutOfMemoryError):
-                hint = "choose a smaller batch: --set train.batch_size=N"
-                raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
-            raise
+    state = init_state(plan.recipe, len(plan.ehr_columns), device)
+    resumed_from = _restore_newest(plan, state, device, ranks, events)
+    check_same_step(resumed_from, ranks, device)
+    place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
+    append_record(events, {"event": "start", "step": state.step, **place, **describe_process()})
+    try:
+        _train(plan, state, device, ranks, stop, events)
+    except BaseException as error:
+        # On a full disk this record fails too; the error that ended the run is the one to tell.
+        with contextlib.suppress(SetupError):
+            append_record(events, _describe_end(error, state.step))
+        if isinstance(error, torch.OutOfMemoryError):
+            hint = "encode fewer films at a time: --micro-batch N, which leaves the numbers as they are"
+            raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
+        raise
+    if ranks.is_first:
         _publish(plan, state, encoder_path)
-        append_record(events, {"event": "finish", "step": state.step})
+    append_record(events, {"event": "finish", "step": state.step})
     return RunResult(plan.run_id, plan.num_steps, resumed_from, False, _last_loss(plan), time.monotonic() - started)
 
 
-def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopRequest, events: Path) -> None:
+def _train(
+    plan: RunPlan, state: TrainState, device: torch.device, ranks: Ranks, stop: StopRequest, events: Path
+) -> None:
     recipe, machine = plan.recipe, plan.machine
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
     ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
-    checkpoints = plan.folder / "checkpoints"
-    films_in_order = FilmPlan(plan.images, plan.rows, functools.partial(batch_rows, plan), state.step, plan.num_steps)
+    size = recipe.train.batch_size
+    if size % ranks.world_size:
+        raise UsageError(f"a batch of {size} films cannot be shared evenly by {ranks.world_size} processes")
+    parts = split_batch(size, ranks.rank, ranks.world_size, machine.micro_batch)
+    own = slice(parts[0].start, parts[-1].stop)
+    film_plan = FilmPlan(plan.images, plan.rows, lambda step: batch_rows(plan, step)[own], state.step, plan.num_steps)
+    precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+    vote = StopVote(ranks, device)
     # Set by the first step whose loss or gradient is not finite; the optimiser then passes over that step and the rest.
     is_bad = torch.zeros((), device=device)
     state.optimizer.found_inf = is_bad  # type: ignore[attr-defined]
-    size = recipe.train.batch_size
-    batch_parts = split_batch(size, 0, 1, machine.micro_batch)
-    precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     with (
-        contextlib.closing(Journal(_next_journal(plan.folder))) as journal,
-        contextlib.closing(open_feed(films_in_order, device, machine.feed)) as feed,
+        contextlib.closing(open_feed(film_plan, device, machine.feed)) as feed,
+        contextlib.closing(_open_journal(plan, ranks)) as journal,
         track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress,
     ):
-        recorder = Recorder(plan, journal, progress, device, state.step)
+        recorder = Recorder(plan, journal, events, progress, device, state.step)
         while state.step < plan.num_steps:
             step = state.step
             now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train)
@@ -120,17 +138,17 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
             films = feed.films(step)
             recorder.wait_s += time.perf_counter() - started
             rows = batch_rows(plan, step)
-            views_of = functools.partial(_make_part, recipe, films, valid_N4[rows], step)
+            views_of = functools.partial(_make_part, recipe, films, own.start, valid_N4[rows], step)
             ehr = ehr_NM[rows] if plan.ehr_columns else None
 
             # ---- forward and backward
             if recipe.train.ema_first:
                 state.model.move_target(now.ema_momentum)
-            parts = backward(state.model, views_of, ehr, batch_parts, precision)
+            losses = backward(state.model, views_of, ehr, parts, precision, ranks.group)
 
             # ---- guard, then step
             grad_norm = _clip_gradients(state, recipe.train.clip_norm)
-            is_bad.copy_(torch.maximum(is_bad, (~torch.isfinite(parts.total.detach() + grad_norm)).float()))
+            is_bad.copy_(torch.maximum(is_bad, (~torch.isfinite(losses.total.detach() + grad_norm)).float()))
             _set_schedule(state.optimizer, now)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
@@ -141,26 +159,38 @@ def _train(plan: RunPlan, state: TrainState, device: torch.device, stop: StopReq
 
             # ---- tell and save
             is_last = state.step == plan.num_steps
+            is_stopped = vote.is_stop(bool(stop)) and not is_last
             is_measured = step % machine.health_every == 0 or is_last
-            recorder.send(step, rows, now, parts, grad_norm, _measure_health(parts) if is_measured else {})
-            is_saved = stop or is_last or state.step % machine.checkpoint_every == 0
-            for alarm in recorder.read(wait=bool(is_saved)):
-                sys.stderr.write(f"cxrssl: alarm at step {step}: {alarm.what}\n")
-                if machine.on_alarm == "stop":
-                    hint = "go on all the same: --on-alarm warn"
-                    raise GuardStop(f"{alarm.what} (at step {step})", events, hint)
-            if is_saved:
+            recorder.send(step, rows, now, losses, grad_norm, _measure_health(losses) if is_measured else {})
+            is_saved = is_stopped or is_last or state.step % machine.checkpoint_every == 0
+            _tell_alarms(recorder.read(wait=is_saved), step, machine, events, ranks)
+            if is_saved and ranks.is_first:
                 journal.sync()
-                save_checkpoint(checkpoints, state.step, flatten_state(state), checkpoint_settings(plan, device))
+                _save(plan, state, device, ranks)
                 append_record(events, {"event": "checkpoint", "step": state.step})
-                remove_old(checkpoints, machine.keep_checkpoints)
-            if stop and not is_last:
+            if is_stopped:
                 _raise_stopped(stop, state.step)
 
 
-def _make_part(recipe: Recipe, films: Tensor, valid_B4: Tensor, step: int, part: slice) -> Views:
+def _make_part(recipe: Recipe, films: Tensor, first: int, valid_B4: Tensor, step: int, part: slice) -> Views:
+    """Return the views of a part of the batch; `films` are those of this process, which begin at `first`."""
+    here = films[part.start - first : part.stop - first]
     patch_px, seed = recipe.model.patch_px, recipe.train.seed
-    return make_views(films[part], valid_B4, recipe.views, recipe.objective, patch_px, seed, step, part)
+    return make_views(here, valid_B4, recipe.views, recipe.objective, patch_px, seed, step, part)
+
+
+def _save(plan: RunPlan, state: TrainState, device: torch.device, ranks: Ranks) -> None:
+    checkpoints = plan.folder / "checkpoints"
+    save_checkpoint(checkpoints, state.step, flatten_state(state), checkpoint_settings(plan, device, ranks))
+    remove_old(checkpoints, plan.machine.keep_checkpoints)
+
+
+def _tell_alarms(alarms: list[Alarm], step: int, machine: Machine, events: Path, ranks: Ranks) -> None:
+    for alarm in alarms:
+        if ranks.is_first:
+            sys.stderr.write(f"cxrssl: alarm at step {step}: {alarm.what}\n")
+        if machine.on_alarm == "stop":
+            raise GuardStop(f"{alarm.what} (at step {step})", events, "go on all the same: --on-alarm warn")
 
 
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
@@ -177,9 +207,25 @@ def _epoch_order(seed: int, epoch: int, num_rows: int) -> NDArray[np.int64]:
     return generator.permutation(num_rows)
 
 
-def checkpoint_settings(plan: RunPlan, device: torch.device) -> dict[str, str]:
-    """Return what a resume must find unchanged for exact arithmetic: recipe, cohort, films, device, parts of a batch."""
-    return {**plan.origin, "device": device.type, "micro_batch": str(plan.machine.micro_batch)}
+def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks) -> dict[str, str]:
+    """Return what a resume must find unchanged for exact arithmetic."""
+    shares = {"micro_batch": str(plan.machine.micro_batch), "num_processes": str(ranks.world_size)}
+    return {**plan.origin, "device": device.type, **shares}
+
+
+def _take_device(kind: torch.device, ranks: Ranks) -> torch.device:
+    """Return this process's own device of a kind."""
+    if kind.type == "cpu":
+        return kind
+    if ranks.local_rank >= torch.cuda.device_count():
+        raise SetupError(
+            f"rank {ranks.rank} finds {torch.cuda.device_count()} CUDA devices and would be number "
+            f"{ranks.local_rank + 1}",
+            hint="ask for fewer with --gpus",
+        )
+    device = torch.device("cuda", ranks.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 def choose_device(name: str) -> torch.device:
@@ -217,11 +263,11 @@ def _raise_stopped(stop: StopRequest, step: int) -> None:
     )
 
 
-def _restore_newest(plan: RunPlan, state: TrainState, device: torch.device, events: Path) -> int:
+def _restore_newest(plan: RunPlan, state: TrainState, device: torch.device, ranks: Ranks, events: Path) -> int:
     def tell(error: IntegrityError) -> None:
         append_record(events, {"event": "damage", "what": error.what, "where": Path(error.where).name})
 
-    tensors = load_newest(plan.folder / "checkpoints", checkpoint_settings(plan, device), tell)
+    tensors = load_newest(plan.folder / "checkpoints", checkpoint_settings(plan, device, ranks), tell)
     if tensors is not None:
         restore_state(state, tensors)
     return state.step
@@ -267,8 +313,9 @@ def _last_loss(plan: RunPlan) -> float | None:
     return None
 
 
-def _next_journal(folder: Path) -> Path:
-    return folder / f"metrics-{len(list(folder.glob('metrics-*.jsonl'))) + 1:04d}.jsonl"
+def _open_journal(plan: RunPlan, ranks: Ranks) -> Journal:
+    number = len(list(plan.folder.glob("metrics-*.jsonl"))) + 1
+    return Journal(plan.folder / f"metrics-{number:04d}.jsonl" if ranks.is_first else Path(os.devnull))
 
 
 def _describe_end(error: BaseException, step: int) -> dict[str, Any]:

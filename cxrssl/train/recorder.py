@@ -11,6 +11,7 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,8 +43,11 @@ class _Step:
 class Recorder:
     """Reads the numbers of every step as they arrive. `told` is the number of steps that are known to be good."""
 
-    def __init__(self, plan: RunPlan, journal: Journal, progress: Track, device: torch.device, first: int) -> None:
-        self._plan, self._journal, self._progress, self._device = plan, journal, progress, device
+    def __init__(
+        self, plan: RunPlan, journal: Journal, events: Path, progress: Track, device: torch.device, first: int
+    ) -> None:
+        self._plan, self._journal, self._events = plan, journal, events
+        self._progress, self._device = progress, device
         self._meter: Meter[_Step] = Meter(device)
         self._watch = Watch()
         self._since = time.perf_counter()
@@ -112,14 +116,15 @@ class Recorder:
         self._since, self._since_step, self.wait_s = now, about.step + 1, 0.0
         alarms = self._watch.update(record)
         for alarm in alarms:
-            append_record(self._plan.folder / "events.jsonl", {"event": "alarm", "step": about.step, **asdict(alarm)})
+            append_record(self._events, {"event": "alarm", "step": about.step, **asdict(alarm)})
         return alarms
 
     def _stop(self, about: _Step, record: Mapping[str, float]) -> GuardStop:
-        events = self._plan.folder / "events.jsonl"
-        append_record(events, {"event": "guard", "step": about.step, **record, "rows": about.rows.tolist()})
+        append_record(self._events, {"event": "guard", "step": about.step, **record, "rows": about.rows.tolist()})
         what = f"loss {record['loss']} and gradient norm {record['grad_norm']} at step {about.step}"
-        return GuardStop(f"{what}; no weight was changed by it", events, "lower the learning rate: --set train.lr=...")
+        return GuardStop(
+            f"{what}; no weight was changed by it", self._events, "lower the learning rate: --set train.lr=..."
+        )
 
 
 def _peak_memory_mb(device: torch.device) -> float:
