@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +14,15 @@ from cxrssl.cli.options import (
     CohortName,
     DeviceName,
     WorkspacePath,
+    align,
     open_workspace,
     print_summary,
 )
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import plain
+
+if TYPE_CHECKING:
+    from cxrssl.train.plan import RunPlan
 
 
 def pretrain(
@@ -41,6 +45,9 @@ def pretrain(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
     on_alarm: Annotated[str, typer.Option(help="warn or stop when the run collapses or its loss jumps.")] = "warn",
     checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 100,
+    show_plan: Annotated[
+        bool, typer.Option("--plan", help="Print steps, memory and time, measured on a few small steps; train nothing.")
+    ] = False,
     cohort: CohortName = "",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -71,6 +78,10 @@ def pretrain(
     plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
     for sentence in plan.warnings:
         typer.echo(f"cxrssl: note: {sentence}", err=True)
+    if show_plan:
+        values = describe_plan(plan)
+        print_summary(values, as_json, _describe_plan_lines(values))
+        return
     if settings.train.batch_size % gpus:
         raise UsageError(f"a batch of {settings.train.batch_size} films cannot be shared evenly by {gpus} processes")
     if gpus > 1 and not is_launched():
@@ -87,6 +98,40 @@ def pretrain(
         f"  probe it: cxrssl probe {result.run_id}",
     ]
     print_summary({"folder": str(plan.folder), **vars(result)}, as_json, lines)
+
+
+def describe_plan(plan: RunPlan) -> dict[str, Any]:
+    """Return what a run will take on this machine, as measured by a few steps."""
+    from dataclasses import asdict
+
+    from cxrssl.train.estimate import estimate_run
+    from cxrssl.train.loop import choose_device
+
+    estimate = estimate_run(plan, choose_device(plan.machine.device))
+    sizes = {"num_films": len(plan.rows), "steps_per_epoch": plan.steps_per_epoch, "num_steps": plan.num_steps}
+    return {"run_id": plan.run_id, **sizes, **asdict(estimate), "recipe": plan.recipe.to_dict()}
+
+
+def _describe_plan_lines(plan: dict[str, Any]) -> list[str]:
+    from cxrssl.core.progress import format_seconds
+    from cxrssl.core.text import format_bytes
+
+    train = plan["recipe"]["train"]
+    films = f"{format_bytes(plan['films_bytes'])} of films"
+    return [
+        f"run {plan['run_id']}",
+        *align(
+            [
+                ("films", f"{plan['num_films']:,}"),
+                ("steps", f"{plan['num_steps']:,} ({train['num_epochs']:,} epochs of {plan['steps_per_epoch']:,})"),
+                ("memory", format_bytes(plan["memory_bytes"])),
+                ("step", f"{plan['step_s']:.3g} s, {train['batch_size'] / plan['step_s']:,.0f} films/s"),
+                ("run", format_seconds(plan["run_s"])),
+            ]
+        ),
+        f"  {films} will be " + ("held by the device" if plan["holds_films"] else "read as they are needed"),
+        "  measured on a few small steps on this machine; nothing was trained",
+    ]
 
 
 def recipe_changes(

@@ -29,3 +29,18 @@ def is_alive(process: dict[str, Any]) -> bool | None:
     if process.get("host") != platform.node():
         return None
     return start_ticks(int(process["pid"])) == process.get("pid_started")
+
+
+def rss_bytes() -> int:
+    """Return the resident memory of this process."""
+    return _status_bytes("VmRSS")
+
+
+def peak_rss_bytes() -> int:
+    """Return the most resident memory this process has held. getrusage would count that of its parent at the fork."""
+    return _status_bytes("VmHWM")
+
+
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

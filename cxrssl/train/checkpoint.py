@@ -24,8 +24,13 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], setting
     """Publish a checkpoint of `step` and return its folder. `settings` are the hashes that a resume must find equal."""
     dest = folder / f"step-{step:08d}"
     with publish(dest, KIND, {"step": step, **settings}) as building:
-        write_bytes(building / STATE_FILE, save(tensors))
+        write_bytes(building / STATE_FILE, serialise(tensors))
     return dest
+
+
+def serialise(tensors: dict[str, Tensor]) -> bytes:
+    """Return the content of a checkpoint's file."""
+    return save(tensors)
 
 
 def load_newest(

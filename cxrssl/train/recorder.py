@@ -7,7 +7,6 @@ Never: a step after one that is not finished unharmed told as if nothing had hap
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from cxrssl.core.errors import GuardStop
 from cxrssl.core.journal import Journal, append_record
+from cxrssl.core.process import peak_rss_bytes
 from cxrssl.core.progress import Track
 from cxrssl.model.msn import LossParts
 from cxrssl.train.health import Alarm, Watch
@@ -131,4 +131,4 @@ def _peak_memory_mb(device: torch.device) -> float:
     """Return the most memory the run has held so far: on the GPU, or resident on the host; in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_rss_bytes() / 2**20

@@ -1,0 +1,152 @@
+"""How much memory and time a run will take, from two short trials with few films, each in a process of its own.
+
+In: a plan. Out: an Estimate. Never: a file of the run, or a guess from a table of devices.
+Memory and time of a step grow linearly with the films encoded at a time: weights and moments are there whatever their
+number, activations belong to one film each. So two sizes tell the slope, and the size asked for is read off the line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cxrssl.core.errors import CxrsslError, SetupError
+from cxrssl.core.process import peak_rss_bytes, rss_bytes
+from cxrssl.core.recipe import Machine, Recipe
+from cxrssl.core.workspace import Workspace
+from cxrssl.train.checkpoint import serialise
+from cxrssl.train.feed import MAX_FILMS_FRAC
+from cxrssl.train.plan import RunPlan, plan_run
+from cxrssl.train.state import flatten_state, init_state
+from cxrssl.train.step import backward
+from cxrssl.views import Views, make_views
+
+TRIAL_SIZES = (4, 12)
+TRIAL_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take on this machine. Memory is peak resident memory on the CPU, peak allocated on a GPU."""
+
+    memory_bytes: int
+    step_s: float
+    run_s: float
+    films_bytes: int
+    """All films of the run as they are packed."""
+    holds_films: bool
+    """Whether the device will hold all films of the run."""
+    free_bytes: int
+    """Memory of the device that is free now; 0 on the CPU, where nobody can say."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    peak_bytes: int
+    save_bytes: int
+    """Peak of writing a checkpoint, which does not depend on the batch."""
+    step_s: float
+    free_bytes: int
+
+
+def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
+    """Return what the run of `plan` will take on `device`; it takes a few small steps and writes nothing."""
+    size = plan.machine.micro_batch or plan.recipe.train.batch_size
+    low, high = (_try(plan, device, min(films, size)) for films in TRIAL_SIZES)
+    span = min(TRIAL_SIZES[1], size) - min(TRIAL_SIZES[0], size)
+    films_bytes = len(plan.rows) * plan.images.size_px**2
+    holds_films = device.type == "cuda" and films_bytes <= MAX_FILMS_FRAC * high.free_bytes
+
+    def at_size(first: float, second: float) -> float:
+        return second + (second - first) / span * (size - min(TRIAL_SIZES[1], size)) if span else second
+
+    peak_bytes = max(at_size(low.peak_bytes, high.peak_bytes), high.save_bytes)
+    # A batch in parts is encoded twice, but for the backward pass: about four thirds of the work.
+    num_parts = -(-plan.recipe.train.batch_size // size)
+    step_s = at_size(low.step_s, high.step_s) * num_parts * (4 / 3 if num_parts > 1 else 1)
+    return Estimate(
+        memory_bytes=int(peak_bytes) + films_bytes * holds_films,
+        step_s=step_s,
+        run_s=step_s * plan.num_steps,
+        films_bytes=films_bytes,
+        holds_films=holds_films,
+        free_bytes=high.free_bytes,
+    )
+
+
+def _try(plan: RunPlan, device: torch.device, size: int) -> _Trial:
+    context = multiprocessing.get_context("spawn")
+    root = plan.folder.parent.parent
+    ours, theirs = context.Pipe(duplex=False)
+    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, size)
+    child = context.Process(target=_run_trial, args=inputs, daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        found = ours.recv()
+    except EOFError:
+        child.join()
+        what = f"a trial step with {size} films died (exit {child.exitcode})"
+        raise SetupError(what, hint="is there enough memory?") from None
+    child.join()
+    if isinstance(found, CxrsslError):
+        raise found
+    assert isinstance(found, _Trial), "a trial reports itself"
+    return found
+
+
+def _run_trial(
+    pipe: Connection,
+    root: Path,
+    cohort: str,
+    recipe: Recipe,
+    machine: Machine,
+    device_type: str,
+    size: int,
+) -> None:
+    try:
+        pipe.send(_take_steps(root, cohort, recipe, machine, torch.device(device_type), size))
+    except torch.OutOfMemoryError:
+        pipe.send(SetupError(f"the device has not enough memory for {size} films at a time"))
+    except CxrsslError as error:
+        pipe.send(error)
+
+
+def _take_steps(root: Path, cohort: str, recipe: Recipe, machine: Machine, device: torch.device, size: int) -> _Trial:
+    if machine.num_threads:
+        torch.set_num_threads(machine.num_threads)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
+    plan = plan_run(Workspace(root), cohort, recipe, machine)
+    free_bytes = torch.cuda.mem_get_info()[0] if device.type == "cuda" else 0
+    state = init_state(recipe, len(plan.ehr_columns), device)
+    rows = plan.rows[:size]
+    films = torch.from_numpy(plan.images.read_rows(rows)).to(device)
+    valid = torch.from_numpy(plan.images.box_N4[rows].astype(np.float32))
+    ehr = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
+    precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+    times: list[float] = []
+    for step in range(TRIAL_STEPS):
+        started = time.perf_counter()
+
+        def views_of(part: slice, step: int = step) -> Views:
+            return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, step, part)
+
+        backward(state.model, views_of, ehr[rows] if plan.ehr_columns else None, [slice(0, size)], precision)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.model.move_target(0.99)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - started)
+    if device.type == "cuda":
+        return _Trial(torch.cuda.max_memory_allocated(), 0, min(times), free_bytes)
+    peak = peak_rss_bytes()
+    saved = serialise(flatten_state(state))
+    return _Trial(peak, rss_bytes() + len(saved), min(times), 0)
