@@ -38,3 +38,5 @@ crash *ARGS:
 # Benchmarks, each beside a named peer in the same run.
 bench:
     uv run python tests/benchmarks/help.py
+    uv run python tests/benchmarks/packing.py
+    uv run python tests/benchmarks/cohort.py

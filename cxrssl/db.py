@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,11 @@ LOCK_DOWN = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+QUERIES = frozenset({"SELECT", "EXPLAIN", "MULTI"})
+"""Kinds of statement that only read. SELECT is also WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE; MULTI is PIVOT."""
+CANNOT_WRITE = ("no space left", "permission denied", "file too large", "quota exceeded", "read-only file system")
+# What DuckDB says after its first line when a name is unknown; some messages have a colon too many.
+_CANDIDATES = re.compile(r"^(?:Candidate (?:bindings|tables)|Did you mean):?[ :]*(.+?)\??$", re.MULTILINE)
 
 
 class Database:
@@ -56,12 +62,39 @@ class Database:
             relation = self._connection.sql(sql, params=list(values) or None)
             return polars.DataFrame(_Stream(relation))
 
+    def read(self, sql: str, limit: int = 0) -> tuple[list[str], list[tuple[Any, ...]], bool]:
+        """Return the column names of a query, its rows (at most `limit`, 0 is all), and whether there are more.
+
+        Raises: UsageError when `sql` is anything but one query.
+        """
+        with self._renamed_errors():
+            kinds = [statement.type.name for statement in duckdb.extract_statements(sql)]
+            if len(kinds) != 1:
+                raise UsageError(f"one query at a time: this is {len(kinds)} statements")
+            if kinds[0] not in QUERIES:
+                raise UsageError(f"only a query is allowed, and this is {kinds[0]}", hint="begin with SELECT")
+            cursor = self._connection.execute(sql)
+            names = [str(column[0]) for column in cursor.description or ()]
+            rows = cursor.fetchmany(limit + 1) if limit else cursor.fetchall()
+        return names, rows[:limit] if limit else rows, bool(limit) and len(rows) > limit
+
+    def interrupt(self) -> None:
+        """Stop the query that another thread runs on this database; it ends in a UsageError."""
+        self._connection.interrupt()
+
     def columns(self, table: str) -> list[str]:
         """Return the column names of a table or view."""
         return [name for name, *_ in self.rows(f"DESCRIBE {_quote(table)}")]
 
     def insert(self, table: str, frame: pl.DataFrame) -> None:
-        """Append the rows of a Polars frame, matching columns by name; absent columns become NULL."""
+        """Append the rows of a Polars frame, matching columns by name; absent columns become NULL.
+
+        Raises: DataError for a column that the table has not; some names (NUL) would end the process in Polars.
+        """
+        known = self.columns(table)
+        for name in frame.columns:
+            if name not in known:
+                raise DataError(f'table {table} has no column "{plain(name, 60)}"', self.path or "")
         with self._renamed_errors():
             self._connection.register("incoming", _Stream(frame))
             try:
@@ -115,11 +148,23 @@ def open_database(path: Path | None, read_only: bool = False, memory: str = "", 
         config["memory_limit"] = memory
     if threads:
         config["threads"] = threads
+    if read_only:
+        config["temp_directory"] = ""  # else a large query leaves <database>.tmp beside it, in a published folder
     with renamed_duckdb_errors(path):
         connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only, config=config)
         for statement in LOCK_DOWN:
             connection.execute(statement)
     return Database(connection, path)
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet whose text is Arrow's `string`, which strict readers ask for; Polars' is `large_string`.
+
+    Raises: SetupError when it cannot be written.
+    """
+    with renamed_duckdb_errors(path), contextlib.closing(duckdb.connect(":memory:")) as connection:
+        connection.register("incoming", _Stream(frame))
+        connection.sql("SELECT * FROM incoming").write_parquet(str(path), compression="zstd")
 
 
 def apply_schema(database: Database, name: str) -> None:
@@ -142,17 +187,25 @@ def renamed_duckdb_errors(path: Path | None) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         raise _rename(error, path or "") from error
+    except RuntimeError as error:
+        if "interrupted" in str(error).lower():  # what DuckDB makes of Ctrl-C during a query
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _rename(error: duckdb.Error, where: Path | str) -> CxrsslError:
     text, line = str(error).lower(), _first_line(error)
-    if "no space left" in text or "permission denied" in text:
+    if any(words in text for words in CANNOT_WRITE):
         # DuckDB says so in errors of several classes, a failed commit among them.
         return SetupError(f"cannot write the database: {line}", where, "free some space, or name another --workspace")
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
-        return UsageError(f"this SQL cannot run: {line}", where)
+        found = _CANDIDATES.search(str(error))
+        hint = f"nearest is {plain(found[1])}" if found else ""
+        return UsageError(f"this SQL cannot run: {line}", where, hint)
     if isinstance(error, duckdb.PermissionException):
         return UsageError(f"this SQL is not allowed: {line}", where)
+    if isinstance(error, duckdb.InterruptException):
+        return UsageError("the query was stopped before its end", where)
     if isinstance(error, duckdb.OutOfMemoryException):
         return SetupError(f"not enough memory: {line}", where)
     if isinstance(error, duckdb.IOException | duckdb.ConnectionException):

@@ -122,13 +122,22 @@ def rebuild_store(workspace: Workspace) -> Path:
                     if rows:
                         import polars as pl
 
-                        database.insert(table, pl.DataFrame(rows, infer_schema_length=None))
+                        schema = database.query(f"SELECT * FROM {table} LIMIT 0").schema
+                        database.insert(table, pl.DataFrame(rows, schema))
             fsync_path(building)
             os.replace(building, workspace.store)
             fsync_path(workspace.root)
         finally:
             building.unlink(missing_ok=True)
     return workspace.store
+
+
+def is_store_current(workspace: Workspace) -> bool:
+    """Return whether nothing that experiments.duckdb is made from is younger than it."""
+    sources = [*workspace.runs.glob("*/*.json*"), *workspace.evals.glob("*/manifest.json")]
+    folders = [folder for folder in (workspace.runs, workspace.evals) if folder.is_dir()]
+    newest = max((path.stat().st_mtime_ns for path in [*sources, *folders]), default=0)
+    return workspace.store.is_file() and workspace.store.stat().st_mtime_ns >= newest
 
 
 def _store_rows(runs: Sequence[RunRecord], evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:

@@ -1,9 +1,10 @@
 -- What the dataset's own files say about the accepted rows, one table a thing, under the dataset's own words.
 -- Filled by cohort/ingest from the tables declared in cohort/sources/. Empty where a dataset has no such table.
+-- Large tables have no PRIMARY KEY: its index would be most of the file. cohort/ingest checks the keys once they are filled.
 
 -- Source: MIMIC-IV hosp/patients (versions 1.0 to 3.1 have the same columns; 1.0 calls the folder core/).
 CREATE TABLE patient (
-    subject_id        VARCHAR PRIMARY KEY,
+    subject_id        VARCHAR NOT NULL,
     sex               VARCHAR CHECK (sex IN ('male', 'female')),  -- gender F, M
     anchor_age        INTEGER,   -- years in anchor_year; 91 stands for every age above 89
     anchor_year       INTEGER,   -- shifted into the future, per patient
@@ -14,7 +15,7 @@ CREATE TABLE patient (
 -- Source: MIMIC-IV hosp/admissions. The emergency interval belongs to the admission it led to (93 of the demo's 275 have none).
 CREATE TABLE admission (
     subject_id           VARCHAR NOT NULL,
-    hadm_id              VARCHAR PRIMARY KEY,
+    hadm_id              VARCHAR NOT NULL,
     admittime            TIMESTAMP NOT NULL,
     dischtime            TIMESTAMP NOT NULL,
     deathtime            TIMESTAMP,
@@ -28,6 +29,7 @@ CREATE TABLE admission (
     marital_status       VARCHAR,
     race                 VARCHAR,   -- "ethnicity" in version 1.0
     hospital_expire_flag BOOLEAN NOT NULL,
+    line                 BIGINT,    -- of the row in its file: the published rule of linking goes by it
     CHECK (dischtime >= admittime)
 );
 
@@ -35,11 +37,12 @@ CREATE TABLE admission (
 CREATE TABLE icu_stay (
     subject_id     VARCHAR NOT NULL,
     hadm_id        VARCHAR NOT NULL,
-    stay_id        VARCHAR PRIMARY KEY,
+    stay_id        VARCHAR NOT NULL,
     first_careunit VARCHAR,
     last_careunit  VARCHAR,
     intime         TIMESTAMP NOT NULL,
     outtime        TIMESTAMP NOT NULL,
+    line           BIGINT,       -- as in admission
     CHECK (outtime >= intime)
 );
 
@@ -47,7 +50,7 @@ CREATE TABLE icu_stay (
 CREATE TABLE ed_stay (
     subject_id        VARCHAR NOT NULL,
     hadm_id           VARCHAR,
-    ed_stay_id        VARCHAR PRIMARY KEY,
+    ed_stay_id        VARCHAR NOT NULL,
     intime            TIMESTAMP NOT NULL,
     outtime           TIMESTAMP NOT NULL,
     arrival_transport VARCHAR,
@@ -57,7 +60,7 @@ CREATE TABLE ed_stay (
 
 -- One row an accepted film.
 CREATE TABLE image (
-    image_id   VARCHAR PRIMARY KEY,
+    image_id   VARCHAR NOT NULL,
     study_id   VARCHAR NOT NULL,
     subject_id VARCHAR NOT NULL,
     patient_id VARCHAR,      -- the dataset's own patient, where subject_id joins several of them (covid: patient_group)
@@ -65,6 +68,7 @@ CREATE TABLE image (
     view       VARCHAR CHECK (view IN ('PA', 'LATERAL', 'AP', 'LL')),
     position   VARCHAR CHECK (position IN ('Erect', 'Recumbent')),
     taken_at   TIMESTAMP,    -- MIMIC: StudyDate + StudyTime, to the millisecond
+    taken_on   DATE,         -- its day, also where the time is unknown
     rows       INTEGER,
     columns    INTEGER
 );
@@ -79,7 +83,7 @@ CREATE TABLE label (
 
 -- What the source says about the person at the time of a film. NULL is unknown, which is not "no".
 CREATE TABLE given_feature (
-    image_id        VARCHAR PRIMARY KEY,
+    image_id        VARCHAR NOT NULL,
     sex             VARCHAR CHECK (sex IN ('male', 'female')),
     age_y           DOUBLE,
     age_is_censored BOOLEAN NOT NULL,   -- the true age is "above 89"
@@ -103,7 +107,8 @@ CREATE TABLE reject (
     file   VARCHAR NOT NULL,
     line   BIGINT NOT NULL,      -- of the first character of the row; the header is line 1
     "column" VARCHAR NOT NULL,   -- '' where the rule is about the whole row
-    rule   VARCHAR NOT NULL
+    rule   VARCHAR NOT NULL,
+    pseudonym VARCHAR            -- of the row's subject; NULL where the row does not show one
 );
 
 CREATE TABLE source_file (
@@ -115,3 +120,22 @@ CREATE TABLE source_file (
     rejected BIGINT NOT NULL,
     CHECK (rows = accepted + rejected)
 );
+
+-- What `cxrssl sql --tables` shows.
+COMMENT ON TABLE patient IS 'Patients of the hospital tables. Empty, as all hospital tables, where a dataset has none.';
+COMMENT ON TABLE admission IS 'Admissions to hospital.';
+COMMENT ON TABLE icu_stay IS 'Stays in intensive care.';
+COMMENT ON TABLE ed_stay IS 'Stays in the emergency department, where the ED module is at hand.';
+COMMENT ON TABLE image IS 'One row a film, as the dataset describes it. Most questions are easier to put to the view film.';
+COMMENT ON TABLE label IS 'Findings of studies, one row a study and finding. What the dataset does not mention has no row.';
+COMMENT ON TABLE given_feature IS 'What the dataset itself says about the person at a film.';
+COMMENT ON TABLE reject IS 'Rows of the dataset''s files that broke a rule.';
+COMMENT ON TABLE source_file IS 'Files read; of each, rows = accepted + rejected.';
+COMMENT ON COLUMN patient.anchor_age IS 'age in anchor_year; 91 stands for every age above 89';
+COMMENT ON COLUMN patient.anchor_year IS 'shifted into the future, by patient';
+COMMENT ON COLUMN patient.dod IS 'day of death, up to a year after the last discharge';
+COMMENT ON COLUMN image.path IS 'relative to the root of the dataset';
+COMMENT ON COLUMN image.patient_id IS 'the dataset''s own patient, where subject_id joins several';
+COMMENT ON COLUMN label.value IS '1 present, 0 absent, -1 uncertain';
+COMMENT ON COLUMN reject.line IS 'the header is line 1';
+COMMENT ON COLUMN reject."column" IS 'empty where the rule is about the whole row';

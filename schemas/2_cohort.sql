@@ -1,32 +1,53 @@
 -- The cohort made from the source tables: which stay a film belongs to, what is known about the person, which split.
 -- Filled by cohort/link and cohort/split. The views at the end are for people.
 
+-- What words of the sources mean, from cohort/words.py. A NULL category is a word that says "unknown".
+CREATE TABLE word (
+    feature  VARCHAR NOT NULL,
+    word     VARCHAR NOT NULL CHECK (word = lower(word)),
+    category VARCHAR,
+    PRIMARY KEY (feature, word)
+);
+
 -- The rules are in cohort/link.py. One row a film of a dataset with hospital tables, none otherwise.
 CREATE TABLE link (
-    image_id     VARCHAR PRIMARY KEY REFERENCES image (image_id),
+    image_id     VARCHAR NOT NULL,
     hadm_id      VARCHAR,
     stay_id      VARCHAR,
+    ed_stay_id   VARCHAR,
     link_status  VARCHAR NOT NULL CHECK (link_status IN (
-        'in_icu', 'in_stay', 'in_ed', 'pre_admission', 'post_discharge', 'no_admission', 'ambiguous', 'bad_time')),
+        'in_icu', 'in_stay', 'in_ed', 'before_stay', 'pre_admission', 'post_discharge', 'no_admission', 'ambiguous',
+        'bad_time')),
     gap_h        DOUBLE CHECK (gap_h >= 0),   -- hours to the nearest admission, 0 inside one, NULL where there is none
     num_covering INTEGER NOT NULL             -- intervals of the deciding kind that contain the film
 );
 
 -- NULL is unknown, which is not "no": a film outside any stay has no mortality, not 'alive'.
 CREATE TABLE ehr (
-    image_id        VARCHAR PRIMARY KEY REFERENCES image (image_id),
+    image_id        VARCHAR NOT NULL,
     sex             VARCHAR CHECK (sex IN ('male', 'female')),
     age_y           DOUBLE,
     age_is_censored BOOLEAN NOT NULL,
     view            VARCHAR CHECK (view IN ('PA', 'LATERAL', 'AP', 'LL')),
     position        VARCHAR CHECK (position IN ('Erect', 'Recumbent')),
     icu             VARCHAR CHECK (icu IN ('icu', 'not_icu')),
-    mortality       VARCHAR CHECK (mortality IN ('alive', 'died'))   -- an outcome, known after the film
+    mortality       VARCHAR CHECK (mortality IN ('alive', 'died')),  -- an outcome, known after the film
+    race               VARCHAR,   -- from here on: categories of `word`
+    insurance          VARCHAR,
+    language           VARCHAR,
+    marital_status     VARCHAR,
+    admission_type     VARCHAR,
+    admission_location VARCHAR,
+    ed_arrival         VARCHAR,
+    care_unit          VARCHAR,
+    since_admission_h  DOUBLE CHECK (since_admission_h >= 0),
+    num_prior          INTEGER CHECK (num_prior >= 0),
+    los_d              DOUBLE CHECK (los_d >= 0)   -- an outcome, known after the film
 );
 
 -- The key makes a subject in two splits of one scheme impossible.
 CREATE TABLE split (
-    scheme     VARCHAR NOT NULL CHECK (scheme IN ('official', 'hash')),
+    scheme     VARCHAR NOT NULL CHECK (scheme IN ('official', 'hash', 'icu', 'file')),
     subject_id VARCHAR NOT NULL,
     split      VARCHAR NOT NULL CHECK (split IN ('train', 'val', 'test')),
     PRIMARY KEY (scheme, subject_id)
@@ -43,13 +64,22 @@ CREATE VIEW film AS
 SELECT
     image.image_id, image.study_id, image.subject_id, image.path, image.taken_at,
     ehr.sex, ehr.age_y, ehr.age_is_censored, ehr.view, ehr.position, ehr.icu, ehr.mortality,
-    link.link_status, link.hadm_id, link.stay_id, link.gap_h,
-    official.split AS split_official, hashed.split AS split_hash
+    ehr.race, ehr.insurance, ehr.language, ehr.marital_status, ehr.admission_type, ehr.admission_location,
+    ehr.ed_arrival, ehr.care_unit, ehr.since_admission_h, ehr.num_prior, ehr.los_d,
+    link.link_status, link.hadm_id, link.stay_id, link.ed_stay_id, link.gap_h,
+    official.split AS split_official, hashed.split AS split_hash, icu.split AS split_icu, file.split AS split_file
 FROM image
 JOIN ehr USING (image_id)
 LEFT JOIN link USING (image_id)
 LEFT JOIN split AS official ON official.scheme = 'official' AND official.subject_id = image.subject_id
-LEFT JOIN split AS hashed ON hashed.scheme = 'hash' AND hashed.subject_id = image.subject_id;
+LEFT JOIN split AS hashed ON hashed.scheme = 'hash' AND hashed.subject_id = image.subject_id
+LEFT JOIN split AS icu ON icu.scheme = 'icu' AND icu.subject_id = image.subject_id
+LEFT JOIN split AS file ON file.scheme = 'file' AND file.subject_id = image.subject_id;
+
+CREATE VIEW film_label AS
+SELECT film.image_id, film.study_id, film.subject_id, label.finding, label.value,
+    film.split_official, film.split_hash, film.split_icu, film.split_file
+FROM film JOIN label USING (study_id);
 
 CREATE VIEW link_count AS
 SELECT link_status, count(*) AS films, count(DISTINCT subject_id) AS subjects
@@ -57,8 +87,48 @@ FROM film WHERE link_status IS NOT NULL GROUP BY link_status ORDER BY films DESC
 
 CREATE VIEW missing_count AS
 SELECT count(*) AS films, count_if(sex IS NULL) AS sex, count_if(age_y IS NULL) AS age, count_if(view IS NULL) AS "view",
-    count_if(position IS NULL) AS "position", count_if(icu IS NULL) AS icu, count_if(mortality IS NULL) AS mortality
+    count_if(position IS NULL) AS "position", count_if(icu IS NULL) AS icu, count_if(mortality IS NULL) AS mortality,
+    count_if(race IS NULL) AS race, count_if(insurance IS NULL) AS insurance, count_if(language IS NULL) AS "language",
+    count_if(marital_status IS NULL) AS marital_status, count_if(admission_type IS NULL) AS admission_type,
+    count_if(admission_location IS NULL) AS admission_location, count_if(ed_arrival IS NULL) AS ed_arrival,
+    count_if(care_unit IS NULL) AS care_unit, count_if(since_admission_h IS NULL) AS since_admission,
+    count_if(num_prior IS NULL) AS prior, count_if(los_d IS NULL) AS los
 FROM ehr;
+
+-- Words that no category is declared for, and how many rows of the sources have them: to their films they are unknown.
+CREATE VIEW strange_word AS
+WITH said AS (
+    UNPIVOT (SELECT race, insurance, language, marital_status, admission_type, admission_location FROM admission)
+    ON COLUMNS (*) INTO NAME feature VALUE word
+    UNION ALL SELECT 'care_unit', first_careunit FROM icu_stay WHERE first_careunit IS NOT NULL
+    UNION ALL SELECT 'ed_arrival', arrival_transport FROM ed_stay WHERE arrival_transport IS NOT NULL
+    UNION ALL (
+        UNPIVOT (
+            SELECT race, insurance, language, marital_status, admission_type, admission_location, ed_arrival, care_unit
+            FROM given_feature
+        ) ON COLUMNS (*) INTO NAME feature VALUE word
+    )
+),
+counted AS (SELECT feature, word, count(*) AS rows FROM said GROUP BY feature, word)
+SELECT counted.*
+FROM counted ANTI JOIN word ON word.feature = counted.feature AND word.word = lower(trim(counted.word))
+ORDER BY feature, rows DESC, counted.word;
+
+-- Stays that do not lie as they should; films link all the same. Counted, never mended.
+CREATE VIEW odd_stay AS
+SELECT 'ICU stays that begin before their admission' AS what, count(*) AS stays
+FROM icu_stay JOIN admission USING (hadm_id) WHERE intime < admittime
+UNION ALL SELECT 'ICU stays that end after their admission', count(*)
+FROM icu_stay JOIN admission USING (hadm_id) WHERE outtime > dischtime
+UNION ALL SELECT 'admissions without emergency times', count(*) FROM admission WHERE edregtime IS NULL
+UNION ALL SELECT 'admissions that overlap an earlier one of the person', count_if(admittime <= ended)
+FROM (
+    SELECT admittime, max(dischtime) OVER (
+        PARTITION BY subject_id ORDER BY admittime, hadm_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) AS ended
+    FROM admission
+)
+UNION ALL SELECT 'emergency visits that led to no admission', count(*) FROM ed_stay WHERE hadm_id IS NULL;
 
 CREATE VIEW split_count AS
 SELECT scheme, split.split, count(DISTINCT subject_id) AS subjects, count(image_id) AS films
@@ -71,3 +141,52 @@ FROM label GROUP BY finding ORDER BY finding;
 CREATE VIEW reject_count AS
 SELECT file, "column", rule, count(*) AS rows, min(line) AS first_line
 FROM reject GROUP BY file, "column", rule ORDER BY file, rows DESC, rule;
+
+-- What `cxrssl sql --tables` shows; those of film are the codebook of `cxrssl cohort export` too.
+COMMENT ON TABLE word IS 'What words of the sources mean; a NULL category is a word that says "unknown".';
+COMMENT ON TABLE link IS 'The hospital stay that a film belongs to; empty where a dataset has no hospital tables.';
+COMMENT ON TABLE ehr IS 'The health record at a film. NULL is unknown, which is not no.';
+COMMENT ON TABLE split IS 'The part of each subject, by scheme.';
+COMMENT ON TABLE flow IS 'Films left after each rule, in the order of the rules.';
+COMMENT ON VIEW film IS 'One row a film: ids, health record, link, splits.';
+COMMENT ON VIEW film_label IS 'One row a film and finding: label of its study, with the split.';
+COMMENT ON VIEW link_count IS 'Films and subjects by link status.';
+COMMENT ON VIEW missing_count IS 'Films where a feature is unknown.';
+COMMENT ON VIEW strange_word IS 'Words of the sources that no category is declared for.';
+COMMENT ON VIEW odd_stay IS 'Stays that do not lie as they should.';
+COMMENT ON VIEW split_count IS 'Films and subjects of each part, by scheme.';
+COMMENT ON VIEW label_count IS 'Studies by finding: present, absent, uncertain.';
+COMMENT ON VIEW reject_count IS 'Rejected rows by file, column and rule.';
+COMMENT ON COLUMN link.num_covering IS 'intervals of the deciding kind that contain the film';
+COMMENT ON COLUMN film.image_id IS 'the film';
+COMMENT ON COLUMN film.study_id IS 'the study it is part of';
+COMMENT ON COLUMN film.subject_id IS 'the person';
+COMMENT ON COLUMN film.path IS 'file of the film, relative to the root of the dataset';
+COMMENT ON COLUMN film.taken_at IS 'when it was taken; in MIMIC shifted, by patient';
+COMMENT ON COLUMN film.sex IS 'sex of the person';
+COMMENT ON COLUMN film.age_y IS 'age at the film';
+COMMENT ON COLUMN film.age_is_censored IS 'the true age is above 89, age_y is a stand-in';
+COMMENT ON COLUMN film.view IS 'projection; other than the four is unknown';
+COMMENT ON COLUMN film.position IS 'position of the person';
+COMMENT ON COLUMN film.icu IS 'whether it was taken during a stay in intensive care; unknown outside hospital stays';
+COMMENT ON COLUMN film.mortality IS 'whether the admission ended in death; unknown outside admissions';
+COMMENT ON COLUMN film.race IS 'race or ethnicity, as the hospital wrote it down';
+COMMENT ON COLUMN film.insurance IS 'who pays; before MIMIC-IV 3.0 private is among other';
+COMMENT ON COLUMN film.language IS 'language of the person';
+COMMENT ON COLUMN film.marital_status IS 'marital status of the person';
+COMMENT ON COLUMN film.admission_type IS 'type of the admission; unknown before it begins';
+COMMENT ON COLUMN film.admission_location IS 'where the person came from; unknown before the admission begins';
+COMMENT ON COLUMN film.ed_arrival IS 'how the person came to the emergency department; ed: not told, not_ed: past it';
+COMMENT ON COLUMN film.care_unit IS 'where the person lay; of an ICU stay, the unit in which it began';
+COMMENT ON COLUMN film.since_admission_h IS 'time since the admission; unknown before it begins';
+COMMENT ON COLUMN film.num_prior IS 'earlier studies of the person in the dataset';
+COMMENT ON COLUMN film.los_d IS 'length of the admission';
+COMMENT ON COLUMN film.link_status IS 'how the film lies to the stays of the person';
+COMMENT ON COLUMN film.hadm_id IS 'the admission it is linked to';
+COMMENT ON COLUMN film.stay_id IS 'the ICU stay it is linked to';
+COMMENT ON COLUMN film.ed_stay_id IS 'the emergency visit it is linked to';
+COMMENT ON COLUMN film.gap_h IS 'time to the nearest admission, 0 inside one';
+COMMENT ON COLUMN film.split_official IS 'part in the publisher''s split';
+COMMENT ON COLUMN film.split_hash IS 'part in the split by a hash of the subject';
+COMMENT ON COLUMN film.split_icu IS 'part in the split that tests only people with an ICU stay';
+COMMENT ON COLUMN film.split_file IS 'part in the user''s own split';

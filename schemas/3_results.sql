@@ -61,3 +61,20 @@ CREATE TABLE eval_result (
 CREATE VIEW macro AS
 SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, num_scored AS num_films, num_subjects
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
+
+-- What `cxrssl sql --results --tables` shows.
+COMMENT ON TABLE run IS 'Pretraining runs, as they stood when the store was built.';
+COMMENT ON TABLE param IS 'Settings of runs, one row a setting.';
+COMMENT ON TABLE metric IS 'What runs logged, one row a step and metric.';
+COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
+COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
+COMMENT ON VIEW macro IS 'Scores as means over findings.';
+COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
+COMMENT ON COLUMN run.started_at IS 'Unix seconds';
+COMMENT ON COLUMN run.ended_at IS 'Unix seconds';
+COMMENT ON COLUMN param.value IS 'as JSON';
+COMMENT ON COLUMN event.detail IS 'the whole record as JSON';
+COMMENT ON COLUMN eval_result.candidate_id IS 'a run_id, or a baseline';
+COMMENT ON COLUMN eval_result.finding IS 'macro is the mean over the defined findings';
+COMMENT ON COLUMN eval_result.value IS 'NULL: not defined';
+COMMENT ON COLUMN eval_result.num_scored IS 'test films with a label that counts';

@@ -15,7 +15,22 @@ def modules_after(code):
     return set(result.stderr.split()), result.stdout
 
 
-COMMANDS = ["demo", "ingest", "cohort", "cohort show", "pretrain", "probe", "report", "dashboard"]
+COMMANDS = [
+    "demo",
+    "doctor",
+    "ingest",
+    "check",
+    "sql",
+    "cohort",
+    "cohort show",
+    "cohort audit",
+    "cohort flow",
+    "cohort export",
+    "pretrain",
+    "probe",
+    "report",
+    "dashboard",
+]
 
 
 @pytest.mark.parametrize("words", [[], *[command.split() for command in COMMANDS]])

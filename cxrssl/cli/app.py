@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cxrssl import __version__
-from cxrssl.cli import cohort, dashboard, demo, ingest, pretrain, probe, report
+from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, pretrain, probe, report, sql
 from cxrssl.core.errors import CxrsslError
 from cxrssl.core.text import plain
 
@@ -53,11 +53,14 @@ def _start(
 
 
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.command()(ingest.ingest)
+app.command()(check.check)
 app.add_typer(cohort.app, name="cohort")
 app.command()(pretrain.pretrain)
 app.command()(probe.probe)
 app.command()(report.report)
+app.command()(sql.sql)
 app.command()(dashboard.dashboard)
 
 

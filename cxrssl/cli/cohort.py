@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, open_workspace, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, open_workspace, print_summary
+from cxrssl.core.errors import DataError
+
+if TYPE_CHECKING:
+    from cxrssl.audit.checks import Audit, Result
 
 CohortArgument = Annotated[str, typer.Argument(help="Cohort; may be left out when there is only one.")]
 
@@ -35,3 +40,99 @@ def show(
     folder = open_artefact(open_workspace(workspace).find_cohort(name), "cohort", verify=False).path
     values = json.loads((folder / "summary.json").read_text())
     print_summary(values, as_json, describe_cohort(values))
+
+
+@app.command()
+def export(
+    name: CohortArgument = "",
+    to: Annotated[str, typer.Option(help="parquet, csv or meds.")] = "parquet",
+    out: Annotated[Path | None, typer.Option(help="Folder to make; exports/NAME-FORMAT when left out.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an older export.")] = False,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a cohort as one row a film (parquet, csv) or as MEDS events, with a codebook and a notice on data use.
+
+    Example: cxrssl cohort export mimic --to meds --out mimic-meds
+    """
+    from cxrssl.cohort.export import export_cohort
+
+    written = export_cohort(open_workspace(workspace), name, to, out, force)
+    summary = {"folder": str(written.path), "was_current": written.was_current, "rows": written.values}
+    state = "was there already" if written.was_current else "written"
+    rows = align([(file, f"{num:,} rows") for file, num in written.values.items()])
+    print_summary(summary, as_json, [f"{written.path} {state}", *rows, "read NOTICE.txt before passing it on"])
+
+
+@app.command()
+def audit(
+    name: Annotated[str, typer.Argument(help="Cohort; all of them when left out.")] = "",
+    against: Annotated[
+        list[str] | None, typer.Option(help="Cohort or run to hold it against; all of them when left out.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="Finding or feature to be predicted; all findings when left out.")
+    ] = None,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Look for leaks: in cohorts, between every two of them, and between runs and the test films they are probed on.
+
+    Exit code 3 when a leak makes numbers on test films worthless; pretrain and probe refuse the same.
+
+    Example: cxrssl cohort audit mimic --against nih
+    """
+    from cxrssl.audit.workspace import audit_workspace
+
+    done = audit_workspace(open_workspace(workspace), name, against or (), target or ())
+    print_summary(done.to_dict(), as_json, _describe_audit(done))
+    if done.refusals:
+        raise typer.Exit(DataError.exit_code)
+
+
+@app.command()
+def flow(
+    name: CohortArgument = "",
+    split: Annotated[str, typer.Option(help="Split scheme; the cohort's default when left out.")] = "",
+    figure: Annotated[Path | None, typer.Option(help="SVG file to write the figure to.")] = None,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Show how many films each step left, from the rows of the source to the films that are scored, and why.
+
+    Example: cxrssl cohort flow mimic --figure flow.svg
+    """
+    from dataclasses import asdict
+
+    from cxrssl.core.artefact import write_bytes
+    from cxrssl.evaluate.evaluation import list_evaluations
+    from cxrssl.report.figure import draw_flow
+    from cxrssl.report.flow import cohort_flow
+
+    opened = open_workspace(workspace)
+    made = cohort_flow(opened, opened.find_cohort(name).name, split, list_evaluations(opened))
+    if figure is not None:
+        write_bytes(figure.absolute(), draw_flow(made).encode())
+    print_summary(asdict(made), as_json, [made.title, *align([(what, films) for what, films in made.to_table().rows])])
+
+
+def _describe_audit(done: Audit) -> list[str]:
+    lines = []
+    for about, part in done.by_subject.items():
+        lines.append(f"{about}: {part.line()}")
+        width = max(len(result.code) for result in part.results)
+        for result in part.results:
+            lines += _describe_result(result, width)
+    refused = f"; {len(done.refusals):,} refuse" if done.refusals else ""
+    return [*lines, f"together: {done.line()}{refused}"]
+
+
+def _describe_result(result: Result, width: int) -> list[str]:
+    mark = {"ok": "ok", "skipped": "-", "warn": "WARN", "refuse": "REFUSE"}[result.severity]
+    lines = [f"  {mark:<6}  {result.code.ljust(width)}  {result.finding or result.compared}"]
+    if result.finding:
+        indent = " " * (width + 12)
+        rows = ", ".join(f"{row:,}" for row in result.examples)
+        lines += [f"{indent}e.g. rows {rows} of films.npz"] if rows else []
+        lines.append(f"{indent}hint: {result.hint}")
+    return lines

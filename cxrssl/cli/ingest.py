@@ -10,15 +10,28 @@ import typer
 from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, make_workspace, print_summary
 
 if TYPE_CHECKING:
+    from cxrssl.cohort.link import LinkRule
+    from cxrssl.cohort.split import Shares
     from cxrssl.cohort.summary import CohortSummary
     from cxrssl.core.workspace import Workspace
     from cxrssl.images.pack import PackSummary
 
 
 def ingest(
-    dataset: Annotated[str, typer.Argument(help="mimic, nih or covid.")],
+    dataset: Annotated[str, typer.Argument(help="mimic, chexpert, nih, covid or dicom.")],
     path: Annotated[Path, typer.Argument(help="Folder of the dataset; it is only read.")],
     ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, when it does not lie under PATH.")] = None,
+    films: Annotated[Path | None, typer.Option(help="Folder of the films, when not beside the tables.")] = None,
+    map_path: Annotated[Path | None, typer.Option("--map", help="For dicom: TOML that explains your tables.")] = None,
+    labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
+    link: Annotated[str, typer.Option(help="For mimic: link films to stays by time, or by day as published.")] = "",
+    tolerance: Annotated[
+        float | None, typer.Option(help="For mimic: hours before an admission that belong to it [6]; 0 means none.")
+    ] = None,
+    shares: Annotated[str, typer.Option(help="Percents of subjects in train, val, test of split hash.")] = "70,10,20",
+    split_file: Annotated[
+        Path | None, typer.Option(help="CSV of your own split: columns subject_id, split (train, val or test).")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the cohort; the dataset's own when left out.")] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one a core.", min=0)] = 0,
@@ -28,9 +41,51 @@ def ingest(
 ) -> None:
     """Read a dataset, link its films to hospital stays, split by patient, and pack the films. Resumable.
 
+    A map for your own DICOM folder (finding = column of labels.csv, feature = column of records.csv):
+
+    \b
+      body_part = ["CHEST"]
+      [labels]
+      file = "labels.csv"
+      column = "study_uid"
+      key = "study"                  # or image, patient
+      present = ["1"]
+      absent = ["0"]
+      uncertain = ["-1"]
+      [labels.findings]
+      Edema = "edema"
+      [ehr]
+      file = "records.csv"
+      column = "mrn"
+      key = "patient"
+      [ehr.sex]
+      column = "gender"
+      words = { male = ["M"], female = ["F"] }
+      [ehr.age_y]
+      column = "age"
+
     Example: cxrssl ingest mimic /path/to/physionet.org
     """
-    cohort, packed = ingest_dataset(make_workspace(workspace), dataset, path, ehr, name, size, workers, pack)
+    from cxrssl.cohort.link import make_link_rule
+    from cxrssl.cohort.split import parse_shares
+
+    opened = make_workspace(workspace)
+    cohort, packed = ingest_dataset(
+        opened,
+        dataset,
+        path,
+        ehr,
+        name,
+        size,
+        workers,
+        pack,
+        films,
+        map_path,
+        labels,
+        make_link_rule(link, tolerance) if link or tolerance is not None else None,
+        parse_shares(shares),
+        split_file,
+    )
     summary = {"cohort": cohort.values, "was_current": cohort.was_current, "packed": packed and vars(packed)}
     print_summary(summary, as_json, describe_cohort(cohort.values) + describe_packed(packed))
 
@@ -44,13 +99,31 @@ def ingest_dataset(
     size: int = 320,
     workers: int = 0,
     pack: bool = True,
+    films: Path | None = None,
+    map_path: Path | None = None,
+    labels: str = "",
+    rule: LinkRule | None = None,
+    shares: Shares | None = None,
+    split_path: Path | None = None,
 ) -> tuple[CohortSummary, PackSummary | None]:
     """Publish the cohort of a dataset and, unless told not to, its packed films."""
     from cxrssl.cohort.ingest import build_cohort
     from cxrssl.cohort.read import open_cohort
     from cxrssl.images.pack import pack_images
 
-    summary = build_cohort(workspace, dataset, path, ehr_path=ehr, name=name)
+    summary = build_cohort(
+        workspace,
+        dataset,
+        path,
+        ehr_path=ehr,
+        films_path=films,
+        map_path=map_path,
+        labels=labels,
+        name=name,
+        rule=rule,
+        shares=shares,
+        split_path=split_path,
+    )
     if not pack:
         return summary, None
     cohort = open_cohort(summary.path)
@@ -68,18 +141,26 @@ def ingest_dataset(
 
 def describe_cohort(values: dict[str, Any]) -> list[str]:
     """Return the lines that account for every film of a cohort."""
+    from cxrssl.cohort.release import describe_release
+
     films = values["films"]
     lines = [
         f"cohort {values['name']} of {values['dataset']}: {films['accepted']:,} films, {films['studies']:,} studies, "
-        f"{films['subjects']:,} subjects; default split {values['default_split']}"
+        f"{films['subjects']:,} subjects; "
+        + (f"{values['link_rule']}; " if values["link_rule"] else "")
+        + f"default split {values['default_split']}"
     ]
+    lines.append(describe_release(values["name"], values.get("release")))
+    lines += [f"{part}: {version}" for part, version in values.get("versions", {}).items()]
     flow = [("seen", films["seen"]), *((f"rejected: {k}", v) for k, v in films["rejected"].items())]
     lines += ["films"] + _counts([*flow, ("accepted", films["accepted"])])
     if values["link"]:
         lines += ["linked by status"] + _counts(list(values["link"].items()))
     lines += ["films where unknown"] + _counts(list(values["unknown"].items()))
+    for feature, words in values["strange_words"].items():
+        lines += [f"words of {feature} that no category is declared for, in rows"] + _counts(list(words.items()))
     for scheme, parts in values["splits"].items():
-        lines += [f"split {scheme}"]
+        lines += [f"split {scheme}" + (" " + "/".join(map(str, values["shares"])) if scheme == "hash" else "")]
         counts = [(part, parts[part]) for part in ("train", "val", "test") if part in parts]
         lines += align([(part, f"{n['films']:,} films of {n['subjects']:,} subjects") for part, n in counts])
     rejected_rows = {file: sum(table["rejected"].values()) for file, table in values["tables"].items()}
@@ -96,10 +177,10 @@ def describe_packed(packed: PackSummary | None) -> list[str]:
     state = "were packed already" if packed.was_current else f"packed at {packed.images_per_s:,.0f} films/s"
     lines = [f"{packed.num_packed:,} of {packed.num_films:,} films {state}"]
     rules: dict[str, int] = {}
-    for _, _, rule in packed.rejects:
-        rules[rule] = rules.get(rule, 0) + 1
+    for reject in packed.rejects:
+        rules[reject.rule] = rules.get(reject.rule, 0) + 1
     lines += _counts([(f"rejected: {rule}", count) for rule, count in sorted(rules.items())])
-    shown = [f"  {path}: {rule}" for _, path, rule in packed.rejects[:5]]
+    shown = [f"  {reject.path}: {reject.rule}" for reject in packed.rejects[:5]]
     more = len(packed.rejects) - len(shown)
     return lines + shown + ([f"  and {more:,} more in rejects.csv"] if more > 0 else [])
 

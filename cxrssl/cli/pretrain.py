@@ -28,13 +28,20 @@ if TYPE_CHECKING:
 def pretrain(
     backbone: Annotated[str, typer.Option(help="vit-tiny, vit-tiny-6h, vit-small, vit-base or vit-micro.")] = "",
     ehr: Annotated[
-        str, typer.Option(help="Groups demo, meta, stay and single features in any mix, or none for vanilla MSN.")
+        str,
+        typer.Option(
+            help="Groups demo, meta, stay, social, admission, course, discharge and single features in any mix, or "
+            "none for vanilla MSN."
+        ),
+    ] = "",
+    missing: Annotated[
+        str, typer.Option(help="Unknown values: mask (told to the model), zero, or paper (imputed as published).")
     ] = "",
     recipe: Annotated[str, typer.Option(help="strict, paper, demo, or a TOML file.")] = "strict",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training films.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Films a step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides weights, order, crops and masks.")] = None,
-    split: Annotated[str, typer.Option(help="Split whose train films are used: official or hash.")] = "",
+    split: Annotated[str, typer.Option(help="Split whose train films are used: official, hash, icu or file.")] = "",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe setting: section.key=value.")] = None,
     name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
     device: DeviceName = "auto",
@@ -64,7 +71,7 @@ def pretrain(
     from cxrssl.train.plan import plan_run
     from cxrssl.train.ranks import is_launched, launch
 
-    changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split)
+    changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split, missing)
     settings = load_recipe(recipe, set_ or [], changes)
     if on_alarm not in ("warn", "stop"):
         raise UsageError(f'--on-alarm is warn or stop, not "{plain(on_alarm, 40)}"')
@@ -141,14 +148,23 @@ def recipe_changes(
     batch_size: int | None = None,
     seed: int | None = None,
     split: str = "",
+    missing: str = "",
 ) -> dict[str, dict[str, Any]]:
-    """Return the recipe tables that the flags change; a flag left out changes nothing."""
-    from cxrssl.cohort.features import parse_ehr
+    """Return the recipe tables that the flags change; a flag left out changes nothing.
+
+    Who names an outcome with `--ehr` has said that it may be used.
+    """
+    from cxrssl.cohort.features import is_outcome_used, parse_ehr
 
     train = {"num_epochs": epochs, "batch_size": batch_size, "seed": seed, "split": split or None}
+    names = parse_ehr(ehr) if ehr else ()
     changes: dict[str, dict[str, Any]] = {
         "model": {"backbone": backbone or None},
-        "ehr": {"features": list(parse_ehr(ehr)) if ehr else None},
+        "ehr": {
+            "features": list(names) if ehr else None,
+            "missing": missing or None,
+            "may_use_outcomes": True if is_outcome_used(names) else None,
+        },
         "train": train,
     }
     asked = {

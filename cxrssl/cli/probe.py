@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def probe(
     run: Annotated[str, typer.Argument(help="Run id, or the beginning of one.")],
     on: Annotated[str, typer.Option(help="Cohort to probe on; the run's own when left out.")] = "",
-    split: Annotated[str, typer.Option(help="official or hash; the run's own split when left out.")] = "",
+    split: Annotated[str, typer.Option(help="official, hash, icu or file; the run's own when left out.")] = "",
     uncertain: Annotated[str, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")] = "ignore",
     blank: Annotated[
         str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
@@ -50,7 +50,8 @@ def probe(
     settings = build_settings(ProbeSettings, values)
     evaluations = probe_run(open_workspace(workspace), run, on, split, settings, device, baselines, allow_overlap)
     scores = evaluations[0].scores
-    where = f"{evaluations[0].settings['cohort']}, split {evaluations[0].settings['split']}"
+    about = evaluations[0].settings
+    where = ", ".join(part for part in (about["cohort"], about["link"], f"split {about['split']}") if part)
     head = f"{scores['num_films']:,} test films of {scores['num_subjects']:,} subjects, cohort {where}; macro AUROC:"
     rows = [(e.settings["label"], format_interval(e.scores["macro_auroc"])) for e in evaluations]
     print_summary({e.eval_id: {"settings": e.settings, **e.scores} for e in evaluations}, as_json, [head, *align(rows)])
@@ -67,6 +68,7 @@ def probe_run(
     may_overlap: bool = False,
 ) -> list[Evaluation]:
     """Evaluate a run, then the baselines that stand beside it."""
+    from cxrssl.core.errors import DataError
     from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
     from cxrssl.evaluate.evaluation import evaluate_candidate
     from cxrssl.train.loop import choose_device
@@ -74,6 +76,9 @@ def probe_run(
 
     run_id, encoder = open_run(workspace, run)
     cohort, images = open_films(workspace, on or encoder.origin["cohort"])
+    if not cohort.finding_names.size:
+        hint = "ingest it with a table of labels (--map for dicom), or probe on another cohort with --on"
+        raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)
     place = choose_device(device)
     own_split = encoder.origin["split"] if cohort.dataset == encoder.origin["dataset"] else cohort.default_split
     candidates = [run_candidate(workspace, run_id, encoder, images, place)]

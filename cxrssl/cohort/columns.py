@@ -24,8 +24,9 @@ FORMS: dict[Kind, str] = {
     "text": r"[^\x00-\x1f\x7f\x{FFFD}]*",
     "int": r"-?[0-9]{1,9}(\.0+)?",
     "float": r"-?[0-9]{1,12}(\.[0-9]*)?",
-    "time": r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}",
-    "date": r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    # Polars takes second 60, a leap second, for the next minute.
+    "time": r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]",
+    "date": r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}",
 }
 
 
@@ -55,20 +56,38 @@ class TableSpec:
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    subject: str = "subject_id"
+    """The column, if there is one, that names the person."""
 
 
-def cast_cells(cells: pl.DataFrame, spec: TableSpec) -> pl.DataFrame:
-    """Return the typed columns of `spec` and, beside each, `<name>?` with the rule that its cell breaks, or null."""
-    checked: list[pl.Expr] = []
-    for column in spec.columns:
-        text = pl.col(column.name).str.strip_chars()
-        cell = pl.when(text == "").then(None).otherwise(text)
-        typed = _typed(cell, column)
-        rule = _broken_rule(cell, typed, column)
+def cast_cells(cells: pl.DataFrame, spec: TableSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return `line` with the typed columns of `spec`, and the rules that their cells break.
+
+    `cells` has `line` and the text of each column of `spec`, named "0", "1", ... in its order. A cell that breaks a
+    rule is null in the first frame, and the rule's name stands at its place in the second, which has only the columns
+    where there is any.
+    """
+    typed, rules = [cells["line"]], []
+    for number, column in enumerate(spec.columns):
+        values, broken = cast_column(cells[str(number)], column)
+        typed.append(values)
+        if broken.null_count() < len(broken):
+            rules.append(broken)
+    return pl.DataFrame(typed), pl.DataFrame(rules)
+
+
+def cast_column(cells: pl.Series, column: Column) -> tuple[pl.Series, pl.Series]:
+    """Return the typed values of text cells and, null where there is none, the rule that each cell breaks."""
+    # Step by step: in one expression Polars would strip and parse a cell again wherever it is named.
+    frame = cells.str.strip_chars().alias("text").to_frame()
+    frame = frame.select(pl.when(pl.col("text") != "").then(pl.col("text")).alias("cell"))
+    frame = frame.with_columns(_typed(pl.col("cell"), column).alias("typed"))
+    rule = _broken_rule(pl.col("cell"), pl.col("typed"), column)
+    frame = frame.select("typed", rule.alias("rule"))
+    if frame["rule"].null_count() < frame.height:
         # A cell that breaks a rule is nowhere to be seen, whether its row stays or goes.
-        checked += [pl.when(rule.is_null()).then(typed).alias(column.name), rule.alias(f"{column.name}?")]
-    others = [pl.col(name) for name in cells.columns if name not in {column.name for column in spec.columns}]
-    return cells.select(*others, *checked)
+        frame = frame.with_columns(pl.when(pl.col("rule").is_null()).then(pl.col("typed")).alias("typed"))
+    return frame["typed"].alias(column.name), frame["rule"].alias(column.name)
 
 
 def _typed(cell: pl.Expr, column: Column) -> pl.Expr:
@@ -81,7 +100,8 @@ def _typed(cell: pl.Expr, column: Column) -> pl.Expr:
         case "float":
             return matching.cast(pl.Float64, strict=False)
         case "time":
-            return matching.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+            # Uncached, because hardly a time occurs twice.
+            return matching.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False, cache=False)
         case "date":
             return matching.str.to_date("%Y-%m-%d", strict=False)
 

@@ -17,11 +17,11 @@ from cxrssl.core.progress import track
 from cxrssl.core.text import plain
 
 MAX_SEARCH_DEPTH = 5
-MAX_FILM_DEPTH = 6
+MAX_FILM_DEPTH = 12
 FILM_SUFFIXES = (".jpg", ".jpeg", ".png")
-# Folders of films hold up to 112,120 names and never a table: MIMIC-CXR's files/p10 to p19, NIH's images. "files"
-# itself is entered, because a wget mirror of PhysioNet is physionet.org/files/<project>/<version>.
-FILM_FOLDER = re.compile(r"p[0-9]{2}|images(_[0-9]+)?|\..*")
+# Folders of films hold up to 112,120 names and never a table: MIMIC-CXR's files/p10 to p19, NIH's images, CheXpert's
+# patients. "files" itself is entered: a wget mirror of PhysioNet is physionet.org/files/<project>/<version>.
+FILM_FOLDER = re.compile(r"p[0-9]{2}|images(_[0-9]+)?|patient[0-9]+|\..*")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,16 @@ class Layout:
     """Film paths are relative to it."""
     files: dict[str, SourceFile]
     film_folders: tuple[str, ...]
-    """Relative to the root."""
+    """Relative to the root; "" is the root itself."""
     remarks: list[str] = field(default_factory=list)
+    film_suffixes: tuple[str, ...] = FILM_SUFFIXES
+    """How the name of a film ends; "" is every file."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Part -> its version as far as the folder shows it."""
+    film_tables: tuple[str, ...] = ()
+    """Those of `files` whose rows are films."""
+    missing: list[DataError] = field(default_factory=list)
+    """Needed and not there: ingest raises the first, doctor tells all."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +92,22 @@ def find_one_folder(root: Path, what: str, is_wanted: Callable[[Folder], bool], 
 
     Raises: DataError when there is none, UsageError when there are several.
     """
-    found = {folder.path.resolve(): folder.path for folder in iter_folders(root) if is_wanted(folder)}
-    if not found:
+    found = find_folder(root, what, is_wanted)
+    if found is None:
         raise DataError(f"no {what} found", root, f"looked for {looked_for}, {MAX_SEARCH_DEPTH} folders deep")
+    return found
+
+
+def find_folder(root: Path, what: str, is_wanted: Callable[[Folder], bool]) -> Path | None:
+    """Return the only folder under `root` that `is_wanted`, or None.
+
+    Raises: UsageError when there are several.
+    """
+    found = {folder.path.resolve(): folder.path for folder in iter_folders(root) if is_wanted(folder)}
     if len(found) > 1:
         places = ", ".join(plain(path) for path in sorted(found.values()))
         raise UsageError(f"{len(found)} folders look like {what}: {places}", root, "name one of them")
-    return next(iter(found.values()))
+    return next(iter(found.values()), None)
 
 
 def has_table(folder: Folder, stem: str) -> bool:
@@ -113,15 +130,15 @@ def pick_file(folder: Path, name: str, remarks: list[str], prefix: str = "") -> 
     raise DataError(f"{prefix}{name}.gz is missing", packed, f"{prefix}{name}, unpacked, would do as well")
 
 
-def list_films(root: Path, folders: Sequence[str]) -> dict[str, int]:
+def list_films(root: Path, folders: Sequence[str], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> dict[str, int]:
     """Return path relative to `root` -> size in bytes, for every film in `folders`; one walk, one stat a film."""
     films: dict[str, int] = {}
     tops = [entry for name in folders if (root / name).is_dir() for entry in sorted(_scan_paths(root, name))]
     with track("list films", len(tops), "entries") as progress:
         for path, is_folder, size in tops:
             if is_folder:
-                _list_into(films, root, path, MAX_FILM_DEPTH)
-            elif path.lower().endswith(FILM_SUFFIXES):
+                films.update(_iter_films(root, path, suffixes))
+            elif path.lower().endswith(suffixes):
                 films[path] = size
             progress.advance()
     return films
@@ -135,20 +152,28 @@ def hash_listing(films: Mapping[str, int]) -> str:
     return digest.hexdigest()
 
 
-def _list_into(films: dict[str, int], root: Path, folder: str, depth: int) -> None:
-    for path, is_folder, size in _scan_paths(root, folder):
-        if is_folder:
-            if depth > 0:
-                _list_into(films, root, path, depth - 1)
-        elif path.lower().endswith(FILM_SUFFIXES):
-            films[path] = size
+def _iter_films(root: Path, folder: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Yield (path relative to root, size) of the films in `folder` and below; a broken link is no film.
+
+    In plain strings: MIMIC-CXR has 293,000 folders, and their Path objects would take as long as the disk.
+    """
+    base = os.path.join(root, "")
+    waiting = [(base + folder, MAX_FILM_DEPTH)]
+    while waiting:
+        path, depth = waiting.pop()
+        for entry in _scan(path):
+            if entry.is_dir():
+                if depth > 0:
+                    waiting.append((entry.path, depth - 1))
+            elif entry.name.lower().endswith(suffixes) and entry.is_file():
+                yield entry.path[len(base) :], entry.stat().st_size
 
 
 def _scan_paths(root: Path, folder: str) -> list[tuple[str, bool, int]]:
     """Return (path relative to root, is it a folder, size) of the entries; a broken link is no entry."""
     found = []
     for entry in _scan(root / folder):
-        path = f"{folder}/{entry.name}"
+        path = f"{folder}/{entry.name}" if folder else entry.name
         if entry.is_dir():
             found.append((path, True, 0))
         elif entry.is_file():
@@ -156,7 +181,7 @@ def _scan_paths(root: Path, folder: str) -> list[tuple[str, bool, int]]:
     return found
 
 
-def _scan(folder: Path) -> list[os.DirEntry[str]]:
+def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cxrssl.cohort.features import FEATURES, Feature
+from cxrssl.cohort.features import AGE_BANDS, FEATURES, Feature, band_index
 from cxrssl.core.artefact import write_bytes
 from cxrssl.db import Database
 
@@ -32,9 +32,16 @@ TEXT_ARRAYS = (
     "stay_id",
     "split_official",
     "split_hash",
+    "split_icu",
+    "split_file",
 )
 BLANK_LABEL = -2
-FEATURE_COLUMNS = {"age": "age_y"}
+FEATURE_COLUMNS = {
+    **dict.fromkeys(("age", *AGE_BANDS), "age_y"),
+    "since_admission": "since_admission_h",
+    "prior": "num_prior",
+    "los": "los_d",
+}
 """Feature -> column of the `film` view, where the names differ."""
 
 
@@ -64,7 +71,9 @@ def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.N
     arrays["ehr_known"] = ~np.isnan(values)
     arrays["finding_names"] = np.array(list(findings), dtype=np.str_)
     labels = films.select(pl.col(name).cast(pl.Int8).fill_null(BLANK_LABEL) for name in findings)
-    arrays["label_values"] = np.ascontiguousarray(labels.to_numpy(), dtype=np.int8)
+    # A dataset without findings has N rows of none, which a frame without columns does not.
+    values_NL = labels.to_numpy().reshape(films.height, len(findings))
+    arrays["label_values"] = np.ascontiguousarray(values_NL, dtype=np.int8)
     return arrays
 
 
@@ -73,18 +82,31 @@ def write_films(folder: Path, films: pl.DataFrame, arrays: Mapping[str, npt.NDAr
     # Through memory: Polars has its own words for a full disk, `write_bytes` has ours.
     parquet, archive = io.BytesIO(), io.BytesIO()
     films.write_parquet(parquet)
-    np.savez(archive, allow_pickle=False, **arrays)
-    write_bytes(folder / "films.parquet", parquet.getvalue())
-    write_bytes(folder / "films.npz", archive.getvalue())
+    np.savez(archive, allow_pickle=False, **{name: _encode(array) for name, array in arrays.items()})
+    write_bytes(folder / "films.parquet", parquet.getbuffer())
+    write_bytes(folder / "films.npz", archive.getbuffer())
 
 
 def _text_array(series: pl.Series) -> npt.NDArray[np.str_]:
     return np.array(series.fill_null("").to_list(), dtype=np.str_)
 
 
+def _encode(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return text as UTF-8 bytes, a quarter of the size of numpy's own; other arrays as they are."""
+    if array.dtype.kind != "U":
+        return array
+    try:
+        return array.astype(np.bytes_)  # the fast way, ASCII only
+    except UnicodeEncodeError:
+        return np.char.encode(array, "utf-8")
+
+
 def _feature_array(films: pl.DataFrame, feature: Feature) -> npt.NDArray[np.float32]:
     """Return the category index or the number; NaN is unknown."""
     column = films[FEATURE_COLUMNS.get(feature.name, feature.name)]
+    if feature.name in AGE_BANDS:
+        age_y = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        return band_index(age_y, AGE_BANDS[feature.name]).astype(np.float32)
     if feature.categories:
         indices = {category: index for index, category in enumerate(feature.categories)}
         column = column.replace_strict(indices, return_dtype=pl.Float32)

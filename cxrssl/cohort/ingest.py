@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,31 @@ import polars as pl
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.files import Layout, check_folder, hash_listing, list_films
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
-from cxrssl.cohort.link import fill_ehr, link_films
+from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
 from cxrssl.cohort.read import KIND
-from cxrssl.cohort.sources import DATASETS, Source, SourceTables, find_source
-from cxrssl.cohort.split import split_subjects
+from cxrssl.cohort.release import Verified, count_verified, find_verified
+from cxrssl.cohort.sources import Source, SourceOptions, SourceTables, find_source, recognise
+from cxrssl.cohort.split import Shares, read_split_file, split_subjects
 from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
+from cxrssl.cohort.words import word_rows
 from cxrssl.core.artefact import hash_settings, open_artefact, publish, sha256_file, write_bytes, write_json
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
+from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.db import Database, apply_schema, open_database
 
-RULES_VERSION = 2
+KEYS = {
+    "patient": "subject_id",
+    "admission": "hadm_id",
+    "icu_stay": "stay_id",
+    "ed_stay": "ed_stay_id",
+    "image": "image_id",
+    "given_feature": "image_id",
+    "link": "image_id",
+    "ehr": "image_id",
+}
+"""Table -> what names its rows; small tables have it as their PRIMARY KEY."""
+RULES_VERSION = 3
 """Raise it when a rule of reading, linking or splitting changes: every cohort is then made anew."""
 
 
@@ -39,7 +53,18 @@ class _Plan:
     layout: Layout
     present: dict[str, int]
     hashes: dict[str, str]
+    verified: list[Verified]
+    rule: LinkRule | None
+    """None where the dataset has no stays."""
+    shares: Shares
+    split_path: Path | None
     key: str
+
+    @property
+    def tables(self) -> dict[Path, str]:
+        """Tables of the publisher, which the user's own map is not, with the SHA-256 of what was read."""
+        files = self.layout.files.items()
+        return {file.path: self.hashes[file.shown] for name, file in files if not name.startswith("map")}
 
 
 def build_cohort(
@@ -48,70 +73,115 @@ def build_cohort(
     path: Path,
     *,
     ehr_path: Path | None = None,
+    films_path: Path | None = None,
+    map_path: Path | None = None,
+    labels: str = "",
     name: str = "",
+    rule: LinkRule | None = None,
+    shares: Shares | None = None,
+    split_path: Path | None = None,
 ) -> CohortSummary:
     """Publish `cohorts/<name>` (default: the dataset's name) from the dataset in `path`, and return its summary.
 
+    `rule`, `shares` and `split_path` change what is linked and how it is split; left out, they take their defaults.
     A cohort that is already published from the same files is returned as it is, with `was_current`.
 
     Raises: UsageError, DataError (LeakageError for a subject in two official splits), SetupError.
     """
     source = find_source(dataset)
     name = check_name(name or dataset, "cohort")
-    plan = _make_plan(workspace, source, dataset, path, ehr_path)
+    has_stays = "ehr" in source.OPTIONS
+    if rule is not None and not has_stays:
+        raise UsageError(f"{dataset} has no hospital stays to link with", hint="leave --link and --tolerance out")
+    options = SourceOptions(path, ehr_path, films_path, map_path, labels)
+    plan = _make_plan(
+        workspace, source, dataset, options, (rule or LinkRule()) if has_stays else None, shares or Shares(), split_path
+    )
     dest = workspace.cohorts / name
     current = _find_current(dest, plan)
     if current is not None:
         return current
     tables = source.read(plan.layout, plan.present)
     _check_some_films(tables, plan)
-    splits = split_subjects(dataset, tables.image["subject_id"], tables.official)
-    default_split = "official" if "official" in splits["scheme"] else "hash"
+    splits, remarks = _split(dataset, tables, plan)
+    default_split = next(scheme for scheme in ("file", "official", "hash") if scheme in splits["scheme"])
+    release = count_verified(plan.verified, plan.tables, plan.layout.root, tables.image["path"])
     settings = {
         "dataset": dataset,
+        "release": release["state"],
         "name": name,
         "default_split": default_split,
+        "link": plan.rule.describe() if plan.rule else "",
+        "shares": list(astuple(plan.shares)),
         "key": plan.key,
         "rules_version": RULES_VERSION,
         "features": list(FEATURE_NAMES),
-        "findings": list(source.FINDINGS),
+        "findings": list(tables.findings),
     }
     # `inputs` describe where things lay; they are no part of the content and none of the key.
     inputs = {"root": str(plan.layout.root), **plan.hashes}
     with publish(dest, KIND, settings, inputs) as folder:
-        summary = _fill_folder(folder, settings, source, tables, splits, plan)
+        summary = _fill_folder(folder, settings, tables, splits, plan, remarks) | {"release": release}
+        write_json(folder / "summary.json", summary)
     return CohortSummary(dest, False, summary)
 
 
-def _make_plan(workspace: Workspace, source: Source, dataset: str, path: Path, ehr_path: Path | None) -> _Plan:
-    path = check_folder(path, dataset)
-    ehr_path = check_folder(ehr_path, "--ehr") if ehr_path else None
+def _make_plan(
+    workspace: Workspace,
+    source: Source,
+    dataset: str,
+    options: SourceOptions,
+    rule: LinkRule | None,
+    shares: Shares,
+    split_path: Path | None,
+) -> _Plan:
+    options.check(dataset)
+    path = check_folder(options.path, dataset)
+    ehr = check_folder(options.ehr, "--ehr") if options.ehr else None
+    films = check_folder(options.films, "--films") if options.films else None
     try:
-        layout = source.find(path, ehr_path)
+        layout = source.find(replace(options, path=path, ehr=ehr, films=films))
+        if layout.missing:
+            raise layout.missing[0]
     except DataError as error:
-        others = [other for other in DATASETS if other != dataset and find_source(other).is_here(path)]
-        if others and not source.is_here(path):
+        found = recognise(path)
+        others = [other for other in found if other != dataset]
+        if others and dataset not in found:
             hint = f"this looks like {others[0]}: cxrssl ingest {others[0]} PATH"
             raise DataError(error.what, error.where, f"{hint} ({error.hint})") from None
         raise
     _check_apart(workspace, layout)
-    present = list_films(layout.root, layout.film_folders)
+    present = list_films(layout.root, layout.film_folders, layout.film_suffixes)
     hashes = {file.shown: _hash_file(file.path, file.shown) for file in layout.files.values()}
     sizes = {file.shown: file.path.stat().st_size for file in layout.files.values()}
+    verified = find_verified(workspace, {layout.root, *(file.path.parent for file in layout.files.values())})
     key = hash_settings(
         {
             "dataset": dataset,
+            "checks": [check.content_sha256 for check in verified],
             "rules_version": RULES_VERSION,
             "files": {shown: [sizes[shown], sha] for shown, sha in hashes.items()},
             "films": hash_listing(present),
+            "link": rule and asdict(rule),
+            "shares": asdict(shares),
+            "split_file": split_path and _hash_file(split_path, plain(split_path.name, 120)),
         }
     )
-    return _Plan(layout, present, hashes, key)
+    return _Plan(layout, present, hashes, verified, rule, shares, split_path, key)
+
+
+def _split(dataset: str, tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
+    """Return the splits of all schemes that can be made, and remarks on the user's own."""
+    subjects = set(tables.image["subject_id"])
+    icu = set(tables.hospital.icu_stay["subject_id"]) & subjects if tables.hospital else set()
+    own, remarks = read_split_file(plan.split_path, subjects) if plan.split_path else (None, [])
+    return split_subjects(dataset, subjects, tables.official, icu or None, own, plan.shares), remarks
 
 
 def _check_apart(workspace: Workspace, layout: Layout) -> None:
     """Raise UsageError if the workspace lies in a folder of the dataset, which is never written to."""
-    folders = {layout.root, *(file.path.parent for file in layout.files.values())}
+    tables = [file for name, file in layout.files.items() if not name.startswith("map")]  # these are the user's own
+    folders = {layout.root, *(file.path.parent for file in tables)}
     for folder in folders:
         if workspace.root.resolve().is_relative_to(folder.resolve()):
             hint = "name another folder with --workspace"
@@ -140,7 +210,7 @@ def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
 def _check_some_films(tables: SourceTables, plan: _Plan) -> None:
     if tables.image.is_empty():
         counts = ", ".join(f"{rule} {num:,}" for rule, num in tables.films.reject_counts().items())
-        folders = ", ".join(f"{name}/" for name in plan.layout.film_folders) or "no folder of films"
+        folders = ", ".join(f"{name or '.'}/" for name in plan.layout.film_folders) or "no folder of films"
         hint = f"looked for films in {folders} of {plan.layout.root}, where {len(plan.present):,} lie"
         raise DataError(f"no film of {tables.films.file} can be used: {counts}", plan.layout.root, hint)
 
@@ -148,61 +218,71 @@ def _check_some_films(tables: SourceTables, plan: _Plan) -> None:
 def _fill_folder(
     folder: Path,
     settings: dict[str, Any],
-    source: Source,
     tables: SourceTables,
     splits: pl.DataFrame,
     plan: _Plan,
+    remarks: list[str],
 ) -> dict[str, Any]:
     database_path = folder / "cohort.duckdb"
     rejects = collect_rejects(tables)
     with contextlib.closing(open_database(database_path)) as database:
-        fill_database(database, tables, splits)
+        fill_database(database, tables, splits, plan.rule or LinkRule())
         database.insert("reject", rejects)
         database.insert("source_file", _file_rows(tables, plan))
-        films = collect_films(database, source.FINDINGS)
-        summary = summarise(database, settings, tables, plan.layout.remarks)
-    arrays = make_arrays(films, source.FINDINGS)
+        films = collect_films(database, tables.findings)
+        summary = summarise(database, settings, tables, plan.layout.remarks + remarks)
+    arrays = make_arrays(films, tables.findings)
     write_films(folder, films, arrays)
     write_bytes(folder / "rejects.csv", rejects.write_csv().encode())
-    write_json(folder / "summary.json", summary)
     return summary
 
 
-def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame) -> None:
+def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame, rule: LinkRule) -> None:
     """Fill an empty database with the source tables and with all that follows from them."""
     apply_schema(database, "1_source.sql")
     apply_schema(database, "2_cohort.sql")
     database.insert("image", tables.image.sort("image_id"))
     database.insert("given_feature", tables.given.sort("image_id"))
     studies = tables.image.select("study_id").unique()
-    labels = tables.labels.join(studies, "study_id", "semi").unpivot(
-        index="study_id", variable_name="finding", value_name="value"
-    )
-    database.insert("label", labels.drop_nulls("value").sort("study_id", "finding"))
+    labels = tables.labels.join(studies, "study_id", "semi").sort("study_id")
+    labels = labels.unpivot(index="study_id", variable_name="finding", value_name="value")
+    database.insert("label", labels.drop_nulls("value"))
+    words = {"feature": pl.String, "word": pl.String, "category": pl.String}
+    database.insert("word", pl.DataFrame(word_rows(), words, orient="row"))
     if tables.hospital is not None:
         database.insert("patient", tables.hospital.patient.sort("subject_id"))
         database.insert("admission", tables.hospital.admission.sort("hadm_id"))
         database.insert("icu_stay", tables.hospital.icu_stay.sort("stay_id"))
         if tables.hospital.ed_stay is not None:
             database.insert("ed_stay", tables.hospital.ed_stay.sort("ed_stay_id"))
-        link_films(database)
-    fill_ehr(database)
+        link_films(database, rule)
+    fill_ehr(database, rule)
     database.insert("split", splits)
     steps = [(step, what, films) for step, (what, films) in enumerate(tables.films.flow())]
     database.insert("flow", pl.DataFrame(steps, ("step", "what", "films"), orient="row"))
+    check_keys(database)
+
+
+def check_keys(database: Database) -> None:
+    """Raise DataError if two rows of a table have one key."""
+    for table, key in KEYS.items():
+        ((num_more,),) = database.rows(f"SELECT count(*) - count(DISTINCT {key}) FROM {table}")
+        if num_more:
+            raise DataError(f"{table}: {count_noun(num_more, 'row')} with a {key} that another row has")
 
 
 def _file_rows(tables: SourceTables, plan: _Plan) -> pl.DataFrame:
+    """Return the account of each file read; a listing of films stands for the bytes and the names of the films."""
     sizes = {file.shown: file.path.stat().st_size for file in plan.layout.files.values()}
     rows = [
         {
             "file": table.file,
-            "sha256": plan.hashes[table.file],
-            "bytes": sizes[table.file],
+            "sha256": plan.hashes.get(table.file) or hash_listing(plan.present),
+            "bytes": sizes.get(table.file, sum(plan.present.values())),
             "rows": table.rows,
             "accepted": table.frame.height,
             "rejected": table.rejects.height,
         }
-        for table in (tables.films, *tables.others)
+        for table in tables.files
     ]
     return pl.DataFrame(rows)

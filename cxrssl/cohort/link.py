@@ -1,29 +1,106 @@
-"""Which hospital stay a film belongs to, and what that stay says about the person: SQL over the source tables.
+"""Which hospital stay a film belongs to, and what the record says about the person at the film: SQL over the sources.
 
-In: image, admission, icu_stay, given_feature. Out: link, ehr. Never: a result that depends on the order of the rows.
+In: image, admission, icu_stay, ed_stay, given_feature, word. Out: link, ehr. Never, by time: a result that depends on
+the order of the rows.
 
-The rules, first match decides; intervals are closed at both ends, times are compared to the microsecond:
+By time (the default). First match decides; intervals are closed at both ends, times are compared to the microsecond:
 1. no taken_at                          -> bad_time
 2. inside [intime, outtime] of ICU stays -> in_icu, with the stay and its hadm_id. Joined by subject and time, whatever
    the admission's times are: in the MIMIC-IV demo 2 stays begin before their admission and 22 end after it.
    Several: the latest intime, then the earliest outtime, then the lowest stay_id.
 3. inside [admittime, dischtime]        -> in_stay. Several: the latest admittime, then the earliest dischtime;
    if two share both times -> ambiguous, hadm_id unknown.
-4. inside [edregtime, edouttime]        -> in_ed, with the admission it led to. Several: as in 3, by these times.
-5. no admission of the subject          -> no_admission
-6. else the nearest admission decides: in the past -> post_discharge, in the future -> pre_admission, both equally
-   near -> post_discharge; hadm_id unknown. gap_h is the time to its dischtime or admittime, and 0 for rules 2 to 4.
-Unknown is not no: `icu` is known only for in_icu, in_stay, in_ed; `mortality` only with a hadm_id.
-Differs: the reference joins by calendar day, the last match in the file wins, a film outside every stay counts as 0.
+4. inside an emergency visit            -> in_ed, with the admission it led to, if any. Visits are those of ed_stay, and
+   [edregtime, edouttime] of the admissions that ed_stay does not name. Several: as in 3, by these times.
+5. before admittime, but after the emergency visit that led there (the wait for a bed: in 8 of the demo's 275
+   admissions, up to 4.8 h), or at most `tolerance_h` before it -> before_stay, with that admission. Several: the
+   earliest admittime, then the earliest dischtime; if two share both -> ambiguous. It goes before 7, even where a
+   discharge lies nearer.
+   The tolerance is for people whose way in was not written down (93 of the demo's 275 admissions have no emergency
+   times). 6 h: where it was, three of four admissions followed within 6.6 h of the registration (median 4.3 h).
+6. no admission of the subject          -> no_admission
+7. else the nearest admission decides: in the past -> post_discharge, in the future -> pre_admission, both equally
+   near -> post_discharge; hadm_id unknown.
+gap_h is the time to the nearest dischtime or admittime, and 0 for rules 2 to 4.
+Unknown is not no: `icu` is known only for in_icu, in_stay, in_ed, before_stay; `mortality` only with a hadm_id.
+
+By day (`--link day`), as published, for comparison: the day of the film lies in [day of intime, day of outtime] of an
+ICU stay, and independently of that in [day of admittime, day of dischtime] of an admission; of several the last row of
+the file; a film outside every stay is known to be `alive` and `not_icu`. The emergency department plays no part.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
+from cxrssl.cohort.words import WORDS
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import nearest_hint, plain
 from cxrssl.db import Database
 
-LINK_SQL = """
-INSERT INTO link (image_id, hadm_id, stay_id, link_status, gap_h, num_covering)
-WITH
+LINKS = ("time", "day")
+MAX_TOLERANCE_H = 72.0
+
+
+@dataclass(frozen=True)
+class LinkRule:
+    """How films are linked to stays; part of a cohort's key."""
+
+    by: Literal["time", "day"] = "time"
+    tolerance_h: float = 6.0
+    """How long before an admission a film already belongs to it; by time only."""
+
+    def describe(self) -> str:
+        """Return the rule in a few words, as every line that names the cohort carries them."""
+        if self.by == "day":
+            return "linked by day, as published"
+        return f"linked by time, tolerance {self.tolerance_h:g} h"
+
+
+def make_link_rule(by: str = "", tolerance_h: float | None = None) -> LinkRule:
+    """Return the rule that the user asks for; what is left out takes its default.
+
+    Raises: UsageError for another word, a tolerance out of range, and a tolerance that would have no effect.
+    """
+    if by and by not in LINKS:
+        raise UsageError(f'there is no link rule "{plain(by, 40)}"', hint=nearest_hint(by, LINKS))
+    if by == "day":
+        if tolerance_h is not None:
+            raise UsageError("--tolerance has no effect with --link day", hint="leave --tolerance out")
+        return LinkRule("day", 0.0)
+    if tolerance_h is None:
+        return LinkRule()
+    if not 0 <= tolerance_h <= MAX_TOLERANCE_H:
+        raise UsageError(f"--tolerance is {tolerance_h:g} h, but must be from 0 to {MAX_TOLERANCE_H:g}")
+    return LinkRule("time", float(tolerance_h))
+
+
+def link_films(database: Database, rule: LinkRule = LinkRule()) -> None:
+    """Fill `link` from the stays. Only for a dataset that has hospital tables."""
+    if rule.by == "day":
+        database.execute(LINK_BY_DAY)
+    else:
+        database.execute(LINK_BY_TIME, [round(rule.tolerance_h * 3.6e9)])
+
+
+def fill_ehr(database: Database, rule: LinkRule = LinkRule()) -> None:
+    """Fill `ehr` from given_feature, image and, where there are links, what the hospital wrote about the person."""
+    database.execute(EHR, [rule.by == "day"])
+
+
+VISIT = """
+visit AS (
+    SELECT subject_id, hadm_id, ed_stay_id, intime AS ed_in, outtime AS ed_out, coalesce(arrival_transport, 'ed') AS way
+    FROM ed_stay
+    UNION ALL
+    SELECT subject_id, hadm_id, NULL, edregtime, edouttime, 'ed' FROM admission
+    WHERE edregtime IS NOT NULL AND hadm_id NOT IN (SELECT hadm_id FROM ed_stay WHERE hadm_id IS NOT NULL)
+)"""
+
+LINK_BY_TIME = f"""
+INSERT INTO link (image_id, hadm_id, stay_id, ed_stay_id, link_status, gap_h, num_covering)
+WITH {VISIT},
 icu AS (
     SELECT image_id, stay_id, icu_stay.hadm_id, count(*) OVER (PARTITION BY image_id) AS num_covering
     FROM image JOIN icu_stay USING (subject_id)
@@ -38,11 +115,20 @@ stay AS (
     QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY admittime DESC, dischtime, hadm_id) = 1
 ),
 ed AS (
-    SELECT image_id, hadm_id, count(*) OVER (PARTITION BY image_id) AS num_covering,
-        count(*) OVER (PARTITION BY image_id, edregtime, edouttime) AS num_equal
-    FROM image JOIN admission USING (subject_id)
-    WHERE taken_at BETWEEN edregtime AND edouttime
-    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY edregtime DESC, edouttime, hadm_id) = 1
+    SELECT image_id, hadm_id, ed_stay_id, count(*) OVER (PARTITION BY image_id) AS num_covering,
+        count(*) OVER (PARTITION BY image_id, ed_in, ed_out) AS num_equal
+    FROM image JOIN visit USING (subject_id)
+    WHERE taken_at BETWEEN ed_in AND ed_out
+    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY ed_in DESC, ed_out, hadm_id, ed_stay_id) = 1
+),
+left_ed AS (SELECT hadm_id, max(ed_out) AS left_at FROM visit WHERE hadm_id IS NOT NULL GROUP BY hadm_id),
+coming AS (
+    SELECT image_id, hadm_id, date_diff('microsecond', taken_at, admittime) AS until_us,
+        count(*) OVER (PARTITION BY image_id) AS num_covering,
+        count(*) OVER (PARTITION BY image_id, admittime, dischtime) AS num_equal
+    FROM image JOIN admission USING (subject_id) LEFT JOIN left_ed USING (hadm_id)
+    WHERE taken_at < admittime AND (date_diff('microsecond', taken_at, admittime) <= $1 OR taken_at > left_at)
+    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY admittime, dischtime, hadm_id) = 1
 ),
 near AS (
     SELECT image_id,
@@ -61,59 +147,151 @@ decided AS (
             WHEN stay.image_id IS NOT NULL THEN 'in_stay'
             WHEN ed.num_equal > 1 THEN 'ambiguous'
             WHEN ed.image_id IS NOT NULL THEN 'in_ed'
+            WHEN coming.num_equal > 1 THEN 'ambiguous'
+            WHEN coming.image_id IS NOT NULL THEN 'before_stay'
             WHEN near.image_id IS NULL THEN 'no_admission'
             WHEN future_us IS NULL OR past_us <= future_us THEN 'post_discharge'
             ELSE 'pre_admission'
         END AS link_status,
-        icu.hadm_id AS icu_hadm_id, icu.stay_id, stay.hadm_id AS stay_hadm_id, ed.hadm_id AS ed_hadm_id,
-        least(past_us, future_us) / 3.6e9 AS outside_h,
-        coalesce(icu.num_covering, stay.num_covering, ed.num_covering, 0) AS num_covering
+        icu.hadm_id AS icu_hadm_id, icu.stay_id, stay.hadm_id AS stay_hadm_id, ed.hadm_id AS ed_hadm_id, ed.ed_stay_id,
+        coming.hadm_id AS coming_hadm_id, until_us, least(past_us, future_us) AS outside_us,
+        icu.image_id IS NOT NULL OR stay.image_id IS NOT NULL OR ed.image_id IS NOT NULL AS is_inside,
+        coalesce(icu.num_covering, stay.num_covering, ed.num_covering, coming.num_covering, 0) AS num_covering
     FROM image
     LEFT JOIN icu USING (image_id)
     LEFT JOIN stay USING (image_id)
     LEFT JOIN ed USING (image_id)
+    LEFT JOIN coming USING (image_id)
     LEFT JOIN near USING (image_id)
 )
 SELECT image_id,
-    CASE link_status WHEN 'in_icu' THEN icu_hadm_id WHEN 'in_stay' THEN stay_hadm_id WHEN 'in_ed' THEN ed_hadm_id END,
-    CASE link_status WHEN 'in_icu' THEN stay_id END,
-    link_status,
-    CASE
-        WHEN link_status IN ('in_icu', 'in_stay', 'in_ed', 'ambiguous') THEN 0
-        WHEN link_status IN ('pre_admission', 'post_discharge') THEN outside_h
+    CASE link_status
+        WHEN 'in_icu' THEN icu_hadm_id
+        WHEN 'in_stay' THEN stay_hadm_id
+        WHEN 'in_ed' THEN ed_hadm_id
+        WHEN 'before_stay' THEN coming_hadm_id
     END,
+    CASE link_status WHEN 'in_icu' THEN stay_id END,
+    CASE link_status WHEN 'in_ed' THEN ed_stay_id END,
+    link_status,
+    CASE WHEN is_inside THEN 0 ELSE coalesce(until_us, outside_us) / 3.6e9 END,
     num_covering
 FROM decided
 ORDER BY image_id
 """
 
-EHR_SQL = """
-INSERT INTO ehr (image_id, sex, age_y, age_is_censored, view, position, icu, mortality)
-SELECT image.image_id, given_feature.sex, given_feature.age_y, given_feature.age_is_censored,
-    image.view, image.position,
+LINK_BY_DAY = """
+INSERT INTO link (image_id, hadm_id, stay_id, link_status, gap_h, num_covering)
+WITH
+film AS (SELECT image_id, subject_id, coalesce(taken_on, taken_at::DATE) AS day FROM image),
+icu AS (
+    SELECT image_id, stay_id, count(*) OVER (PARTITION BY image_id) AS num_covering
+    FROM film JOIN icu_stay USING (subject_id)
+    WHERE day BETWEEN intime::DATE AND outtime::DATE
+    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY line DESC, stay_id DESC) = 1
+),
+stay AS (
+    SELECT image_id, hadm_id, count(*) OVER (PARTITION BY image_id) AS num_covering
+    FROM film JOIN admission USING (subject_id)
+    WHERE day BETWEEN admittime::DATE AND dischtime::DATE
+    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY line DESC, hadm_id DESC) = 1
+),
+near AS (
+    SELECT image_id,
+        min(CASE WHEN day > dischtime::DATE THEN date_diff('day', dischtime::DATE, day) END) AS past_d,
+        min(CASE WHEN day < admittime::DATE THEN date_diff('day', day, admittime::DATE) END) AS future_d
+    FROM film JOIN admission USING (subject_id)
+    WHERE day IS NOT NULL
+    GROUP BY image_id
+)
+SELECT film.image_id, stay.hadm_id, icu.stay_id,
     CASE
-        WHEN link.link_status IS NULL THEN given_feature.icu
-        WHEN link.link_status = 'in_icu' THEN 'icu'
-        WHEN link.link_status IN ('in_stay', 'in_ed') THEN 'not_icu'
+        WHEN day IS NULL THEN 'bad_time'
+        WHEN icu.image_id IS NOT NULL THEN 'in_icu'
+        WHEN stay.image_id IS NOT NULL THEN 'in_stay'
+        WHEN near.image_id IS NULL THEN 'no_admission'
+        WHEN future_d IS NULL OR past_d <= future_d THEN 'post_discharge'
+        ELSE 'pre_admission'
     END,
-    CASE
-        WHEN link.link_status IS NULL THEN given_feature.mortality
-        WHEN admission.hospital_expire_flag THEN 'died'
-        WHEN NOT admission.hospital_expire_flag THEN 'alive'
-    END
-FROM image
-JOIN given_feature USING (image_id)
-LEFT JOIN link USING (image_id)
-LEFT JOIN admission ON admission.hadm_id = link.hadm_id
-ORDER BY image.image_id
+    CASE WHEN icu.image_id IS NOT NULL OR stay.image_id IS NOT NULL THEN 0 ELSE least(past_d, future_d) * 24 END,
+    coalesce(icu.num_covering, stay.num_covering, 0)
+FROM film
+LEFT JOIN icu USING (image_id)
+LEFT JOIN stay USING (image_id)
+LEFT JOIN near USING (image_id)
+ORDER BY film.image_id
 """
 
+_PERSON = ("race", "insurance", "language", "marital_status")
+_WORDS = tuple(WORDS)
+_CATEGORIES = ", ".join(f"word_{name}.category AS {name}" for name in _WORDS)
+_JOINS = "\n".join(
+    f"LEFT JOIN word AS word_{name} ON word_{name}.feature = '{name}' AND word_{name}.word = lower(trim(said.{name}))"
+    for name in _WORDS
+)
 
-def link_films(database: Database) -> None:
-    """Fill `link` from image, admission and icu_stay. Only for a dataset that has hospital tables."""
-    database.execute(LINK_SQL)
-
-
-def fill_ehr(database: Database) -> None:
-    """Fill `ehr` from given_feature, image and, where there are links, the linked admission."""
-    database.execute(EHR_SQL)
+EHR = f"""
+INSERT INTO ehr (image_id, sex, age_y, age_is_censored, view, position, icu, mortality, los_d, since_admission_h,
+    num_prior, {", ".join(_WORDS)})
+WITH {VISIT},
+person AS (
+    SELECT image_id, {", ".join(f"admission.{name}" for name in _PERSON)}
+    FROM image JOIN admission USING (subject_id)
+    WHERE taken_at IS NOT NULL
+    QUALIFY row_number() OVER (
+        PARTITION BY image_id
+        ORDER BY admittime > taken_at, abs(date_diff('microsecond', admittime, taken_at)), hadm_id
+    ) = 1
+),
+arrival AS (SELECT hadm_id, min(ed_in) AS ed_in, arg_min(way, ed_in) AS way FROM visit GROUP BY hadm_id),
+said AS (
+    SELECT image.image_id, {", ".join(f"coalesce(given_feature.{name}, person.{name}) AS {name}" for name in _PERSON)},
+        coalesce(given_feature.admission_type, CASE WHEN taken_at >= admittime THEN admission.admission_type END)
+            AS admission_type,
+        coalesce(
+            given_feature.admission_location, CASE WHEN taken_at >= admittime THEN admission.admission_location END
+        ) AS admission_location,
+        CASE
+            WHEN given_feature.ed_arrival IS NOT NULL THEN given_feature.ed_arrival
+            WHEN link.ed_stay_id IS NOT NULL THEN coalesce(ed_stay.arrival_transport, 'ed')
+            WHEN arrival.ed_in <= taken_at THEN arrival.way
+            WHEN arrival.hadm_id IS NULL AND taken_at >= admittime THEN 'not_ed'
+        END AS ed_arrival,
+        CASE
+            WHEN given_feature.care_unit IS NOT NULL THEN given_feature.care_unit
+            WHEN link_status = 'in_icu' THEN first_careunit
+            WHEN link_status = 'in_stay' THEN 'ward'
+            WHEN link_status = 'in_ed' THEN 'ed'
+        END AS care_unit,
+        coalesce(given_feature.los_d, date_diff('microsecond', admittime, dischtime) / 86.4e9) AS los_d,
+        coalesce(
+            given_feature.since_admission_h,
+            CASE WHEN taken_at >= admittime THEN date_diff('microsecond', admittime, taken_at) / 3.6e9 END
+        ) AS since_admission_h,
+        given_feature.sex, given_feature.age_y, given_feature.age_is_censored, given_feature.num_prior,
+        image.view, image.position,
+        CASE
+            WHEN link_status IS NULL THEN given_feature.icu
+            WHEN link_status = 'in_icu' THEN 'icu'
+            WHEN $1 OR link_status IN ('in_stay', 'in_ed', 'before_stay') THEN 'not_icu'
+        END AS icu,
+        CASE
+            WHEN link_status IS NULL THEN given_feature.mortality
+            WHEN hospital_expire_flag THEN 'died'
+            WHEN $1 OR NOT hospital_expire_flag THEN 'alive'
+        END AS mortality
+    FROM image
+    JOIN given_feature USING (image_id)
+    LEFT JOIN link USING (image_id)
+    LEFT JOIN admission ON admission.hadm_id = link.hadm_id
+    LEFT JOIN icu_stay ON icu_stay.stay_id = link.stay_id
+    LEFT JOIN ed_stay ON ed_stay.ed_stay_id = link.ed_stay_id
+    LEFT JOIN arrival ON arrival.hadm_id = link.hadm_id
+    LEFT JOIN person USING (image_id)
+)
+SELECT said.image_id, sex, age_y, age_is_censored, view, position, icu, mortality, los_d, since_admission_h, num_prior,
+    {_CATEGORIES}
+FROM said
+{_JOINS}
+ORDER BY said.image_id
+"""

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.cohort.features import FEATURE_NAMES, Missing, encode_features, feature_columns
-from cxrssl.core.artefact import open_artefact
+from cxrssl.core.artefact import open_artefact, read_unexchanged
 from cxrssl.core.errors import IntegrityError, LeakageError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 
 KIND = "cohort"
 SPLITS = ("train", "val", "test")
-SCHEMES = ("official", "hash")
+SCHEMES = ("official", "hash", "icu", "file")
 UNCERTAIN, BLANK, IGNORE = -1, -2, -1
 UNCERTAIN_POLICIES = {"ignore": IGNORE, "zeros": 0, "ones": 1}
 BLANK_POLICIES = {"ignore": IGNORE, "zeros": 0}
@@ -50,6 +51,8 @@ class Films:
     age_is_censored: npt.NDArray[np.bool_]
     split_official: Text
     split_hash: Text
+    split_icu: Text
+    split_file: Text
     feature_names: Text
     ehr_values: npt.NDArray[np.float32]
     """[N, F]: category index, or age in years; NaN where unknown."""
@@ -69,10 +72,17 @@ class Cohort(Films):
     root: Path
     """Where the films lay when the cohort was made."""
     default_split: str
+    link: str
+    """How films were linked to stays, in words; empty where the dataset has none."""
     summary: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.image_id)
+
+    @property
+    def title(self) -> str:
+        """The cohort by name and by the rule that linked it, for every line that names it."""
+        return f"{self.name}, {self.link}" if self.link else self.name
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -126,6 +136,10 @@ class Cohort(Films):
 
     def content_hash(self) -> str:
         """Return a SHA-256 over all arrays: equal cohorts have equal hashes, wherever and whenever they were made."""
+        return self._content_sha256
+
+    @cached_property
+    def _content_sha256(self) -> str:
         digest = hashlib.sha256()
         for field in fields(Films):
             array = getattr(self, field.name)
@@ -134,14 +148,21 @@ class Cohort(Films):
         return digest.hexdigest()
 
     def _split(self, scheme: str) -> Text:
-        return self.split_official if scheme == "official" else self.split_hash
+        split: Text = getattr(self, f"split_{scheme}")
+        return split
 
 
-def open_cohort(path: Path, verify: bool = True) -> Cohort:
+def open_cohort(path: Path, verify: bool = True, check: bool = True) -> Cohort:
     """Return the cohort in the folder `path`, its hashes checked if `verify`.
+
+    Without `check` a subject in two splits is let pass: the audit names it itself.
 
     Raises: IntegrityError when a file is missing or damaged, LeakageError when a subject is in two splits.
     """
+    return read_unexchanged(path, lambda: _open_cohort(path, verify, check))
+
+
+def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
     artefact = open_artefact(path, KIND, verify)
     settings = artefact.settings
     arrays = _load_arrays(path / "films.npz")
@@ -154,9 +175,10 @@ def open_cohort(path: Path, verify: bool = True) -> Cohort:
         folder=path,
         root=Path(artefact.manifest["inputs"]["root"]),
         default_split=settings["default_split"],
+        link=settings["link"],
         summary=json.loads((path / "summary.json").read_text(encoding="utf-8")),
     )
-    for scheme in cohort.schemes:
+    for scheme in cohort.schemes if check else ():
         check_splits(cohort.subject_id, cohort._split(scheme), scheme)
     return cohort
 
@@ -177,7 +199,7 @@ def _load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     names = [field.name for field in fields(Films)]
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in names}
+            arrays = {name: _decode(archive[name]) for name in names}
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise IntegrityError(f"films.npz cannot be read: {plain(error)}", path) from None
     num_films = len(arrays["image_id"])
@@ -185,3 +207,13 @@ def _load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if any(len(arrays[name]) != num_films for name in per_film):
         raise IntegrityError("films.npz has arrays of different lengths", path)
     return arrays
+
+
+def _decode(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return UTF-8 bytes as text, other arrays as they are."""
+    if array.dtype.kind != "S":
+        return array
+    try:
+        return array.astype(np.str_)  # the fast way, ASCII only
+    except UnicodeDecodeError:
+        return np.char.decode(array, "utf-8")

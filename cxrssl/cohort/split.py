@@ -1,48 +1,101 @@
-"""Which split a subject belongs to: a function of the publisher's lists, or of the subject alone.
+"""Which split a subject belongs to: a function of the publisher's lists, of the user's list, or of the subject alone.
 
-In: subjects, and the official parts where a dataset has them. Out: rows (scheme, subject_id, split).
+In: subjects, official parts, subjects with an ICU stay, a file. Out: rows (scheme, subject_id, split).
 Never: two splits for one subject, or a split that depends on the order or number of the films.
+
+official  the publisher's, where the dataset has one; `train_val` is divided by the subject's hash.
+hash      by a hash of dataset and subject alone: 70 % train, 10 % val, 20 % test, or other shares.
+icu       the paper's rule: only people with an ICU stay are validated and tested on, everyone else is train. The paper
+          took the lists of MedFuse, which are not ours to ship; here a subject with an ICU stay, at any time, keeps its
+          part of `hash`, so that no test subject of `icu` is a train subject of `hash`.
+file      a CSV of the user with the columns subject_id and split. It may say a subject many times, in one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
-from cxrssl.core.errors import LeakageError
+from cxrssl.cohort.columns import Column, TableSpec
+from cxrssl.cohort.table import read_table
+from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.seed import subject_fraction
-from cxrssl.core.text import count_noun
+from cxrssl.core.text import count_noun, plain
 
-TRAIN_FRAC, VAL_FRAC = 0.7, 0.1
 OFFICIAL_VAL_FRAC = 0.1
 """Share of the subjects of an official `train_val` part that become `val`."""
+FILE_SPLITS = {"train": "train", "val": "val", "validate": "val", "valid": "val", "test": "test"}
+"""Words of a split file -> ours."""
+FILE = TableSpec("split", (Column("subject_id"), Column("split", values=tuple(FILE_SPLITS))), key=())
 
 
-def split_subjects(dataset: str, subject_ids: Iterable[str], official: pl.DataFrame | None) -> pl.DataFrame:
-    """Return scheme, subject_id, split for every scheme that the dataset has, sorted.
+@dataclass(frozen=True)
+class Shares:
+    """Whole percents of the subjects in each part of `hash`."""
 
-    Raises: LeakageError when a subject is in two official splits.
+    train: int = 70
+    val: int = 10
+    test: int = 20
+
+
+def parse_shares(text: str) -> Shares:
+    """Return the shares in a text such as "70,10,20".
+
+    Raises: UsageError for anything but three whole percents above 0 that make 100.
+    """
+    words = text.split(",")
+    if len(words) == 3 and all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        shares = Shares(*(int(word) for word in words))
+        if shares.train + shares.val + shares.test == 100:
+            return shares
+    raise UsageError(f'"{plain(text, 40)}" are no shares of a split', hint="write three percents: --shares 70,10,20")
+
+
+def split_subjects(
+    dataset: str,
+    subject_ids: Iterable[str],
+    official: pl.DataFrame | None = None,
+    icu_subjects: Collection[str] | None = None,
+    own: pl.DataFrame | None = None,
+    shares: Shares = Shares(),
+) -> pl.DataFrame:
+    """Return scheme, subject_id, split for every scheme that can be made, sorted.
+
+    `official` and `own` have the columns subject_id and split, `icu_subjects` are those with an ICU stay; None: there
+    is no such scheme.
+
+    Raises: LeakageError when a list has a subject in two parts.
     """
     subjects = sorted(set(subject_ids))
-    rows = [("hash", subject, hash_split(dataset, subject)) for subject in subjects]
+    rows = [("hash", subject, hash_split(dataset, subject, shares)) for subject in subjects]
     if official is not None:
-        parts = official_parts(official)
+        parts = subject_parts(official, "official splits")
         rows += [
             ("official", subject, divide_train_val(dataset, subject, parts[subject]))
             for subject in subjects
             if subject in parts
         ]
+    if icu_subjects is not None:
+        rows += [
+            ("icu", subject, hash_split(dataset, subject, shares) if subject in icu_subjects else "train")
+            for subject in subjects
+        ]
+    if own is not None:
+        parts = subject_parts(own, "splits of the split file")
+        rows += [("file", subject, parts[subject]) for subject in subjects if subject in parts]
     schema = {"scheme": pl.String, "subject_id": pl.String, "split": pl.String}
     return pl.DataFrame(rows, schema, orient="row").sort("scheme", "subject_id")
 
 
-def hash_split(dataset: str, subject_id: str) -> str:
-    """Return the split of a subject by its hash: 70 % train, 10 % val, 20 % test."""
-    fraction = subject_fraction(subject_id, f"{dataset}/hash")
-    if fraction < TRAIN_FRAC:
+def hash_split(dataset: str, subject_id: str, shares: Shares = Shares()) -> str:
+    """Return the split of a subject by its hash."""
+    percent = 100 * subject_fraction(subject_id, f"{dataset}/hash")
+    if percent < shares.train:
         return "train"
-    return "val" if fraction < TRAIN_FRAC + VAL_FRAC else "test"
+    return "val" if percent < shares.train + shares.val else "test"
 
 
 def divide_train_val(dataset: str, subject_id: str, part: str) -> str:
@@ -52,14 +105,38 @@ def divide_train_val(dataset: str, subject_id: str, part: str) -> str:
     return "val" if subject_fraction(subject_id, f"{dataset}/official-val") < OFFICIAL_VAL_FRAC else "train"
 
 
-def official_parts(official: pl.DataFrame) -> dict[str, str]:
+def subject_parts(listed: pl.DataFrame, what: str) -> dict[str, str]:
     """Return subject_id -> part.
 
     Raises: LeakageError when a subject is in two parts.
     """
-    pairs = official.unique()
+    pairs = listed.select("subject_id", "split").unique()
     twice = pairs.filter(pl.col("subject_id").is_duplicated())["subject_id"].n_unique()
     if twice:
-        what = f"{count_noun(twice, 'subject')} in two official splits"
-        raise LeakageError(what, hint="the split file is not the publisher's: compare its SHA-256 with SHA256SUMS.txt")
+        hint = "a subject belongs to one split: compare the file with where it came from"
+        raise LeakageError(f"{count_noun(twice, 'subject')} in two {what}", hint=hint)
     return dict(zip(pairs["subject_id"].to_list(), pairs["split"].to_list(), strict=True))
+
+
+def read_split_file(path: Path, subject_ids: Iterable[str]) -> tuple[pl.DataFrame, list[str]]:
+    """Return the user's split of these subjects, and remarks on who is missing on either side.
+
+    Raises: DataError when the file or a row of it cannot be used, or when it names none of the subjects.
+    """
+    shown = plain(path.name, 120)
+    table = read_table(path, shown, FILE)
+    if table.rejects.height:
+        line, column, rule, _ = table.rejects.sort("line").row(0)
+        what = f"{shown}: {count_noun(table.rejects.height, 'row')} cannot be used, the first in line {line:,}"
+        words = f"{column}: {rule}; " if column else f"{rule}; "
+        raise DataError(what, path, f"{words}the words are {', '.join(FILE_SPLITS)}")
+    listed = table.frame.select("subject_id", pl.col("split").replace_strict(FILE_SPLITS))
+    subjects = set(subject_ids)
+    named = set(listed["subject_id"])
+    if not named & subjects:
+        raise DataError(f"{shown} names no subject of this dataset", path, "its ids are those of the dataset's tables")
+    counts = {
+        f"subjects of {shown} without a film": len(named - subjects),
+        f"subjects that {shown} does not name, in no split": len(subjects - named),
+    }
+    return listed, [f"{what}: {num:,}" for what, num in counts.items() if num]

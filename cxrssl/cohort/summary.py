@@ -5,6 +5,7 @@ In: a filled cohort database and the source tables. Out: a JSON-able summary. Ne
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 
 import polars as pl
 
+from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.sources import SourceTables
 from cxrssl.cohort.table import Table
+from cxrssl.core.text import plain
 from cxrssl.db import Database
 
 
@@ -43,12 +46,25 @@ class CohortSummary:
 
 
 def collect_rejects(tables: SourceTables) -> pl.DataFrame:
-    """Return file, line, column, rule of every rejected row of every file, sorted."""
-    parts = [
-        table.rejects.select(pl.lit(table.file).alias("file"), "line", "column", "rule")
-        for table in (tables.films, *tables.others)
-    ]
-    return pl.concat(parts).sort("file", "line", "column", "rule")
+    """Return file, line, column, rule and the subject's pseudonym of every rejected row of every file, sorted.
+
+    The pseudonym is a BLAKE2b of the subject's id under a key made of the ids of all films: equal for all rows of a
+    subject in a cohort, remade by whoever has the data, not to be undone by trying all ids for whoever has not.
+    """
+    columns = ("line", "column", "rule", "subject")
+    rejects = pl.concat([table.rejects.select(_reject_file(table), *columns) for table in tables.files])
+    key = hashlib.blake2b("\n".join(tables.image["image_id"].sort()).encode()).digest()
+    subjects = rejects["subject"].drop_nulls().unique().to_list()
+    pseudonyms = [hashlib.blake2b(subject.encode(), key=key, digest_size=8).hexdigest() for subject in subjects]
+    pseudonym = pl.col("subject").replace_strict(subjects, pseudonyms, default=None, return_dtype=pl.String)
+    return rejects.with_columns(pseudonym.alias("pseudonym")).drop("subject").sort("file", "line", "column", "rule")
+
+
+def _reject_file(table: Table) -> pl.Expr:
+    """Return the file that each reject stands in; where rows are files, their own paths."""
+    if table.row_files is None:
+        return pl.lit(table.file).alias("file")
+    return pl.lit(table.row_files).gather(pl.col("line") - 1).alias("file")
 
 
 def summarise(
@@ -58,16 +74,19 @@ def summarise(
     remarks: list[str],
 ) -> dict[str, Any]:
     """Return the summary of a filled database."""
-    for table in (tables.films, *tables.others):
+    for table in (tables.films, *tables.files):
         table.check_account()
     ((num_films, num_studies, num_subjects),) = database.rows(
         "SELECT count(*), count(DISTINCT study_id), count(DISTINCT subject_id) FROM image"
     )
     assert num_films == tables.films.frame.height, "every accepted row of the film table is a film"
     all_remarks = [*remarks, *tables.remarks]
-    all_remarks += [f"{table.file}: {text}" for table in (tables.films, *tables.others) for text in table.remarks]
+    all_remarks += [f"{table.file}: {text}" for table in tables.files for text in table.remarks]
+    all_remarks += [f"{what}: {num:,}" for what, num in database.rows("SELECT what, stays FROM odd_stay") if num]
     return {
-        **{key: settings[key] for key in ("dataset", "name", "default_split")},
+        **{key: settings[key] for key in ("dataset", "name", "default_split", "shares")},
+        "link_rule": settings["link"],
+        "versions": tables.versions,
         "films": {
             "seen": tables.films.rows,
             "accepted": num_films,
@@ -79,10 +98,11 @@ def summarise(
         "link": dict(database.rows("SELECT link_status, films FROM link_count")),
         "unknown": _count_unknown(database),
         "known": _count_known(database),
+        "strange_words": _count_strange_words(database),
         "views_as_written": tables.views_seen,
         "splits": _count_splits(database),
         "findings": _count_findings(database, num_studies),
-        "tables": {table.file: _account(table) for table in (tables.films, *tables.others)},
+        "tables": {table.file: _account(table) for table in tables.files},
         "remarks": all_remarks,
     }
 
@@ -105,10 +125,18 @@ def _count_unknown(database: Database) -> dict[str, int]:
 def _count_known(database: Database) -> dict[str, dict[str, int]]:
     """Return feature -> category -> films."""
     known: dict[str, dict[str, int]] = {}
-    for name in ("sex", "view", "position", "icu", "mortality"):
+    for name in (feature.name for feature in FEATURES if feature.categories and not feature.form_of):
         sql = f'SELECT "{name}", count(*) FROM ehr WHERE "{name}" IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1'
         known[name] = dict(database.rows(sql))
     return known
+
+
+def _count_strange_words(database: Database) -> dict[str, dict[str, int]]:
+    """Return feature -> word that no category is declared for -> rows of the sources with it."""
+    counts: dict[str, dict[str, int]] = {}
+    for feature, word, rows in database.rows("SELECT feature, word, rows FROM strange_word"):
+        counts.setdefault(feature, {})[plain(word, 60)] = rows
+    return counts
 
 
 def _count_splits(database: Database) -> dict[str, dict[str, dict[str, int]]]:

@@ -6,23 +6,29 @@ Never: a row that is dropped, padded, cut or guessed without a reject row that n
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
-import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
 from cxrssl.cohort.columns import Column, TableSpec, cast_cells
+from cxrssl.cohort.files import SourceFile
+from cxrssl.cohort.lines import Broken, LineReader, read_cells
 from cxrssl.core.errors import DataError
-from cxrssl.core.text import count_noun, nearest_hint, plain
+from cxrssl.core.progress import track
+from cxrssl.core.text import nearest_hint, plain
 
-CHUNK_ROWS = 50_000
 MAX_GZIP_RATIO = 200
-REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "rule": pl.String}
+NUM_THREADS = 2
+"""Files read at a time: more would only need more memory, Polars has threads of its own."""
+REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "rule": pl.String, "subject": pl.String}
+"""`subject` is the subject's own id where the row shows it, else null. It goes into no file: see `collect_rejects`."""
 
 
 @dataclass
@@ -39,6 +45,8 @@ class Table:
     blanked: dict[str, int] = field(default_factory=dict)
     """Cells that broke a rule and were made unknown, their rows kept: "column: rule" -> count."""
     remarks: list[str] = field(default_factory=list)
+    row_files: pl.Series | None = None
+    """Where the rows are files: the path of row k, which is its `line`, counted from 1."""
 
     def reject(self, is_bad: pl.Expr, rule: str, column: str = "") -> None:
         """Move the accepted rows for which `is_bad` is true to the rejects."""
@@ -46,7 +54,7 @@ class Table:
         if bad.is_empty():
             return
         self.frame = self.frame.filter(~is_bad.fill_null(False))
-        self._add_rejects(bad.select("line", pl.lit(column).alias("column"), pl.lit(rule).alias("rule")))
+        self._add_rejects(bad, column, rule)
 
     def blank(self, is_bad: pl.Expr, rule: str, columns: Sequence[str]) -> None:
         """Make `columns` unknown where `is_bad` is true, and count it."""
@@ -73,8 +81,23 @@ class Table:
         """Assert that every row of the file is accepted or rejected."""
         assert self.rows == self.frame.height + self.rejects.height, f"{self.file}: rows are not accounted for"
 
-    def _add_rejects(self, rejects: pl.DataFrame) -> None:
-        self.rejects = pl.concat([self.rejects, rejects.cast(REJECT_SCHEMA)])  # type: ignore[arg-type]
+    def _add_rejects(self, rows: pl.DataFrame, column: str | pl.Series, rule: str | pl.Series) -> None:
+        name = next((name for name in ("subject_id", self.spec.subject) if name in rows.columns), None)
+        subject = rows[name] if name else None
+        rejects = {"line": rows["line"], "column": column, "rule": rule, "subject": subject}
+        self.rejects = pl.concat([self.rejects, pl.DataFrame(rejects, REJECT_SCHEMA)])
+
+
+def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec]) -> dict[str, Table]:
+    """Return the table in each of `files`, in their order, as declared under the same name in `specs`."""
+    with track("read tables", len(files), "table") as progress, ThreadPoolExecutor(NUM_THREADS) as pool:
+
+        def read(name: str) -> Table:
+            table = read_table(files[name].path, files[name].shown, specs[name])
+            progress.advance(note=files[name].shown)
+            return table
+
+        return dict(zip(files, pool.map(read, files), strict=True))
 
 
 def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) -> Table:
@@ -84,29 +107,22 @@ def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) 
 
     Raises: DataError when the file is missing, cut, damaged or empty, or lacks a declared column.
     """
-    text = read_text(path, file)
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = _read_header(rows, file, path) if has_header else [column.name for column in spec.columns]
+    data = read_bytes(path, file)
+    reader = LineReader(data)
+    header = _read_header(reader, file, path) if has_header else [column.name for column in spec.columns]
     positions = [_find_column(header, column, file, path) for column in spec.columns]
-    chunks: list[pl.DataFrame] = []
-    blanked: dict[str, int] = {}
-    broken: list[tuple[int, str, str]] = []
-    for cells in _iter_chunks(rows, positions, len(header), spec, broken, file, path):
-        checked = cast_cells(cells, spec)
-        for column in spec.columns:
-            if column.when_bad == "blank":
-                _count_blanked(checked, column, blanked)
-        chunks.append(checked)
-    if not broken and not any(chunk.height for chunk in chunks):
+    first = reader.next_line if has_header else 0
+    cells, broken = read_cells(reader, first, positions, len(header), file, path)
+    if not broken and cells.is_empty():
         raise DataError(f"{file} has no rows", path, "the download may be cut: fetch the file again")
-    table = _assemble(file, spec, chunks, broken, blanked)
-    if text and text[-1] not in "\r\n":
+    table = _assemble(file, spec, cells, broken)
+    if not data.endswith((b"\n", b"\r")):
         table.remarks.append("the last line does not end: the file may be cut")
     return table
 
 
-def read_text(path: Path, file: str) -> str:
-    """Return the text of a plain or gzipped file without its byte-order mark; bytes that are not UTF-8 become U+FFFD.
+def read_bytes(path: Path, file: str) -> bytes:
+    """Return the bytes of a plain or gzipped file without its byte-order mark.
 
     Raises: DataError when the file is missing, cut short, damaged, or unpacks to more than 200 times its size.
     """
@@ -122,7 +138,7 @@ def read_text(path: Path, file: str) -> str:
         raise DataError(f"{file} is damaged: {plain(error)}", path, hint) from None
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror or error}", path) from None
-    return data.decode("utf-8", "replace").removeprefix("\ufeff")
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _gunzip(path: Path, file: str) -> bytes:
@@ -134,11 +150,11 @@ def _gunzip(path: Path, file: str) -> bytes:
     return data
 
 
-def _read_header(rows: Iterator[list[str]], file: str, path: Path) -> list[str]:
+def _read_header(reader: LineReader, file: str, path: Path) -> list[str]:
+    if not len(reader):
+        raise DataError(f"{file} is empty", path, "fetch the file again")
     try:
-        header = [name.strip() for name in next(rows)]
-    except StopIteration:
-        raise DataError(f"{file} is empty", path, "fetch the file again") from None
+        header = [name.strip() for name in reader.read_record(0)]
     except csv.Error as error:
         raise DataError(f"{file}: the header cannot be read: {error}", path) from None
     while header and not header[-1]:  # a comma after the last name, as in some copies of NIH's table
@@ -155,75 +171,24 @@ def _find_column(header: list[str], column: Column, file: str, path: Path) -> in
     return header.index(names[0])
 
 
-def _iter_chunks(
-    rows: Iterator[list[str]],
-    positions: list[int],
-    width: int,
-    spec: TableSpec,
-    broken: list[tuple[int, str, str]],
-    file: str,
-    path: Path,
-) -> Iterator[pl.DataFrame]:
-    """Yield frames of text cells with their lines; rows that have no cells to speak of go to `broken`."""
-    schema = {"line": pl.Int64(), **{column.name: pl.String() for column in spec.columns}}
-    chunk: list[list[object]] = []
-    for line, row, rule in _iter_rows(rows, width, file, path):
-        if rule:
-            broken.append((line, "", rule))
-            continue
-        chunk.append([line, *(row[position] for position in positions)])
-        if len(chunk) == CHUNK_ROWS:
-            yield pl.DataFrame(chunk, schema, orient="row")
-            chunk = []
-    yield pl.DataFrame(chunk, schema, orient="row")  # also when empty: it carries the column types
-
-
-def _iter_rows(rows: Iterator[list[str]], width: int, file: str, path: Path) -> Iterator[tuple[int, list[str], str]]:
-    """Yield (line, cells, broken rule or ""). A blank line is no row.
-
-    Raises: DataError when an open quote swallows lines: what they held cannot be known.
-    """
-    while True:
-        line = rows.line_num + 1  # type: ignore[attr-defined]
-        rule, row = "", []
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            rule = f"not CSV: {error}"
-        if not rule and not row:
-            continue
-        if not rule and (len(row) < width or any(row[width:])):
-            rule = f"{count_noun(len(row), 'field')} where the header has {width}"
-        if rule and rows.line_num > line:  # type: ignore[attr-defined]
-            raise DataError(f"{file}: a quote that opens on line {line:,} does not close on it", path, "mend the file")
-        yield line, row, rule
-
-
-def _count_blanked(checked: pl.DataFrame, column: Column, blanked: dict[str, int]) -> None:
-    for rule, num in checked[f"{column.name}?"].drop_nulls().value_counts().iter_rows():
-        label = f"{column.name}: {rule}"
-        blanked[label] = blanked.get(label, 0) + num
-
-
-def _assemble(
-    file: str,
-    spec: TableSpec,
-    chunks: list[pl.DataFrame],
-    broken: list[tuple[int, str, str]],
-    blanked: dict[str, int],
-) -> Table:
-    rejects = pl.DataFrame(broken, REJECT_SCHEMA, orient="row")
-    checked = pl.concat(chunks)
-    strict = [column.name for column in spec.columns if column.when_bad == "reject"]
-    # The first broken column in declared order speaks for the row, so a row is rejected once.
-    column = pl.coalesce(pl.when(pl.col(f"{name}?").is_not_null()).then(pl.lit(name)) for name in strict)
-    rule = pl.coalesce(pl.col(f"{name}?") for name in strict)
-    bad = checked.filter(rule.is_not_null()).select("line", column.alias("column"), rule.alias("rule"))
-    frame = checked.filter(rule.is_null()).select("line", *(each.name for each in spec.columns))
-    table = Table(file, spec, len(broken) + checked.height, frame, rejects, dict(blanked))
-    table._add_rejects(bad)
+def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Broken]) -> Table:
+    checked, rules = cast_cells(cells, spec)
+    rejects = pl.DataFrame([(each.line, "", each.rule, None) for each in broken], REJECT_SCHEMA, orient="row")
+    blanked = {
+        f"{column.name}: {rule}": num
+        for column in spec.columns
+        if column.when_bad == "blank" and column.name in rules.columns
+        for rule, num in rules[column.name].drop_nulls().value_counts().iter_rows()
+    }
+    table = Table(file, spec, len(broken) + checked.height, checked, rejects, blanked)
+    strict = [column.name for column in spec.columns if column.when_bad == "reject" and column.name in rules.columns]
+    if strict:
+        # The first broken column in declared order speaks for the row, so a row is rejected once.
+        column = pl.coalesce(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in strict)
+        words = rules.select(column.alias("column"), pl.coalesce(strict).alias("rule"))
+        is_bad = words["rule"].is_not_null()
+        table.frame = checked.filter(~is_bad)
+        table._add_rejects(checked.filter(is_bad), *words.filter(is_bad))
     _reject_duplicates(table)
     table.check_account()
     return table
@@ -231,11 +196,17 @@ def _assemble(
 
 def _reject_duplicates(table: Table) -> None:
     """Keep one of several equal rows; reject all rows of one key that differ, because none can be preferred."""
-    key = list(table.spec.key)
-    if not key or not table.frame.select(key).is_duplicated().any():
+    if not table.spec.key:
         return
-    columns = [column.name for column in table.spec.columns]
-    num_contents = pl.struct(columns).n_unique().over(key)
-    table.reject(num_contents > 1, "the same key with different content", key[0])
-    first_line = pl.col("line").min().over(key)
-    table.reject(pl.col("line") != first_line, "the same row again", key[0])
+    key = pl.struct(table.spec.key) if len(table.spec.key) > 1 else pl.col(table.spec.key)
+    if table.frame.select(key.n_unique()).item() == table.frame.height:
+        return
+    again = table.frame.filter(key.is_duplicated())
+    num_contents = pl.struct(column.name for column in table.spec.columns).n_unique().over(key)
+    again = again.select(
+        "line", is_conflict=num_contents > 1, is_first=pl.col("line") == pl.col("line").min().over(key)
+    )
+    conflicts, repeats = again.filter("is_conflict")["line"], again.filter(~pl.col("is_first"))["line"]
+    first_key = table.spec.key[0]
+    table.reject(pl.col("line").is_in(conflicts.implode()), "the same key with different content", first_key)
+    table.reject(pl.col("line").is_in(repeats.implode()), "the same row again", first_key)

@@ -16,11 +16,11 @@ import os
 import platform
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cxrssl import __version__
 from cxrssl.core.errors import IntegrityError, SetupError
@@ -30,6 +30,7 @@ from cxrssl.core.text import plain
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 RENAME_EXCHANGE = 2
+T = TypeVar("T")
 REMEDY = "delete the folder and run the command that made it again"
 # A crash test sets "name:count": the process kills itself when it passes kill point `name` for the count-th time.
 _KILL_AT = os.environ.get("CXRSSL_KILL_AT", "")
@@ -103,6 +104,33 @@ def open_artefact(path: Path, kind: str, verify: bool = True) -> Artefact:
 
     Raises: IntegrityError naming the file that is missing, damaged or of another kind.
     """
+    return read_unexchanged(path, lambda: _open_artefact(path, kind, verify))
+
+
+def read_unexchanged(path: Path, read: Callable[[], T]) -> T:
+    """Return what `read` makes of the files at `path`; read again if a newer version took their place meanwhile."""
+    while True:
+        before = _identity(path)
+        try:
+            result = read()
+        except (IntegrityError, FileNotFoundError):
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return result
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what two versions of an artefact never share, or nothing if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _open_artefact(path: Path, kind: str, verify: bool) -> Artefact:
     manifest_path = path / MANIFEST
     try:
         manifest = json.loads(manifest_path.read_text())
@@ -131,7 +159,7 @@ def is_published(path: Path, kind: str, settings: Mapping[str, Any]) -> bool:
     return bool(artefact.settings == json.loads(json.dumps(settings)))
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that it is either absent or whole: sibling temp file, fsync, rename."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with renamed_os_errors(path):

@@ -16,15 +16,16 @@ from typing import Any
 from cxrssl.core.artefact import hash_settings
 from cxrssl.core.config import apply_overrides, build_settings, merge_tables, read_toml, setting
 from cxrssl.core.errors import ConfigError
-from cxrssl.core.text import nearest_hint
+from cxrssl.core.text import nearest_hint, plain
 
 BACKBONES = ("vit-micro", "vit-tiny", "vit-tiny-6h", "vit-small", "vit-base")
+TIMM_PREFIX = "timm:"
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    backbone: str = setting("vit-tiny", options=BACKBONES)
-    """As timm names them; `vit-tiny-6h` is the paper's (6 heads at width 192), `vit-micro` the demo's."""
+    backbone: str = "vit-tiny"
+    """`vit-tiny-6h` is the paper's (6 heads at width 192), `vit-micro` the demo's; `timm:<name>` is timm's own."""
     patch_px: int = setting(16, low=4, high=32)
     head_hidden_mult: int = setting(4, low=1, high=16)
     """Width of the projection head's hidden layers, in multiples of the embedding width."""
@@ -34,8 +35,11 @@ class ModelSettings:
 class EhrSettings:
     features: tuple[str, ...] = ()
     """Feature names in order; none of them makes vanilla MSN."""
-    missing: str = setting("mask", options=("mask", "zero"))
-    """`mask` adds one 0/1 "unknown" column a feature; `zero` leaves unknown values at zero without telling."""
+    missing: str = setting("mask", options=("mask", "zero", "paper"))
+    """`mask` adds one 0/1 "unknown" column a feature; `zero` leaves unknown values at zero without telling; `paper`
+    fills them as published: view and position from all splits, no stay as alive and not in ICU, no sex leaves out."""
+    may_use_outcomes: bool = False
+    """Let an outcome (mortality, length of stay) be a pretraining input. `--ehr` on the command line says it too."""
     embed_dim: int = setting(128, low=1, high=4096)
 
 
@@ -50,6 +54,9 @@ class ViewSettings:
     """Range of the crop's area as a fraction of the film's valid box."""
     focal_scale: tuple[float, float] = setting((0.05, 0.3), low=0.001, high=1.0)
     flip_prob: float = setting(0.5, low=0.0, high=1.0)
+    rotation_deg: float = setting(0.0, low=0.0, high=45.0)
+    """Each view is turned about its centre by an angle drawn from [-rotation_deg, rotation_deg]; the film's outside is
+    black."""
     contrast: float = setting(0.0, low=0.0, high=0.9)
     """Each view's contrast is multiplied by a factor drawn from [1 - contrast, 1 + contrast]."""
     brightness: float = setting(0.0, low=0.0, high=0.9)
@@ -75,7 +82,7 @@ class ObjectiveSettings:
 @dataclass(frozen=True)
 class TrainSettings:
     split: str = ""
-    """Split scheme (`official`, `hash`); empty means the cohort's default."""
+    """Split scheme (`official`, `hash`, `icu`, `file`); empty means the cohort's default."""
     rows: str = setting("train", options=("train", "all"))
     """`all` also pretrains on validation and test films, as the paper did; a probe of such a run is refused."""
     num_epochs: int = setting(100, low=1, high=100_000)
@@ -145,6 +152,7 @@ def load_recipe(name: str, overrides: Sequence[str] = (), changes: dict[str, Any
 def check_recipe(recipe: Recipe) -> None:
     """Raise ConfigError when settings contradict each other."""
     views = recipe.views
+    check_backbone(recipe.model.backbone)
     for px, name, is_used in ((views.global_px, "global_px", True), (views.focal_px, "focal_px", views.num_focal > 0)):
         if is_used and px % recipe.model.patch_px:
             raise ConfigError(f'"views.{name}" is {px}, not a multiple of "model.patch_px" ({recipe.model.patch_px})')
@@ -153,6 +161,13 @@ def check_recipe(recipe: Recipe) -> None:
     for low, high in (views.global_scale, views.focal_scale):
         if low > high:
             raise ConfigError(f'a scale range in "views" is upside down: {low} to {high}')
+
+
+def check_backbone(name: str) -> None:
+    """Raise ConfigError for a name that is neither one of BACKBONES nor marked as timm's."""
+    if name not in BACKBONES and not name.startswith(TIMM_PREFIX):
+        hint = f"{nearest_hint(name, BACKBONES)}; any vision transformer of timm is {TIMM_PREFIX}<its name>"
+        raise ConfigError(f'"model.backbone" cannot be "{plain(name, 60)}"', hint=hint)
 
 
 def check_effects(recipe: Recipe, asked: set[str]) -> None:
@@ -195,5 +210,7 @@ class Machine:
     """What a collapse or a jump of the loss leads to: `warn`, or `stop` with exit code 5."""
     health_every: int = 50
     """Steps between measurements of the features' rank."""
+    probe_every: int = 200
+    """Steps between probes of the target encoder on a small panel; 0 makes none."""
     feed: str = ""
     """Where films wait for their step: mapped, resident or ahead; empty chooses by the device."""

@@ -32,6 +32,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def features(self) -> Path:
+        """What encoders made of packed films, by the hash of both."""
+        return self.root / "features"
+
+    @property
     def evals(self) -> Path:
         return self.root / "evals"
 

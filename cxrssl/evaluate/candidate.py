@@ -6,7 +6,7 @@ In: a run id or the name of a baseline. Out: a matrix with one row a film, and w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
+from cxrssl.audit.pretraining import Pretraining, read_pretraining
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.artefact import hash_settings
@@ -39,9 +40,8 @@ class Candidate:
     settings: dict[str, Any]
     """What decides its features."""
     features: Callable[[], NDArray[np.float32]]
-    pretrained_on: Mapping[str, str]
-    """image_id -> subject_id of every film that shaped it; empty for baselines."""
-    pretrained_dataset: str = ""
+    pretraining: Pretraining | None = None
+    """What it was shown; None for baselines."""
     is_outcome_used: bool = False
 
 
@@ -67,14 +67,14 @@ def run_candidate(
         settings={
             "weights_sha256": encoder.weights_sha256,
             "features": list(names),
+            "missing": encoder.recipe.ehr.missing if names else "",
             "num_epochs": train.num_epochs,
             "architecture": architecture_of(encoder.recipe),
             # Equal for runs that differ in nothing but the record: those may be compared.
             "setup_sha256": hash_settings([without_ehr, hashes]),
         },
         features=lambda: extract_features(workspace, encoder, images, device),
-        pretrained_on=encoder.films,
-        pretrained_dataset=str(encoder.origin["dataset"]),
+        pretraining=read_pretraining(workspace, run_id),
         is_outcome_used=is_outcome_used(names),
     )
 
@@ -92,7 +92,6 @@ def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, d
         label=f"random {recipe.model.backbone}, seed {recipe.train.seed}",
         settings={"weights_sha256": sha256, "architecture": architecture_of(recipe)},
         features=lambda: extract_features(workspace, encoder, images, device),
-        pretrained_on={},
     )
 
 
@@ -104,7 +103,6 @@ def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: str) -> Candid
         label="view alone" if kind == "view-only" else "record alone: " + name_features(names, ", "),
         settings={"features": list(names)},
         features=lambda: cohort.features(names, "mask"),
-        pretrained_on={},
         is_outcome_used=is_outcome_used(names),
     )
 
@@ -114,13 +112,13 @@ def baseline_candidates(
 ) -> list[Candidate]:
     """Return the baselines that stand beside every run: untrained encoder, the record, the view.
 
-    Of the record, what is known when the film is taken, and known for any film of the cohort: a death after the film
-    would predict findings that no reader of the film could have known.
+    Of the record, what is known when the film is taken, and known for any film of the cohort, each quantity in its
+    first form: a death after the film would predict findings that no reader of the film could have known.
     """
     known = [
         name
         for column, name in enumerate(FEATURE_NAMES)
-        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after"
+        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after" and not find_feature(name).form_of
     ]
     baselines = [random_candidate(workspace, recipe, images, device)]
     if known:

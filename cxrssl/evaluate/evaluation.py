@@ -1,7 +1,7 @@
 """One evaluation: a candidate's features, a linear probe on them, and its scores on every test film.
 
-In: a candidate and a cohort. Out: `evals/<eval_id>/{predictions.npz, scores.json, manifest.json}`.
-Never: a test subject that the candidate was pretrained on, or a test film left out.
+In: a candidate and a cohort. Out: `evals/<eval_id>/{predictions.npz, probe.npz, scores.json, manifest.json}`.
+Never: a test film or subject that the candidate was pretrained on, or a test film left out.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.read import Cohort
+from cxrssl.audit.checks import Audit
+from cxrssl.audit.evaluated import EVALUATION_KIND as KIND
+from cxrssl.audit.evaluated import NOT_SCORED, PREDICTIONS_FILE, PROBE_FILE
+from cxrssl.audit.gate import audit_candidate, leave_out_twins
+from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.artefact import hash_settings, is_published, open_artefact, publish, write_bytes, write_json
 from cxrssl.core.config import setting
 from cxrssl.core.errors import DataError, LeakageError
-from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.probe import fit_linear_probe
 from cxrssl.evaluate.resample import Comparison, compare_predictions, score_predictions
 from cxrssl.images.store import ImageStore
 
-KIND = "evaluation"
 MAX_LOGIT = 500.0
-NOT_SCORED = -1
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raise it when the way of fitting or scoring changes: evaluations are then made anew."""
 
 
@@ -56,7 +57,7 @@ class Evaluation:
 
     def predictions(self) -> dict[str, NDArray[Any]]:
         """Return `image_id`, `subject_id` [N], `logits`, `labels` [N, L] and `finding_names` [L] of the test films."""
-        with np.load(self.path / "predictions.npz", allow_pickle=False) as arrays:
+        with np.load(self.path / PREDICTIONS_FILE, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
 
 
@@ -71,17 +72,21 @@ def evaluate_candidate(
 ) -> Evaluation:
     """Fit the probe on train films, choose its strength on validation films, score all test films, publish.
 
-    An evaluation that is already published with the same settings is returned as it is.
+    Train and val films that a later split shows too are left out and counted. An evaluation that is already published
+    with the same settings is returned as it is.
 
-    Raises: LeakageError when a test subject was pretrained on, unless `may_overlap`: then every report says so in its
+    Raises: LeakageError when the audit of the candidate refuses, unless `may_overlap`: then every report says so in its
     first line. DataError when a split has no film.
     """
-    rows = {split: _packed_rows(cohort, images, split, scheme) for split in ("train", "val", "test")}
+    packed = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
+    rows = {split: leave_out_twins(cohort, images, scheme, packed[split]) for split in SPLITS}
     num_not_packed = len(cohort.rows_of("test", scheme)) - len(rows["test"])
-    leak = describe_overlap(candidate, cohort, rows["test"])
+    audit = audit_candidate(
+        candidate.kind, candidate.settings.get("features", ()), candidate.pretraining, cohort, images, scheme
+    )
+    leak = describe_leaks(audit)
     if leak and not may_overlap:
-        hint = "probe with the split the run was pretrained on, or pretrain on train films only; or --allow-overlap"
-        raise LeakageError(leak, candidate.candidate_id, hint)
+        raise LeakageError(leak, candidate.candidate_id, f"{audit.refusals[0].hint}; or --allow-overlap")
     settings = {
         "candidate_id": candidate.candidate_id,
         "kind": candidate.kind,
@@ -91,6 +96,7 @@ def evaluate_candidate(
         "leak": leak,
         "cohort": cohort.name,
         "dataset": cohort.dataset,
+        "link": cohort.link,
         "split": scheme,
         "cohort_sha256": cohort.content_hash(),
         "images_sha256": images.content_sha256,
@@ -115,18 +121,19 @@ def evaluate_candidate(
         scores = score_predictions(
             logits, truth, subjects, findings, num_resamples=probe.num_resamples, seed=probe.seed
         )
-        left_out = {"num_not_packed": num_not_packed, "not_fitted": not_fitted}
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            image_id=cohort.image_id[rows["test"]],
-            subject_id=subjects,
-            logits=logits,
-            labels=truth,
-            finding_names=np.array(findings),
-        )
+        num_twins = {split: len(packed[split]) - len(rows[split]) for split in SPLITS}
+        left_out = {"num_not_packed": num_not_packed, "num_twins_left_out": num_twins, "not_fitted": not_fitted}
+        predictions = {
+            "image_id": cohort.image_id[rows["test"]],
+            "subject_id": subjects,
+            "logits": logits,
+            "labels": truth,
+            "finding_names": np.array(findings),
+        }
+        fit = {"fitted_on": rows["train"], "mean_D": fitted.mean_D, "scale_D": fitted.scale_D}
         with publish(path, KIND, settings) as building:
-            write_bytes(building / "predictions.npz", buffer.getvalue())
+            write_bytes(building / PREDICTIONS_FILE, _pack_arrays(predictions))
+            write_bytes(building / PROBE_FILE, _pack_arrays(fit))
             write_json(building / "scores.json", {**scores.to_dict(), **left_out})
     return open_evaluation(path)
 
@@ -145,15 +152,15 @@ def list_evaluations(workspace: Workspace) -> list[Evaluation]:
     return [open_evaluation(path) for path in sorted(folders)]
 
 
-def describe_overlap(candidate: Candidate, cohort: Cohort, test_rows: NDArray[np.int64]) -> str:
-    """Return a sentence when test subjects took part in pretraining, and "" when none did."""
-    if candidate.pretrained_dataset != cohort.dataset:
-        return ""
-    seen = set(candidate.pretrained_on.values())
-    shared = {subject for subject in cohort.subject_id[test_rows].tolist() if subject in seen}
-    if not shared:
-        return ""
-    return f"{count_noun(len(shared), 'test subject')} of cohort {cohort.name} took part in pretraining"
+def describe_leaks(audit: Audit) -> str:
+    """Return what refuses as one sentence, and "" when nothing does."""
+    return "; ".join(result.finding for result in audit.refusals)
+
+
+def _pack_arrays(arrays: dict[str, NDArray[Any]]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
 
 
 def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) -> NDArray[np.int64]:

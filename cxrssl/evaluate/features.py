@@ -37,7 +37,7 @@ def extract_features(
         "images_sha256": images.content_sha256,
         "architecture": architecture_of(encoder.recipe),
     }
-    path = workspace.root / "features" / hash_settings(settings)[:16]
+    path = workspace.features / hash_settings(settings)[:16]
     if not is_published(path, KIND, settings):
         with publish(path, KIND, settings) as building:
             with track("features", int(images.is_packed_N.sum()), "films") as progress:

@@ -1,7 +1,7 @@
 """One film from a file: decoded, made grey, resized and padded.
 
-In: a path inside the dataset folder. Out: uint8, bright as stored. A film that cannot be decoded is a DecodeError with
-one of DECODE_RULES, never another exception. The only importer of PIL.
+In: a path inside the dataset folder, to a JPEG, PNG or DICOM file. Out: uint8. A film that cannot be decoded is a
+DecodeError with one of DECODE_RULES, never another exception. The only importer of PIL.
 Never: pixels allocated before the header is checked, half a film, a path that leaves the dataset folder.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import struct
 import warnings
 import zlib
@@ -21,7 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, features
 
 from cxrssl.core.errors import DecodeError, SetupError
+from cxrssl.core.filmfile import open_inside, refuse
 from cxrssl.core.text import plain
+from cxrssl.dicom import codec_versions, is_dicom, open_film
+from cxrssl.images.dicom import check_radiograph, decode_grey
+from cxrssl.images.resize import resize
 
 Grey: TypeAlias = NDArray[np.uint8]
 Box: TypeAlias = tuple[int, int, int, int]
@@ -30,26 +33,29 @@ Rule = Literal[
     "file missing",
     "unreadable",
     "outside the dataset folder",
-    "not a JPEG or PNG",
+    "not a JPEG, PNG or DICOM",
     "truncated",
     "damaged",
     "too large",
     "too small",
     "unsupported pixel format",
+    "unsupported transfer syntax",
+    "not CR or DX",
+    "the decoder died",
 ]
 DECODE_RULES: tuple[Rule, ...] = get_args(Rule)
 
-PIPELINE_VERSION = 1
-"""Decode, grey, resize, pad, in this order. Raise it when a step changes a pixel: packed films are then made anew."""
+PIPELINE_VERSION = 2
+"""Decode, grey (of DICOM in the order of `images.dicom`), resize, pad. Raise it when a step changes a pixel: packed
+films are then made anew."""
 DECODER = ", ".join(f"{name} {features.version(name)}" for name in ("pil", "libjpeg_turbo", "zlib"))
+DECODER += f", {codec_versions()}"
 """What a film's pixels depend on besides this file."""
 
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024**2
 MIN_SIDE_PX = 16
 FULL_RANGE_16 = 65535
-# Antialiased triangle filter: no ringing at markers and metal, no grey value outside the source's range.
-FILTER = Image.Resampling.BILINEAR
 # A large JPEG is decoded at 1/2, 1/4 or 1/8 as long as its sides stay this many times the final ones; measured on the
 # originals of datasets.md: below 0.2 grey levels on average from a full decode, and up to five times faster.
 DRAFT_GAP = 2
@@ -67,21 +73,23 @@ class Letterboxed(NamedTuple):
 
 
 class _Picture(NamedTuple):
-    grey: Image.Image
+    grey: Grey
     source_px: tuple[int, int]
     scale: int
     """How many source pixels a pixel of `grey` stands for, each way."""
 
 
 def decode_film(path: Path, root: Path) -> Grey:
-    """Return the film at `path`, relative to `root`, as uint8 [H, W]; bright as stored.
+    """Return the film at `path`, relative to `root`, as uint8 [H, W]; bright as stored, or of DICOM as is meant.
 
     Colour becomes ITU-R 601-2 luma, alpha is flattened on black, 16 bits become 8 by the full range (65535 -> 255,
-    rounded). EXIF orientation, gamma and colour profiles are not applied; of an animation the first frame is taken.
+    rounded), unless the PNG says that fewer are significant and uses no more: then 12 bits become 8 by 4095 -> 255. A
+    film of 12 bits that does not say so stays dark: what its white is cannot be known. EXIF orientation, gamma and
+    colour profiles are not applied; of an animation the first frame is taken.
 
     Raises: DecodeError.
     """
-    return np.array(_read_picture(path, root, size_px=0).grey)
+    return np.array(_read_picture(path, root, size_px=0).grey)  # what Pillow gives is read-only
 
 
 def decode_letterboxed(path: Path, root: Path, size_px: int) -> Letterboxed:
@@ -101,7 +109,7 @@ def letterbox(film_HW: Grey, size_px: int) -> tuple[Grey, Box]:
     """
     height, width = film_HW.shape
     box = fit_box(height, width, size_px)
-    return _paste(_Picture(Image.fromarray(film_HW), (height, width), 1), box, size_px), box
+    return _paste(_Picture(film_HW, (height, width), 1), box, size_px), box
 
 
 def fit_box(height: int, width: int, size_px: int) -> Box:
@@ -113,47 +121,40 @@ def fit_box(height: int, width: int, size_px: int) -> Box:
 
 def _paste(picture: _Picture, box: Box, size_px: int) -> Grey:
     top, left, rows, columns = box
-    extent = (0.0, 0.0, picture.source_px[1] / picture.scale, picture.source_px[0] / picture.scale)
+    extent = (picture.source_px[0] / picture.scale, picture.source_px[1] / picture.scale)
     square = np.zeros((size_px, size_px), np.uint8)
-    square[top : top + rows, left : left + columns] = np.asarray(
-        picture.grey.resize((columns, rows), FILTER, box=extent)
-    )
+    square[top : top + rows, left : left + columns] = resize(picture.grey, rows, columns, extent)
     return square
 
 
 def _read_picture(path: Path, root: Path, size_px: int) -> _Picture:
-    """Return the film as an image of mode L, for a square of `size_px` (0: at full resolution)."""
+    """Return the grey film for a square of `size_px` (0: at full resolution)."""
     where = plain(path)
     data = _read_file(path, root, where)
     if data.startswith(_PNG_START):
         return _decode_picture(data, "PNG", size_px, where)
     if data.startswith(_JPEG_START):
         return _decode_picture(data, "JPEG", size_px, where)
+    if is_dicom(data):
+        return _decode_dicom(data, where)
     if any(start.startswith(data) for start in (_PNG_START, _JPEG_START)):
         raise _refuse("truncated", where, f"it has {len(data)} bytes")
-    raise _refuse("not a JPEG or PNG", where)
+    raise _refuse("not a JPEG, PNG or DICOM", where)
+
+
+def _decode_dicom(data: bytes, where: str) -> _Picture:
+    film = open_film(data, where)
+    check_radiograph(film)
+    _check_size(film.rows, film.columns, where)
+    return _Picture(decode_grey(film), (film.rows, film.columns), 1)
 
 
 def _read_file(path: Path, root: Path, where: str) -> bytes:
-    if path.is_absolute() or ".." in path.parts:
-        raise _refuse("outside the dataset folder", where)
-    try:
-        real = Path(os.path.realpath(root / path))
-        if not real.is_relative_to(os.path.realpath(root)):
-            raise _refuse("outside the dataset folder", where, "a link leaves it")
-        # Without O_NONBLOCK a named pipe would block for ever.
-        with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _refuse("unreadable", where, "not a file")
-            if status.st_size > MAX_FILE_BYTES:
-                raise _refuse("too large", where, f"{status.st_size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
-            return file.read(status.st_size)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        # ValueError: a path that no file can have, such as one with a zero byte.
-        raise _refuse("file missing", where) from None
-    except OSError as error:
-        raise _refuse("unreadable", where, (error.strerror or "").lower()) from None
+    with open_inside(path, root, where) as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes > MAX_FILE_BYTES:
+            raise _refuse("too large", where, f"{num_bytes:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+        return file.read(num_bytes)
 
 
 def _decode_picture(data: bytes, kind: Literal["JPEG", "PNG"], size_px: int, where: str) -> _Picture:
@@ -177,10 +178,7 @@ def _decode_picture(data: bytes, kind: Literal["JPEG", "PNG"], size_px: int, whe
 
 def _load_grey(image: ImageFile.ImageFile, data: bytes, kind: str, size_px: int, where: str) -> _Picture:
     columns, rows = image.size
-    if rows * columns > MAX_PIXELS:
-        raise _refuse("too large", where, f"{rows:,} x {columns:,} pixels, at most {MAX_PIXELS:,} are decoded")
-    if min(rows, columns) < MIN_SIDE_PX:
-        raise _refuse("too small", where, f"{rows:,} x {columns:,} pixels, at least {MIN_SIDE_PX} a side are needed")
+    _check_size(rows, columns, where)
     # Pillow skips the checksums of pixel chunks and does not miss a lost end.
     fault = _stream_fault(data, kind) if kind == "PNG" else None
     if fault:
@@ -191,14 +189,44 @@ def _load_grey(image: ImageFile.ImageFile, data: bytes, kind: str, size_px: int,
         draft = image.draft(None, (DRAFT_GAP * width, DRAFT_GAP * height))
         scale = round(columns / draft[1][2]) if draft else 1
     image.load()
-    return _Picture(_to_grey(image, where), (rows, columns), scale)
+    is_wide = image.mode.startswith("I")
+    grey = _narrow(np.asarray(image), _significant_bits(data)) if is_wide else np.asarray(_to_grey(image, where))
+    return _Picture(grey, (rows, columns), scale)
+
+
+def _check_size(rows: int, columns: int, where: str) -> None:
+    if rows * columns > MAX_PIXELS:
+        raise _refuse("too large", where, f"{rows:,} x {columns:,} pixels, at most {MAX_PIXELS:,} are decoded")
+    if min(rows, columns) < MIN_SIDE_PX:
+        raise _refuse("too small", where, f"{rows:,} x {columns:,} pixels, at least {MIN_SIDE_PX} a side are needed")
+
+
+def _narrow(wide_HW: NDArray[np.uint16], significant_bits: int) -> Grey:
+    """Return 16 bits as 8.
+
+    Source: PNG specification, third edition, section 13.12: samples of fewer significant bits fill all 16.
+    Differs: writers who leave 12-bit samples as they are, as from a DICOM file, are taken at their word.
+    """
+    white = 2**significant_bits - 1
+    if wide_HW.max() > white:
+        white = FULL_RANGE_16
+    grey_HW = wide_HW.astype(np.uint32)
+    grey_HW *= 255
+    grey_HW += white // 2
+    grey_HW //= white
+    return grey_HW.astype(np.uint8)
+
+
+def _significant_bits(data: bytes) -> int:
+    """Return what a grey PNG's sBIT chunk says, before its pixels, or 16."""
+    at = data.find(b"\0\0\0\1sBIT", 0, data.find(b"IDAT"))
+    return data[at + 8] if at >= 0 and 1 <= data[at + 8] <= 16 else 16
 
 
 def _to_grey(image: Image.Image, where: str) -> Image.Image:
     mode = image.mode
-    if mode.startswith("I"):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + FULL_RANGE_16 // 2) // FULL_RANGE_16).astype(np.uint8))
+    if mode == "L" and "transparency" not in image.info:
+        return image
     if mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"):
         raise _refuse("unsupported pixel format", where, mode)
     if "transparency" in image.info and mode in ("1", "L", "P", "RGB"):
@@ -233,4 +261,4 @@ def _stream_fault(data: bytes, kind: str) -> Rule | None:
 
 
 def _refuse(rule: Rule, where: str, detail: str = "") -> DecodeError:
-    return DecodeError(rule, f"the film cannot be decoded: {rule}" + (f", {detail}" if detail else ""), where)
+    return refuse(rule, detail, where)

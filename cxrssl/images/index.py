@@ -38,14 +38,25 @@ class Index(NamedTuple):
     """(top, left, height, width); zeros for a rejected film."""
     source_px_N2: NDArray[np.int32]
     """Rows and columns of the file; zeros for a rejected film."""
+    pixel_hash: NDArray[np.bytes_]
+    """`fingerprint.hash_pixels` of the film as it is packed; empty for a rejected film."""
+    phash: NDArray[np.uint64]
+    """`fingerprint.perceptual_hash`; 0 for a rejected film."""
 
 
 class Reject(NamedTuple):
-    """A film that is not packed, and the one of DECODE_RULES that tells why."""
+    """A film that is not packed, the one of DECODE_RULES that tells why, and the file that was looked at."""
 
     image_id: str
     path: str
     rule: str
+    num_bytes: int = -1
+    """-1: there was no file."""
+    changed_at_ns: int = 0
+
+    @property
+    def file(self) -> tuple[int, int]:
+        return self.num_bytes, self.changed_at_ns
 
 
 def make_index(image_ids: Sequence[str], films: FilmRecords, shard_films: int) -> Index:
@@ -56,7 +67,8 @@ def make_index(image_ids: Sequence[str], films: FilmRecords, shard_films: int) -
     for start in range(0, len(films), shard_films):
         row[start : start + shard_films] = np.cumsum(is_packed[start : start + shard_films]) - 1
     shard[~is_packed] = row[~is_packed] = NOT_PACKED
-    return Index(np.array(image_ids, np.str_), shard, row, films["box"].copy(), films["source_px"].copy())
+    learnt = (films[name].copy() for name in ("box", "source_px", "pixel_hash", "phash"))
+    return Index(np.array(image_ids, np.str_), shard, row, *learnt)
 
 
 def write_index(folder: Path, index: Index) -> None:
@@ -76,9 +88,9 @@ def read_index(folder: Path) -> Index:
         with np.load(path, allow_pickle=False) as arrays:
             index = Index(**{name: arrays[name] for name in Index._fields})
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise IntegrityError(f"{INDEX} cannot be read: {plain(error, 120)}", path) from None
+        raise IntegrityError(f"{INDEX} cannot be read: {plain(error, 120)}", path, "run cxrssl ingest again") from None
     num = len(index.image_id)
-    if [array.shape for array in index] != [(num,), (num,), (num,), (num, 4), (num, 2)]:
+    if [array.shape for array in index] != [(num,), (num,), (num,), (num, 4), (num, 2), (num,), (num,)]:
         raise IntegrityError(f"{INDEX} has arrays of unequal length", path)
     return index
 
@@ -92,14 +104,25 @@ def write_rejects(folder: Path, rejects: Sequence[Reject]) -> None:
     write_bytes(folder / REJECTS, text.getvalue().encode())
 
 
-def read_rules(folder: Path) -> list[str]:
-    """Return the rule of each rejected film, in cohort order.
+def read_rejects(folder: Path) -> list[Reject]:
+    """Return the rejected films, in cohort order.
 
     Raises: IntegrityError.
     """
     path = folder / REJECTS
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return [row["rule"] for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+            header, *rows = csv.reader(file)
+            if tuple(header) != Reject._fields:
+                raise ValueError("its columns are not " + ", ".join(Reject._fields))
+            return [Reject(row[0], row[1], row[2], int(row[3]), int(row[4])) for row in rows]
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise IntegrityError(f"{REJECTS} cannot be read: {plain(error, 120)}", path) from None
+
+
+def read_rules(folder: Path) -> list[str]:
+    """Return the rule of each rejected film, in cohort order.
+
+    Raises: IntegrityError.
+    """
+    return [reject.rule for reject in read_rejects(folder)]

@@ -23,14 +23,16 @@ from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
 from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
-from cxrssl.images.index import Reject, make_index, read_index, read_rules, write_index, write_rejects
+from cxrssl.images.index import Reject, make_index, read_index, read_rejects, write_index, write_rejects
 from cxrssl.images.shard import FILM_DTYPE, PACKED, FilmRecords, create_shard, finish_shard, part_name, read_part
 from cxrssl.images.store import KIND
-from cxrssl.images.worker import Batch, run_batches
+from cxrssl.images.worker import Batch, file_state, run_batches
 
 BATCH_FILMS = 16
 FEW_FILMS = 64
-"""Below this many films, starting processes takes longer than the work."""
+"""Below this many films, starting processes takes longer than the work: they are decoded in this one."""
+PICTURES = (".jpg", ".jpeg", ".png")
+"""What ends otherwise may be DICOM: its decoders are C code that can end a process, and this one shall live."""
 SPARE_FRAC = 0.05
 
 
@@ -65,7 +67,12 @@ class _Job:
 
     def rejects(self, films: FilmRecords) -> list[Reject]:
         rejected = np.flatnonzero(films["rule"] != PACKED).tolist()
-        return [Reject(self.image_ids[i], self.paths[i], DECODE_RULES[films["rule"][i]]) for i in rejected]
+        rules = [DECODE_RULES[rule] for rule in films["rule"][rejected]]
+        files = films["file"][rejected].tolist()
+        return [
+            Reject(self.image_ids[i], self.paths[i], rule, *file)
+            for i, rule, file in zip(rejected, rules, files, strict=True)
+        ]
 
 
 def pack_images(
@@ -83,8 +90,8 @@ def pack_images(
 
     An interrupted call is taken up by the next one with the same arguments. `num_workers` 0 means all cores.
 
-    Raises: DataError when no film can be decoded, SetupError when the disk is too small or a worker dies, UsageError
-    when another process packs the same cohort.
+    Raises: DataError when no film can be decoded, SetupError when the disk is too small, a codec is missing or a worker
+    dies, UsageError when another process packs the same cohort.
     """
     assert len(image_ids) == len(paths) == len(set(image_ids)), "one path and one unique id a film"
     job = _Job(dest, dataset_root, image_ids, paths, size_px, shard_films)
@@ -137,7 +144,7 @@ def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecor
     for shard in job.shards:
         span = job.films_of(shard)
         part = read_part(building, shard, len(span), job.size_px)
-        if part is None or _is_cured(job, part, span.start):
+        if part is None or _has_changed(job, part, span.start):
             films_left[shard] = len(span)
         else:
             films[span.start : span.stop] = part
@@ -145,7 +152,8 @@ def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecor
     _check_free_space(building, num_left * job.size_px**2)
     started = time.monotonic()
     num_rejected = 0
-    results = run_batches(_plan_batches(job, building, list(films_left)), _count_workers(num_workers, num_left))
+    num_workers = _count_workers(num_workers, num_left, job.paths)
+    results = run_batches(_plan_batches(job, building, list(films_left)), num_workers)
     with (
         track("pack", len(films), "films", done=len(films) - num_left) as progress,
         contextlib.closing(results),
@@ -172,9 +180,9 @@ def _plan_batches(job: _Job, building: Path, shards: Sequence[int]) -> Iterator[
             yield Batch(shard, temp, first, first - span.start, paths, job.root, job.size_px)
 
 
-def _count_workers(num_workers: int, num_films: int) -> int:
-    if num_films < FEW_FILMS:
-        return 1
+def _count_workers(num_workers: int, num_films: int, paths: Sequence[str]) -> int:
+    if num_films < FEW_FILMS and all(path.lower().endswith(PICTURES) for path in paths):
+        return 0
     return min(num_workers or len(os.sched_getaffinity(0)), -(-num_films // BATCH_FILMS))
 
 
@@ -186,24 +194,27 @@ def _check_free_space(folder: Path, num_bytes: int) -> None:
 
 
 def _read_films(folder: Path, job: _Job) -> FilmRecords | None:
-    """Return what a pack's index and rejects say of each film; None when it is not complete or a lost film is back."""
+    """Return what a pack's index and rejects say of each film; None if it is not whole or a rejected file changed."""
     try:
-        index, rules = read_index(folder), read_rules(folder)
+        index, rejects = read_index(folder), read_rejects(folder)
     except IntegrityError:
         return None
+    rules = [reject.rule for reject in rejects]
     rejected = np.flatnonzero(index.shard < 0)
     if list(index.image_id) != list(job.image_ids) or len(rejected) != len(rules) or not {*rules} <= {*DECODE_RULES}:
         return None
     films = np.zeros(len(index.image_id), FILM_DTYPE)
     films["rule"], films["box"], films["source_px"] = PACKED, index.box_N4, index.source_px_N2
-    films["rule"][rejected] = [DECODE_RULES.index(rule) for rule in rules]
-    return None if _is_cured(job, films, 0) else films
+    films["pixel_hash"], films["phash"] = index.pixel_hash, index.phash
+    for row, reject in zip(rejected.tolist(), rejects, strict=True):
+        films["rule"][row], films["file"][row] = DECODE_RULES.index(reject.rule), reject.file
+    return None if _has_changed(job, films, 0) else films
 
 
-def _is_cured(job: _Job, films: FilmRecords, first: int) -> bool:
-    """Return whether a film that was missing is there now, as when a download went on."""
-    missing = np.flatnonzero(films["rule"] == DECODE_RULES.index("file missing")).tolist()
-    return any(os.path.exists(job.root / job.paths[first + i]) for i in missing)
+def _has_changed(job: _Job, films: FilmRecords, first: int) -> bool:
+    """Return whether the file of a rejected film is another now, as when a download went on."""
+    rejected = np.flatnonzero(films["rule"] != PACKED).tolist()
+    return any(file_state(job.root, Path(job.paths[first + i])) != tuple(films["file"][i].tolist()) for i in rejected)
 
 
 def _summarise(job: _Job, films: FilmRecords, images_per_s: float, was_current: bool) -> PackSummary:

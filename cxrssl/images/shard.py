@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from io import RawIOBase
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,10 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.core.artefact import write_bytes
+from cxrssl.images.fingerprint import PIXEL_HASH_DTYPE
 
 PACKED = -1
-FILM_DTYPE = np.dtype([("rule", "<i2"), ("box", "<i2", (4,)), ("source_px", "<i4", (2,))])
-"""rule: index in DECODE_RULES, or PACKED; box: (top, left, height, width); source_px: rows and columns."""
+FILM_DTYPE = np.dtype(
+    [
+        ("rule", "<i2"),
+        ("box", "<i2", (4,)),
+        ("source_px", "<i4", (2,)),
+        ("pixel_hash", PIXEL_HASH_DTYPE),
+        ("phash", "<u8"),
+        ("file", "<i8", (2,)),
+    ]
+)
+"""rule: index in DECODE_RULES, or PACKED; box: (top, left, height, width); source_px: rows and columns; the hashes of
+`images.fingerprint`; file: of a rejected film, size in bytes and time of change in ns, `NO_FILE` if there is none."""
+NO_FILE = (-1, 0)
 FilmRecords: TypeAlias = NDArray[np.void]
 HEADER_BYTES = 128
 
@@ -46,6 +59,14 @@ def create_shard(folder: Path, shard: int) -> Path:
 def film_offset(slot: int, size_px: int) -> int:
     """Return where the film of this slot begins in the file."""
     return HEADER_BYTES + slot * size_px * size_px
+
+
+def write_films(file: RawIOBase, slot: int, pixels_BSS: NDArray[np.uint8]) -> None:
+    """Write films into the slots from `slot` on. A full disk may take a part first, and refuses the rest."""
+    file.seek(film_offset(slot, pixels_BSS.shape[-1]))
+    left = pixels_BSS.data.cast("B")
+    while left:
+        left = left[file.write(left) :]
 
 
 def finish_shard(temp: Path, folder: Path, shard: int, films: FilmRecords, size_px: int) -> None:

@@ -5,17 +5,19 @@ Stdlib and numpy only: training reads films without PIL.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cxrssl.core.artefact import open_artefact
+from cxrssl.core.artefact import open_artefact, read_unexchanged
 from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.index import Index, read_index
 from cxrssl.images.shard import shard_name
+from cxrssl.images.stamp import is_remembered, look_at_files, remember
 
 KIND = "images"
 
@@ -89,9 +91,22 @@ class ImageStore:
 
 
 def open_images(path: Path, verify: bool = True) -> ImageStore:
-    """Return the packed films at `path`; `verify` reads and hashes every shard first.
+    """Return the packed films at `path`; `verify` hashes every file first, unless it did so within a day and all lie
+    there as they did (`images.stamp`).
 
     Raises: IntegrityError when a file is missing, damaged or of another kind.
     """
-    artefact = open_artefact(path, KIND, verify)
-    return ImageStore(path, int(artefact.settings["size_px"]), artefact.content_sha256, read_index(path))
+    return read_unexchanged(path, lambda: _open_images(path, verify))
+
+
+def _open_images(path: Path, verify: bool) -> ImageStore:
+    artefact = open_artefact(path, KIND, verify=False)
+    if verify and not is_remembered(artefact):
+        states, started_at = look_at_files(artefact), time.time()
+        open_artefact(path, KIND, verify=True)
+        remember(artefact, states, started_at)
+    store = ImageStore(path, int(artefact.settings["size_px"]), artefact.content_sha256, read_index(path))
+    # All at once: a pack that takes this one's place later does not reach what is open.
+    for number in np.unique(store.index.shard[store.is_packed_N]).tolist():
+        store._open_shard(number)
+    return store

@@ -1,8 +1,8 @@
 """Batches of films on all cores: decode, letterbox, write into the shard's temp file.
 
 In: batches. Out: the same batches with what was learnt of each film, in whatever order they end.
-Never: a hang when a worker dies, a worker that outlives its parent. Processes are spawned, not forked: torch or duckdb
-may have threads in the parent.
+Never: a hang when a worker dies, a worker that outlives its parent or its limits. Processes are spawned, not forked:
+torch or duckdb may have threads in the parent.
 """
 
 from __future__ import annotations
@@ -10,30 +10,48 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Generator, Iterable, Iterator, MutableSequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from multiprocessing.connection import wait as wait_for_handle
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from cxrssl.core.artefact import kill_point
-from cxrssl.core.errors import DecodeError, SetupError
+from cxrssl.core.errors import CxrsslError, DecodeError, SetupError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.decode import DECODE_RULES, decode_letterboxed
-from cxrssl.images.shard import FILM_DTYPE, PACKED, FilmRecords, film_offset
+from cxrssl.images.fingerprint import hash_pixels, perceptual_hash
+from cxrssl.images.shard import FILM_DTYPE, NO_FILE, PACKED, FilmRecords, write_films
 
-QUEUED_PER_WORKER = 4
+QUEUED_PER_WORKER = 32
+"""Batches: enough to work on while the parent forces a shard to the disk."""
+WORKER_ENVIRONMENT = {
+    # A worker is there for each core: threads within it would only stand in each other's way.
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    # The memory of one film serves the next: to give it back and fetch it again took a third of the time.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 1024**2),
+}
+MAX_WORKER_BYTES = 2**30
+MAX_FILM_S = 60.0
+"""Of processor time: a film that waits for a slow disk is no hanging decoder."""
 NO_FILM = -1
+DIED = "the decoder died"
+_CONTEXT = multiprocessing.get_context("spawn")
 # In a worker: its place in the table, shared with the parent, of the films that are being decoded.
 _in_hand: MutableSequence[int] = [NO_FILM]
 _my_place = 0
+_film_s = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,63 +67,116 @@ class Batch:
     paths: tuple[str, ...]
     root: Path
     size_px: int
+    deadly: frozenset[int] = frozenset()
+    """Indices of films that are not tried again."""
 
 
 def run_batches(batches: Iterable[Batch], num_workers: int) -> Generator[tuple[Batch, FilmRecords], None, None]:
-    """Yield each batch with its films' records as it is done; with one worker, in this process.
+    """Yield each batch with its films' records as it is done; with no worker, in this process.
 
-    Raises: SetupError when a worker process dies, naming the films that were being decoded.
+    When a worker dies, as decoders in C may, each film in hand is tried again in a process of its own. Those that end
+    it are rejected, and the work goes on.
+
+    Raises: SetupError when a worker dies and none of the films in hand is to blame, naming them.
     """
-    if num_workers == 1:
+    if num_workers == 0:
         for batch in batches:
             yield batch, pack_batch(batch)
         return
-    context = multiprocessing.get_context("spawn")
-    in_hand = context.RawArray("q", [NO_FILM] * num_workers)
-    setup = (in_hand, context.Value("i", 0))
-    pool = ProcessPoolExecutor(num_workers, context, _start_worker, setup)
-    waiting, pending = iter(batches), dict[Future[FilmRecords], Batch]()
+    waiting = iter(batches)
+    while True:
+        in_hand = _CONTEXT.RawArray("q", [NO_FILM] * num_workers)
+        pending: dict[int, Batch] = {}
+        try:
+            yield from _run_pool(waiting, pending, in_hand, num_workers)
+            return
+        except BrokenProcessPool:
+            deadly = _find_deadly(in_hand, pending.values())
+            again = [replace(batch, deadly=batch.deadly | deadly) for batch in pending.values()]
+            waiting = chain(again, waiting)
+
+
+def _run_pool(
+    waiting: Iterator[Batch], pending: dict[int, Batch], in_hand: MutableSequence[int], num_workers: int
+) -> Generator[tuple[Batch, FilmRecords], None, None]:
+    """Work off `waiting`; `pending` holds what is taken from it and not yielded yet, by the first film."""
+    done = SimpleQueue[tuple[Batch, Future[FilmRecords]]]()
+    pool = ProcessPoolExecutor(num_workers, _CONTEXT, _start_worker, (in_hand, _CONTEXT.Value("i", 0), MAX_FILM_S))
     try:
         while True:
             for batch in islice(waiting, QUEUED_PER_WORKER * num_workers - len(pending)):
-                with _interrupts_held():
-                    pending[pool.submit(pack_batch, batch)] = batch
+                pending[batch.first] = batch
+                with _interrupts_held(), _environment_set():
+                    future = pool.submit(pack_batch, batch)
+                future.add_done_callback(partial(_report, done, batch))
             if not pending:
                 return
-            for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                films = future.result()
-                yield pending.pop(future), films
-    except BrokenProcessPool:
-        raise _name_films(in_hand, pending.values()) from None
+            batch, future = done.get()
+            films = future.result()
+            del pending[batch.first]
+            yield batch, films
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _report(done: SimpleQueue[tuple[Batch, Future[FilmRecords]]], batch: Batch, future: Future[FilmRecords]) -> None:
+    done.put((batch, future))
 
 
 def pack_batch(batch: Batch) -> FilmRecords:
     """Decode the films of a batch into their slots and return what was learnt of each."""
     films = np.zeros(len(batch.paths), FILM_DTYPE)
-    with open(batch.temp, "r+b") as file:
-        for num, path in enumerate(batch.paths):
-            _in_hand[_my_place] = batch.first + num
-            kill_point("pack-film")
-            try:
-                film = decode_letterboxed(Path(path), batch.root, batch.size_px)
-            except DecodeError as error:
-                films[num] = (DECODE_RULES.index(error.rule), (0, 0, 0, 0), (0, 0))
-                continue
-            file.seek(film_offset(batch.first_slot + num, batch.size_px))
-            file.write(film.pixels_SS.data)
-            films[num] = (PACKED, film.box, film.source_px)
+    pixels_BSS = np.zeros((len(films), batch.size_px, batch.size_px), np.uint8)
+    for num, name in enumerate(batch.paths):
+        _in_hand[_my_place] = batch.first + num
+        kill_point("pack-film")
+        path = Path(name)
+        file = file_state(batch.root, path)  # before it is read: a file that grows meanwhile is looked at again
+        if _film_s:
+            signal.setitimer(signal.ITIMER_PROF, _film_s)
+        try:
+            if batch.first + num in batch.deadly:
+                raise DecodeError(DIED, DIED, plain(name))
+            film = decode_letterboxed(path, batch.root, batch.size_px)
+        except DecodeError as error:
+            films[num] = (DECODE_RULES.index(error.rule), (0, 0, 0, 0), (0, 0), b"", 0, file)
+            continue
+        pixels_BSS[num] = film.pixels_SS
+        films[num] = (PACKED, film.box, film.source_px, hash_pixels(film.pixels_SS), 0, (0, 0))
+    is_packed = films["rule"] == PACKED
+    films["phash"][is_packed] = perceptual_hash(pixels_BSS[is_packed], films["box"][is_packed])
+    with open(batch.temp, "r+b", buffering=0) as shard:
+        write_films(shard, batch.first_slot, pixels_BSS)
     _in_hand[_my_place] = NO_FILM
     return films
 
 
-def _start_worker(in_hand: MutableSequence[int], num_started: Any) -> None:
+def file_state(root: Path, path: Path) -> tuple[int, int]:
+    """Return a film's size in bytes and time of change in ns, by which a file that became another is known."""
+    if path.is_absolute() or ".." in path.parts:
+        return NO_FILE
+    try:
+        status = os.stat(root / path)
+    except (OSError, ValueError):
+        return NO_FILE
+    return status.st_size, status.st_mtime_ns
+
+
+def _start_worker(in_hand: MutableSequence[int], num_started: Any, film_s: float) -> None:
     global _in_hand, _my_place
     with num_started.get_lock():
         _my_place = num_started.value
         num_started.value += 1
     _in_hand = in_hand
+    _limit_worker(film_s)
+
+
+def _limit_worker(film_s: float) -> None:
+    """Let this process end with its parent, when a film takes too long, and fail when one takes too much memory."""
+    global _film_s
+    _film_s = film_s
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_WORKER_BYTES, most))
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -126,8 +197,48 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _name_films(in_hand: Iterable[int], pending: Iterable[Batch]) -> SetupError:
-    paths = {batch.first + num: path for batch in pending for num, path in enumerate(batch.paths)}
-    held = [plain(paths[index], 120) for index in sorted(in_hand) if index in paths]
-    what = f"a worker process died; {count_noun(len(held), 'film')} in hand" + (f": {', '.join(held)}" if held else "")
-    return SetupError(what, hint="run the same command to go on; with fewer workers if memory is short")
+@contextlib.contextmanager
+def _environment_set() -> Iterator[None]:
+    """Have processes that are started here begin in WORKER_ENVIRONMENT."""
+    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
+    os.environ.update(WORKER_ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _find_deadly(in_hand: Iterable[int], pending: Iterable[Batch]) -> frozenset[int]:
+    """Return the indices of the films in hand that end the process that decodes them.
+
+    Raises: SetupError when there is none.
+    """
+    films = {batch.first + num: (batch, path) for batch in pending for num, path in enumerate(batch.paths)}
+    held = {index: films[index] for index in sorted(in_hand) if index in films}
+    deadly = frozenset(index for index, (batch, path) in held.items() if _is_deadly(batch, path))
+    if not deadly:
+        names = ", ".join(plain(path, 120) for _, path in held.values())
+        what = f"a worker process died; {count_noun(len(held), 'film')} in hand" + (f": {names}" if held else "")
+        raise SetupError(what, hint="run the same command to go on; with fewer workers if memory is short")
+    return deadly
+
+
+def _is_deadly(batch: Batch, path: str) -> bool:
+    """Return whether decoding the film ends a process; one that is killed from outside is not the film's fault."""
+    film = (Path(path), batch.root, batch.size_px, MAX_FILM_S)
+    process = _CONTEXT.Process(target=_decode_alone, args=film, daemon=True)
+    with _interrupts_held(), _environment_set():
+        process.start()
+    process.join()
+    return (process.exitcode or 0) < 0 and process.exitcode != -signal.SIGKILL
+
+
+def _decode_alone(path: Path, root: Path, size_px: int, film_s: float) -> None:
+    _limit_worker(film_s)
+    signal.setitimer(signal.ITIMER_PROF, film_s)
+    with contextlib.suppress(CxrsslError):
+        decode_letterboxed(path, root, size_px)

@@ -9,11 +9,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used
 from cxrssl.core.text import count_noun
-from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.evaluation import Evaluation, compare_evaluations
 from cxrssl.report.tables import Table, format_interval
 
+OUTCOMES = {"mortality": "in-hospital mortality", "los": "length of stay"}
 KIND_ORDER = ("run", "random-init", "ehr-only", "view-only")
 Group = list[Evaluation]
 
@@ -39,10 +40,23 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     sentences = ["No outcome of a stay was a pretraining input of any run."]
     if named:
         runs = ", ".join(f"`{name}`" for name in named)
-        sentences = [f"An outcome (in-hospital mortality) was a pretraining input of {runs}."]
+        outcomes = ", ".join(_outcomes_of(evaluations))
+        sentences = [f"An outcome ({outcomes}) was a pretraining input of {runs}."]
+    imputed = {e.settings["candidate_id"] for e in evaluations if e.settings["candidate"].get("missing") == "paper"}
+    if imputed:
+        runs = ", ".join(f"`{name}`" for name in sorted(imputed))
+        sentences.append(
+            f"Unknown views and positions were imputed from the films of all splits, as published: {runs}."
+        )
     leaks = {e.settings["candidate_id"]: e.settings["leak"] for e in evaluations if e.settings["leak"]}
     sentences += [f"`{name}`: {leak}." for name, leak in sorted(leaks.items())]
     return " ".join(sentences)
+
+
+def _outcomes_of(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return the outcomes that were pretraining inputs, in words."""
+    names = {name for e in evaluations if e.settings["kind"] == "run" for name in e.settings["candidate"]["features"]}
+    return [OUTCOMES.get(name, name) for name in FEATURE_NAMES if name in names and is_outcome_used([name])]
 
 
 def macro_table(group: Group) -> Table:
@@ -78,19 +92,10 @@ def finding_table(group: Group) -> Table:
     return Table(title, ["Finding", "Positive / scored", *[_describe(evaluation) for evaluation in group]], rows)
 
 
-def cohort_table(workspace: Workspace, cohort: str) -> Table:
-    """Return how many films each step of ingestion left or refused."""
-    summary: dict[str, Any] = json.loads((workspace.cohorts / cohort / "summary.json").read_text())
-    films = summary["films"]
-    rejected = [(f"rejected: {rule}", count) for rule, count in films["rejected"].items()]
-    flow = [("seen", films["seen"]), *rejected, ("accepted", films["accepted"])]
-    rows = [[step, f"{count:,}"] for step, count in flow]
-    return Table(f"Films of cohort {cohort}", ("Step", "Films"), rows)
-
-
 def _group_name(group: Group) -> str:
     settings = group[0].settings
-    return f"cohort {settings['cohort']} ({settings['cohort_sha256'][:8]}), split {settings['split']}"
+    link = f", {settings['link']}" if settings.get("link") else ""
+    return f"cohort {settings['cohort']} ({settings['cohort_sha256'][:8]}){link}, split {settings['split']}"
 
 
 def _without_probe(scores: dict[str, Any]) -> str:

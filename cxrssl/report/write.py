@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrssl import __version__
+from cxrssl.audit.checks import Audit, Result
+from cxrssl.audit.workspace import audit_workspace
+from cxrssl.cohort.release import describe_release
 from cxrssl.core.artefact import publish, write_bytes
 from cxrssl.core.errors import DataError
+from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.evaluation import list_evaluations
-from cxrssl.report.summary import cohort_table, finding_table, group_evaluations, macro_table, outcome_sentence
-from cxrssl.results import list_runs, rebuild_store, result_rows
+from cxrssl.evaluate.evaluation import Evaluation, list_evaluations
+from cxrssl.report.figure import draw_flow
+from cxrssl.report.flow import Flow, cohort_flow
+from cxrssl.report.summary import finding_table, group_evaluations, macro_table, outcome_sentence
+from cxrssl.results import RunRecord, list_runs, rebuild_store, result_rows
 
 KIND = "report"
 
@@ -25,7 +33,7 @@ class Report:
 
 
 def write_report(workspace: Workspace, name: str = "latest") -> Report:
-    """Publish `reports/<name>/{report.md, results.csv}` over all evaluations of the workspace and fold the store.
+    """Publish `reports/<name>/{report.md, results.csv, flow-*.svg}` over all evaluations and fold the store.
 
     Raises: DataError when nothing was probed yet.
     """
@@ -35,12 +43,13 @@ def write_report(workspace: Workspace, name: str = "latest") -> Report:
     groups = group_evaluations(evaluations)
     tables = [table for group in groups for table in (macro_table(group), finding_table(group))]
     cohorts = sorted({evaluation.settings["cohort"] for evaluation in evaluations})
-    tables += [cohort_table(workspace, cohort) for cohort in cohorts if cohort in workspace.cohort_names()]
-    header = (
-        f"{outcome_sentence(evaluations)}\n\n# Report\n\nMade by cxrssl {__version__}. Source files were not checked "
-        "against their publisher's checksums (unverified).\n"
-    )
-    markdown = "\n".join([header, _runs_line(workspace), *[table.to_markdown() for table in tables]])
+    flows = _make_flows(workspace, evaluations)
+    releases = "\n".join(f"- {line}" for line in _release_lines(workspace, cohorts))
+    header = f"{outcome_sentence(evaluations)}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
+    parts = [header, _runs_line(workspace), _audit_lines(workspace), *[table.to_markdown() for table in tables]]
+    for file, flow in flows.items():
+        parts += [flow.to_table().to_markdown(), f"![{flow.title}]({file})\n"]
+    markdown = "\n".join(parts)
     rows = [row for evaluation in evaluations for row in result_rows(evaluation)]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
@@ -51,14 +60,58 @@ def write_report(workspace: Workspace, name: str = "latest") -> Report:
     with publish(folder, KIND, settings) as building:
         write_bytes(building / "report.md", markdown.encode())
         write_bytes(building / "results.csv", buffer.getvalue().encode())
+        for file, flow in flows.items():
+            write_bytes(building / file, draw_flow(flow).encode())
     rebuild_store(workspace)
     return Report(folder, markdown)
+
+
+def _release_lines(workspace: Workspace, cohorts: list[str]) -> list[str]:
+    """Return for each cohort whether its files were checked against their publisher's checksums."""
+    lines = []
+    for name in cohorts:
+        summary = workspace.cohorts / name / "summary.json"
+        values = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
+        lines.append(describe_release(name, values.get("release")))
+    return lines
 
 
 def _runs_line(workspace: Workspace) -> str:
     runs = list_runs(workspace)
     lines = [
         f"- `{run.run_id}`: {run.state}, step {run.step:,} of {run.num_steps:,}, {run.description['num_films']:,} films"
+        f"{_twins_left_out(run)}"
         for run in reversed(runs)
     ]
     return "Runs:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _twins_left_out(run: RunRecord) -> str:
+    num = int(run.description.get("num_twins_left_out", 0))
+    return f"; {count_noun(num, 'train film')} left out as twins of val or test films" if num else ""
+
+
+def _make_flows(workspace: Workspace, evaluations: Sequence[Evaluation]) -> dict[str, Flow]:
+    """Return the flow of each cohort and split that was probed, by the name of its figure's file."""
+    pairs = dict.fromkeys((each.settings["cohort"], each.settings["split"]) for each in evaluations)
+    return {
+        f"flow-{cohort}-{split}.svg": cohort_flow(workspace, cohort, split, evaluations)
+        for cohort, split in sorted(pairs)
+        if cohort in workspace.cohort_names()
+    }
+
+
+def _audit_lines(workspace: Workspace) -> str:
+    """Return one line for each cohort, pair of cohorts and run, one for all evaluations, and what was found."""
+    if not workspace.cohort_names():
+        return "Audit: not made, the workspace holds no cohort.\n"
+    groups: dict[str, list[Result]] = {}
+    for result in audit_workspace(workspace).results:
+        about = result.about.split(" on cohort ")[0] if result.about.startswith("run ") else result.about
+        groups.setdefault("evaluations" if about.startswith(("evaluation ", "all ")) else about, []).append(result)
+    lines = []
+    for about, results in groups.items():
+        audit = Audit(tuple(results))
+        lines.append(f"- {about}: {audit.line()}")
+        lines += [f"  - {each.severity}: {each.code}: {each.finding}" for each in audit.findings]
+    return "\n".join(["Audit:", "", *lines, ""])

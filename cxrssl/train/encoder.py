@@ -5,7 +5,7 @@ In: `encoder/{encoder.safetensors, manifest.json}`. Out: a frozen module from pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from safetensors.torch import load, save
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from cxrssl.audit.pretraining import ENCODER_KIND, FILMS_FILE, SeenFilms
 from cxrssl.core.artefact import open_artefact, publish, write_bytes
 from cxrssl.core.config import build_settings
 from cxrssl.core.errors import IntegrityError
@@ -22,9 +23,7 @@ from cxrssl.core.recipe import Recipe
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.views import whole_views
 
-KIND = "encoder"
 WEIGHTS_FILE = "encoder.safetensors"
-FILMS_FILE = "films.csv"
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,6 @@ class Encoder:
     weights_sha256: str
     origin: Mapping[str, Any] = field(default_factory=dict)
     """Run, step, dataset, split and hashes; empty for an encoder that was never published."""
-    films: Mapping[str, str] = field(default_factory=dict)
-    """image_id -> subject_id of every film that shaped it."""
 
     @torch.no_grad()
     def encode_films(self, films_BSS: Tensor, valid_B4: Tensor) -> Tensor:
@@ -50,19 +47,18 @@ def publish_encoder(
     module: VisionTransformer,
     recipe: Recipe,
     origin: Mapping[str, Any],
-    films: Sequence[tuple[str, str]],
+    films: SeenFilms,
 ) -> None:
-    """Publish an encoder with its recipe, its origin and the (image_id, subject_id) it was trained on."""
+    """Publish an encoder with its recipe, its origin and the films it was trained on."""
     weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
-    with publish(dest, KIND, {"recipe": recipe.to_dict(), **origin}) as building:
+    with publish(dest, ENCODER_KIND, {"recipe": recipe.to_dict(), **origin}) as building:
         write_bytes(building / WEIGHTS_FILE, save(weights))
-        lines = [f"{image_id},{subject_id}\n" for image_id, subject_id in films]
-        write_bytes(building / FILMS_FILE, "".join(["image_id,subject_id\n", *lines]).encode())
+        write_bytes(building / FILMS_FILE, films.to_csv())
 
 
 def open_encoder(path: Path) -> Encoder:
     """Return a published encoder; every weight must be there, and nothing else."""
-    artefact = open_artefact(path, KIND)
+    artefact = open_artefact(path, ENCODER_KIND)
     recipe = build_settings(Recipe, artefact.settings["recipe"])
     module = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
     try:
@@ -70,6 +66,4 @@ def open_encoder(path: Path) -> Encoder:
     except RuntimeError as error:
         raise IntegrityError(f"the weights do not fit {recipe.model.backbone}: {error}", path) from None
     sha256 = str(artefact.manifest["files"][WEIGHTS_FILE]["sha256"])
-    lines = (path / FILMS_FILE).read_text().splitlines()[1:]
-    films = dict(line.split(",", 1) for line in lines)
-    return Encoder(module.eval().requires_grad_(False), recipe, sha256, artefact.settings, films)
+    return Encoder(module.eval().requires_grad_(False), recipe, sha256, artefact.settings)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrssl import __version__
+from cxrssl.audit.pretraining import list_films
 from cxrssl.core.artefact import kill_point, write_json
 from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
 from cxrssl.core.journal import Journal, append_record, read_journal
@@ -32,11 +33,11 @@ from cxrssl.core.process import describe_process
 from cxrssl.core.progress import track
 from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.seed import derive_seed
-from cxrssl.model.msn import LossParts
 from cxrssl.train.checkpoint import load_newest, remove_old, save_checkpoint
 from cxrssl.train.encoder import publish_encoder
 from cxrssl.train.feed import FilmPlan, open_feed
-from cxrssl.train.health import Alarm, rank_me
+from cxrssl.train.health import Alarm
+from cxrssl.train.panel import Health
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks
 from cxrssl.train.recorder import Recorder
@@ -129,6 +130,7 @@ def _train(
         track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress,
     ):
         recorder = Recorder(plan, journal, events, progress, device, state.step)
+        health = Health(plan, device)
         while state.step < plan.num_steps:
             step = state.step
             now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train)
@@ -160,8 +162,8 @@ def _train(
             # ---- tell and save
             is_last = state.step == plan.num_steps
             is_stopped = vote.is_stop(bool(stop)) and not is_last
-            is_measured = step % machine.health_every == 0 or is_last
-            recorder.send(step, rows, now, losses, grad_norm, _measure_health(losses) if is_measured else {})
+            extra = health.measure(step, is_last, losses, state.model) if ranks.is_first else {}
+            recorder.send(step, rows, now, losses, grad_norm, extra)
             is_saved = is_stopped or is_last or state.step % machine.checkpoint_every == 0
             _tell_alarms(recorder.read(wait=is_saved), step, machine, events, ranks)
             if is_saved and ranks.is_first:
@@ -244,10 +246,6 @@ def _clip_gradients(state: TrainState, clip_norm: float) -> Tensor:
     return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
 
 
-def _measure_health(parts: LossParts) -> dict[str, float]:
-    return {"feature_rank": rank_me(parts.targets_BD)}
-
-
 def _set_schedule(optimizer: torch.optim.AdamW, now: StepSettings) -> None:
     for group in optimizer.param_groups:
         group["lr"] = now.lr
@@ -287,6 +285,8 @@ def _describe_run(plan: RunPlan, device: torch.device) -> None:
         "dataset": cohort.dataset,
         "split": plan.scheme,
         "num_films": len(plan.rows),
+        "num_twins_left_out": plan.num_twins_left_out,
+        "num_without_sex": plan.num_without_sex,
         "num_steps": plan.num_steps,
         "steps_per_epoch": plan.steps_per_epoch,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
@@ -299,8 +299,8 @@ def _describe_run(plan: RunPlan, device: torch.device) -> None:
 def _publish(plan: RunPlan, state: TrainState, path: Path) -> None:
     """Publish the target encoder with the list of films that shaped it."""
     cohort = plan.cohort
-    films = [(str(cohort.image_id[row]), str(cohort.subject_id[row])) for row in plan.rows]
-    where = {"cohort": cohort.name, "dataset": cohort.dataset, "split": plan.scheme}
+    films = list_films(cohort, plan.images, plan.rows)
+    where = {"cohort": cohort.name, "dataset": cohort.dataset, "link": cohort.link, "split": plan.scheme}
     origin = {"run_id": plan.run_id, "step": state.step, **where, **plan.origin}
     publish_encoder(path, state.model.target_encoder, plan.recipe, origin, films)
 

@@ -6,14 +6,16 @@ the same command finds its own run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.features import Missing, name_features, parse_ehr
+from cxrssl.audit.gate import check_cohort, leave_out_twins
+from cxrssl.cohort.features import FEATURE_NAMES, Missing, feature_columns, is_outcome_used, name_features, parse_ehr
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.artefact import hash_settings
 from cxrssl.core.errors import DataError, UsageError
@@ -35,7 +37,11 @@ class RunPlan:
     images: ImageStore
     scheme: str
     rows: NDArray[np.int64]
-    """Rows of the cohort that are pretrained on: those of the split whose film is packed."""
+    """Rows of the cohort that are pretrained on: those of the split whose film is packed and in no later split."""
+    num_twins_left_out: int = 0
+    """Train films that a later split shows too, pixel by pixel or nearly."""
+    num_without_sex: int = 0
+    """Films left out because their sex is unknown, as the published code does (`missing = "paper"`)."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -53,7 +59,7 @@ class RunPlan:
     @property
     def missing(self) -> Missing:
         """How unknown values enter the EHR branch."""
-        return "zero" if self.recipe.ehr.missing == "zero" else "mask"
+        return cast(Missing, self.recipe.ehr.missing)
 
     @property
     def warnings(self) -> list[str]:
@@ -65,6 +71,13 @@ class RunPlan:
                 f"{num_prototypes:,} prototypes over a batch of {size}: Sinkhorn caps every target at "
                 f"{size / num_prototypes:.2f}, whatever the film shows"
             )
+        if self.num_twins_left_out:
+            twins = count_noun(self.num_twins_left_out, "train film")
+            sentences.append(f"{twins} left out: validation or test shows the same film")
+        if self.recipe.ehr.features and self.missing == "paper":
+            sentences.append("unknown view and position are imputed from the films of all splits, as published")
+        if self.num_without_sex:
+            sentences.append(f"{count_noun(self.num_without_sex, 'film')} of unknown sex left out, as published")
         if self.recipe.train.rows == "all":
             sentences.append(
                 "validation and test films are pretrained on, as in the paper; a probe of this run is refused"
@@ -84,14 +97,22 @@ class RunPlan:
 def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Machine, name: str = "") -> RunPlan:
     """Return the plan of a run on a published cohort.
 
-    Raises: UsageError or DataError when cohort, films and recipe do not fit together.
+    Raises: UsageError or DataError when cohort, films and recipe do not fit together, LeakageError when nothing that is
+    trained on this cohort could be tested on it.
     """
     cohort, images = open_films(workspace, cohort_name)
     scheme = recipe.train.split or cohort.default_split
     cohort.split_of(scheme)
     recipe = _resolve(recipe, scheme)
+    check_cohort(cohort, asdict(recipe.ehr))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
+    kept = rows if recipe.train.rows == "all" else leave_out_twins(cohort, images, scheme, rows)
+    num_left_out, rows = len(rows) - len(kept), kept
+    num_without_sex = 0
+    if recipe.ehr.features and recipe.ehr.missing == "paper":
+        has_sex = cohort.ehr_known[rows, FEATURE_NAMES.index("sex")]
+        num_without_sex, rows = int((~has_sex).sum()), rows[has_sex]
     if len(rows) < recipe.train.batch_size:
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
@@ -100,7 +121,9 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     label = check_name(name, "run") if name else "msn+" + name_features(names, "+") if names else "msn"
     digest = hash_settings(hashes)[:8]
     run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
-    return RunPlan(run_id, workspace.runs / run_id, recipe, machine, cohort, images, scheme, rows)
+    return RunPlan(
+        run_id, workspace.runs / run_id, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex
+    )
 
 
 def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageStore]:
@@ -122,5 +145,8 @@ def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageSto
 def _resolve(recipe: Recipe, scheme: str) -> Recipe:
     """Return the recipe with groups of `ehr.features` and the default split spelt out: equal runs have equal ids."""
     features = parse_ehr(",".join(recipe.ehr.features)) if recipe.ehr.features else ()
-    ehr, train = replace(recipe.ehr, features=features), replace(recipe.train, split=scheme)
+    feature_columns(features, cast(Missing, recipe.ehr.missing))  # refuses a policy that cannot fill them
+    may_use_outcomes = recipe.ehr.may_use_outcomes and is_outcome_used(features)  # else it says nothing
+    ehr = replace(recipe.ehr, features=features, may_use_outcomes=may_use_outcomes)
+    train = replace(recipe.train, split=scheme)
     return replace(recipe, ehr=ehr, train=train)

@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from cxrssl.cohort.link import fill_ehr, link_films
+from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
 from cxrssl.cohort.sources.mimic import FINDINGS
+from cxrssl.cohort.words import word_rows
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import apply_schema, open_database
 
@@ -154,17 +155,25 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
 
 
+WORDS_OF_ADMISSION = dict.fromkeys(
+    ("race", "insurance", "language", "marital_status", "admission_type", "admission_location"), pl.String
+)
 Linked = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
 def link() -> Callable[..., Linked]:
-    """A function: films, admissions and ICU stays as short tuples in, joined rows of link and ehr by image out."""
+    """A function: films and stays as short tuples in file order in, joined rows of link and ehr by image out.
+
+    An admission may go on with edregtime, edouttime, whether the person died, and a dict of words.
+    """
 
     def run(
         films: list[tuple[str, str, Any]],
         admissions: Sequence[tuple[Any, ...]] = (),
         icu_stays: Sequence[tuple[Any, ...]] = (),
+        ed_stays: Sequence[tuple[Any, ...]] = (),
+        rule: LinkRule = LinkRule(tolerance_h=0),  # noqa: B008
     ) -> Linked:
         with open_database(None) as database:
             apply_schema(database, "1_source.sql")
@@ -181,16 +190,27 @@ def link() -> Callable[..., Linked]:
             admission = dict.fromkeys(("subject_id", "hadm_id"), pl.String) | dict.fromkeys(
                 ("admittime", "dischtime", "edregtime", "edouttime"), time
             )
-            full = [row if len(row) == 7 else (*row, *(None, None, False)[len(row) - 4 :]) for row in admissions]
+            full = [(*row, *(None, None, False)[len(row) - 4 :])[:7] for row in admissions]
             schema = {**admission, "hospital_expire_flag": pl.Boolean}
-            database.insert("admission", pl.DataFrame(full, schema, orient="row"))
+            said = [dict.fromkeys(WORDS_OF_ADMISSION) | dict(*row[7:]) for row in admissions]
+            words = pl.DataFrame(said, WORDS_OF_ADMISSION)
+            lines = pl.Series("line", range(2, len(full) + 2), pl.Int64)
+            database.insert("admission", pl.DataFrame(full, schema, orient="row").hstack(words).with_columns(lines))
             icu = dict.fromkeys(("subject_id", "hadm_id", "stay_id"), pl.String) | dict.fromkeys(
                 ("intime", "outtime"), time
             )
-            database.insert("icu_stay", pl.DataFrame(list(icu_stays), icu, orient="row"))
-            link_films(database)
-            fill_ehr(database)
-            rows = database.query("SELECT link.*, ehr.icu, ehr.mortality FROM link JOIN ehr USING (image_id)")
+            stays = pl.DataFrame([row[:5] for row in icu_stays], icu, orient="row")
+            units = [row[5] if len(row) > 5 else None for row in icu_stays]
+            extra = {"first_careunit": units, "line": range(2, len(units) + 2)}
+            stays = stays.hstack(pl.DataFrame(extra, {"first_careunit": pl.String, "line": pl.Int64}))
+            database.insert("icu_stay", stays)
+            ed = dict.fromkeys(("subject_id", "hadm_id", "ed_stay_id"), pl.String)
+            ed |= {"intime": time, "outtime": time, "arrival_transport": pl.String}
+            database.insert("ed_stay", pl.DataFrame([(*row, None)[:6] for row in ed_stays], ed, orient="row"))
+            database.insert("word", pl.DataFrame(word_rows(), ("feature", "word", "category"), orient="row"))
+            link_films(database, rule)
+            fill_ehr(database, rule)
+            rows = database.query("SELECT link.*, ehr.* EXCLUDE (image_id) FROM link JOIN ehr USING (image_id)")
         return {row["image_id"]: row for row in rows.iter_rows(named=True)}
 
     return run

@@ -14,12 +14,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from cxrssl.cli.app import app
+from cxrssl.cli.ingest import describe_cohort
 from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.link import LinkRule, make_link_rule
 from cxrssl.cohort.read import open_cohort
-from cxrssl.core.errors import DataError, LeakageError, UsageError
+from cxrssl.cohort.split import Shares
+from cxrssl.core.errors import CxrsslError, DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
+from tests.scale import scaled
 
 
 def test_little_world_becomes_a_cohort(world: Any, workspace: Workspace, tmp_path: Path) -> None:
@@ -117,7 +123,8 @@ def dump(database_path: Path) -> dict[str, list[Any]]:
         "flow",
     )
     with open_database(database_path, read_only=True) as database:
-        return {name: sorted(database.rows(f"SELECT * FROM {name}"), key=str) for name in names}
+        rest = {name: "* EXCLUDE (line)" if "line" in database.columns(name) else "*" for name in names}
+        return {name: sorted(database.rows(f"SELECT {rest[name]} FROM {name}"), key=str) for name in names}
 
 
 def test_order_of_the_rows_does_not_matter(world: Any, workspace: Workspace, tmp_path: Path) -> None:
@@ -141,7 +148,8 @@ def test_published_files_agree_with_each_other(world: Any, workspace: Workspace,
     assert films["image_id"].to_list() == cohort.image_id.tolist()
     rejects = list(csv.reader((folder / "rejects.csv").open()))
     metadata = "mimic-cxr-2.0.0-metadata.csv.gz"
-    assert rejects == [["file", "line", "column", "rule"], [metadata, "6", "dicom_id", "malformed"]]
+    assert rejects[0] == ["file", "line", "column", "rule", "pseudonym"]
+    assert [row[:4] for row in rejects[1:]] == [[metadata, "6", "dicom_id", "malformed"]]
     summary = json.loads((folder / "summary.json").read_text())
     account = summary["tables"][metadata]
     assert (account["rows"], account["accepted"], account["rejected"]) == (5, 4, {"dicom_id: malformed": 1})
@@ -245,3 +253,193 @@ def test_folder_that_cannot_be_read_is_an_error(world: Any, workspace: Workspace
     with pytest.raises(DataError, match="cannot be read"):
         build_cohort(workspace, "mimic", root)
     (root / "files").chmod(0o700)
+
+
+def add_again(world: Any) -> None:
+    world.metadata.append(dict(world.metadata[0]))
+
+
+def give_to_another(world: Any) -> None:
+    world.metadata.append({**world.metadata[0], "subject_id": world.patients[1]["subject_id"], "study_id": "59999999"})
+
+
+def describe_otherwise(world: Any) -> None:
+    world.metadata.append({**world.metadata[0], "ViewPosition": "LL"})
+
+
+def share_a_study(world: Any) -> None:
+    world.metadata[3]["study_id"] = world.metadata[0]["study_id"]
+
+
+def forget_a_patient(world: Any) -> None:
+    world.patients.pop()
+
+
+def orphan_an_icu_stay(world: Any) -> None:
+    world.add_icu(world.patients[0]["subject_id"], "29999999", 9, "2151-03-02 00:00:00", "2151-03-03 00:00:00")
+
+
+def give_an_icu_stay_to_another(world: Any) -> None:
+    hadm_id = world.admissions[0]["hadm_id"]
+    world.add_icu(world.patients[1]["subject_id"], hadm_id, 9, "2151-03-02 00:00:00", "2151-03-03 00:00:00")
+
+
+def admit_a_stranger(world: Any) -> None:
+    world.add_admission("19999999", 9, "2151-03-02 00:00:00", "2151-03-03 00:00:00")
+
+
+def discharge_before_admission(world: Any) -> None:
+    world.add_admission(world.patients[0]["subject_id"], 9, "2151-03-04 00:00:00", "2151-03-03 00:00:00")
+
+
+METADATA, ICU, ADMISSIONS = "mimic-cxr-2.0.0-metadata.csv.gz", "icu/icustays.csv.gz", "hosp/admissions.csv.gz"
+
+
+@pytest.mark.parametrize(
+    ("break_world", "file", "rejected", "num_films"),
+    [
+        (add_again, METADATA, {"dicom_id: the same row again": 1}, 4),
+        (describe_otherwise, METADATA, {"dicom_id: the same key with different content": 2}, 3),
+        (give_to_another, METADATA, {"dicom_id: the same key with different content": 2}, 3),
+        (share_a_study, METADATA, {"study under two subjects": 2}, 2),
+        (forget_a_patient, METADATA, {"subject not in patients": 1}, 3),
+        (orphan_an_icu_stay, ICU, {"admission not in admissions": 1}, 4),
+        (give_an_icu_stay_to_another, ICU, {"hadm_id belongs to another subject": 1}, 4),
+        (admit_a_stranger, ADMISSIONS, {"subject not in patients": 1}, 4),
+        (discharge_before_admission, ADMISSIONS, {"dischtime before admittime": 1}, 4),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_every_rule_about_ids_rejects_and_counts(
+    break_world: Any, file: str, rejected: Any, num_films: int, world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    break_world(world)
+    summary = build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+    assert summary.values["tables"][file]["rejected"] == rejected
+    assert summary.num_films == num_films
+    with open_database(summary.path / "cohort.duckdb", read_only=True) as database:
+        counted = database.rows("SELECT sum(rows) FROM reject_count WHERE file = ?", [file])
+    assert counted == [(sum(rejected.values()),)]
+
+
+@pytest.mark.fuzz
+def test_shuffled_tables_give_the_same_content_hash(world: Any, workspace: Workspace, tmp_path: Path) -> None:
+    subject = world.patients[0]["subject_id"]
+    world.add_admission(subject, 2, "2151-03-01 10:00:00", "2151-03-05 12:00:00")  # ties that order must not decide
+    hadm_id = world.add_admission(subject, 3, "2151-03-02 00:00:00", "2151-03-09 00:00:00", race="WHITE")
+    world.add_icu(subject, hadm_id, 2, "2151-03-02 00:00:00", "2151-03-03 00:00:00")
+    seed, hashes = 20, set()
+    rng = random.Random(seed)
+    for number in range(scaled(3, 100)):
+        root = world.write(tmp_path / f"data{number}")
+        hashes.add(open_cohort(build_cohort(workspace, "mimic", root, name="mimic").path).content_hash())
+        shutil.rmtree(root)
+        for table in (world.patients, world.admissions, world.icustays, world.metadata, world.chexpert, world.split):
+            rng.shuffle(table)
+    assert len(hashes) == 1, seed
+
+
+def test_rule_shares_and_split_file_are_part_of_the_key_and_of_what_is_shown(
+    world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    root = world.write(tmp_path / "data")
+    own = tmp_path / "own.csv"
+    own.write_text("subject_id,split\n10000001,test\n10000002,train\n")
+    others: list[dict[str, Any]] = [
+        {"rule": make_link_rule("day")},
+        {"rule": LinkRule("time", 24)},
+        {"shares": Shares(50, 25, 25)},
+        {"split_path": own},
+    ]
+    usual = build_cohort(workspace, "mimic", root)
+    assert usual.values["link_rule"] == "linked by time, tolerance 6 h"
+    assert usual.values["link_rule"] in describe_cohort(usual.values)[0]
+    assert "split hash 70/10/20" in describe_cohort(usual.values)
+    for other in others:
+        assert not build_cohort(workspace, "mimic", root, **other).was_current
+        assert build_cohort(workspace, "mimic", root, **other).was_current
+    cohort = open_cohort(workspace.cohorts / "mimic")
+    assert cohort.default_split == "file"
+    assert cohort.schemes == ("official", "hash", "icu", "file")
+    assert cohort.split_file.tolist() == ["test"] * 3 + ["train"]
+    own.write_text("subject_id,split\n10000001,val\n10000002,train\n")
+    assert not build_cohort(workspace, "mimic", root, split_path=own).was_current
+
+
+def test_dataset_without_stays_refuses_a_rule_for_them(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nih has no hospital stays"):
+        build_cohort(workspace, "nih", tmp_path, rule=LinkRule())
+
+
+def test_day_rule_links_a_film_whose_time_cannot_be_read(world: Any, workspace: Workspace, tmp_path: Path) -> None:
+    for row, time in zip(world.metadata, ["", "250000.0", "120000.0", "0.0"], strict=True):
+        row["StudyTime"] = time
+    root = world.write(tmp_path / "data")
+    by_time = open_cohort(build_cohort(workspace, "mimic", root, name="time").path)
+    by_day = open_cohort(build_cohort(workspace, "mimic", root, name="day", rule=make_link_rule("day")).path)
+    assert by_time.link_status.tolist() == ["bad_time", "bad_time", "post_discharge", "no_admission"]
+    assert by_day.link_status.tolist() == ["in_icu", "in_stay", "post_discharge", "no_admission"]
+    assert by_day.link == "linked by day, as published"
+
+
+def test_earlier_studies_are_counted_whether_or_not_their_films_are_here(
+    world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    subject = world.patients[0]["subject_id"]
+    world.add_film(subject, 9, "21510302", "90000.0")
+    world.metadata[-1]["study_id"] = world.metadata[0]["study_id"]  # a second film of the first study
+    world.add_film(subject, 10, "", "")
+    root = world.write(tmp_path / "data")
+    next((root / "files").rglob(f"{world.metadata[1]['dicom_id']}.jpg")).unlink()
+    cohort = open_cohort(build_cohort(workspace, "mimic", root).path)
+    column = cohort.feature_names.tolist().index("prior")
+    prior = dict(zip(cohort.image_id.tolist(), cohort.ehr_values[:, column].tolist(), strict=True))
+    found = [prior[world.metadata[number]["dicom_id"]] for number in (0, 2, 3, 4)]
+    assert found == [0, 2, 0, 0]  # the study between is counted, the last film is of the first study
+    assert np.isnan(prior[world.metadata[5]["dicom_id"]])
+
+
+def test_odd_stays_and_strange_words_are_counted(world: Any, workspace: Workspace, tmp_path: Path) -> None:
+    subject, hadm_id = world.patients[0]["subject_id"], world.admissions[0]["hadm_id"]
+    world.add_icu(subject, hadm_id, 2, "2151-02-28 00:00:00", "2151-03-09 00:00:00")
+    world.admissions[0] |= {"race": "MARTIAN", "insurance": " medicare", "language": "?", "marital_status": "SINGLE"}
+    summary = build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+    assert {
+        "ICU stays that begin before their admission: 1",
+        "ICU stays that end after their admission: 1",
+        "admissions without emergency times: 1",
+    } <= set(summary.values["remarks"])
+    assert summary.values["strange_words"] == {"race": {"MARTIAN": 1}}
+    assert summary.values["unknown"]["race"] == summary.values["unknown"]["language"] == 4
+    assert summary.values["known"]["marital_status"] == {"single": 3}
+    assert any("words of race that no category is declared for" in line for line in describe_cohort(summary.values))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--link", "dya"], 2, 'there is no link rule "dya"'),
+        (["--link", "day", "--tolerance", "6"], 2, "--tolerance has no effect with --link day"),
+        (["--tolerance", "1000"], 2, "--tolerance is 1000 h"),
+        (["--shares", "70,30"], 2, '"70,30" are no shares'),
+        (["--split-file", "nowhere.csv"], 3, "nowhere.csv"),
+        (["--link", "day", "--shares", "60,20,20"], 0, ""),
+        (["--tolerance", "0"], 0, ""),
+    ],
+)
+def test_options_of_ingest_are_checked(
+    options: list[str], code: int, words: str, world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    root = world.write(tmp_path / "data")
+    place = ["--no-pack", "--json", "--workspace", str(workspace.root)]
+    result = CliRunner().invoke(app, ["ingest", "mimic", str(root), *place, *options])
+    error = result.exception
+    if code:
+        assert isinstance(error, CxrsslError)
+        assert (error.exit_code, words in str(error)) == (code, True)
+    else:
+        assert result.exit_code == 0, error
+        shown = json.loads(result.stdout)["cohort"]
+        rule = make_link_rule("day") if "day" in options else LinkRule("time", 0)
+        assert shown["link_rule"] == rule.describe()
+        assert shown["shares"] == ([60, 20, 20] if "--shares" in options else [70, 10, 20])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,26 @@ import pytest
 
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.read import Cohort, check_splits, open_cohort
-from cxrssl.cohort.split import hash_split, split_subjects
+from cxrssl.cohort.split import FILE_SPLITS, Shares, hash_split, parse_shares, read_split_file, split_subjects
 from cxrssl.core.artefact import publish
 from cxrssl.core.errors import DataError, IntegrityError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.db import apply_schema, open_database
+from cxrssl.db import Database, apply_schema, open_database
+from tests.scale import scaled
 
 
 @pytest.fixture
 def cohort(world: Any, workspace: Workspace, tmp_path: Path) -> Cohort:
     return open_cohort(build_cohort(workspace, "mimic", world.write(tmp_path / "data")).path)
+
+
+@pytest.fixture
+def schema() -> Iterator[Database]:
+    """An empty cohort database."""
+    with open_database(None) as database:
+        apply_schema(database, "1_source.sql")
+        apply_schema(database, "2_cohort.sql")
+        yield database
 
 
 def test_rows_of_a_split_and_of_several(cohort: Cohort) -> None:
@@ -95,12 +106,32 @@ def test_sabotaged_splits_are_always_found() -> None:
             check_splits(subject_id, split, "hash")
 
 
-def test_the_schema_makes_a_subject_in_two_splits_impossible() -> None:
-    with open_database(None) as database:
-        apply_schema(database, "1_source.sql")
-        apply_schema(database, "2_cohort.sql")
+@pytest.mark.fuzz
+def test_no_random_cohort_has_a_subject_in_two_splits_of_a_scheme(schema: Database) -> None:
+    for seed in range(scaled(200, 1000)):
+        rng = np.random.default_rng(seed)
+        subjects = [str(number) for number in rng.integers(0, 40, rng.integers(1, 60))]
+        parts = {subject: str(rng.choice(["train", "val", "test", "train_val"])) for subject in subjects}
+        listed = [subject for subject in subjects if rng.random() < 0.8]
+        official = pl.DataFrame({"subject_id": listed, "split": [parts[subject] for subject in listed]})
+        own = official.filter(pl.col("split") != "train_val")
+        icu = {subject for subject in subjects if rng.random() < 0.3}
+        percents = int(rng.integers(1, 98)), int(rng.integers(1, 98))
+        low, high = min(percents), max(percents) + 1
+        shares = Shares(low, high - low, 100 - high)
+        splits = split_subjects("mimic", subjects, official, icu, own, shares)
+        assert splits.group_by("scheme", "subject_id").len()["len"].max() == 1, seed
+        assert set(splits["subject_id"]) <= set(subjects), seed
+        schema.execute("DELETE FROM split")
+        schema.insert("split", splits)
+
+
+@pytest.mark.parametrize("scheme", ["official", "hash", "icu", "file"])
+def test_every_sabotaged_split_is_refused_by_the_schema(scheme: str, schema: Database) -> None:
+    for number in range(25):
+        schema.execute(f"INSERT INTO split VALUES ('{scheme}', 'p{number}', 'train')")
         with pytest.raises(DataError):
-            database.execute("INSERT INTO split VALUES ('hash', 'p1', 'train'), ('hash', 'p1', 'test')")
+            schema.execute(f"INSERT INTO split VALUES ('{scheme}', 'p{number}', 'test')")
 
 
 def test_hash_split_depends_on_the_subject_alone_and_is_70_10_20() -> None:
@@ -115,3 +146,72 @@ def test_official_split_covers_only_its_subjects() -> None:
     official = pl.DataFrame({"subject_id": ["1", "1", "9"], "split": ["test", "test", "train"]})
     splits = split_subjects("nih", ["1", "2"], official).filter(pl.col("scheme") == "official")
     assert splits.rows() == [("official", "1", "test")]
+
+
+def shares_of(splits: pl.DataFrame, scheme: str) -> dict[str, float]:
+    chosen = splits.filter(pl.col("scheme") == scheme)
+    return {split: num / chosen.height for split, num in chosen["split"].value_counts().iter_rows()}
+
+
+def test_shares_are_those_that_are_asked_for_and_move_as_few_subjects_as_can_be() -> None:
+    subjects = [str(number) for number in range(10_000)]
+    usual, other = (split_subjects("nih", subjects, shares=shares) for shares in (Shares(), parse_shares("80, 10,10")))
+    assert shares_of(other, "hash") == pytest.approx({"train": 0.8, "val": 0.1, "test": 0.1}, abs=0.015)
+    assert set(train_of(usual, "hash")) < set(train_of(other, "hash"))
+
+
+def train_of(splits: pl.DataFrame, scheme: str) -> list[str]:
+    return splits.filter(scheme=scheme, split="train")["subject_id"].to_list()
+
+
+@pytest.mark.parametrize("text", ["", "70,30", "70,10,30", "100,0,0", "70,10,x", "-10,90,20", "33.3,33.3,33.4"])
+def test_shares_that_do_not_make_a_whole_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no shares"):
+        parse_shares(text)
+
+
+def test_icu_split_tests_only_people_with_an_icu_stay_and_nobody_that_hash_trains_on() -> None:
+    subjects = [str(number) for number in range(5_000)]
+    icu = set(subjects[::4])
+    splits = split_subjects("mimic", subjects, icu_subjects=icu)
+    own = splits.filter(scheme="icu")
+    assert set(own.filter(pl.col("split") != "train")["subject_id"]) <= icu
+    among = own.filter(pl.col("subject_id").is_in(icu))
+    assert shares_of(among, "icu") == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.04)
+    train = own.filter(pl.col("split") == "train")["subject_id"]
+    assert set(train) & icu  # the train part is a mixture
+    assert not set(own.filter(split="test")["subject_id"]) & set(train_of(splits, "hash"))
+    assert "icu" not in split_subjects("nih", subjects)["scheme"]
+
+
+def test_split_file_may_repeat_a_subject_and_says_who_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text("dicom_id,subject_id,split\nx,1,train\ny,1,train\nz,2,validate\nw,9,test\n")
+    own, remarks = read_split_file(path, ["1", "2", "3"])
+    splits = split_subjects("mimic", ["1", "2", "3"], own=own).filter(scheme="file")
+    assert splits.rows() == [("file", "1", "train"), ("file", "2", "val")]
+    assert remarks == ["subjects of own.csv without a film: 1", "subjects that own.csv does not name, in no split: 1"]
+    assert set(FILE_SPLITS.values()) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("subject_id,split\n1,train\n1,test\n", LeakageError, "1 subject in two splits of the split file"),
+        ("subject_id,split\n1,train\n2,dev\n", DataError, "1 row cannot be used, the first in line 3"),
+        ("subject_id,split\n1,train\n,test\n", DataError, "1 row cannot be used"),
+        ("subject_id,split\n7,train\n", DataError, "names no subject of this dataset"),
+        ("subject,split\n1,train\n", DataError, 'column "subject_id" is missing'),
+        ("", DataError, "is empty"),
+    ],
+)
+def test_split_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, error: Any, words: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(text)
+    with pytest.raises(error, match=words):
+        own, _ = read_split_file(path, ["1", "2"])
+        split_subjects("mimic", ["1", "2"], own=own)
+
+
+def test_title_names_the_rule_that_linked_the_films(cohort: Cohort) -> None:
+    assert cohort.title == "mimic, linked by time, tolerance 6 h"

@@ -8,6 +8,7 @@ import torch
 
 from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cli.probe import probe_run
+from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
@@ -86,7 +87,10 @@ def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(wor
     cohort, images = open_films(workspace, "nih")
     known = dataclasses.replace(cohort, ehr_known=np.ones_like(cohort.ehr_known))
     baselines = {b.kind: b for b in baseline_candidates(workspace, load_recipe("demo", TINY), known, images, CPU)}
-    assert baselines["ehr-only"].settings["features"] == ["sex", "age", "view", "position", "icu"]
+    assert baselines["ehr-only"].settings["features"] == [
+        feature.name for feature in FEATURES if feature.known != "after" and not feature.form_of
+    ]
+    assert {"mortality", "los", "age5"}.isdisjoint(baselines["ehr-only"].settings["features"])
     assert not baselines["ehr-only"].is_outcome_used
 
 

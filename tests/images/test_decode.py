@@ -22,7 +22,7 @@ from cxrssl.images.decode import DECODE_RULES, decode_film
 ROOT = Path(__file__).resolve().parents[2]
 NIH = ROOT.parent / "shared/data/nih_chestxray14"
 COVID = ROOT.parent / "shared/data/covid19_cxr"
-NUM_MUTANTS = 500
+NUM_MUTANTS = 200
 HEIGHT, WIDTH = 40, 56
 
 
@@ -90,6 +90,34 @@ def test_sixteen_bits_are_scaled_by_the_full_range_with_rounding(tmp_path: Path)
     film = save(Image.fromarray(wide), tmp_path / "a.png")
     np.testing.assert_array_equal(film, np.floor(wide / 257 + 0.5).astype(np.uint8))
     assert film[0, :6].tolist() == [0, 0, 1, 127, 254, 255]
+
+
+@pytest.mark.parametrize("bits", [10, 12, 15])
+def test_sixteen_bit_png_that_declares_fewer_bits_is_scaled_by_what_it_uses(tmp_path: Path, bits: int) -> None:
+    """Left as they were, the samples would be dark; filled up to 16 bits, as PNG asks for, they use the full range."""
+    white = 2**bits - 1
+    samples = np.linspace(0, white, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    expected = np.floor(samples / white * 255 + 0.5).astype(np.uint8)
+    dark = save(Image.fromarray(samples), tmp_path / "a.png")
+    assert dark.max() == round(white / 257)
+    np.testing.assert_array_equal(declare_bits(tmp_path / "a.png", bits), expected)
+    filled = (samples << (16 - bits)) | (samples >> (2 * bits - 16))
+    save(Image.fromarray(filled), tmp_path / "b.png")
+    assert np.abs(declare_bits(tmp_path / "b.png", bits).astype(int) - expected).max() <= 1
+
+
+def test_declared_bits_after_the_pixels_or_out_of_range_mean_nothing(tmp_path: Path) -> None:
+    samples = np.full((HEIGHT, WIDTH), 100, np.uint16)
+    dark = save(Image.fromarray(samples), tmp_path / "a.png")
+    for bits in (0, 17, 255):
+        save(Image.fromarray(samples), tmp_path / "a.png")
+        np.testing.assert_array_equal(declare_bits(tmp_path / "a.png", bits), dark)
+
+
+def declare_bits(path: Path, bits: int) -> np.ndarray:
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + png_chunk(b"sBIT", bytes([bits])) + data[33:])
+    return decode_film(Path(path.name), path.parent)
 
 
 def test_colour_becomes_luma(tmp_path: Path) -> None:
@@ -197,6 +225,29 @@ def test_paths_that_leave_the_dataset_folder_are_refused(tmp_path: Path) -> None
     assert decode_film(Path("inner.png"), root).shape == (HEIGHT, WIDTH)
 
 
+def test_link_in_the_dataset_folder_may_lead_to_a_folder_elsewhere_and_no_further(tmp_path: Path) -> None:
+    """As groups link `files` to another disk."""
+    root, disk = tmp_path / "data", tmp_path / "disk/files"
+    root.mkdir()
+    (disk / "p10").mkdir(parents=True)
+    Image.fromarray(grey_ramp()).save(disk / "p10/film.png")
+    Image.fromarray(grey_ramp()).save(tmp_path / "disk/secret.png")
+    (root / "files").symlink_to(disk)
+    (disk / "inner").symlink_to("p10")
+    (disk / "outer").symlink_to("..")
+    (disk / "p10/secret.png").symlink_to(tmp_path / "disk/secret.png")
+    assert decode_film(Path("files/p10/film.png"), root).shape == (HEIGHT, WIDTH)
+    assert decode_film(Path("files/inner/film.png"), root).shape == (HEIGHT, WIDTH)
+    rule = "outside the dataset folder"
+    assert rule_of("files/outer/secret.png", root) == rule
+    assert rule_of("files/p10/secret.png", root) == rule
+    (root / "all").symlink_to(tmp_path)
+    assert rule_of("all/disk/secret.png", root) == rule
+    (root / "deeper").mkdir()
+    (root / "deeper/files").symlink_to(disk)
+    assert rule_of("deeper/files/p10/film.png", root) == rule
+
+
 def test_dataset_folder_may_itself_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     Image.fromarray(grey_ramp()).save(tmp_path / "disk/film.png")
@@ -207,7 +258,7 @@ def test_dataset_folder_may_itself_be_a_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP"])
 def test_other_formats_are_refused_whatever_their_name(tmp_path: Path, kind: str) -> None:
     Image.fromarray(grey_ramp()).save(tmp_path / "film.png", kind)
-    assert rule_of("film.png", tmp_path) == "not a JPEG or PNG"
+    assert rule_of("film.png", tmp_path) == "not a JPEG, PNG or DICOM"
 
 
 @pytest.mark.parametrize("name", ["film.png", "film.jpg"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import os
 import resource
@@ -22,7 +24,9 @@ from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, SetupError, UsageError
 from cxrssl.images import pack
 from cxrssl.images.decode import decode_letterboxed
+from cxrssl.images.fingerprint import hash_pixels, identical_pairs, perceptual_hash
 from cxrssl.images.pack import PackSummary, pack_images
+from cxrssl.images.shard import film_offset, write_films
 from cxrssl.images.store import open_images
 
 SIZE_PX = 32
@@ -109,6 +113,8 @@ def test_files_are_what_the_design_says_any_tool_can_read(tmp_path: Path, make_f
             "row": "<i4",
             "box_N4": "<i2",
             "source_px_N2": "<i4",
+            "pixel_hash": "|S32",
+            "phash": "<u8",
         }
 
 
@@ -119,10 +125,13 @@ def test_rejected_films_are_listed_and_leave_no_hole(tmp_path: Path, make_films:
     summary = call_pack(tmp_path, paths)
     folder = tmp_path / "ws/images/world"
     expected = [(f"id-{i}", paths[i], "file missing" if i == 5 else "truncated") for i in sorted((*broken, 5))]
-    assert summary.rejects == expected
+    assert [reject[:3] for reject in summary.rejects] == expected
+    assert [reject.num_bytes for reject in summary.rejects if reject.rule == "file missing"] == [-1]
     assert summary.num_packed + len(summary.rejects) == summary.num_films == 24
     with open(folder / "rejects.csv", newline="") as file:
-        assert [tuple(row) for row in csv.reader(file)] == [("image_id", "path", "rule"), *expected]
+        header, *rows = csv.reader(file)
+    assert header == ["image_id", "path", "rule", "num_bytes", "changed_at_ns"]
+    assert [(*row[:3], int(row[3]), int(row[4])) for row in rows] == summary.rejects
     assert [len(np.load(folder / f"shard-000{k}.npy")) for k in range(3)] == [6, 0, 3]
     store = open_images(folder)
     assert np.flatnonzero(~store.is_packed_N).tolist() == sorted((*broken, 5))
@@ -173,6 +182,52 @@ def test_missing_film_that_comes_back_is_packed(tmp_path: Path, make_films: Any)
     assert call_pack(tmp_path, paths).was_current
     (tmp_path / "aside").rename(tmp_path / "data" / paths[7])
     assert call_pack(tmp_path, paths).num_packed == 12
+
+
+@pytest.mark.parametrize("was_published", [True, False])
+def test_rejected_film_is_looked_at_again_when_its_file_changed(
+    tmp_path: Path, make_films: Any, was_published: bool
+) -> None:
+    paths = make_films(12)
+    film = tmp_path / "data" / paths[7]
+    whole = film.read_bytes()
+    film.write_bytes(whole[:-20])
+    if was_published:
+        assert call_pack(tmp_path, paths).num_packed == 11
+        assert call_pack(tmp_path, paths).was_current
+    else:
+        start_pack(tmp_path, paths, "pack-after-shard:1").communicate(timeout=30)
+    film.write_bytes(whole[:-10])  # a download that goes on
+    summary = call_pack(tmp_path, paths)
+    assert [reject.rule for reject in summary.rejects] == ["truncated"]
+    assert not summary.was_current
+    film.write_bytes(whole)
+    assert call_pack(tmp_path, paths).num_packed == 12
+
+
+def test_rejected_film_of_the_same_size_and_another_time_is_looked_at_again(tmp_path: Path, make_films: Any) -> None:
+    paths = make_films(12)
+    film = tmp_path / "data" / paths[0]
+    whole = film.read_bytes()
+    film.write_bytes(whole[:-30] + b"\0" * 30)
+    os.utime(film, ns=(0, 1_000_000_000))
+    assert call_pack(tmp_path, paths).num_packed == 11
+    film.write_bytes(whole)
+    assert call_pack(tmp_path, paths).num_packed == 12
+
+
+def test_fingerprints_are_those_of_the_packed_films(tmp_path: Path, make_films: Any) -> None:
+    paths = make_films(23, broken=(4,))
+    paths[11] = paths[2]
+    call_pack(tmp_path, paths)
+    store = open_images(tmp_path / "ws/images/world")
+    packed = np.flatnonzero(store.is_packed_N)
+    films = store.read_all()
+    assert store.index.pixel_hash[packed].tolist() == [hash_pixels(film) for film in films]
+    np.testing.assert_array_equal(store.index.phash[packed], perceptual_hash(films, store.box_N4[packed]))
+    assert (store.index.pixel_hash[4], store.index.phash[4]) == (b"", 0)
+    first, second = identical_pairs(store.index.pixel_hash)
+    assert (first.tolist(), second.tolist()) == ([2], [11])
 
 
 def test_missing_film_that_comes_back_after_a_kill_is_packed(tmp_path: Path, make_films: Any) -> None:
@@ -299,6 +354,27 @@ def test_disk_that_refuses_a_write_is_a_setup_error_and_publishes_nothing(
     assert call_pack(tmp_path, paths, shard_films=40).num_packed == 70
 
 
+def test_films_are_written_whole_though_the_disk_takes_them_in_parts(tmp_path: Path) -> None:
+    class SlowDisk(io.FileIO):
+        room = 100_000
+
+        def write(self, data: Any) -> int:
+            if self.room == 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            taken = super().write(data[: min(1000, self.room)])
+            self.room -= taken
+            return taken
+
+    films = np.random.default_rng(0).integers(0, 256, (5, 32, 32), dtype=np.uint8)
+    with SlowDisk(tmp_path / "shard", "w+") as disk:
+        write_films(disk, 3, films)
+        disk.seek(film_offset(3, 32))
+        assert disk.read() == films.tobytes()
+        disk.room = 4000
+        with pytest.raises(OSError, match="No space left"):
+            write_films(disk, 3, films)
+
+
 def test_folder_without_any_film_is_a_data_error_and_is_not_remembered(tmp_path: Path, make_films: Any) -> None:
     paths = make_films(12)
     (tmp_path / "data").rename(tmp_path / "elsewhere")
@@ -337,6 +413,8 @@ def test_control_characters_of_a_path_do_not_reach_the_list(tmp_path: Path, make
     summary = call_pack(tmp_path, paths)
     assert [reject.rule for reject in summary.rejects] == ["file missing"]
     text = (tmp_path / "ws/images/world/rejects.csv").read_text()
-    assert text.splitlines()[1:] == ['id-3,"a\N{REPLACEMENT CHARACTER}[31m,\N{REPLACEMENT CHARACTER}.png",file missing']
+    assert text.splitlines()[1:] == [
+        'id-3,"a\N{REPLACEMENT CHARACTER}[31m,\N{REPLACEMENT CHARACTER}.png",file missing,-1,0'
+    ]
     shutil.rmtree(tmp_path / "data")
     assert call_pack(tmp_path, paths).rejects == summary.rejects

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cxrssl.core import artefact
+from cxrssl.core.artefact import sha256_file
 from cxrssl.core.errors import DataError, IntegrityError
+from cxrssl.images import stamp
 from cxrssl.images.pack import pack_images
 from cxrssl.images.store import open_images
 
@@ -65,6 +71,60 @@ def test_flipped_bit_is_found_when_the_files_are_verified(packed: Path, name: st
     (packed / name).write_bytes(bytes(data))
     with pytest.raises(IntegrityError, match=f"{name} is damaged"):
         open_images(packed)
+
+
+def age(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the files be old enough for their times to be trusted."""
+    monkeypatch.setattr(stamp, "CLOCK_STEP_S", 0.0)
+    time.sleep(0.02)
+
+
+def test_verified_files_are_not_hashed_again_until_one_changes(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(packed, monkeypatch)
+    open_images(packed)
+    hashed: list[str] = []
+    monkeypatch.setattr(artefact, "sha256_file", lambda path: hashed.append(path.name) or sha256_file(path))
+    open_images(packed)
+    assert hashed == []
+    shard = packed / "shard-0001.npy"
+    data = bytearray(shard.read_bytes())
+    data[500] ^= 1
+    times = shard.stat()
+    shard.write_bytes(bytes(data))
+    os.utime(shard, ns=(times.st_atime_ns, times.st_mtime_ns))  # what hides its traces cannot hide its ctime
+    with pytest.raises(IntegrityError, match=r"shard-0001.npy is damaged"):
+        open_images(packed)
+
+
+def test_files_are_hashed_again_after_a_day_and_after_another_pack(
+    packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(packed, monkeypatch)
+    open_images(packed)
+    opened = artefact.open_artefact(packed, "images", verify=False)
+    assert stamp.is_remembered(opened)
+    now = time.time()
+    for later_s, expected in ((stamp.MAX_AGE_S - 60, True), (stamp.MAX_AGE_S, False), (-3600, False)):
+        monkeypatch.setattr(stamp.time, "time", lambda later_s=later_s: now + later_s)
+        assert stamp.is_remembered(opened) == expected
+    monkeypatch.setattr(stamp.time, "time", lambda: now)
+    other = replace(opened, manifest={**opened.manifest, "content_sha256": "0"})
+    assert not stamp.is_remembered(other)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"checked_at": "x"}', '{"checked_at": NaN}', "[" * 100_000])
+def test_stamp_that_cannot_be_read_means_hashing(packed: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    age(packed, monkeypatch)
+    (packed.parent / ".whole-world.json").write_text(text)
+    (packed / "index.npz").write_bytes((packed / "index.npz").read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match=r"index.npz is damaged"):
+        open_images(packed)
+
+
+def test_files_just_written_are_not_remembered(packed: Path) -> None:
+    """A second change within the clock's step would not show in their times."""
+    open_images(packed)
+    assert not (packed.parent / ".whole-world.json").exists()
 
 
 def test_cut_or_missing_file_is_found_without_verifying(packed: Path) -> None:

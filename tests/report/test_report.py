@@ -83,3 +83,29 @@ def test_evaluations_of_other_films_or_settings_stand_in_tables_of_their_own(wor
     assert len(group_evaluations(list(evaluations.values()))) == 2
     with pytest.raises(DataError, match="not of the same test films"):
         compare_evaluations(evaluations["elsewhere"], evaluations["vanilla"])
+
+
+def test_every_report_says_whether_the_files_of_its_cohorts_were_checked(workspace):
+    make_evaluation(workspace, "a")
+    cohort = list_evaluations(workspace)[0].settings["cohort"]
+    assert f"- {cohort}: unverified" in write_report(workspace).markdown
+
+
+def test_the_first_line_names_each_outcome_and_the_published_imputation(workspace):
+    shown = {
+        "architecture": SHAPE,
+        "setup_sha256": "s",
+        "num_epochs": 3,
+        "features": ["view", "los"],
+        "missing": "paper",
+    }
+    make_evaluation(workspace, "long-stays", features=["los"], candidate=shown, is_outcome_used=True)
+    line = outcome_sentence(list_evaluations(workspace))
+    assert "An outcome (in-hospital mortality, length of stay) was a pretraining input" in line
+    assert "imputed from the films of all splits, as published: `long-stays`." in line
+
+
+def test_titles_name_the_rule_that_linked_the_cohort(workspace):
+    make_evaluation(workspace, "by-day", link="linked by day, as published", split="icu")
+    titles = [macro_table(group).title for group in group_evaluations(list_evaluations(workspace))]
+    assert "Probe on cohort mimic (c), linked by day, as published, split icu" in titles

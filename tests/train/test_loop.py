@@ -244,3 +244,17 @@ def test_a_healthy_run_raises_no_alarm_and_tells_its_features_rank(workspace, tm
     records = read_run(plan.folder).metrics
     assert [r["step"] for r in records if "feature_rank" in r] == [*range(0, plan.num_steps, 50), plan.num_steps - 1]
     assert all(r["memory_mb"] > 50 for r in records)
+
+
+def test_the_panel_shows_that_the_encoder_tells_effusions_apart_and_costs_what_it_says(tmp_path):
+    workspace = make_workspace(tmp_path, num_patients=150)
+    longer = ["train.num_epochs=3"]
+    plan = plan_in(workspace, tmp_path / "on", machine=Machine("cpu", 1, probe_every=20), overrides=longer)
+    pretrain(plan)
+    probed = [record for record in read_run(plan.folder).metrics if "probe_auroc" in record]
+    assert [record["step"] for record in probed] == [*range(0, plan.num_steps, 20), plan.num_steps - 1]
+    assert probed[-1]["probe_auroc Effusion"] > 0.8
+    assert 0 < probed[-1]["health_frac"] < 1
+    off = plan_in(workspace, tmp_path / "off", machine=Machine("cpu", 1, probe_every=0), overrides=longer)
+    pretrain(off)
+    assert weights_hash(off) == weights_hash(plan)

@@ -6,18 +6,20 @@ In: a folder. Out: SourceTables in the words of schemas/1_source.sql. Never: a l
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
 import polars as pl
 
-from cxrssl.cohort.files import Layout
-from cxrssl.cohort.table import Table
+from cxrssl.cohort.columns import Column, TableSpec
+from cxrssl.cohort.files import Folder, Layout, iter_folders
+from cxrssl.cohort.table import REJECT_SCHEMA, Table
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
-DATASETS: tuple[str, ...] = ("mimic", "nih", "covid")
+DATASETS: tuple[str, ...] = ("mimic", "chexpert", "nih", "covid", "dicom")
 GIVEN_SCHEMA = {
     "image_id": pl.String(),
     "sex": pl.String(),
@@ -38,6 +40,33 @@ GIVEN_SCHEMA = {
     "num_prior": pl.Int64(),
 }
 """What a dataset may say about the person at the film; null is unknown. `image_id` is the only column it must fill."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What the user names: where the parts of a dataset lie, and which of its labels to take."""
+
+    path: Path
+    ehr: Path | None = None
+    """MIMIC-IV, where it does not lie under `path`."""
+    films: Path | None = None
+    """The films, where they do not lie beside the tables: a resized tree, or MIMIC-CXR as DICOM."""
+    map: Path | None = None
+    """For `dicom`: the TOML that says what the user's own tables mean."""
+    labels: str = ""
+    """For `mimic`: a word of `mimic.LABELS`."""
+
+    def check(self, dataset: str) -> None:
+        """Raise UsageError when an option is given that has no meaning for the dataset."""
+        for name in self.foreign(dataset):
+            raise UsageError(f"--{name} has no meaning for {dataset}", hint=f"leave --{name} out")
+
+    def foreign(self, dataset: str) -> dict[str, None]:
+        """Return the options given that have no meaning for the dataset, each with what leaves it out."""
+        known = find_source(dataset).OPTIONS
+        return dict.fromkeys(
+            name for name in ("ehr", "films", "map", "labels") if getattr(self, name) and name not in known
+        )
 
 
 @dataclass
@@ -70,18 +99,32 @@ class SourceTables:
     views_seen: dict[str, int] = field(default_factory=dict)
     """View as written in the file -> films, before the mapping to our four."""
     remarks: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Part of the dataset -> its version and what shows it, such as "2.2 (numbers of rows)"."""
+    film_parts: list[Table] = field(default_factory=list)
+    """The files that `films` joins, where there are several."""
+
+    @property
+    def files(self) -> list[Table]:
+        """Each file once, films first."""
+        return [*(self.film_parts or [self.films]), *self.others]
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return tuple(name for name in self.labels.columns if name != "study_id")
 
 
 class Source(Protocol):
     """A dataset module."""
 
-    FINDINGS: tuple[str, ...]
+    OPTIONS: tuple[str, ...]
+    """Those of SourceOptions that it understands, beside the path."""
 
-    def find(self, path: Path, ehr_path: Path | None) -> Layout:
+    def find(self, options: SourceOptions) -> Layout:
         """Return where its files lie, or raise DataError or UsageError that names what was looked for."""
 
-    def is_here(self, path: Path) -> bool:
-        """Return whether the folder looks like this dataset."""
+    def is_here(self, folder: Folder) -> bool:
+        """Return whether this one folder looks like the dataset."""
 
     def read(self, layout: Layout, present: dict[str, int]) -> SourceTables:
         """Return the tables; `present` are the films on the disk."""
@@ -97,6 +140,36 @@ def find_source(dataset: str) -> Source:
     return cast(Source, importlib.import_module(f"cxrssl.cohort.sources.{dataset}"))
 
 
+def recognise(path: Path) -> dict[str, list[Path]]:
+    """Return dataset -> folders under `path` that look like it. DICOM files alone count where nothing else was seen."""
+    sources = {name: find_source(name) for name in DATASETS}
+    found: dict[str, list[Path]] = {}
+    for folder in iter_folders(path):
+        for name, source in sources.items():
+            if source.is_here(folder):
+                found.setdefault(name, []).append(folder.path)
+    if len(found) > 1:
+        found.pop("dicom", None)
+    return found
+
+
+def list_table(name: str, column: str, paths: Mapping[str, int]) -> Table:
+    """Return a table whose rows are files: `line` k is the k-th path in sorted order, under `path` and `column`."""
+    files = pl.Series(column, sorted(paths), pl.String())
+    frame = pl.DataFrame({"line": range(1, len(files) + 1), column: files}, {"line": pl.Int64(), column: pl.String()})
+    frame = frame.with_columns(files.alias("path"))
+    spec = TableSpec(name, (Column(column),), key=(column,))
+    return Table(name, spec, len(files), frame, pl.DataFrame(schema=REJECT_SCHEMA), row_files=files)
+
+
+def join_films(parts: list[Table]) -> Table:
+    """Return one table of the rows of several, for counting: its flow and its rejects are the sums of theirs."""
+    names = " + ".join(part.file for part in parts)
+    frame = pl.concat([part.frame for part in parts], how="diagonal")
+    rejects = pl.concat([part.rejects for part in parts])
+    return Table(names, parts[0].spec, sum(part.rows for part in parts), frame, rejects)
+
+
 def complete_given(given: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with all columns of GIVEN_SCHEMA: what it does not say is unknown, its age not censored."""
     absent = [pl.lit(None, kind).alias(name) for name, kind in GIVEN_SCHEMA.items() if name not in given.columns]
@@ -108,8 +181,9 @@ def complete_given(given: pl.DataFrame) -> pl.DataFrame:
 
 def reject_absent_films(films: Table, present: dict[str, int]) -> None:
     """Reject the rows whose `path` is not on the disk or is an empty file."""
-    size = pl.col("path").replace_strict(list(present), list(present.values()), default=None, return_dtype=pl.Int64)
-    films.frame = films.frame.with_columns(size.alias("size"))
+    columns = {"path": list(present), "size": list(present.values())}
+    sizes = pl.DataFrame(columns, {"path": pl.String(), "size": pl.Int64()})
+    films.frame = films.frame.join(sizes, "path", "left", maintain_order="left")
     films.reject(pl.col("size").is_null(), "file missing")
     films.reject(pl.col("size") == 0, "file empty")
 

@@ -6,16 +6,17 @@ Source: Cohen et al., 2020, arXiv 2006.11988. The metadata are CC BY-NC-SA 4.0.
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import polars as pl
 
 from cxrssl.cohort.columns import Column, TableSpec
-from cxrssl.cohort.files import Folder, Layout, find_one_folder, iter_folders, pick_file
-from cxrssl.cohort.sources import SourceTables, complete_given, count_values, reject_absent_films
+from cxrssl.cohort.files import Folder, Layout, find_one_folder, has_table, pick_file
+from cxrssl.cohort.peek import peek_columns
+from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.table import Table, read_table
-from cxrssl.core.errors import DataError
 
+OPTIONS: tuple[str, ...] = ()
 # finding in the file -> what it implies. Every infection here, and lipoid pneumonia, is a pneumonia in this collection:
 # its later releases write the same films as Pneumonia/Viral/COVID-19, Pneumonia/Bacterial/Klebsiella, Pneumonia/Lipoid.
 # ARDS and No Finding imply nothing.
@@ -64,21 +65,22 @@ METADATA = TableSpec(
         Column("survival", values=YES_NO, may_be_blank=True, when_bad="blank"),
     ),
     key=("filename",),
+    subject="patientid",
 )
+# Days since admission or the first symptoms: it orders the films of a patient. Some copies leave the column out.
+OFFSET = Column("offset", "float", low=-1000, high=10_000, may_be_blank=True, when_bad="blank")
 INDEX = TableSpec("index", (FILENAME, Column("patient_group", form="[0-9A-Za-z_-]{1,40}")), key=("filename",))
 
 
-def is_here(path: Path) -> bool:
-    """Return whether the folder has this collection's table somewhere."""
-    return any(_is_covid(folder) for folder in iter_folders(path))
+def is_here(folder: Folder) -> bool:
+    """Return whether the folder has this collection's table beside its films."""
+    return has_table(folder, "metadata") and "images" in folder.folders
 
 
-def find(path: Path, ehr_path: Path | None) -> Layout:
+def find(options: SourceOptions) -> Layout:
     """Return where the tables and the films lie."""
-    if ehr_path is not None:
-        raise DataError("the COVID-19 image data collection has no hospital tables", ehr_path, "leave --ehr out")
     root = find_one_folder(
-        path, "COVID-19 image data collection", _is_covid, "metadata.csv beside a folder named images"
+        options.path, "COVID-19 image data collection", is_here, "metadata.csv beside a folder named images"
     )
     remarks: list[str] = []
     files = {"metadata": pick_file(root, "metadata.csv", remarks)}
@@ -86,12 +88,17 @@ def find(path: Path, ehr_path: Path | None) -> Layout:
         files["index"] = pick_file(root, "index.csv", remarks)
     else:
         remarks.append("no index.csv: subjects are patientid, under which one known case occurs twice (16660)")
-    return Layout("covid", root, files, ("images",), remarks)
+    versions = {"collection": "with joined patients (index.csv)" if "index" in files else "as published"}
+    return Layout("covid", root, files, ("images",), remarks, versions=versions, film_tables=("metadata",))
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     """Return the tables of the collection."""
-    films = read_table(layout.files["metadata"].path, layout.files["metadata"].shown, METADATA)
+    file = layout.files["metadata"]
+    has_offset = OFFSET.name in peek_columns(file.path)
+    films = read_table(file.path, file.shown, replace(METADATA, columns=METADATA.columns + (OFFSET,) * has_offset))
+    if not has_offset:
+        films.frame = films.frame.with_columns(pl.lit(None, pl.Float64).alias(OFFSET.name))
     others: list[Table] = []
     subject_id = pl.col("patientid").alias("subject_id")
     if "index" in layout.files:
@@ -113,6 +120,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
         labels=labels,
         views_seen=count_values(films.frame, "view"),
         remarks=remarks,
+        versions=layout.versions,
     )
 
 
@@ -135,10 +143,6 @@ def label_findings(text: str | None) -> dict[str, int | None] | None:
         else:
             values[finding] = 0
     return values
-
-
-def _is_covid(folder: Folder) -> bool:
-    return bool(folder.files & {"metadata.csv", "metadata.csv.gz"}) and "images" in folder.folders
 
 
 def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
@@ -168,8 +172,15 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("age").alias("age_y"),
         meaning("in_icu", {"Y": "icu", "N": "not_icu"}).alias("icu"),
         meaning("survival", {"Y": "alive", "N": "died"}).alias("mortality"),
+        _num_prior().alias("num_prior"),
     )
     return complete_given(given)
+
+
+def _num_prior() -> pl.Expr:
+    """Return how many films of the subject in the collection lie on earlier days; null where a day is unknown."""
+    is_ordered = pl.col("offset").is_not_null().all().over("subject_id")
+    return pl.when(is_ordered).then(pl.col("offset").rank("min").over("subject_id").cast(pl.Int64) - 1)
 
 
 def _make_labels(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:

@@ -6,16 +6,15 @@ Source: Wang et al., CVPR 2017, and the published tables.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 
 from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
-from cxrssl.cohort.sources import SourceTables, complete_given, count_values, reject_absent_films
+from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.table import Table, read_table
 from cxrssl.core.errors import DataError
 
+OPTIONS: tuple[str, ...] = ("films",)
 # In the order of the official label files.
 FINDINGS: tuple[str, ...] = (
     "Atelectasis",
@@ -45,6 +44,8 @@ ENTRIES = TableSpec(
     "entries",
     (
         IMAGE_ID,
+        # 0 for a patient's first film in the collection, in Kaggle's sample as 000.
+        Column("Follow-up #", form="[0-9]{1,3}", may_be_blank=True, when_bad="blank"),
         Column("Finding Labels", form=rf"{NO_FINDING}|{_FINDING}(\|{_FINDING})*"),
         Column("Patient ID", form="[0-9]{1,8}"),
         # "60", or "060Y" in Kaggle's sample; M and D are months and days.
@@ -53,31 +54,38 @@ ENTRIES = TableSpec(
         Column("View Position", may_be_blank=True, when_bad="blank"),
     ),
     key=("Image Index",),
+    subject="Patient ID",
 )
 NAMES = TableSpec("names", (IMAGE_ID,), key=("Image Index",))
 
 
-def is_here(path: Path) -> bool:
-    """Return whether the folder has a ChestX-ray14 table somewhere."""
-    return any(_is_nih(folder) for folder in iter_folders(path))
+def is_here(folder: Folder) -> bool:
+    """Return whether the folder has a ChestX-ray14 table."""
+    return any(_has(folder, name) for name in TABLE_NAMES)
 
 
-def find(path: Path, ehr_path: Path | None) -> Layout:
+def find(options: SourceOptions) -> Layout:
     """Return where the table, the lists and the folders of films lie; the full official table is preferred."""
-    if ehr_path is not None:
-        raise DataError("NIH ChestX-ray14 has no hospital tables", ehr_path, "leave --ehr out")
-    root = find_one_folder(path, "NIH ChestX-ray14", _is_nih, " or ".join(TABLE_NAMES))
+    root = find_one_folder(options.path, "NIH ChestX-ray14", is_here, " or ".join(TABLE_NAMES))
     folder = next(iter_folders(root, depth=0))
     remarks: list[str] = []
     name = next(name for name in TABLE_NAMES if _has(folder, name))
     files = {"entries": pick_file(root, name, remarks)}
+    missing: list[DataError] = []
     if any(_has(folder, name) for name in LIST_NAMES.values()):
-        for part, name in LIST_NAMES.items():
-            files[part] = pick_file(root, name, remarks)
+        for part, list_name in LIST_NAMES.items():
+            try:
+                files[part] = pick_file(root, list_name, remarks)
+            except DataError as error:
+                missing.append(error)
     else:
         remarks.append(f"no {' and '.join(LIST_NAMES.values())}: no official split")
     film_folders = tuple(sorted(name for name in folder.folders if name == "images" or name.startswith("images_")))
-    return Layout("nih", root, files, film_folders, remarks)
+    if options.films:
+        root, film_folders = options.films, ("",)
+    versions = {"ChestX-ray14": f"labels of {name}"}
+    folders = film_folders or ("",)
+    return Layout("nih", root, files, folders, remarks, versions=versions, film_tables=("entries",), missing=missing)
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
@@ -103,6 +111,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
         labels=_make_labels(films.frame),
         official=official,
         views_seen=count_values(films.frame, "View Position"),
+        versions=layout.versions,
     )
 
 
@@ -112,10 +121,6 @@ def _read(file: SourceFile, spec: TableSpec, has_header: bool = True) -> Table:
 
 def _has(folder: Folder, name: str) -> bool:
     return name in folder.files or f"{name}.gz" in folder.files
-
-
-def _is_nih(folder: Folder) -> bool:
-    return any(_has(folder, name) for name in TABLE_NAMES)
 
 
 def _age_y() -> pl.Expr:
@@ -138,7 +143,7 @@ def _read_lists(layout: Layout, films: Table) -> tuple[list[Table], pl.DataFrame
 
 
 def _add_path(films: Table, present: dict[str, int]) -> None:
-    """Add the path of each film: in images/, or in one of images_001/images/ to images_012/images/."""
+    """Add the path of each film, found by its name: in images/, or in images_001/images/ to images_012/images/."""
     paths = {path.rsplit("/", 1)[-1]: path for path in sorted(present, reverse=True)}
     path = pl.col("Image Index").replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String)
     films.frame = films.frame.with_columns(path.alias("path"))
@@ -162,8 +167,10 @@ def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return sex, age, and the follow-up number, which counts a patient's films in the whole collection from 0."""
     sex = pl.col("Patient Gender").replace_strict({"M": "male", "F": "female"}, return_dtype=pl.String)
-    return complete_given(frame.select(pl.col("Image Index").alias("image_id"), sex.alias("sex"), "age_y"))
+    num_prior = pl.col("Follow-up #").cast(pl.Int64).alias("num_prior")
+    return complete_given(frame.select(pl.col("Image Index").alias("image_id"), sex.alias("sex"), "age_y", num_prior))
 
 
 def _make_labels(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,204 @@
+"""A published evaluation, held against the cohort that it says it scored. Numpy and stdlib only.
+
+In: the folder of an evaluation, its cohort and films as they are now. Out: results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.artefact import hash_settings, open_artefact
+from cxrssl.core.text import count_noun, plain
+from cxrssl.core.workspace import Workspace
+from cxrssl.images.store import ImageStore
+
+EVALUATION_KIND = "evaluation"
+FEATURES_KIND = "features"
+PREDICTIONS_FILE, PROBE_FILE = "predictions.npz", "probe.npz"
+NOT_SCORED = -1
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What an evaluation says of itself."""
+
+    eval_id: str
+    settings: dict[str, Any]
+    predictions: dict[str, NDArray[Any]]
+    probe: dict[str, NDArray[Any]]
+    """`mean_D` and `scale_D` of the fitted probe, and the rows `fitted_on` of the cohort; empty when not recorded."""
+
+
+def read_evaluated(path: Path) -> Evaluated:
+    """Return a published evaluation. Raises: IntegrityError."""
+    settings = open_artefact(path, EVALUATION_KIND).settings
+    probe = _load(path / PROBE_FILE) if (path / PROBE_FILE).is_file() else {}
+    return Evaluated(path.name, settings, _load(path / PREDICTIONS_FILE), probe)
+
+
+def audit_evaluation(
+    evaluated: Evaluated,
+    workspace: Workspace,
+    cohort: Cohort,
+    images: ImageStore | None,
+    refusals: Sequence[Result] = (),
+) -> list[Result]:
+    """Return what is wrong with an evaluation; `refusals` are those of its run, which it must say.
+
+    When cohort or films are not those that it scored, what would need them is not compared.
+    """
+    results = [audit_known(evaluated.settings["kind"], evaluated.settings["candidate"].get("features", ()))]
+    results.append(_find_unsaid(evaluated.settings, refusals))
+    codes = ("scored-other-films", "scored-other-labels", "fitted-outside-train")
+    if evaluated.settings["cohort_sha256"] != cohort.content_hash():
+        return results + [skipped(code, "the cohort has changed since") for code in codes]
+    if images is None:
+        return results + [skipped(code, "the films are not packed") for code in codes]
+    if evaluated.settings["images_sha256"] != images.content_sha256:
+        return results + [skipped(code, "the films were packed anew since") for code in codes]
+    return [
+        *results,
+        _find_other_films(evaluated, cohort, images),
+        _find_other_labels(evaluated, cohort),
+        _find_fit(evaluated, workspace, cohort),
+    ]
+
+
+def audit_known(kind: str, features: Sequence[str]) -> Result:
+    """Return whether a candidate predicts from what is known only after the film."""
+    code = "known-after-film"
+    if kind == "run":
+        return passed(code, "a run predicts from the film alone")
+    after = [name for name in features if name in FEATURE_NAMES and find_feature(name).known == "after"]
+    compared = count_noun(len(features), "input")
+    if not after:
+        return passed(code, compared)
+    return found(
+        code, compared, f"{', '.join(after)}, known only after the film, was an input of a prediction at its time"
+    )
+
+
+def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
+    """Return whether one run was scored on the same test films under several settings of the probe."""
+    code = "test-set-reused"
+    compared = count_noun(len(evaluated), "evaluation")
+    times: Counter[tuple[str, ...]] = Counter()
+    for key in {
+        (e.settings["candidate_id"], e.settings["cohort_sha256"], e.settings["split"], _as_text(e.settings["probe"]))
+        for e in evaluated
+        if e.settings["kind"] == "run"
+    }:
+        times[key[:3]] += 1
+    reused = {key: num for key, num in times.items() if num > 1}
+    if not reused:
+        return passed(code, compared)
+    named = ", ".join(f"{plain(key[0], 80)} under {num} settings" for key, num in sorted(reused.items()))
+    return found(code, compared, f"the same test films were scored more than once: {named}")
+
+
+def _find_unsaid(settings: dict[str, Any], refusals: Sequence[Result]) -> Result:
+    """An evaluation of a leaking run or of an outcome must carry the sentence that every report repeats."""
+    code, compared = "leak-unsaid", f"{count_noun(len(refusals), 'leak')} of the run"
+    features = settings["candidate"].get("features", ())
+    is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in features)
+    if refusals and not settings["leak"]:
+        return found(code, compared, f"the evaluation does not say that {refusals[0].finding}")
+    if is_outcome_used and not settings["is_outcome_used"]:
+        return found(code, compared, "the evaluation does not say that an outcome was an input")
+    return passed(code, compared)
+
+
+def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) -> Result:
+    code = "scored-other-films"
+    test = cohort.rows_of("test", evaluated.settings["split"])
+    test = test[images.is_packed_N[test]]
+    scored = evaluated.predictions["image_id"]
+    compared = f"{count_noun(len(scored), 'scored film')} with {count_noun(len(test), 'test film')}"
+    num_other = int((~np.isin(scored, cohort.image_id[test])).sum())
+    is_left_out = ~np.isin(cohort.image_id[test], scored)
+    if not num_other and not is_left_out.any() and len(scored) == len(test):
+        return passed(code, compared)
+    what = (
+        f"{count_noun(num_other, 'film')} scored outside test, {count_noun(int(is_left_out.sum()), 'test film')} "
+        f"not scored, {count_noun(len(scored) - len(np.unique(scored)), 'film')} scored twice"
+    )
+    return found(code, compared, what, test[is_left_out].tolist())
+
+
+def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
+    """Compare the labels that were scored with the cohort's under the policy that is named."""
+    code, scored, probe = "scored-other-labels", evaluated.predictions, evaluated.settings["probe"]
+    order = np.argsort(cohort.image_id)
+    rows = order[np.searchsorted(cohort.image_id, scored["image_id"], sorter=order) % len(cohort)]
+    is_here = cohort.image_id[rows] == scored["image_id"]
+    findings = [str(name) for name in scored["finding_names"]]
+    truth = cohort.labels(findings, probe["uncertain"], probe["blank"])[rows]
+    compared = f"{count_noun(len(rows), 'film')} by {count_noun(len(findings), 'finding')}"
+    differs = ((scored["labels"] != truth) & (scored["labels"] != NOT_SCORED)).any(axis=1) & is_here
+    if not differs.any():
+        return passed(code, compared)
+    what = f"{count_noun(int(differs.sum()), 'film')} scored against labels that the cohort does not have"
+    return found(code, compared, what, rows[differs].tolist())
+
+
+def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Result:
+    """Compute the means of the features again from the train rows, and compare them with those of the fitted probe."""
+    code, probe = "fitted-outside-train", evaluated.probe
+    if not probe:
+        return skipped(code, "the evaluation does not record its fit")
+    split = cohort.split_of(evaluated.settings["split"])
+    fitted_on = probe["fitted_on"]
+    outside = fitted_on[split[fitted_on] != "train"]
+    if len(outside):
+        compared = count_noun(len(fitted_on), "fitted row")
+        return found(
+            code, compared, f"the probe was fitted on {count_noun(len(outside), 'film')} outside train", outside
+        )
+    features = _features_of(evaluated.settings, workspace, cohort)
+    if features is None:
+        return skipped(code, "the features are not in the workspace")
+    compared = f"means and scales of {count_noun(features.shape[1], 'feature')} over {len(fitted_on):,} train films"
+    train = features[fitted_on].astype(np.float64)
+    scale = np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)
+    if _is_close(probe["mean_D"], train.mean(axis=0)) and _is_close(probe["scale_D"], scale):
+        return passed(code, compared)
+    return found(code, compared, f"means and scales of the probe are not those of the {len(train):,} train films")
+
+
+def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> bool:
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-6, atol=1e-9))
+
+
+def _features_of(settings: dict[str, Any], workspace: Workspace, cohort: Cohort) -> NDArray[np.floating[Any]] | None:
+    """Return the candidate's features: of the record from the cohort, of an encoder from the workspace."""
+    candidate = settings["candidate"]
+    if "weights_sha256" not in candidate:
+        return cohort.features(candidate["features"], "mask")
+    made_of = {key: candidate[key] for key in ("weights_sha256", "architecture")}
+    path = workspace.features / hash_settings({**made_of, "images_sha256": settings["images_sha256"]})[:16]
+    if not path.is_dir():
+        return None
+    open_artefact(path, FEATURES_KIND)
+    features: NDArray[np.floating[Any]] = np.load(path / "features.npy", allow_pickle=False)
+    return features
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,151 @@
+"""What the record and the file itself give away about a finding, and links that cannot be. Numpy only.
+
+In: a cohort and, where they are packed, its films. Out: results. Never: a look at a val or test row for a target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.text import count_noun, plain
+from cxrssl.images.store import ImageStore
+
+REVEALING_AUROC = 0.98
+MIN_CASES = 10
+"""Positives and negatives that a finding needs in train before an AUROC means something."""
+INSIDE = ("in_icu", "in_stay", "in_ed")
+OUTSIDE = ("no_admission", "bad_time", "pre_admission", "post_discharge")
+KNOWN_IN_A_STAY = ("mortality", "icu")
+Rows = NDArray[np.int64]
+Counts = NDArray[np.float64]
+
+
+def audit_values(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> list[Result]:
+    """Return what the values of a cohort give away of these findings, under its default split."""
+    compared = f"{count_noun(len(FEATURE_NAMES), 'feature')} with {count_noun(len(targets), 'finding')}"
+    reveals = revealing_features(cohort, FEATURE_NAMES, cohort.default_split, targets)
+    return [
+        _find_links_outside(cohort),
+        _find_unknown_as_no(cohort),
+        found("feature-reveals-target", compared, "; ".join(reveals))
+        if reveals
+        else passed("feature-reveals-target", compared),
+        _find_revealing_shapes(cohort, images, targets),
+    ]
+
+
+def revealing_features(cohort: Cohort, names: Sequence[str], scheme: str, targets: Sequence[str]) -> list[str]:
+    """Return a sentence for each feature, its being unknown included, that alone tells a finding in train."""
+    rows = cohort.rows_of("train", scheme)
+    sentences = []
+    for name in names:
+        column = FEATURE_NAMES.index(name)
+        values = np.where(cohort.ehr_known[rows, column], cohort.ehr_values[rows, column], np.nan)
+        is_number = not find_feature(name).categories
+        for finding, auroc in _told_findings(cohort, rows, values, targets, is_number):
+            sentences.append(f"{name} alone tells {finding} in train (AUROC {auroc:.3f})")
+    return sentences
+
+
+def _find_links_outside(cohort: Cohort) -> Result:
+    """Find films that are said to lie in a stay and, at the same time, hours away from it."""
+    code = "link-outside-stay"
+    is_linked = np.isin(cohort.link_status, INSIDE)
+    if not np.any(cohort.link_status != ""):
+        return skipped(code, "the dataset has no stays")
+    compared = count_noun(int(is_linked.sum()), "linked film")
+    rows = np.flatnonzero(
+        (is_linked & (cohort.gap_h > 0)) | ((cohort.stay_id != "") & (cohort.link_status != "in_icu"))
+    )
+    if not len(rows):
+        return passed(code, compared)
+    what = f"{count_noun(len(rows), 'film')} linked to a stay that it does not lie in"
+    return found(code, compared, what, rows.tolist())
+
+
+def _find_unknown_as_no(cohort: Cohort) -> Result:
+    code = "unknown-counted-as-no"
+    is_outside = np.isin(cohort.link_status, OUTSIDE) & (cohort.hadm_id == "")
+    if not np.any(cohort.link_status != ""):
+        return skipped(code, "the dataset has no stays")
+    compared = f"{count_noun(int(is_outside.sum()), 'film')} outside every stay"
+    columns = [FEATURE_NAMES.index(name) for name in KNOWN_IN_A_STAY]
+    rows = np.flatnonzero(is_outside & cohort.ehr_known[:, columns].any(axis=1))
+    if not len(rows):
+        return passed(code, compared)
+    what = f"{count_noun(len(rows), 'film')} outside every stay with a known {' or '.join(KNOWN_IN_A_STAY)}"
+    return found(code, compared, what, rows.tolist())
+
+
+def _find_revealing_shapes(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> Result:
+    """Find findings that the rows, the columns or the aspect of the film's file tell in train."""
+    code = "film-shape-reveals-target"
+    if images is None:
+        return skipped(code, "the films are not packed")
+    rows = cohort.rows_of("train")
+    rows = rows[images.is_packed_N[rows]]
+    high, wide = images.source_px_N2[rows].astype(np.float64).T
+    sentences = [
+        f"{name} alone tells {finding} in train (AUROC {auroc:.3f})"
+        for name, values in (("film height", high), ("film width", wide), ("film aspect", high / np.maximum(wide, 1)))
+        for finding, auroc in _told_findings(cohort, rows, values, targets, is_number=True)
+    ]
+    compared = f"height, width and aspect of {count_noun(len(rows), 'train film')}"
+    return found(code, compared, "; ".join(sentences)) if sentences else passed(code, compared)
+
+
+def _told_findings(
+    cohort: Cohort, rows: Rows, values: NDArray[np.floating[Any]], targets: Sequence[str], is_number: bool
+) -> Iterator[tuple[str, float]]:
+    """Yield (finding, AUROC) for findings that the values tell; blank is absent, uncertain is left out.
+
+    A number is tried as it is and by being unknown; categories, unknown among them, in the order that tells most.
+    """
+    findings = [name for name in cohort.finding_names.tolist() if name in targets]
+    if not len(rows) or not findings:
+        return
+    labels = cohort.labels(findings)[rows]
+    is_unknown = np.isnan(values)
+    pos, neg = _count(values, labels)
+    if is_number:
+        auroc = _auroc(*_count(values[~is_unknown], labels[~is_unknown]))
+        auroc = np.maximum(auroc, 1.0 - auroc)
+        if is_unknown.any():
+            missing = _auroc(*_count(is_unknown.astype(np.float64), labels))
+            auroc = np.fmax(auroc, np.maximum(missing, 1.0 - missing))
+    else:
+        auroc = _auroc(*_order_by_rate(pos, neg))
+    for k in np.flatnonzero(auroc > REVEALING_AUROC):
+        yield plain(findings[k], 60), float(auroc[k])
+
+
+def _count(values: NDArray[np.floating[Any]], labels: NDArray[np.int8]) -> tuple[Counts, Counts]:
+    """Return positives and negatives [V, L] of each value, ascending; NaN, which is last, is one value."""
+    _, inverse = np.unique(values, return_inverse=True)
+    num = int(inverse.max(initial=-1)) + 1
+    pos, neg = (
+        np.stack([np.bincount(inverse, labels[:, k] == wanted, num) for k in range(labels.shape[1])], axis=1)
+        for wanted in (1, 0)
+    )
+    return pos.astype(np.float64), neg.astype(np.float64)
+
+
+def _order_by_rate(pos: Counts, neg: Counts) -> tuple[Counts, Counts]:
+    order = np.argsort(pos / np.maximum(pos + neg, 1), axis=0, kind="stable")
+    return np.take_along_axis(pos, order, 0), np.take_along_axis(neg, order, 0)
+
+
+def _auroc(pos: Counts, neg: Counts) -> NDArray[np.float64]:
+    """Return the AUROC of each finding over ascending values, ties counted half; NaN with too few cases."""
+    num_pos, num_neg = pos.sum(axis=0), neg.sum(axis=0)
+    wins = (pos * (np.cumsum(neg, axis=0) - neg / 2)).sum(axis=0)
+    is_enough = (num_pos >= MIN_CASES) & (num_neg >= MIN_CASES)
+    auroc: NDArray[np.float64] = np.where(is_enough, wins / np.maximum(num_pos * num_neg, 1), np.nan)
+    return auroc

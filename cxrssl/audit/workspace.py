@@ -1,0 +1,232 @@
+"""Everything that is published, audited: each cohort alone, each pair of cohorts, each run, each evaluation.
+
+In: a workspace. Out: one Audit. Never: an exception for what is wrong with the data: that is a finding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cxrssl.audit.checks import Audit, Result, found, make_audit, passed, skipped
+from cxrssl.audit.database import audit_database
+from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_reuse, read_evaluated
+from cxrssl.audit.ids import audit_ids
+from cxrssl.audit.looks import audit_looks
+from cxrssl.audit.pretraining import Pretraining, audit_films, audit_pretraining, list_films, read_pretraining
+from cxrssl.audit.values import audit_values
+from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.core.errors import DataError, IntegrityError, UsageError
+from cxrssl.core.text import count_noun, nearest_hint, plain
+from cxrssl.core.workspace import Workspace
+from cxrssl.images.store import ImageStore, open_images
+
+CHANGED = "changed-after-publication"
+UNLISTED = "films-not-listed"
+_Key = tuple[str, str, str]
+"""Run, cohort and split; the last two are empty for what concerns the run alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    cohort: Cohort
+    images: ImageStore | None
+    """None where the films are not packed, or are those of another state of the cohort."""
+
+
+def audit_workspace(
+    workspace: Workspace, name: str = "", against: Sequence[str] = (), targets: Sequence[str] = ()
+) -> Audit:
+    """Return the audit of one cohort, or of all when none is named.
+
+    `against` names the cohorts and runs to hold it against, all when empty; `targets` the findings, or features, that
+    are to be predicted.
+
+    Raises: UsageError for a name that does not exist.
+    """
+    names = [workspace.find_cohort(name).name] if name else workspace.cohort_names()
+    if not names:
+        workspace.find_cohort("")  # says how to make one
+    others, runs = _resolve(workspace, against)
+    audits, opened = [], dict[str, _Opened]()
+    for each in dict.fromkeys([*names, *others]):
+        results, opening = _audit_cohort(workspace, each, targets)
+        audits += [make_audit(f"cohort {each}", results)] if each in names else []
+        opened |= {each: opening} if opening else {}
+    for first, second in _pairs(names, others):
+        if first in opened and second in opened:
+            audits.append(_audit_pair(opened[first], opened[second]))
+    evaluated = _read_evaluations(workspace)
+    audited = {each: opened[each] for each in names if each in opened}
+    of_runs: dict[_Key, Audit] = {}
+    for run_id in runs:
+        of_runs |= _audit_run(workspace, run_id, opened, audited, evaluated, targets)
+    audits += of_runs.values()
+    audits += _audit_evaluations(workspace, audited, of_runs, evaluated, with_baselines=not against)
+    return Audit(tuple(result for audit in audits for result in audit.results))
+
+
+def _resolve(workspace: Workspace, against: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the cohorts and the runs that are named; all of both when none is."""
+    if not against:
+        return workspace.cohort_names(), workspace.run_ids()
+    cohorts, runs = [], []
+    for name in against:
+        if name in workspace.cohort_names():
+            cohorts.append(name)
+        elif any(run_id.startswith(name) for run_id in workspace.run_ids()):
+            runs.append(workspace.find_run(name).name)
+        else:
+            known = [*workspace.cohort_names(), *workspace.run_ids()]
+            raise UsageError(f'no cohort and no run "{plain(name, 80)}"', workspace.root, nearest_hint(name, known))
+    return cohorts, runs
+
+
+def _pairs(names: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (pretraining, test) for every two cohorts of which one is audited."""
+    both = [(a, b) for a in names for b in others if a != b]
+    return list(dict.fromkeys([*both, *((b, a) for a, b in both)]))
+
+
+def _audit_cohort(workspace: Workspace, name: str, targets: Sequence[str]) -> tuple[list[Result], _Opened | None]:
+    """Return the audit of a cohort alone, and the cohort if it can be read at all."""
+    compared = "every file with its SHA-256"
+    try:
+        cohort = open_cohort(workspace.cohorts / name, check=False)
+    except IntegrityError as error:
+        return [found(CHANGED, compared, f"cohort {name}: {error.what}")], None
+    _check_targets(cohort, targets)
+    images, unusable = _open_images(workspace, cohort)
+    findings = [each for each in cohort.finding_names.tolist() if not targets or each in targets]
+    results = [
+        found(CHANGED, compared, unusable) if unusable else passed(CHANGED, compared),
+        *audit_ids(cohort),
+        *audit_looks(cohort, images),
+        *audit_values(cohort, images, findings),
+    ]
+    try:
+        results += audit_database(cohort)
+    except DataError as error:
+        results.append(found(CHANGED, compared, f"cohort {name}: {error.what}"))
+    return results, _Opened(cohort, images)
+
+
+def _open_images(workspace: Workspace, cohort: Cohort) -> tuple[ImageStore | None, str]:
+    """Return the packed films of a cohort, None when there are none, and what is wrong with them."""
+    path = workspace.images / cohort.name
+    if not path.is_dir():
+        return None, ""
+    try:
+        return open_images(path), ""
+    except IntegrityError as error:
+        return None, f"films of cohort {cohort.name}: {error.what}"
+
+
+def _check_targets(cohort: Cohort, targets: Sequence[str]) -> None:
+    known = [*cohort.finding_names.tolist(), *FEATURE_NAMES]
+    for target in targets:
+        if target not in known:
+            raise UsageError(f'there is no finding or feature "{plain(target, 60)}"', hint=nearest_hint(target, known))
+
+
+def _audit_pair(first: _Opened, second: _Opened) -> Audit:
+    """Hold the train and val films of one cohort against the test films of another: nobody has done it yet, so warn."""
+    cohort, images = first.cohort, first.images
+    about = f"pretraining on cohort {cohort.name}, test on cohort {second.cohort.name}"
+    rows = cohort.rows_of("train|val")
+    if images is None or not np.array_equal(images.image_id, cohort.image_id):
+        images = None
+    films = list_films(cohort, images, rows)
+    run = Pretraining("", cohort.dataset, cohort.name, cohort.default_split, "", {"features": []}, films, images)
+    results = audit_films(run, second.cohort, second.images, second.cohort.default_split)
+    return make_audit(about, [replace(each, severity="warn") if each.finding else each for each in results])
+
+
+def _audit_run(
+    workspace: Workspace,
+    run_id: str,
+    opened: dict[str, _Opened],
+    audited: dict[str, _Opened],
+    evaluated: Sequence[Evaluated],
+    targets: Sequence[str],
+) -> dict[_Key, Audit]:
+    """Return the audits of a run alone and against each audited cohort."""
+    alone = run_id, "", ""
+    try:
+        if not (workspace.runs / run_id / "encoder").is_dir():
+            return {alone: make_audit(f"run {run_id}", [skipped(UNLISTED, "the run is not finished")])}
+        run = read_pretraining(workspace, run_id)
+    except IntegrityError as error:
+        return {alone: make_audit(f"run {run_id}", [found(UNLISTED, "its list of films", error.what)])}
+    results = [_find_unlisted(workspace, run), _find_changed_cohort(run, opened.get(run.cohort))]
+    audits = {alone: make_audit(f"run {run_id}", results)}
+    for name, each in audited.items():
+        is_same = run.dataset == each.cohort.dataset and run.scheme in each.cohort.schemes
+        probed = [e.settings for e in evaluated if (e.settings["candidate_id"], e.settings["cohort"]) == (run_id, name)]
+        usual = run.scheme if is_same else each.cohort.default_split
+        for scheme in dict.fromkeys([usual, *(settings["split"] for settings in probed)]):
+            about = f"run {run_id} on cohort {name}, split {scheme}"
+            results = audit_pretraining(run, each.cohort, each.images, scheme, targets)
+            audits[run_id, name, scheme] = make_audit(about, results)
+    return audits
+
+
+def _audit_evaluations(
+    workspace: Workspace,
+    audited: dict[str, _Opened],
+    of_runs: dict[_Key, Audit],
+    evaluated: Sequence[Evaluated],
+    with_baselines: bool,
+) -> list[Audit]:
+    """Return the audits of the evaluations of these runs on these cohorts, and of how often test films were scored."""
+    audits, chosen = [], []
+    for each in evaluated:
+        key = each.settings["candidate_id"], each.settings["cohort"], each.settings["split"]
+        is_baseline = with_baselines and each.settings["kind"] != "run"
+        if key[1] in audited and (key in of_runs or is_baseline):
+            refusals = of_runs[key].refusals if key in of_runs else ()
+            place = audited[key[1]]
+            results = audit_evaluation(each, workspace, place.cohort, place.images, refusals)
+            audits.append(make_audit(f"evaluation {each.eval_id}", results))
+            chosen.append(each)
+    return [*audits, make_audit("all evaluations", [audit_reuse(chosen)])] if chosen else []
+
+
+def _find_unlisted(workspace: Workspace, run: Pretraining) -> Result:
+    """Compare the list of films with the number that the run was begun with."""
+    num = len(run.films.image_id)
+    compared = f"{count_noun(num, 'listed film')} with run.json"
+    try:
+        begun = int(json.loads((workspace.runs / run.run_id / "run.json").read_text())["num_films"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return skipped(UNLISTED, "run.json cannot be read")
+    if num == begun == len(set(run.films.image_id.tolist())):
+        return passed(UNLISTED, compared)
+    return found(UNLISTED, compared, f"the run lists {count_noun(num, 'film')} and was begun with {begun:,}")
+
+
+def _find_changed_cohort(run: Pretraining, own: _Opened | None) -> Result:
+    code = "cohort-changed-since-run"
+    if own is None:
+        return skipped(code, f"cohort {run.cohort} is not among the audited")
+    compared = f"the hash of cohort {run.cohort}"
+    if own.cohort.content_hash() == run.cohort_sha256:
+        return passed(code, compared)
+    return found(code, compared, f"cohort {run.cohort} is not what it was when the run began")
+
+
+def _read_evaluations(workspace: Workspace) -> list[Evaluated]:
+    """Return the published evaluations that can be read; a damaged one is what `report` refuses."""
+    if not workspace.evals.is_dir():
+        return []
+    paths = [path for path in workspace.evals.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    evaluated = []
+    for path in sorted(paths):
+        with contextlib.suppress(IntegrityError):
+            evaluated.append(read_evaluated(path))
+    return evaluated

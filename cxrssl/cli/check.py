@@ -1,0 +1,57 @@
+"""`cxrssl check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, make_workspace, print_summary
+from cxrssl.core.text import count_noun, format_bytes
+
+if TYPE_CHECKING:
+    from cxrssl.cohort.release import ReleaseCheck
+
+NUM_SHOWN = 10
+
+
+def check(
+    path: Annotated[Path, typer.Argument(help="Folder of a dataset, or one above several; it is only read.")],
+    workers: Annotated[int, typer.Option(help="Files read at a time; 0 means one a core, at most 8.", min=0)] = 0,
+    anew: Annotated[bool, typer.Option("--anew", help="Read files again that an earlier check has read.")] = False,
+    workspace: WorkspacePath = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Verify every file against its publisher's SHA256SUMS.txt. Resumable; ingest then calls the cohort verified.
+
+    Example: cxrssl check /path/to/physionet.org
+    """
+    from cxrssl.cohort.release import check_release, find_listings
+    from cxrssl.core.errors import IntegrityError
+
+    folders = find_listings(path)
+    place = make_workspace(workspace)
+    checks = [check_release(place, folder, workers, anew) for folder in folders]
+    summary = {"checks": [{**found.values, "path": str(found.path), "read_now": found.num_hashed} for found in checks]}
+    print_summary(summary, as_json, [line for found in checks for line in describe_check(found)])
+    wrong = sum(fault.kind != "extra" for found in checks for fault in found.faults)
+    if wrong:
+        hint = "fetch these files again and repeat the command: only what changed is read"
+        raise IntegrityError(f"{count_noun(wrong, 'file')} not as published", path, hint)
+
+
+def describe_check(check: ReleaseCheck) -> list[str]:
+    """Return the lines about one listing: counts, then the first faults of each kind."""
+    values = check.values
+    lines = [
+        f"{check.folder}: {values['verified']:,} of {count_noun(values['listed'], 'listed file')} verified, "
+        f"{format_bytes(values['verified_bytes'])}"
+    ]
+    lines += align([(kind, f"{count:,}") for kind, count in values["faults"].items() if count])
+    for kind in values["faults"]:
+        faults = [fault for fault in check.faults if fault.kind == kind]
+        lines += [f"  {kind} {fault.path}  {fault.detail}".rstrip() for fault in faults[:NUM_SHOWN]]
+        if len(faults) > NUM_SHOWN:
+            lines.append(f"  and {len(faults) - NUM_SHOWN:,} more {kind}: {check.path / 'faults.csv'}")
+    return lines

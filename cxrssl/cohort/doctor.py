@@ -1,0 +1,212 @@
+"""What lies in a folder, and what is missing, before hours are spent: tables, films, DICOM codecs, disk.
+
+In: a folder. Out: a report of plain numbers and sentences. Never: a whole table read or every film listed; what is
+estimated says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from cxrssl.cohort.files import FILM_SUFFIXES, Layout, check_folder
+from cxrssl.cohort.peek import estimate_rows
+from cxrssl.cohort.sources import SourceOptions, find_source, recognise
+from cxrssl.core.errors import CxrsslError, DataError, DecodeError, UsageError
+from cxrssl.core.text import count_noun, plain
+from cxrssl.dicom import SYNTAXES, find_codecs, read_header
+
+SAMPLED_FOLDERS = 24
+"""Of more subfolders than this, so many are counted and stand for the rest."""
+SAMPLED_HEADERS = 16
+MAX_FOLDERS = 1_000
+MAX_DEPTH = 12
+ENOUGH_FRAC = 0.95
+SPARE_FRAC = 0.05
+
+
+@dataclass
+class TableReport:
+    """A table that was found."""
+
+    file: str
+    rows: int
+    """Estimated from the first lines."""
+    num_bytes: int
+
+
+@dataclass
+class FilmReport:
+    """Films on the disk."""
+
+    by_folder: dict[str, int] = field(default_factory=dict)
+    is_exact: bool = True
+    expected: int | None = None
+    """Rows of the tables of films, estimated; None where the films are all there is."""
+
+    @property
+    def found(self) -> int:
+        return sum(self.by_folder.values())
+
+    @property
+    def num_to_pack(self) -> int:
+        """Films that are there and, where tables name them, named."""
+        return self.found if self.expected is None else min(self.found, self.expected)
+
+
+@dataclass
+class DatasetReport:
+    """One dataset in the folder."""
+
+    dataset: str
+    root: str
+    versions: dict[str, str] = field(default_factory=dict)
+    tables: list[TableReport] = field(default_factory=list)
+    films: FilmReport = field(default_factory=FilmReport)
+    syntaxes: dict[str, int] = field(default_factory=dict)
+    """Compression -> files, of a few DICOM files."""
+    missing: list[str] = field(default_factory=list)
+    """Without these ingest cannot run."""
+    remarks: list[str] = field(default_factory=list)
+
+
+def examine(options: SourceOptions, dataset: str = "") -> list[DatasetReport]:
+    """Return a report on each dataset that the folder looks like, or on the one that is named.
+
+    Raises: DataError when it looks like none, UsageError for a path that is no folder.
+    """
+    path = check_folder(options.path, "PATH")
+    ehr = check_folder(options.ehr, "--ehr") if options.ehr else None
+    films = check_folder(options.films, "--films") if options.films else None
+    options = replace(options, path=path, ehr=ehr, films=films)
+    names = [dataset] if dataset else list(recognise(path))
+    if not names:
+        hint = "looked for the tables of mimic, chexpert, nih and covid, and for DICOM files"
+        raise DataError("no dataset is seen in the folder", path, hint)
+    return [_examine_one(name, options) for name in names]
+
+
+def packed_bytes(num_films: int, size_px: int) -> int:
+    """Return the bytes that packing needs: one a pixel, and some to spare."""
+    return round(num_films * size_px**2 * (1 + SPARE_FRAC))
+
+
+def count_films(layout: Layout) -> FilmReport:
+    """Return how many films lie in each folder; of many like folders a few are counted and stand for the rest."""
+    report = FilmReport()
+    for name in layout.film_folders:
+        if (layout.root / name).is_dir():
+            entries, folders = _list_folder(layout, name)
+            _add_count(report, name or ".", len(entries))
+            for folder in folders:
+                num, is_exact = _count_under(layout, folder, MAX_DEPTH)
+                _add_count(report, folder, num)
+                report.is_exact &= is_exact
+    return report
+
+
+def _examine_one(dataset: str, options: SourceOptions) -> DatasetReport:
+    source = find_source(dataset)
+    try:
+        layout = source.find(replace(options, **options.foreign(dataset)))  # type: ignore[arg-type]
+    except (DataError, UsageError) as error:
+        return DatasetReport(dataset, str(options.path), missing=[_tell(error)])
+    report = DatasetReport(dataset, str(layout.root), dict(layout.versions), remarks=list(layout.remarks))
+    report.missing = [_tell(error) for error in layout.missing]
+    for name, file in layout.files.items():
+        if not file.path.is_file():
+            report.missing.append(f"{file.shown} is missing, which the map names")
+        elif name != "map":
+            report.tables.append(TableReport(file.shown, estimate_rows(file.path), file.path.stat().st_size))
+    report.films = count_films(layout)
+    film_tables = {layout.files[name].shown for name in layout.film_tables if name in layout.files}
+    if film_tables:
+        report.films.expected = sum(table.rows for table in report.tables if table.file in film_tables)
+    _check_films(report, layout)
+    return report
+
+
+def _check_films(report: DatasetReport, layout: Layout) -> None:
+    """Add what the films themselves lack: that there are any, and codecs for those that are DICOM."""
+    films = report.films
+    if not films.found and not report.missing:
+        folders = ", ".join(f"{name or '.'}/" for name in layout.film_folders)
+        report.missing.append(f"no film is in {folders} of {plain(layout.root)}: if they lie elsewhere, see --films")
+    elif films.expected is not None and films.found < ENOUGH_FRAC * films.expected:
+        absent = count_noun(films.expected - films.found, "film")
+        report.remarks.append(f"about {absent} of the tables not on the disk: they will be rejected as missing")
+    if any(suffix in layout.film_suffixes for suffix in ("", ".dcm")):
+        report.syntaxes = _sample_syntaxes(layout)
+        codecs = find_codecs()
+        for name in report.syntaxes:
+            if codecs.get(name):
+                report.missing.append(f"a codec for {name}: install {codecs[name]}")
+
+
+def _sample_syntaxes(layout: Layout) -> dict[str, int]:
+    """Return transfer syntax -> files, of the first few DICOM files that are met."""
+    counts: dict[str, int] = {}
+    for path in itertools.islice(_iter_dicom(layout), SAMPLED_HEADERS):
+        try:
+            uid = read_header(Path(path), layout.root).transfer_syntax_uid
+        except DecodeError:
+            continue
+        name = SYNTAXES.get(uid, (f"transfer syntax {uid}", ""))[0]
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _iter_dicom(layout: Layout) -> Iterator[str]:
+    """Yield films that may be DICOM, from folders spread over the tree."""
+    waiting = [name for name in layout.film_folders if (layout.root / name).is_dir()]
+    for _ in range(MAX_FOLDERS):
+        if not waiting:
+            return
+        files, folders = _list_folder(layout, waiting.pop())
+        yield from itertools.islice((path for path in files if not path.lower().endswith(FILM_SUFFIXES)), 2)
+        waiting += _spread(folders)
+
+
+def _count_under(layout: Layout, folder: str, depth: int) -> tuple[int, bool]:
+    files, folders = _list_folder(layout, folder)
+    if not folders or depth == 0:
+        return len(files), not folders
+    sampled = _spread(folders)
+    counts = [_count_under(layout, each, depth - 1) for each in sampled]
+    num = sum(each for each, _ in counts)
+    is_exact = len(sampled) == len(folders) and all(each for _, each in counts)
+    return len(files) + round(num * len(folders) / len(sampled)), is_exact
+
+
+def _spread(folders: list[str]) -> list[str]:
+    """Return at most SAMPLED_FOLDERS of them, evenly spread."""
+    step = max(1, -(-len(folders) // SAMPLED_FOLDERS))
+    return folders[::step]
+
+
+def _list_folder(layout: Layout, folder: str) -> tuple[list[str], list[str]]:
+    """Return the films and the folders in a folder, by name; a folder that cannot be read holds nothing here."""
+    films, folders = [], []
+    try:
+        with os.scandir(layout.root / folder) as entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir():
+                    folders.append(path)
+                elif path.lower().endswith(layout.film_suffixes) and not entry.name.startswith("."):
+                    films.append(path)
+    except OSError:
+        return [], []
+    return sorted(films), sorted(folders)
+
+
+def _add_count(report: FilmReport, folder: str, num: int) -> None:
+    if num:
+        report.by_folder[folder] = report.by_folder.get(folder, 0) + num
+
+
+def _tell(error: CxrsslError) -> str:
+    return f"{error.what}: {error.hint}" if error.hint else error.what

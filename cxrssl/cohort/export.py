@@ -1,0 +1,222 @@
+"""Export: a published cohort handed on as Parquet, CSV or MEDS, with a codebook and a notice.
+
+In: the folder of a cohort. Out: a folder under its own manifest, which names the cohort's content hash.
+Never: an image, a folder of another kind replaced, or a file that others than its owner can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cxrssl.cohort import meds
+from cxrssl.cohort.features import FEATURES, Feature
+from cxrssl.cohort.films import FEATURE_COLUMNS
+from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.cohort.release import describe_release
+from cxrssl.core.artefact import is_published, open_artefact, publish, write_bytes, write_json
+from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.core.text import nearest_hint, plain
+from cxrssl.core.workspace import Workspace
+from cxrssl.db import Database, open_database, write_parquet
+
+KIND = "cohort-export"
+VERSION = 1
+"""Raise it when the same cohort is exported to other rows, columns or codes."""
+FORMATS = ("parquet", "csv", "meds")
+UNITS = {"_y": "years", "_h": "hours", "_d": "days", "_s": "seconds", "_px": "pixels", "_at": "date and time"}
+NOTICE = """\
+These rows derive from the dataset "{dataset}" (cohort "{cohort}", {num_films} films of {num_subjects} subjects).
+
+They are subject to the terms of that dataset. Where these restrict access, as the PhysioNet Credentialed Health Data
+Use Agreement does for MIMIC, they restrict it for this folder and for whatever is made from it:
+- only people who signed the agreement themselves may see it;
+- it may not be sent to a service of somebody else, hosted models included;
+- nobody may try to find out who a person is;
+- it must be kept as safe as the dataset, and deleted when the agreement says so.
+MIMIC's dates are shifted: they order the events of one person and compare with nothing else.
+
+Paths of films are relative to the root of the dataset; the images are not included.
+Source files: {release}.
+"""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `export_cohort` returns."""
+
+    path: Path
+    was_current: bool
+    """It was already there, made from this cohort in this form."""
+    values: dict[str, Any]
+    """Rows written, by file or kind."""
+
+
+def export_cohort(
+    workspace: Workspace, name: str, to: str, out: Path | None = None, may_replace: bool = False
+) -> Export:
+    """Write a cohort to the folder `out` (default: exports/<cohort>-<to> in the workspace) as one of FORMATS.
+
+    An existing folder is replaced only if it is an export, and only if `may_replace`.
+
+    Raises: UsageError for a format, a place or a folder that is in the way; IntegrityError for a damaged cohort.
+    """
+    if to not in FORMATS:
+        raise UsageError(f'there is no format "{plain(to, 40)}"', hint=nearest_hint(to, FORMATS))
+    cohort = open_cohort(workspace.find_cohort(name))
+    artefact = open_artefact(cohort.folder, "cohort", verify=False)
+    dest = (out or workspace.root / "exports" / f"{cohort.name}-{to}").absolute()
+    settings = {
+        "format": to,
+        "version": VERSION,
+        "cohort": cohort.name,
+        "dataset": cohort.dataset,
+        "cohort_sha256": cohort.content_hash(),
+        "cohort_key": artefact.settings["key"],
+        "split": cohort.default_split,
+    }
+    _check_place(workspace, cohort, dest)
+    if is_published(dest, KIND, settings) and not may_replace:
+        return Export(dest, True, _count_rows(dest))
+    _check_free(dest, may_replace)
+    with publish(dest, KIND, settings, {"cohort": artefact.content_sha256}) as folder:
+        with open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
+            if to == "meds":
+                _write_meds(folder, cohort, database)
+            else:
+                _write_films(folder, cohort, database, to)
+        write_bytes(folder / "NOTICE.txt", _notice(cohort).encode())
+    return Export(dest, False, _count_rows(dest))
+
+
+def make_codebook(database: Database, films: pl.DataFrame, findings: tuple[str, ...]) -> pl.DataFrame:
+    """Return one row a column of `films`: column, type, meaning, unit, role, known, categories."""
+    comments = dict(
+        database.rows("SELECT column_name, coalesce(comment, '') FROM duckdb_columns() WHERE table_name = 'film'")
+    )
+    link = set(database.columns("link"))
+    features = {FEATURE_COLUMNS.get(feature.name, feature.name): feature for feature in FEATURES if not feature.form_of}
+    rows = []
+    for name, kind in films.schema.items():
+        feature = features.get(name)
+        is_finding = name in findings
+        rows.append(
+            {
+                "column": name,
+                "type": str(kind).partition("(")[0].lower(),
+                "meaning": "finding of the study" if is_finding else comments.get(name, ""),
+                "unit": next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), ""),
+                "role": "label" if is_finding else _role(name, feature, link),
+                "known": "after" if is_finding else feature.known if feature else "",
+                "categories": "1 present | 0 absent | -1 uncertain | empty: not mentioned"
+                if is_finding
+                else " | ".join(feature.categories if feature else ()),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def _role(name: str, feature: Feature | None, link: set[str]) -> str:
+    if feature is not None:
+        return feature.role
+    if name.startswith("split_"):
+        return "split"
+    if name in ("image_id", "study_id", "subject_id", "path"):
+        return "id"
+    return "link" if name in link else ""
+
+
+def _write_films(folder: Path, cohort: Cohort, database: Database, to: str) -> None:
+    """Write films.parquet or films.csv as published, one row a film, and codebook.csv."""
+    films = pl.read_parquet(cohort.folder / "films.parquet")
+    codebook = make_codebook(database, films, tuple(cohort.finding_names.tolist()))
+    if to == "csv":
+        write_bytes(folder / "films.csv", films.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.3f").encode())
+    else:
+        write_bytes(folder / "films.parquet", (cohort.folder / "films.parquet").read_bytes())
+    write_bytes(folder / "codebook.csv", codebook.write_csv().encode())
+
+
+def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
+    """Write data/<split>/<shard>.parquet, metadata/, and what MEDS has no place for beside them."""
+    numbers = meds.number_subjects(cohort.dataset, pl.Series(cohort.subject_id.tolist()))
+    split = pl.DataFrame({"subject_id": cohort.subject_id.tolist(), "split": cohort.split_of().tolist()}).unique()
+    subjects = numbers.join(split, "subject_id").with_columns(
+        pl.col("split").replace_strict(meds.SPLITS, default=meds.UNASSIGNED)
+    )
+    events = meds.collect_events(database)
+    (folder / "metadata").mkdir()
+    write_parquet(meds.describe_codes(events), folder / "metadata" / "codes.parquet")
+    named = subjects.filter(pl.col("split") != meds.UNASSIGNED).sort("number")
+    write_parquet(
+        named.select(pl.col("number").alias("subject_id"), "split"), folder / "metadata" / "subject_splits.parquet"
+    )
+    write_json(folder / "metadata" / "dataset.json", meds.describe_dataset(cohort.summary))
+    if (numbers["number"].cast(pl.String) != numbers["subject_id"]).any():
+        mapping = numbers.select(pl.col("number").alias("subject_id"), pl.col("subject_id").alias("source_subject_id"))
+        write_bytes(folder / "subject_ids.csv", mapping.write_csv().encode())
+    for (part,), group in subjects.group_by("split"):
+        _write_shards(folder / "data" / str(part), events, group)
+    untimed = _renumber(meds.collect_untimed(database), numbers)
+    if untimed.height:
+        write_parquet(untimed, folder / "findings.parquet")
+
+
+def _write_shards(folder: Path, events: pl.DataFrame, subjects: pl.DataFrame) -> None:
+    """Write the events of `subjects`, every subject whole in one shard, sorted by number and time."""
+    folder.mkdir(parents=True)
+    ordered = subjects.sort("number")
+    for shard, start in enumerate(range(0, ordered.height, meds.MAX_SHARD_SUBJECTS)):
+        part = ordered.slice(start, meds.MAX_SHARD_SUBJECTS)
+        write_parquet(_renumber(events, part).select(list(meds.SCHEMA)), folder / f"{shard}.parquet")
+
+
+def _renumber(rows: pl.DataFrame, subjects: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of `subjects` with their numbers for ids, by number, otherwise in the order they had."""
+    numbered = rows.join(subjects.select("subject_id", "number"), "subject_id", maintain_order="left")
+    return numbered.with_columns(subject_id="number").drop("number").sort("subject_id", maintain_order=True)
+
+
+def _check_place(workspace: Workspace, cohort: Cohort, dest: Path) -> None:
+    """Raise UsageError for a folder in the dataset, or among what the workspace keeps of its own."""
+    place, own = dest.resolve(), workspace.root.resolve()
+    if place.is_relative_to(cohort.root.resolve()):
+        raise UsageError("the export would lie inside the dataset folder, which is never written to", dest)
+    if place.is_relative_to(own) and not (place.parent == own / "exports" or own / "exports" in place.parents):
+        raise UsageError(
+            "the export would lie among the workspace's own folders", dest, "leave --out out, or go elsewhere"
+        )
+
+
+def _check_free(dest: Path, may_replace: bool) -> None:
+    if not dest.exists() and not dest.is_symlink():
+        return
+    try:
+        open_artefact(dest, KIND, verify=False)
+    except IntegrityError:
+        raise UsageError("something else than an export is there", dest, "name another folder with --out") from None
+    if not may_replace:
+        raise UsageError("an older export is there", dest, "replace it with --force, or name another folder with --out")
+
+
+def _notice(cohort: Cohort) -> str:
+    return NOTICE.format(
+        dataset=cohort.dataset,
+        cohort=cohort.name,
+        num_films=f"{len(cohort):,}",
+        num_subjects=f"{len(set(cohort.subject_id.tolist())):,}",
+        release=describe_release(cohort.name, cohort.summary.get("release")),
+    )
+
+
+def _count_rows(folder: Path) -> dict[str, int]:
+    """Return the rows of each table in the folder."""
+    files = sorted([*folder.rglob("*.parquet"), *folder.rglob("films.csv")])
+    scans = {
+        path: pl.scan_csv(path, infer_schema=False) if path.suffix == ".csv" else pl.scan_parquet(path)
+        for path in files
+    }
+    return {path.relative_to(folder).as_posix(): scan.select(pl.len()).collect().item() for path, scan in scans.items()}

@@ -1,0 +1,239 @@
+"""Any folder of CR and DX radiographs as DICOM, with features from the tags and, where there is a map, from own tables.
+
+In: a folder, and the TOML of `cohort/mapping.py`. Out: SourceTables whose films are files. Ids are the standard's:
+SOPInstanceUID, StudyInstanceUID, PatientID. Never: a feature that no tag and no table tells.
+Source: DICOM PS3.3 C.7.1.1 (patient), C.7.2.1 (study), C.8.7.1, C.8.11 (CR, DX), PS3.5 6.2 (AS, DA, TM).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from cxrssl.cohort.files import Folder, Layout
+from cxrssl.cohort.headers import read_headers, whole_time
+from cxrssl.cohort.mapping import find_tables, read_ehr, read_labels, read_map
+from cxrssl.cohort.sources import (
+    GIVEN_SCHEMA,
+    SourceOptions,
+    SourceTables,
+    complete_given,
+    count_values,
+    list_table,
+    reject_absent_films,
+)
+from cxrssl.cohort.table import Table
+from cxrssl.core.artefact import sha256_file
+from cxrssl.core.errors import DataError
+
+OPTIONS: tuple[str, ...] = ("map",)
+MODALITIES = ("CR", "DX")
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+FILES = "DICOM files"
+# PS3.3 C.8.7.1.1.1: LL and RL are left and right lateral. Decubitus and oblique films fit none of our views.
+VIEWS = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
+# Meanings of ViewCodeSequence (PS3.16 CID 4010), asked where ViewPosition is blank.
+VIEW_MEANINGS = {
+    "POSTERO-ANTERIOR": "PA",
+    "ANTERO-POSTERIOR": "AP",
+    "LEFT LATERAL": "LL",
+    "RIGHT LATERAL": "LATERAL",
+    "LATERAL": "LATERAL",
+}
+POSITIONS = {"ERECT": "Erect", "RECUMBENT": "Recumbent"}
+MAX_AGE_Y = 130
+YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+DAYS_PER_YEAR = 365.25
+KEYS = {"image": "sop_instance_uid", "study": "study_instance_uid", "patient": "patient_id"}
+UID = r"^[0-9]+(\.[0-9]+)*$"
+NUM_TRIED = 3
+"""Files of a folder that are opened to see whether it holds DICOM."""
+
+
+def is_here(folder: Folder) -> bool:
+    """Return whether one of the first files of the folder is DICOM, by its four letters after the preamble."""
+    names = sorted(name for name in folder.files if not name.startswith("."))
+    return any(_is_dicom(folder.path / name) for name in names[:NUM_TRIED])
+
+
+def find(options: SourceOptions) -> Layout:
+    """Return the folder, whose every file is looked at, and the tables of the map."""
+    files = find_tables(options.map, read_map(options.map)) if options.map else {}
+    return Layout("dicom", options.path, files, ("",), film_suffixes=("",))
+
+
+def read(layout: Layout, present: dict[str, int]) -> SourceTables:
+    """Return one film a file that is a radiograph, and what its tags and the tables say."""
+    record_map = read_map(layout.files["map"].path) if "map" in layout.files else None
+    films = list_table(FILES, "file", {path: size for path, size in present.items() if not _is_hidden(path)})
+    if not films.rows:
+        raise DataError("the folder holds no files", layout.root, "name the folder of the DICOM files")
+    reject_absent_films(films, present)
+    headers = read_headers(layout.root, films.frame["path"].to_list())
+    films.frame = films.frame.join(headers, "path", "left", maintain_order="left")
+    remarks = _check_headers(films, record_map.body_part if record_map else ())
+    _reject_twins(films, layout.root)
+    films.frame = films.frame.with_columns(_age_y().alias("age_y"), _taken_at().alias("taken_at"))
+    films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
+    tables: dict[str, Table] = {}
+    if record_map and record_map.labels:
+        tables["labels"] = read_labels(layout.files["map labels"], record_map)
+    if record_map and record_map.ehr:
+        tables["ehr"] = read_ehr(layout.files["map ehr"], record_map)
+    by_image = bool(record_map and record_map.labels and record_map.labels.key == "image")
+    image = _make_image(films.frame, by_image)
+    given, labels = _make_given(films.frame), pl.DataFrame({"study_id": image["study_id"].unique()})
+    if "ehr" in tables and record_map and record_map.ehr:
+        given = _lay_over(given, films.frame, tables["ehr"], record_map.ehr.key)
+    if "labels" in tables and record_map and record_map.labels:
+        labels = _make_labels(films.frame, image, tables["labels"], record_map.labels.key)
+    else:
+        remarks.append("no findings: good for pretraining only; name a table of labels with --map")
+    return SourceTables(
+        films=films,
+        others=list(tables.values()),
+        image=image,
+        given=given,
+        labels=labels,
+        views_seen=count_values(films.frame, "view_position"),
+        remarks=remarks,
+        versions={"labels": layout.files["map labels"].shown if "labels" in tables else "none"},
+    )
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _is_hidden(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(".")
+
+
+def _check_headers(films: Table, body_part: tuple[str, ...]) -> list[str]:
+    """Reject what is no radiograph, rule by rule, and return remarks on what was let in with a word of caution."""
+    for rule in films.frame["rule"].drop_nulls().unique().sort():
+        films.reject(pl.col("rule") == rule, rule)
+    is_radiograph = pl.col("modality").is_in(MODALITIES)
+    is_capture = pl.col("sop_class_uid").fill_null("").str.starts_with(SECONDARY_CAPTURE)
+    films.reject(is_capture & ~is_radiograph.fill_null(False), "secondary capture", "SOPClassUID")
+    films.reject(~is_radiograph.fill_null(False), "not CR or DX", "Modality")
+    for column, tag in (("sop_instance_uid", "SOPInstanceUID"), ("study_instance_uid", "StudyInstanceUID")):
+        films.reject(~pl.col(column).fill_null("").str.contains(UID), "not a UID", tag)
+    films.reject(pl.min_horizontal(pl.col("rows", "columns").fill_null(0)) < 1, "no pixel size", "Rows")
+    films.reject(pl.col("number_of_frames") > 1, "several frames", "NumberOfFrames")
+    is_grey = pl.col("photometric_interpretation").is_in(["MONOCHROME1", "MONOCHROME2"])
+    films.reject(~is_grey.fill_null(False) | (pl.col("samples_per_pixel") > 1), "not grey", "PhotometricInterpretation")
+    if body_part:
+        films.reject(~pl.col("body_part_examined").fill_null("").is_in(body_part), "not asked for", "BodyPartExamined")
+    films.frame = films.frame.with_columns(
+        pl.coalesce("patient_id", "study_instance_uid").alias("subject_id"), is_capture.alias("is_capture")
+    )
+    counts = {
+        "films stored as secondary capture, modality CR or DX": films.frame.filter("is_capture").height,
+        "films without PatientID, whose study is taken for the subject": films.frame["patient_id"].null_count(),
+    }
+    return [f"{what}: {num:,}" for what, num in counts.items() if num]
+
+
+def _reject_twins(films: Table, root: Path) -> None:
+    """Keep one of several equal files; reject all files of one SOPInstanceUID that differ: none can be preferred."""
+    uid = pl.col("sop_instance_uid")
+    twins = films.frame.filter(uid.is_duplicated())["path"].to_list()
+    digests = {path: sha256_file(root / path) for path in twins}
+    digest = pl.col("path").replace_strict(digests, default=None, return_dtype=pl.String)
+    films.frame = films.frame.with_columns(digest.alias("digest"))
+    films.reject(pl.col("digest").n_unique().over(uid) > 1, "in two files that differ", "SOPInstanceUID")
+    films.reject(uid.is_duplicated() & (pl.col("line") != pl.col("line").min().over(uid)), "the same file again")
+    num_owners = pl.col("subject_id").n_unique().over("study_instance_uid")
+    films.reject(num_owners > 1, "study under two subjects", "PatientID")
+
+
+def _age_y() -> pl.Expr:
+    """Return PatientAge, else the years from the birth date to the study; "62" is 62 years."""
+    age = pl.col("patient_age")
+    number = age.str.extract("^([0-9]{1,3})[YMWD]?$").cast(pl.Float64)
+    unit = age.str.extract("([YMWD])$").fill_null("Y").replace_strict(YEARS, default=1.0, return_dtype=pl.Float64)
+    return pl.coalesce(
+        number * unit, (_date("study_date") - _date("patient_birth_date")).dt.total_days() / DAYS_PER_YEAR
+    )
+
+
+def _date(column: str) -> pl.Expr:
+    return pl.col(column).str.to_date("%Y%m%d", strict=False)
+
+
+def _taken_at() -> pl.Expr:
+    """Return the time of acquisition, else of the study; null where no pair of date and time is whole."""
+    pairs = (("acquisition_date", "acquisition_time"), ("study_date", "study_time"))
+    return pl.coalesce(
+        (pl.col(date) + whole_time(time)).str.to_datetime("%Y%m%d%H%M%S%.6f", time_unit="us", strict=False)
+        for date, time in pairs
+    )
+
+
+def _make_image(frame: pl.DataFrame, by_image: bool) -> pl.DataFrame:
+    """Return the films; where the labels are by image, each film is a study of its own."""
+
+    def meaning(column: str, words: dict[str, str]) -> pl.Expr:
+        return pl.col(column).str.to_uppercase().replace_strict(words, default=None, return_dtype=pl.String)
+
+    # A ViewPosition that we do not know says more than a code: the code is not asked.
+    code = pl.when(pl.col("view_position").is_null()).then(meaning("view_code_meaning", VIEW_MEANINGS))
+    return frame.select(
+        pl.col("sop_instance_uid").alias("image_id"),
+        pl.col("sop_instance_uid" if by_image else "study_instance_uid").alias("study_id"),
+        "subject_id",
+        pl.lit(None, pl.String).alias("patient_id"),
+        "path",
+        pl.coalesce(meaning("view_position", VIEWS), code).alias("view"),
+        meaning("orientation_code_meaning", POSITIONS).alias("position"),
+        "taken_at",
+        "rows",
+        "columns",
+    )
+
+
+def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what the tags say; O (other) as a sex is unknown to us."""
+    sex = pl.col("patient_sex").replace_strict({"M": "male", "F": "female"}, default=None, return_dtype=pl.String)
+    return complete_given(
+        frame.select(pl.col("sop_instance_uid").alias("image_id"), sex.alias("sex"), "age_y", _num_prior(frame))
+    )
+
+
+def _num_prior(frame: pl.DataFrame) -> pl.Series:
+    """Return how many earlier studies of the subject are in the folder; null where one of its times is unknown."""
+    start = pl.col("taken_at").min().over("study_instance_uid")
+    is_timed = pl.col("taken_at").is_not_null().all().over("subject_id")
+    rank = start.rank("dense").over("subject_id").cast(pl.Int64) - 1
+    return frame.select(pl.when(is_timed).then(rank).alias("num_prior"))["num_prior"]
+
+
+def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: Table, key: str) -> pl.DataFrame:
+    """Return `given` with the table's values where it has any: the user's word goes before the tag's."""
+    names = [name for name in table.frame.columns if name in GIVEN_SCHEMA]
+    ids = frame.select(pl.col("sop_instance_uid").alias("image_id"), pl.col(KEYS[key]).alias("id"))
+    _remark_strangers(table, ids["id"])
+    theirs = ids.join(table.frame.select("id", *(pl.col(name).alias(f"{name} told") for name in names)), "id", "left")
+    whole = given.join(theirs.drop("id"), "image_id", "left", maintain_order="left")
+    return whole.select(
+        pl.coalesce(f"{name} told", name).alias(name) if name in names else pl.col(name) for name in GIVEN_SCHEMA
+    )
+
+
+def _make_labels(frame: pl.DataFrame, image: pl.DataFrame, table: Table, key: str) -> pl.DataFrame:
+    findings = [name for name in table.frame.columns if name not in ("line", "id")]
+    ids = pl.DataFrame({"study_id": image["study_id"], "id": frame[KEYS[key]]}).unique()
+    _remark_strangers(table, ids["id"])
+    return ids.join(table.frame, "id", "left").select("study_id", *findings)
+
+
+def _remark_strangers(table: Table, known: pl.Series) -> None:
+    num = table.frame.filter(~pl.col("id").is_in(known.implode())).height
+    if num:
+        table.remarks.append(f"rows whose id is no film's: {num:,}")

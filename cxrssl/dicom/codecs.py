@@ -1,0 +1,68 @@
+"""Which transfer syntaxes are read, by which package, and whether it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from cxrssl.core.errors import SetupError
+
+RLE = "1.2.840.10008.1.2.5"
+SYNTAXES: dict[str, tuple[str, str]] = {
+    "1.2.840.10008.1.2": ("implicit VR", ""),
+    "1.2.840.10008.1.2.1": ("explicit VR", ""),
+    "1.2.840.10008.1.2.4.50": ("JPEG baseline", "pillow"),
+    "1.2.840.10008.1.2.4.51": ("JPEG extended", "pylibjpeg-libjpeg"),
+    "1.2.840.10008.1.2.4.57": ("JPEG lossless", "pylibjpeg-libjpeg"),
+    "1.2.840.10008.1.2.4.70": ("JPEG lossless SV1", "pylibjpeg-libjpeg"),
+    "1.2.840.10008.1.2.4.80": ("JPEG-LS lossless", "pyjpegls"),
+    "1.2.840.10008.1.2.4.81": ("JPEG-LS near-lossless", "pyjpegls"),
+    "1.2.840.10008.1.2.4.90": ("JPEG 2000 lossless", "pylibjpeg-openjpeg"),
+    "1.2.840.10008.1.2.4.91": ("JPEG 2000", "pylibjpeg-openjpeg"),
+    RLE: ("RLE", "pylibjpeg-rle"),
+}
+"""Transfer syntax -> our name for it, and the package that decodes it, "" where none is needed. Each has one decoder:
+what else is installed changes no pixel. Not read: deflated and big-endian files, videos, HTJ2K, JPEG XL."""
+PACKAGES = ("pydicom", "pylibjpeg", *sorted({package for _, package in SYNTAXES.values()} - {"", "pillow"}))
+
+
+def find_codecs() -> dict[str, str]:
+    """Return name of a transfer syntax -> "" where it can be decoded here, else the package that is missing."""
+    return {name: _missing_package(uid) for uid, (name, _) in SYNTAXES.items()}
+
+
+def check_codecs(uids: Iterable[str]) -> None:
+    """Check that films of these transfer syntaxes can be decoded here; those that are never read are no matter.
+
+    Raises: SetupError naming what to install, or when what is installed cannot be loaded.
+    """
+    missing = {uid: package for uid in sorted({*uids} & {*SYNTAXES}) if (package := _missing_package(uid))}
+    if missing:
+        names, packages = ", ".join(SYNTAXES[uid][0] for uid in missing), ", ".join(sorted({*missing.values()}))
+        raise SetupError(f"no codec for DICOM films in {names}", hint=f"install {packages}")
+
+
+def plugin(uid: str) -> str:
+    """Return pydicom's word for the package that decodes this transfer syntax."""
+    return SYNTAXES[uid][1].partition("-")[0]
+
+
+def codec_versions() -> str:
+    """Return what DICOM pixels depend on besides our code, such as "pydicom 3.0.2, pylibjpeg-libjpeg none"."""
+    return ", ".join(f"{package} {_version(package)}" for package in PACKAGES)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _missing_package(uid: str) -> str:
+    try:
+        from pydicom.pixels.decoders.base import get_decoder
+    except Exception as error:  # pylibjpeg loads whatever is installed as its plug-in
+        raise SetupError(f"the DICOM codecs cannot be loaded: {error}", hint=f"install {', '.join(PACKAGES)}") from None
+    package = SYNTAXES[uid][1]
+    return package if package and plugin(uid) not in get_decoder(uid).available_plugins else ""

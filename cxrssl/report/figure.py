@@ -1,0 +1,161 @@
+"""The exclusion flow as a figure: plain SVG that follows the reader's light or dark setting and brings no fonts.
+
+In: a Flow. Out: the text of an SVG file. Never: text from data that is markup, or that overflows its box.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from html import escape
+
+from cxrssl.core.text import plain
+from cxrssl.report.flow import Flow, Step
+
+MARGIN, GAP = 24, 30
+WIDTH = 880
+BOX_WIDTH, SIDE_LEFT = 400, 464
+PART_GAP = 20
+LINE_PX, PADDING = 20, 11
+CHARS_PER_PX = 0.136
+"""Of 14 px sans-serif text, with room to spare."""
+MAX_REASONS = 8
+# Class: (property, light, dark). Explicit colours, because not every reader of SVG knows CSS variables.
+COLOURS = {
+    ".page": ("fill", "#ffffff", "#0d1117"),
+    "text": ("fill", "#1f2328", "#e6edf3"),
+    ".soft": ("fill", "#59636e", "#9198a1"),
+    ".box": ("fill", "#f3f6fa", "#161c24"),
+    ".box ": ("stroke", "#c8d1da", "#3d444d"),
+    ".out": ("fill", "#fff6e5", "#241d0f"),
+    ".out ": ("stroke", "#e0b04c", "#8a6a1f"),
+    ".arrow": ("stroke", "#8c959f", "#6e7681"),
+    ".head": ("fill", "#8c959f", "#6e7681"),
+    ".train": ("fill", "#0969da", "#4493f8"),
+    ".val": ("fill", "#8250df", "#ab7df8"),
+    ".test": ("fill", "#1a7f37", "#3fb950"),
+}
+FONTS = (
+    "text { font: 14px system-ui, 'Segoe UI', Helvetica, Arial, sans-serif } "
+    ".title { font-size: 17px; font-weight: 600 } .count { font-weight: 600; text-anchor: end } "
+    ".arrow { fill: none; stroke-width: 1.5 }"
+)
+
+
+def draw_flow(flow: Flow) -> str:
+    """Return the figure of a flow as SVG."""
+    shapes, y = [_text(MARGIN, MARGIN + 14, flow.title, "title")], MARGIN + 34
+    for number, step in enumerate(flow.steps):
+        if number:
+            shapes += _draw_between(step, MARGIN, BOX_WIDTH, SIDE_LEFT, WIDTH - MARGIN - SIDE_LEFT, y)
+            y += _gap(step)
+        shapes += _draw_step(step, MARGIN, y, BOX_WIDTH)
+        y += _step_height(step)
+    if flow.parts:
+        shapes_below, y = _draw_parts(flow.parts, y)
+        shapes += shapes_below
+    height = y + MARGIN
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{_safe(flow.title)}</title>'
+    page = f'<rect class="page" width="{WIDTH}" height="{height}"/>'
+    return "\n".join([opening, f"<style>{_style()}</style>", page, *shapes, "</svg>", ""])
+
+
+def _draw_step(step: Step, x: int, y: int, width: int, colour: str = "") -> list[str]:
+    """Return a box with what the step is, how many films it holds, and its detail below."""
+    shapes = [f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{_step_height(step)}" rx="6"/>']
+    if colour:
+        shapes.append(f'<rect class="{colour}" x="{x}" y="{y}" width="5" height="{_step_height(step)}" rx="2"/>')
+    base = y + PADDING + 14
+    room = width - 3 * PADDING - 9 * len(f"{step.films:,}")
+    shapes += [
+        _text(x + PADDING + 4, base, _shorten(step.what, room)),
+        _text(x + width - PADDING, base, f"{step.films:,}", "count"),
+    ]
+    return shapes + ([_text(x + PADDING + 4, base + LINE_PX, step.detail, "soft")] if step.detail else [])
+
+
+def _draw_between(step: Step, x: int, width: int, side: int, side_width: int, y: int) -> list[str]:
+    """Return the arrow to a step below, and at its side the films that it leaves behind, with reasons."""
+    middle, gap = x + width // 2, _gap(step)
+    shapes = _arrow(middle, y, middle, y + gap)
+    if not step.reasons:
+        return shapes
+    lines = _reason_lines(step)
+    height = len(lines) * LINE_PX + 2 * PADDING - 4
+    top = y + (gap - height) // 2
+    shapes += _arrow(middle, y + gap // 2, side, y + gap // 2)
+    shapes.append(f'<rect class="out" x="{side}" y="{top}" width="{side_width}" height="{height}" rx="6"/>')
+    for k, (what, num) in enumerate(lines):
+        base = top + PADDING + 12 + k * LINE_PX
+        room = side_width - 3 * PADDING - 9 * len(f"{num:,}")
+        shapes.append(_text(side + PADDING, base, _shorten(what, room)))
+        shapes.append(_text(side + side_width - PADDING, base, f"{num:,}", "count"))
+    return shapes
+
+
+def _draw_parts(parts: Sequence[Sequence[Step]], y: int) -> tuple[list[str], int]:
+    """Return the splits side by side, each with what becomes of it, and where they end."""
+    width = (WIDTH - 2 * MARGIN - PART_GAP * (len(parts) - 1)) // len(parts)
+    fork, top = y + GAP // 2, y + GAP
+    shapes = [f'<path class="arrow" d="M{MARGIN + BOX_WIDTH // 2} {y}V{fork}"/>']
+    bottoms = []
+    for number, steps in enumerate(parts):
+        x, below = MARGIN + number * (width + PART_GAP), top
+        middle = x + width // 2
+        shapes.append(f'<path class="arrow" d="M{MARGIN + BOX_WIDTH // 2} {fork}H{middle}"/>')
+        shapes += _arrow(middle, fork, middle, top)
+        for place, step in enumerate(steps):
+            if place:
+                lines = [f"−{num:,} {reason}" for reason, num in step.reasons]
+                gap = GAP + LINE_PX * len(lines)
+                shapes += _arrow(x + PADDING + 6, below, x + PADDING + 6, below + gap)
+                for k, line in enumerate(lines):
+                    base = below + GAP // 2 + 14 + k * LINE_PX
+                    shapes.append(_text(x + PADDING + 18, base, _shorten(line, width - PADDING - 24), "soft"))
+                below += gap
+            shapes += _draw_step(step, x, below, width, steps[0].what)
+            below += _step_height(step)
+        bottoms.append(below)
+    return shapes, max(bottoms)
+
+
+def _reason_lines(step: Step) -> list[tuple[str, int]]:
+    """Return the reasons, most films first; more than fit are one line."""
+    reasons = sorted(step.reasons, key=lambda reason: -reason[1])
+    if len(reasons) <= MAX_REASONS:
+        return reasons
+    shown, rest = reasons[: MAX_REASONS - 1], reasons[MAX_REASONS - 1 :]
+    return [*shown, (f"{len(rest)} further reasons", sum(num for _, num in rest))]
+
+
+def _gap(step: Step) -> int:
+    return GAP if not step.reasons else len(_reason_lines(step)) * LINE_PX + 2 * PADDING + GAP - 10
+
+
+def _step_height(step: Step) -> int:
+    return 2 * PADDING + LINE_PX * (2 if step.detail else 1) - 2
+
+
+def _arrow(x: int, y: int, to_x: int, to_y: int) -> list[str]:
+    head = f"M{to_x} {to_y}l-4 -7h8z" if to_y != y else f"M{to_x} {to_y}l-7 -4v8z"
+    return [f'<path class="arrow" d="M{x} {y}L{to_x} {to_y}"/>', f'<path class="head" d="{head}"/>']
+
+
+def _text(x: int, y: int, text: str, kind: str = "") -> str:
+    return f'<text x="{x}" y="{y}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{_safe(text)}</text>'
+
+
+def _shorten(text: str, width_px: int) -> str:
+    return textwrap.shorten(text, max(8, int(width_px * CHARS_PER_PX)), placeholder=" …") if text else text
+
+
+def _safe(text: str) -> str:
+    return escape(plain(text, 200))
+
+
+def _style() -> str:
+    light, dark = (
+        " ".join(f"{name.strip()} {{ {values[0]}: {values[k]} }}" for name, values in COLOURS.items()) for k in (1, 2)
+    )
+    return f"{FONTS} {light} @media (prefers-color-scheme: dark) {{ {dark} }}"

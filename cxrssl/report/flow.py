@@ -1,0 +1,113 @@
+"""The exclusion flow of a cohort: how many films each step left, and why the others are gone, as a table and a figure.
+
+In: a published cohort, its packed films, evaluations on it. Out: a Flow, whose every step accounts for all films of the
+step before it. Never: a film that vanished without a reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.audit.evaluated import NOT_SCORED
+from cxrssl.cohort.read import SPLITS, Cohort, open_cohort
+from cxrssl.core.text import count_noun
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.evaluation import Evaluation
+from cxrssl.images.index import read_rejects
+from cxrssl.images.store import open_images
+from cxrssl.report.tables import Table
+
+Reasons = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Films that are left, and why others of the step before are not."""
+
+    what: str
+    films: int
+    reasons: Reasons = ()
+    detail: str = ""
+    """Such as the number of subjects."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    title: str
+    steps: tuple[Step, ...]
+    """One after the other."""
+    parts: tuple[tuple[Step, ...], ...]
+    """The splits side by side, each with what becomes of it."""
+
+    def check(self) -> None:
+        """Assert that every film is in the next step or has a reason."""
+        for before, after in (pair for chain in (self.steps, *self.parts) for pair in pairwise(chain)):
+            assert before.films == after.films + sum(num for _, num in after.reasons), f"{after.what}: films vanish"
+        in_parts = sum(part[0].films for part in self.parts)
+        assert not self.parts or self.steps[-1].films == in_parts, "splits divide films"
+
+    def to_table(self) -> Table:
+        """Return one row a step, with one row for each reason before it."""
+        rows = []
+        for step in (*self.steps, *(step for part in self.parts for step in part)):
+            rows += [[f"without: {reason}", f"-{num:,}"] for reason, num in step.reasons]
+            rows.append([f"{step.what} ({step.detail})" if step.detail else step.what, f"{step.films:,}"])
+        return Table(self.title, ("Step", "Films"), rows)
+
+
+def cohort_flow(workspace: Workspace, name: str, scheme: str = "", evaluations: Sequence[Evaluation] = ()) -> Flow:
+    """Return the flow of a cohort under a split (empty: its default), to the films that `evaluations` used."""
+    cohort = open_cohort(workspace.cohorts / name)
+    scheme = scheme or cohort.default_split
+    is_left, steps = _ingested(cohort)
+    path = workspace.images / name
+    if path.is_dir():
+        is_left = open_images(path, verify=False).is_packed_N
+        steps.append(
+            Step(
+                "films packed",
+                int(is_left.sum()),
+                tuple(Counter(reject.rule for reject in read_rejects(path)).most_common()),
+            )
+        )
+    split = cohort.split_of(scheme)
+    has_split = is_left & np.isin(split, SPLITS)
+    if not np.array_equal(is_left, has_split):
+        reason = f'in no split of "{scheme}"', int(is_left.sum() - has_split.sum())
+        steps.append(Step("films with a split", int(has_split.sum()), (reason,)))
+    used = [each for each in evaluations if (each.settings["cohort"], each.settings["split"]) == (name, scheme)]
+    parts = tuple(_follow(cohort, np.flatnonzero(has_split & (split == part)), part, used) for part in SPLITS)
+    flow = Flow(f"Films of cohort {cohort.title}, split {scheme}", tuple(steps), parts)
+    flow.check()
+    return flow
+
+
+def _ingested(cohort: Cohort) -> tuple[NDArray[np.bool_], list[Step]]:
+    first, *later = cohort.summary["flow"]
+    lefts = [int(films) for _, films in cohort.summary["flow"]]
+    reasons = [(str(what).removeprefix("without: "), lefts[k] - lefts[k + 1]) for k, (what, _) in enumerate(later)]
+    steps = [Step(str(first[0]), lefts[0]), Step("films in the cohort", len(cohort), tuple(reasons))]
+    return np.ones(len(cohort), bool), steps
+
+
+def _follow(cohort: Cohort, rows: NDArray[np.int64], part: str, evaluations: Sequence[Evaluation]) -> tuple[Step, ...]:
+    """Return the films of a split, and those that a probe was fitted on, its strength was chosen on, or it scored."""
+    subjects = count_noun(len(np.unique(cohort.subject_id[rows])), "subject")
+    step = Step(part, len(rows), detail=subjects)
+    if not evaluations:
+        return (step,)
+    latest = evaluations[-1]
+    if part == "test":
+        num_blank = int((latest.predictions()["labels"] == NOT_SCORED).all(axis=1).sum())
+        reasons, what = (("no label that counts", num_blank),), "scored"
+    else:
+        num_twins = int(latest.scores.get("num_twins_left_out", {}).get(part, 0))
+        reasons, what = (("shown in a later split too", num_twins),), "fitted on" if part == "train" else "chosen on"
+    left = len(rows) - sum(num for _, num in reasons)
+    return step, Step(what, left, tuple(reason for reason in reasons if reason[1]))

@@ -1,0 +1,241 @@
+"""Leaks between a run, its evaluations and the test films of a cohort, planted one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cxrssl.audit.checks import CHECKS, make_audit
+from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
+from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
+from cxrssl.cli.probe import probe_run
+from cxrssl.cohort.features import FEATURES
+from cxrssl.core.recipe import Machine, load_recipe
+from cxrssl.evaluate.evaluation import ProbeSettings
+from cxrssl.train.loop import pretrain
+from cxrssl.train.plan import plan_run
+from tests.audit.test_cohort import feature_reveals_target, with_copy
+from tests.world import TINY
+
+
+def clean_run(cohort, images, **changes):
+    """What a run on the train films of the official split was shown."""
+    films = list_films(cohort, images, cohort.rows_of("train", "official"))
+    run = Pretraining("run", "mimic", "mimic", "official", cohort.content_hash(), {"features": ["sex"]}, films, images)
+    return dataclasses.replace(run, **changes)
+
+
+def audit(run, cohort, images, scheme="official", targets=()):
+    return make_audit("run", audit_pretraining(run, cohort, images, scheme, targets))
+
+
+def as_other_dataset(cohort):
+    """Return the cohort as if another hospital had published its films: no id in common."""
+    names = {name: np.char.add("x", getattr(cohort, name)) for name in ("image_id", "study_id", "subject_id")}
+    return dataclasses.replace(cohort, dataset="other", name="other", **names)
+
+
+# Each returns (run, cohort, images, targets).
+
+
+def pretrained_on_test_film(cohort, images):
+    return clean_run(cohort, images, films=list_films(cohort, images, np.arange(len(cohort)))), cohort, images, ()
+
+
+def pretrained_on_test_subject(cohort, images):
+    """A follow-up film of a test subject, which is not in the cohort itself."""
+    films = clean_run(cohort, images).films
+    subject = cohort.subject_id[cohort.rows_of("test")[0]]
+    more = [(films.image_id, "later-film"), (films.subject_id, subject), (films.pixel_hash, b"0" * 32)]
+    films = type(films)(*(np.append(array, value) for array, value in more))
+    return clean_run(cohort, images, films=films), cohort, images, ()
+
+
+def pretrained_on_identical_film(cohort, images):
+    """The run saw train and test films of a cohort of another dataset, under other ids."""
+    everything = list_films(cohort, images, np.arange(len(cohort)))
+    return clean_run(cohort, images, films=everything), as_other_dataset(cohort), images, ()
+
+
+def pretrained_on_near_film(cohort, images):
+    """One train film of the run is a test film of the other dataset, compressed again."""
+    a, b = cohort.rows_of("train")[0], cohort.rows_of("test")[0]
+    seen = with_copy(images, int(a), int(b), noise=2)
+    run = clean_run(cohort, seen)
+    return run, as_other_dataset(cohort), images, ()
+
+
+def outcome_undeclared(cohort, images):
+    return clean_run(cohort, images, ehr={"features": ["mortality"], "may_use_outcomes": False}), cohort, images, ()
+
+
+def target_was_input(cohort, images):
+    """The target is the age; what went in was the same in bands of ten years."""
+    return clean_run(cohort, images, ehr={"features": ["icu", "age10"]}), cohort, images, ("age",)
+
+
+def feature_told(cohort, images):
+    cohort, images = feature_reveals_target(cohort, images)
+    return clean_run(cohort, images, ehr={"features": ["position"]}), cohort, images, ()
+
+
+def imputed_with_test_rows(cohort, images):
+    return clean_run(cohort, images, ehr={"features": ["view"], "missing": "paper"}), cohort, images, ()
+
+
+PLANTS = {
+    "pretrained-on-test-film": pretrained_on_test_film,
+    "pretrained-on-test-subject": pretrained_on_test_subject,
+    "pretrained-on-identical-film": pretrained_on_identical_film,
+    "pretrained-on-near-film": pretrained_on_near_film,
+    "outcome-undeclared": outcome_undeclared,
+    "target-was-input": target_was_input,
+    "feature-reveals-target": feature_told,
+    "imputed-with-test-rows": imputed_with_test_rows,
+}
+
+
+def test_a_run_on_train_films_has_no_finding(hospital):
+    done = audit(clean_run(*hospital), *hospital)
+    assert not done.findings
+    assert {result.severity for result in done.results} == {"ok"}
+
+
+def test_the_other_dataset_of_other_films_has_no_finding(hospital):
+    cohort, images = hospital
+    run = clean_run(cohort, images)
+    assert not audit(run, as_other_dataset(cohort), images).findings
+
+
+@pytest.mark.parametrize("code", PLANTS)
+def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(hospital, code):
+    run, cohort, images, targets = PLANTS[code](*hospital)
+    done = audit(run, cohort, images, targets=targets)
+    assert done.codes == {code}
+    assert bool(done.refusals) == (code != "imputed-with-test-rows")
+
+
+def test_an_outcome_that_is_declared_is_no_finding():
+    assert not audit_outcomes({"features": ["mortality"], "may_use_outcomes": True}).finding
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
+@pytest.mark.parametrize("kind", ["run", "ehr-only"])
+def test_only_what_is_known_when_the_film_is_taken_may_predict(feature, kind):
+    is_refused = kind != "run" and feature.known == "after"
+    assert bool(audit_known(kind, [feature.name]).finding) == is_refused
+
+
+def test_films_that_are_not_here_are_said_to_be_uncompared(hospital):
+    cohort, images = hospital
+    done = audit(dataclasses.replace(clean_run(cohort, images), images=None), cohort, images)
+    assert [result.code for result in done.results if result.severity == "skipped"] == ["pretrained-on-near-film"]
+    assert "1 not compared" in done.line()
+
+
+# ---- evaluations
+
+
+@pytest.fixture(scope="module")
+def probed(clean, tmp_path_factory):
+    """A workspace with one tiny run that was given an outcome, and its evaluations."""
+    import shutil
+
+    from cxrssl.core.workspace import Workspace
+
+    folder = tmp_path_factory.mktemp("probed") / "workspace"
+    shutil.copytree(clean.root, folder)
+    workspace = Workspace(folder)
+    ehr = {"features": ["mortality", "view"], "may_use_outcomes": True}
+    recipe = load_recipe("demo", [*TINY, "train.num_epochs=1"], {"ehr": ehr})
+    run = pretrain(plan_run(workspace, "mimic", recipe, Machine("cpu", 1))).run_id
+    probe_run(workspace, run, "", "", ProbeSettings(num_resamples=20))
+    return workspace, run
+
+
+@pytest.fixture(scope="module")
+def evaluated(probed):
+    workspace, _ = probed
+    return {each.settings["kind"]: each for each in map(read_evaluated, sorted(workspace.evals.iterdir()))}
+
+
+def change(evaluated, predictions=(), probe=(), **settings):
+    return Evaluated(
+        evaluated.eval_id,
+        evaluated.settings | settings,
+        evaluated.predictions | dict(predictions),
+        evaluated.probe | dict(probe),
+    )
+
+
+def known_after_film(record, cohort):
+    """A record probe that is told of the death, fitted as it should be."""
+    train = cohort.features(["mortality"])[record.probe["fitted_on"]].astype(np.float64)
+    fit = {"mean_D": train.mean(axis=0), "scale_D": np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)}
+    return change(record, probe=fit, candidate={"features": ["mortality"]}, is_outcome_used=True)
+
+
+def scored_other_films(record, cohort):
+    """One test film is left out, as by a last batch that is dropped."""
+    return change(record, {name: array[:-1] for name, array in record.predictions.items() if name != "finding_names"})
+
+
+def scored_other_labels(record, cohort):
+    labels = record.predictions["labels"].copy()
+    row, finding = np.argwhere(labels != -1)[0]
+    labels[row, finding] = 1 - labels[row, finding]
+    return change(record, {"labels": labels})
+
+
+def fitted_outside_train(record, cohort):
+    """Means and scales over all films."""
+    features = cohort.features(record.settings["candidate"]["features"]).astype(np.float64)
+    return change(record, probe={"mean_D": features.mean(axis=0), "scale_D": features.std(axis=0)})
+
+
+@pytest.mark.parametrize(
+    "plant", [known_after_film, scored_other_films, scored_other_labels, fitted_outside_train], ids=lambda p: p.__name__
+)
+def test_a_planted_leak_of_an_evaluation_is_named_by_its_code(probed, evaluated, hospital, plant):
+    cohort, images = hospital
+    record = evaluated["ehr-only"]
+    clean = make_audit("", audit_evaluation(record, probed[0], cohort, images))
+    assert not clean.findings
+    assert {result.severity for result in clean.results} == {"ok"}
+    code = plant.__name__.replace("_", "-")
+    done = make_audit("", audit_evaluation(plant(record, cohort), probed[0], cohort, images))
+    assert done.codes == {code}
+    assert done.refusals
+
+
+def test_a_probe_that_was_fitted_on_test_rows_is_refused(probed, evaluated, hospital):
+    cohort, images = hospital
+    for kind in ("run", "random-init", "view-only"):
+        record = evaluated[kind]
+        assert not make_audit("", audit_evaluation(record, probed[0], cohort, images)).findings
+        rows = np.append(record.probe["fitted_on"], cohort.rows_of("test")[0])
+        done = make_audit("", audit_evaluation(change(record, probe={"fitted_on": rows}), probed[0], cohort, images))
+        assert done.codes == {"fitted-outside-train"}
+
+
+def test_a_leak_or_an_outcome_that_an_evaluation_does_not_say_is_named(probed, evaluated, hospital):
+    cohort, images = hospital
+    run, *_ = pretrained_on_test_film(cohort, images)
+    refusals = audit(run, cohort, images).refusals
+    record = evaluated["run"]
+    for unsaid, leaks in ((record, refusals), (change(record, is_outcome_used=False), ())):
+        done = make_audit("", audit_evaluation(unsaid, probed[0], cohort, images, leaks))
+        assert done.codes == {"leak-unsaid"}
+    said = change(record, leak=refusals[0].finding)
+    assert not make_audit("", audit_evaluation(said, probed[0], cohort, images, refusals)).findings
+
+
+def test_the_same_test_films_scored_under_two_settings_are_named(evaluated):
+    record = evaluated["run"]
+    assert not audit_reuse([record]).finding
+    settings = record.settings | {"probe": record.settings["probe"] | {"uncertain": "ones"}}
+    other = Evaluated("other", settings, record.predictions, record.probe)
+    assert "under 2 settings" in audit_reuse([record, other]).finding
+    assert CHECKS["test-set-reused"].severity == "warn"

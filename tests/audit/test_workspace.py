@@ -1,0 +1,244 @@
+"""`cxrssl cohort audit` and the gates of pretrain and probe on published folders, clean and sabotaged."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import xml.dom.minidom
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cxrssl.audit.checks import CHECKS
+from cxrssl.audit.workspace import audit_workspace
+from cxrssl.cli.app import app
+from cxrssl.cli.probe import probe_run
+from cxrssl.cohort.read import open_cohort
+from cxrssl.core.errors import LeakageError, UsageError
+from cxrssl.core.recipe import Machine, load_recipe
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.evaluation import ProbeSettings, list_evaluations
+from cxrssl.report.write import write_report
+from cxrssl.train.loop import pretrain
+from cxrssl.train.plan import plan_run
+from tests.audit.conftest import rename_cohort, republish_cohort
+from tests.audit.test_cohort import file_twice, subject_in_two_splits
+from tests.world import TINY
+
+SETTINGS = ProbeSettings(num_resamples=20)
+
+
+def run_tiny(workspace, *settings):
+    recipe = load_recipe("demo", [*TINY, "train.num_epochs=1", *settings])
+    return pretrain(plan_run(workspace, "mimic", recipe, Machine("cpu", 1))).run_id
+
+
+def audit_command(workspace, *words):
+    return CliRunner().invoke(app, ["cohort", "audit", *words, "--workspace", str(workspace.root)])
+
+
+@pytest.fixture(scope="module")
+def probed(clean, tmp_path_factory):
+    """The clean hospital with a run on train films, probed. Not to be written to."""
+    folder = tmp_path_factory.mktemp("whole") / "workspace"
+    shutil.copytree(clean.root, folder)
+    workspace = Workspace(folder)
+    probe_run(workspace, run_tiny(workspace), "", "", SETTINGS)
+    return workspace
+
+
+@pytest.fixture
+def copy(probed, tmp_path):
+    shutil.copytree(probed.root, tmp_path / "copy")
+    return Workspace(tmp_path / "copy")
+
+
+def test_the_clean_hospital_with_a_probed_run_has_no_finding(probed):
+    result = audit_command(probed)
+    assert result.exit_code == 0, result.output
+    assert "together:" in result.output
+    assert "0 findings" in result.output.splitlines()[-1]
+    values = json.loads(audit_command(probed, "--json").output)
+    assert values["num_refused"] == 0
+    assert {each["severity"] for each in values["results"]} == {"ok"}
+    assert {each["code"] for each in values["results"]} == set(CHECKS)
+
+
+def test_what_an_audit_finds_is_told_without_the_names_of_subjects_and_films(workspace):
+    cohort = open_cohort(workspace.cohorts / "mimic")
+    changed, _ = file_twice(cohort, None)
+    republish_cohort(workspace, path=changed.path)
+    text = audit_command(workspace).output + audit_command(workspace, "--json").output
+    assert "file-twice" in text
+    assert not any(name in text for name in {*cohort.subject_id.tolist(), *cohort.image_id.tolist()})
+
+
+def test_a_sabotaged_cohort_is_refused_by_the_audit_and_by_pretrain(workspace):
+    cohort = open_cohort(workspace.cohorts / "mimic")
+    changed, _ = file_twice(cohort, None)
+    republish_cohort(workspace, path=changed.path)
+    result = audit_command(workspace, "mimic")
+    assert result.exit_code == 3
+    assert re.search(r"REFUSE +file-twice +1 file under several image ids", result.output)
+    with pytest.raises(LeakageError, match="file-twice"):
+        run_tiny(workspace)
+
+
+def test_a_subject_in_two_splits_is_named_by_the_audit_though_no_cohort_opens(workspace):
+    changed, _ = subject_in_two_splits(open_cohort(workspace.cohorts / "mimic"), None)
+    republish_cohort(workspace, split_official=changed.split_official)
+    assert {"subject-in-two-splits", "arrays-differ-from-database"} == audit_workspace(workspace).codes
+    with pytest.raises(LeakageError, match="2 subjects of 60 in two splits"):
+        run_tiny(workspace)
+
+
+@pytest.mark.parametrize("file", ["cohorts/mimic/films.npz", "cohorts/mimic/summary.json", "images/mimic/index.npz"])
+def test_a_file_that_was_changed_after_publication_is_named(workspace, file):
+    path = workspace.root / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    audit = audit_workspace(workspace)
+    assert audit.codes == {"changed-after-publication"}
+    assert audit_command(workspace).exit_code == 3
+
+
+def test_a_run_on_all_films_is_refused_by_probe_and_named_and_said_when_it_is_probed_all_the_same(copy):
+    run = run_tiny(copy, "train.rows=all")
+    with pytest.raises(LeakageError, match="took part in pretraining") as error:
+        probe_run(copy, run, "", "", SETTINGS, baselines=False)
+    assert "--allow-overlap" in error.value.hint
+    assert audit_workspace(copy).codes == {"pretrained-on-test-film"}
+    probe_run(copy, run, "", "", SETTINGS, baselines=False, may_overlap=True)
+    assert audit_workspace(copy).codes == {"pretrained-on-test-film"}
+    assert "took part in pretraining" in write_report(copy).markdown.splitlines()[0]
+
+
+def test_a_run_whose_films_are_test_films_of_another_dataset_under_other_ids_is_refused_by_probe(copy):
+    """Another publisher ships the same films: its test split shows what the run was trained on."""
+    cohort = open_cohort(copy.cohorts / "mimic")
+    rename_cohort(copy, "mimic", "other", dataset="other")
+    other = {name: np.char.add("x", getattr(cohort, name)) for name in ("image_id", "study_id", "subject_id")}
+    swapped = np.select([cohort.split_official == part for part in ("train", "test")], ["test", "train"], "val")
+    republish_cohort(copy, "other", split_official=swapped, **other)
+    with np.load(copy.images / "other/index.npz") as index:
+        arrays = dict(index) | {"image_id": other["image_id"]}
+    rename_pack(copy, "other", arrays)
+    (run,) = copy.run_ids()
+    with pytest.raises(LeakageError, match="of cohort other took part in pretraining under another id"):
+        probe_run(copy, run, "other", "", SETTINGS, baselines=False)
+    audit = audit_workspace(copy, "other", against=[run])
+    assert "pretrained-on-identical-film" in audit.codes
+    pair = audit_workspace(copy, "mimic", against=["other"])
+    assert "pretrained-on-identical-film" in pair.codes
+    assert not pair.refusals
+
+
+def rename_pack(workspace, name, arrays):
+    import io
+
+    from cxrssl.core.artefact import open_artefact, publish, write_bytes
+
+    folder = workspace.images / name
+    artefact = open_artefact(folder, "images")
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    with publish(folder, "images", artefact.settings, artefact.manifest["inputs"]) as building:
+        for file, data in (files | {"index.npz": buffer.getvalue()}).items():
+            write_bytes(building / file, data)
+
+
+def test_a_list_of_films_that_is_cut_is_named(copy):
+    (run,) = copy.run_ids()
+    path = copy.runs / run / "encoder/films.csv"
+    path.write_bytes(path.read_bytes()[:-200])
+    assert audit_workspace(copy).codes == {"films-not-listed"}
+
+
+def test_a_cohort_that_changed_since_the_run_is_named(copy):
+    cohort = open_cohort(copy.cohorts / "mimic")
+    values = cohort.ehr_values.copy()
+    values[0, 1] += 1
+    republish_cohort(copy, ehr_values=values)
+    assert audit_workspace(copy).codes == {"cohort-changed-since-run", "arrays-differ-from-database"}
+
+
+def test_names_that_do_not_exist_are_usage_errors_with_the_nearest_one(probed):
+    with pytest.raises(UsageError) as error:
+        audit_workspace(probed, against=["mimc"])
+    assert "mimic" in error.value.hint
+    with pytest.raises(UsageError) as error:
+        audit_workspace(probed, targets=["Edma"])
+    assert "Edema" in error.value.hint
+
+
+# ---- twins
+
+
+def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace):
+    """A train film gets the pixels of a test film: it is fitted on nowhere, and every test film is still scored."""
+    cohort = open_cohort(workspace.cohorts / "mimic")
+    a, b = int(cohort.rows_of("train")[0]), int(cohort.rows_of("test")[0])
+    copy_film(workspace, a, b)
+    recipe = load_recipe("demo", [*TINY, "train.num_epochs=1"])
+    plan = plan_run(workspace, "mimic", recipe, Machine("cpu", 1))
+    assert plan.num_twins_left_out == 1
+    assert a not in plan.rows
+    assert "1 train film left out: validation or test shows the same film" in plan.warnings
+    run = pretrain(plan).run_id
+    assert json.loads((workspace.runs / run / "run.json").read_text())["num_twins_left_out"] == 1
+    (evaluation,) = probe_run(workspace, run, "", "", SETTINGS, baselines=False)
+    assert evaluation.scores["num_twins_left_out"] == {"train": 1, "val": 0, "test": 0}
+    assert evaluation.scores["num_films"] == len(cohort.rows_of("test"))
+    report = write_report(workspace).markdown
+    assert "1 train film left out as twins of val or test films" in report
+    assert "identical-films-in-two-splits" in report
+    assert audit_workspace(workspace).codes == {"identical-films-in-two-splits"}
+    assert audit_command(workspace).exit_code == 0
+
+
+def copy_film(workspace, row, source):
+    """Pack the film of `source` in the place of `row` too, with all that the index says of it."""
+    from cxrssl.images.store import open_images
+
+    images = open_images(workspace.images / "mimic")
+    with np.load(workspace.images / "mimic/index.npz") as index:
+        arrays = dict(index)
+    for name in ("box_N4", "source_px_N2", "pixel_hash", "phash"):
+        arrays[name][row] = arrays[name][source]
+    shard = workspace.images / "mimic/shard-0000.npy"
+    films = np.load(shard)
+    films[arrays["row"][row]] = images.read_rows([source])[0]
+    np.save(shard, films)
+    manifest = workspace.images / "mimic/manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["manifest_sha256"]
+    from cxrssl.core.artefact import hash_settings, sha256_file
+
+    content["files"]["shard-0000.npy"]["sha256"] = sha256_file(shard)
+    manifest.write_text(json.dumps({**content, "manifest_sha256": hash_settings(content)}))
+    rename_pack(workspace, "mimic", arrays)
+
+
+# ---- flow
+
+
+def test_the_flow_accounts_for_every_film_in_table_and_figure(probed, tmp_path):
+    figure = tmp_path / "flow.svg"
+    words = ["cohort", "flow", "mimic", "--figure", str(figure), "--workspace", str(probed.root), "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.output)
+    assert values["steps"][-1]["films"] == sum(part[0]["films"] for part in values["parts"]) == 205
+    (evaluation, *_) = list_evaluations(probed)
+    assert [part[-1]["what"] for part in values["parts"]] == ["fitted on", "chosen on", "scored"]
+    xml.dom.minidom.parse(str(figure))
+    text = figure.read_text()
+    assert f"{evaluation.scores['num_films']:,}</text>" in text
+    report = write_report(probed)
+    assert (report.folder / "flow-mimic-official.svg").read_text() == text
+    assert re.search(r"!\[Films of cohort mimic, .*split official\]\(flow-mimic-official.svg\)", report.markdown)
+    assert re.search(r"- cohort mimic: \d+ checks, 0 findings\n", report.markdown)

@@ -1,0 +1,441 @@
+"""Any folder of DICOM radiographs: what is let in, what the tags say, what the user's own tables say."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from cxrssl.cohort import headers
+from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.headers import read_headers, whole_time
+from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.sources.dicom import KEYS
+from cxrssl.core.errors import ConfigError, DataError, DecodeError
+from cxrssl.core.workspace import Workspace
+from cxrssl.db import open_database
+from cxrssl.dicom import read_header
+from tests.cohort.dicom_files import CAPTURE, DX, write_dicom
+from tests.scale import scaled
+
+
+def build(workspace: Workspace, root: Path, **options: Any) -> Any:
+    return open_cohort(build_cohort(workspace, "dicom", root, **options).path)
+
+
+def feature(cohort: Any, name: str) -> list[float | None]:
+    at = FEATURE_NAMES.index(name)
+    pairs = zip(cohort.ehr_values[:, at].tolist(), cohort.ehr_known[:, at].tolist(), strict=True)
+    return [value if is_known else None for value, is_known in pairs]
+
+
+def given(cohort: Any, workspace: Workspace, column: str) -> list[Any]:
+    with open_database(workspace.cohorts / cohort.name / "cohort.duckdb", read_only=True) as database:
+        return [value for (value,) in database.rows(f"SELECT {column} FROM given_feature ORDER BY image_id")]
+
+
+def test_plain_folder_becomes_a_cohort_with_the_standards_ids(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_dicom(root / "a" / "1", SOPInstanceUID="1.2.3.1", StudyInstanceUID="1.2.3", PatientSex="F", PatientAge="062Y")
+    write_dicom(root / "b.dcm", SOPInstanceUID="1.2.4.1", StudyInstanceUID="1.2.4", PatientID="8", PatientSex="O")
+    cohort = build(workspace, root)
+    assert cohort.image_id.tolist() == ["1.2.3.1", "1.2.4.1"]
+    assert cohort.study_id.tolist() == ["1.2.3", "1.2.4"]
+    assert cohort.subject_id.tolist() == ["7", "8"]
+    assert cohort.path.tolist() == ["a/1", "b.dcm"]
+    assert feature(cohort, "sex") == [1, None]
+    assert feature(cohort, "age") == [62, None]
+    assert cohort.finding_names.tolist() == []
+    assert cohort.label_values.shape == (2, 0)
+    assert cohort.schemes == ("hash",)
+    assert any("no findings: good for pretraining only" in remark for remark in cohort.summary["remarks"])
+
+
+def test_every_rule_rejects_its_file_and_names_it(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_dicom(root / "good.dcm")
+    (root / "notes.txt").write_text("no radiograph")
+    (root / ".DS_Store").write_text("not even looked at")
+    (root / "broken.dcm").write_bytes((root / "good.dcm").read_bytes()[:132] + b"\xff" * 40)
+    (root / "empty.dcm").write_bytes(b"")
+    bad: dict[str, dict[str, Any]] = {
+        "ct": {"Modality": "CT"},
+        "none": {"Modality": None},
+        "screenshot": {"Modality": "OT", "SOPClassUID": CAPTURE},
+        "frames": {"NumberOfFrames": 2, "num_bytes": 8},
+        "colour": {"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3, "PlanarConfiguration": 0, "num_bytes": 12},
+        "no_rows": {"Rows": None},
+        "no_uid": {"SOPInstanceUID": None},
+        "no_study": {"StudyInstanceUID": None},
+    }
+    for num, (name, tags) in enumerate(bad.items(), start=2):
+        write_dicom(root / f"{name}.dcm", **{"SOPInstanceUID": f"1.2.3.{num}", **tags})
+    summary = build_cohort(workspace, "dicom", root)
+    assert (summary.values["films"]["seen"], summary.values["films"]["accepted"]) == (12, 1)
+    with (summary.path / "rejects.csv").open() as file:
+        rules = {row["file"]: (row["column"], row["rule"]) for row in csv.DictReader(file)}
+    assert rules == {
+        "notes.txt": ("", "not a DICOM file"),
+        "broken.dcm": ("", "damaged"),
+        "empty.dcm": ("", "file empty"),
+        "ct.dcm": ("Modality", "not CR or DX"),
+        "none.dcm": ("Modality", "not CR or DX"),
+        "screenshot.dcm": ("SOPClassUID", "secondary capture"),
+        "frames.dcm": ("NumberOfFrames", "several frames"),
+        "colour.dcm": ("PhotometricInterpretation", "not grey"),
+        "no_rows.dcm": ("Rows", "no pixel size"),
+        "no_uid.dcm": ("SOPInstanceUID", "not a UID"),
+        "no_study.dcm": ("StudyInstanceUID", "not a UID"),
+    }
+
+
+def test_capture_that_says_it_is_a_radiograph_is_taken_and_counted(workspace: Workspace, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "data" / "a.dcm", SOPClassUID=CAPTURE, Modality="DX")
+    remarks = build(workspace, tmp_path / "data").summary["remarks"]
+    assert "films stored as secondary capture, modality CR or DX: 1" in remarks
+
+
+def test_one_uid_in_two_files_counts_once_if_equal_and_not_at_all_if_not(workspace: Workspace, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("a", "b"):
+        write_dicom(root / f"{name}.dcm")
+    for name, age in (("c", "050Y"), ("d", "051Y")):
+        write_dicom(root / f"{name}.dcm", SOPInstanceUID="1.2.3.2", PatientAge=age)
+    write_dicom(root / "e.dcm", SOPInstanceUID="1.2.3.3", StudyInstanceUID="1.2.9")
+    write_dicom(root / "f.dcm", SOPInstanceUID="1.2.3.4", StudyInstanceUID="1.2.9", PatientID="8")
+    cohort = build(workspace, root)
+    assert cohort.path.tolist() == ["a.dcm"]
+    assert cohort.summary["films"]["rejected"] == {
+        "PatientID: study under two subjects": 2,
+        "SOPInstanceUID: in two files that differ": 2,
+        "the same file again": 1,
+    }
+
+
+def test_study_is_the_subject_where_the_patient_is_not_told(workspace: Workspace, tmp_path: Path) -> None:
+    for num, study in ((1, "1.2.3"), (2, "1.2.3"), (3, "1.2.4")):
+        tags = {"SOPInstanceUID": f"1.2.3.{num}", "StudyInstanceUID": study, "PatientID": None}
+        write_dicom(tmp_path / "data" / f"{num}.dcm", **tags)
+    cohort = build(workspace, tmp_path / "data")
+    assert cohort.subject_id.tolist() == ["1.2.3", "1.2.3", "1.2.4"]
+    assert any("without PatientID" in remark and remark.endswith(": 3") for remark in cohort.summary["remarks"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "age_y"),
+    [
+        ({"PatientAge": "062Y"}, 62),
+        ({"PatientAge": "62"}, 62),
+        ({"PatientAge": "006M"}, 0.5),
+        ({"PatientAge": "003W"}, 21 / 365.25),
+        ({"PatientAge": "010D"}, 10 / 365.25),
+        ({"PatientAge": "062Y", "PatientBirthDate": "19000101", "StudyDate": "20000101"}, 62),
+        ({"PatientBirthDate": "19400305", "StudyDate": "20040826"}, 23550 / 365.25),
+        ({"PatientBirthDate": "20040826", "StudyDate": "19400305"}, None),
+        ({"PatientBirthDate": "d14a028c", "StudyDate": "20040826"}, None),
+        ({"PatientAge": "231Y"}, None),
+        ({"PatientAge": "old"}, None),
+        ({}, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # pydicom's, about the values that are wrong on purpose
+def test_age_comes_from_the_age_or_the_birth_date(
+    tags: dict[str, str], age_y: float | None, workspace: Workspace, tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "data" / "a.dcm", **tags)
+    assert given(build(workspace, tmp_path / "data"), workspace, "age_y") == [
+        None if age_y is None else pytest.approx(age_y, abs=1e-9)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "view", "position"),
+    [
+        ({"ViewPosition": "PA"}, "PA", ""),
+        ({"ViewPosition": "AP", "orientation": "Recumbent"}, "AP", "Recumbent"),
+        ({"ViewPosition": "LL", "orientation": "Erect"}, "LL", "Erect"),
+        ({"ViewPosition": "RL"}, "LATERAL", ""),
+        ({"ViewPosition": "LLD"}, "", ""),
+        ({"view_code": "postero-anterior"}, "PA", ""),
+        ({"view_code": "left lateral", "orientation": "semi-erect"}, "LL", ""),
+        ({"ViewPosition": "LLD", "view_code": "antero-posterior"}, "", ""),
+        ({}, "", ""),
+    ],
+)
+def test_view_and_position_are_what_the_tags_say(
+    tags: dict[str, str], view: str, position: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "data" / "a.dcm", **tags)
+    cohort = build(workspace, tmp_path / "data")
+    assert (cohort.view.tolist(), cohort.position.tolist()) == ([view], [position])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("185059", "185059.000000"),
+        ("185059.5", "185059.500000"),
+        ("1200", "120000.000000"),
+        ("12", "120000.000000"),
+        ("185059.1234567", None),
+        ("12:00", None),
+        ("5059", "505900.000000"),
+        (None, None),
+    ],
+)
+def test_times_of_dicom_are_made_whole(text: str | None, expected: str | None) -> None:
+    frame = pl.DataFrame({"time": [text]}, {"time": pl.String})
+    assert frame.select(whole_time("time")).to_series().to_list() == [expected]
+
+
+def test_acquisition_goes_before_study_and_orders_the_studies(workspace: Workspace, tmp_path: Path) -> None:
+    times = [
+        (
+            "1.2.3",
+            {"StudyDate": "20200101", "StudyTime": "10", "AcquisitionDate": "20200102", "AcquisitionTime": "1130"},
+        ),
+        ("1.2.4", {"StudyDate": "20200101", "StudyTime": "120000.25"}),
+        ("1.2.4", {"StudyDate": "20200103", "StudyTime": "120000"}),
+    ]
+    for num, (study, tags) in enumerate(times, start=1):
+        tags = {"SOPInstanceUID": f"1.2.3.{num}", "StudyInstanceUID": study, **tags}
+        write_dicom(tmp_path / "data" / f"{num}.dcm", **tags)
+    write_dicom(tmp_path / "data" / "9.dcm", SOPInstanceUID="1.2.3.9", StudyInstanceUID="1.2.5", PatientID="8")
+    cohort = build(workspace, tmp_path / "data")
+    taken = dict(zip(cohort.image_id.tolist(), cohort.taken_at.tolist(), strict=True))
+    assert datetime.fromisoformat(taken["1.2.3.1"]) == datetime(2020, 1, 2, 11, 30)
+    assert datetime.fromisoformat(taken["1.2.3.2"]) == datetime(2020, 1, 1, 12, 0, 0, 250_000)
+    assert given(cohort, workspace, "num_prior") == [1, 0, 0, None]
+
+
+MAP = """
+body_part = ["CHEST", "THORAX"]
+[labels]
+file = "labels.csv"
+column = "id"
+key = "KEY"
+present = ["1", "yes"]
+absent = ["0"]
+uncertain = ["maybe"]
+[labels.findings]
+Edema = "oedema"
+"Pleural Effusion" = "effusion"
+[ehr]
+file = "records.csv"
+column = "mrn"
+key = "patient"
+[ehr.sex]
+column = "gender"
+words = { male = ["M"], female = ["F", "W"] }
+[ehr.age_y]
+column = "age"
+[ehr.race]
+column = "ethnic"
+"""
+IDS = {"image": ("1.2.3.1", "1.2.3.2"), "study": ("1.2.3", "1.2.4"), "patient": ("7", "8")}
+
+
+def write_mapped(root: Path, key: str = "study") -> Path:
+    """Two patients with a film each, and a hip; tables that know both patients and a third."""
+    write_dicom(root / "dicom" / "1.dcm", BodyPartExamined="CHEST", PatientSex="F", PatientAge="050Y")
+    tags = {"SOPInstanceUID": "1.2.3.2", "StudyInstanceUID": "1.2.4", "PatientID": "8", "SOPClassUID": DX}
+    write_dicom(root / "dicom" / "2.dcm", BodyPartExamined="THORAX", PatientSex="M", Modality="DX", **tags)
+    write_dicom(root / "dicom" / "3.dcm", SOPInstanceUID="1.2.3.3", BodyPartExamined="HIP")
+    first, second = IDS[key]
+    (root / "labels.csv").write_text(f"id,oedema,effusion\n{first},yes,\n{second},0,maybe\n1.2.99,1,1\n")
+    (root / "records.csv").write_text("mrn,gender,age,ethnic\n7,M,,WHITE\n8,W,71.5,\n")
+    (root / "map.toml").write_text(MAP.replace("KEY", key))
+    return root
+
+
+@pytest.mark.parametrize("key", ["image", "study", "patient"])
+def test_map_gives_findings_and_features(key: str, workspace: Workspace, tmp_path: Path) -> None:
+    root = write_mapped(tmp_path, key)
+    cohort = build(workspace, root / "dicom", map_path=root / "map.toml")
+    assert cohort.finding_names.tolist() == ["Edema", "Pleural Effusion"]
+    assert cohort.label_values.tolist() == [[1, -2], [0, -1]]
+    assert cohort.study_id.tolist() == list(IDS["image" if key == "image" else "study"])
+    assert feature(cohort, "sex") == [0, 1]  # the table goes before the tag
+    assert feature(cohort, "age") == [50, 71.5]  # a blank cell leaves the tag
+    assert given(cohort, workspace, "race") == ["WHITE", None]
+    assert cohort.summary["films"]["rejected"] == {"BodyPartExamined: not asked for": 1}
+    assert "labels.csv: rows whose id is no film's: 1" in cohort.summary["remarks"]
+    assert cohort.summary["tables"]["labels.csv"]["rows"] == 3
+    assert cohort.summary["versions"] == {"labels": "labels.csv"}
+
+
+def test_one_file_may_hold_labels_and_record(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_mapped(tmp_path, "patient")
+    text = MAP.replace("KEY", "patient").replace("records.csv", "labels.csv").replace('"mrn"', '"id"')
+    (root / "map.toml").write_text(text)
+    (root / "labels.csv").write_text("id,oedema,effusion,gender,age,ethnic\n7,1,1,M,,\n8,0,0,F,30,\n")
+    cohort = build(workspace, root / "dicom", map_path=root / "map.toml")
+    assert feature(cohort, "age") == [50, 30]
+    assert {"labels.csv", "labels.csv as [ehr]"} <= set(cohort.summary["tables"])
+
+
+def test_changed_map_or_table_makes_the_cohort_anew(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_mapped(tmp_path)
+    options = {"map_path": root / "map.toml"}
+    assert not build_cohort(workspace, "dicom", root / "dicom", **options).was_current
+    assert build_cohort(workspace, "dicom", root / "dicom", **options).was_current
+    (root / "map.toml").write_text(MAP.replace("KEY", "study").replace('"yes"', '"yes", "y"'))
+    assert not build_cohort(workspace, "dicom", root / "dicom", **options).was_current
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [("yes,", "Yes,", "oedema: not a known value"), ("1.2.3,", ",", "id: blank")],
+)
+def test_cell_that_the_map_does_not_explain_is_a_reject_with_its_line(
+    old: str, new: str, rule: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    root = write_mapped(tmp_path)
+    (root / "labels.csv").write_text((root / "labels.csv").read_text().replace(old, new))
+    summary = build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+    assert summary.values["tables"]["labels.csv"]["rejected"] == {rule: 1}
+    with (summary.path / "rejects.csv").open() as file:
+        lines = [row["line"] for row in csv.DictReader(file) if row["file"] == "labels.csv"]
+    assert lines == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what", "hint"),
+    [
+        ("[labels.findings]\n", "[labels.finding]\n", 'unknown key "finding" in [labels]', "known: "),
+        ('key = "patient"', 'key = "patent"', '"ehr.key" cannot be "patent"', "patient"),
+        ("[ehr.sex]", "[ehr.sexx]", 'there is no feature "sexx"', "sex"),
+        ("male = [", "mal = [", '"mal" is no sex', "male"),
+        ('["M"]', '"M"', "must be a list of cells", ""),
+        ('["0"]', '["1"]', '"1" means two things', "present"),
+        ('column = "age"', 'colum = "age"', "[ehr.age_y]", ""),
+        ("body_part", "body_parts", 'unknown key "body_parts"', "body_part"),
+        ('file = "labels.csv"\n', "", '[labels] needs the key "file"', ""),
+        ("[labels]", "[labels", "not a readable TOML file", ""),
+    ],
+)
+def test_mistake_in_the_map_is_one_sentence_with_the_nearest_word(
+    old: str, new: str, what: str, hint: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    root = write_mapped(tmp_path)
+    text = MAP.replace("KEY", "study")
+    assert old in text
+    (root / "map.toml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError) as caught:
+        build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+    assert what in caught.value.what
+    assert hint in caught.value.hint
+    assert caught.value.where.endswith("map.toml")
+
+
+def test_missing_table_or_column_of_the_map_is_named(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_mapped(tmp_path)
+    (root / "records.csv").write_text("mrn,gender,ages,ethnic\n7,M,,\n")
+    with pytest.raises(DataError, match=r'records\.csv: column "age" is missing'):
+        build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+    (root / "records.csv").unlink()
+    with pytest.raises(DataError, match=r"records\.csv"):
+        build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+
+
+def test_headers_read_in_processes_equal_those_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for num in range(5):
+        write_dicom(tmp_path / f"{num}.dcm", SOPInstanceUID=f"1.2.3.{num}", Rows=num + 1)
+    (tmp_path / "x.dcm").write_bytes(b"no")
+    paths = [f"{num}.dcm" for num in range(5)] + ["x.dcm", "gone.dcm"]
+    here = read_headers(tmp_path, paths)
+    assert here["rule"].to_list() == [None] * 5 + ["not a DICOM file", "file missing"]
+    assert here["rows"].to_list() == [1, 2, 3, 4, 5, None, None]
+    monkeypatch.setattr(headers, "FEW_FILES", 0)
+    monkeypatch.setattr(headers, "CHUNK_FILES", 2)
+    assert read_headers(tmp_path, paths).equals(here)
+
+
+@pytest.mark.parametrize("path", ["../a.dcm", "/etc/hostname", "link.dcm", "pipe"])
+def test_header_is_read_only_inside_the_folder_and_only_of_files(path: str, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link.dcm").symlink_to(tmp_path / "a.dcm")
+    os.mkfifo(tmp_path / "root" / "pipe")
+    with pytest.raises(DecodeError) as caught:
+        read_header(Path(path), tmp_path / "root")
+    assert caught.value.rule == ("unreadable" if path == "pipe" else "outside the dataset folder")
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Return the bytes with one fault after the preamble: bits, a cut, an insertion, a wrong length, deep sequences."""
+    at = rng.randrange(132, len(data))
+    match rng.randrange(5):
+        case 0:
+            return data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+        case 1:
+            return data[:at]
+        case 2:
+            return data[:at] + rng.randbytes(rng.randrange(1, 40)) + data[at:]
+        case 3:
+            return data[:at] + rng.choice([b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0"]) + data[at + 4 :]
+        case _:
+            opened = b"\x54\x00\x20\x02SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+            return data[:at] + opened * rng.randrange(1, 3_000) + data[at:]
+
+
+@pytest.mark.fuzz
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_headers_are_read_or_refused_by_name_and_fast(tmp_path: Path) -> None:
+    seed = int(os.environ.get("CXRSSL_SEED", "5"))
+    rng = random.Random(seed)
+    tags = {"orientation": "Erect", "view_code": "postero-anterior", "PatientAge": "050Y", "StudyDate": "20200101"}
+    data = write_dicom(tmp_path / "seed.dcm", **tags).read_bytes()
+    for num in range(scaled(400, 10_000)):
+        (tmp_path / "mutant.dcm").write_bytes(mutate(data, rng))
+        started = time.monotonic()
+        row = read_headers(tmp_path, ["mutant.dcm"])
+        assert time.monotonic() - started < 1, f"CXRSSL_SEED={seed}, mutant {num}"
+        assert row["rule"].item() in (None, "damaged", "not a DICOM file"), f"CXRSSL_SEED={seed}, mutant {num}"
+
+
+def test_text_of_tags_is_made_safe(workspace: Workspace, tmp_path: Path) -> None:
+    write_dicom(tmp_path / "data" / "a.dcm", PatientID="7\x1b[31m\u202e", SpecificCharacterSet="ISO_IR 192")
+    (subject_id,) = build(workspace, tmp_path / "data").subject_id.tolist()
+    assert subject_id.isprintable()
+    assert "\x1b" not in subject_id
+
+
+def test_real_radiographs_are_accepted_or_refused_by_name(data: Path, workspace: Workspace, folder_hash: Any) -> None:
+    root = data / "dicom_radiographs"
+    before = folder_hash(root)
+    summary = build_cohort(workspace, "dicom", root)
+    cohort = open_cohort(summary.path)
+    with (root / "manifest.csv").open() as file:
+        manifest = {row["file"]: row for row in csv.DictReader(file)}
+    rejected = summary.values["films"]["rejected"]
+    assert rejected == {
+        "SOPClassUID: secondary capture": 2,
+        "SOPInstanceUID: in two files that differ": 2,
+        "not a DICOM file": 2,
+    }
+    assert summary.values["films"]["accepted"] == len(manifest) - 4
+    for path, view in zip(cohort.path.tolist(), cohort.view.tolist(), strict=True):
+        assert view == manifest[path]["view_position"]
+    sex = dict(zip(cohort.path.tolist(), feature(cohort, "sex"), strict=True))
+    assert all(sex[path] == {"M": 0, "F": 1}.get(manifest[path]["patient_sex"]) for path in sex)
+    age = dict(zip(cohort.path.tolist(), feature(cohort, "age"), strict=True))
+    assert age["chest/rsna_pneumonia_16d7f894.dcm"] == 62
+    assert age["chest/RG1_UNCR.dcm"] == pytest.approx(64.5, abs=0.1)
+    assert set(KEYS) == {"image", "study", "patient"}
+    assert folder_hash(root) == before
+
+
+def test_chest_filter_is_an_option_with_a_count(data: Path, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text('body_part = ["CHEST"]\n')
+    summary = build_cohort(workspace, "dicom", data / "dicom_radiographs", map_path=tmp_path / "map.toml")
+    assert summary.values["films"]["rejected"]["BodyPartExamined: not asked for"] == 9
+    assert summary.num_films == 6

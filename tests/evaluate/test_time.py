@@ -1,0 +1,87 @@
+"""A world whose only signal is known after the film; and nothing that is fitted has seen a val or test row."""
+
+import numpy as np
+import pytest
+
+from cxrssl.audit.gate import audit_candidate
+from cxrssl.cohort.features import FEATURE_NAMES, FEATURES
+from cxrssl.cohort.read import Cohort, Films
+from cxrssl.core.recipe import load_recipe
+from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
+from cxrssl.evaluate.probe import fit_linear_probe
+from cxrssl.evaluate.resample import score_predictions
+from tests.world import TINY
+
+NUM = 4_000
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Cohort:
+    """4,000 people with one film each; whoever dies has the finding, and the rest of the record is drawn by chance."""
+    rng = np.random.default_rng(23)
+    ids = np.array([f"{number:05d}" for number in range(NUM)])
+    blank = np.full(NUM, "")
+    has_finding = rng.random(NUM) < 0.4
+    drawn = [rng.integers(0, f.width, NUM) if f.categories else rng.exponential(40, NUM) for f in FEATURES]
+    values = np.stack(drawn, axis=1)
+    values[:, FEATURE_NAMES.index("mortality")] = has_finding
+    values[:, FEATURE_NAMES.index("los")] = np.where(has_finding, 30, 3) + rng.random(NUM)
+    text = {name: blank for name, kind in Films.__annotations__.items() if kind == "Text"}
+    known = rng.random(values.shape) < 0.9
+    known[:, [FEATURE_NAMES.index(name) for name in ("mortality", "los")]] = True
+    return Cohort(
+        **text | {"image_id": ids, "study_id": ids, "subject_id": ids, "feature_names": np.array(FEATURE_NAMES),
+                  "split_hash": rng.choice(["train", "val", "test"], NUM, p=[0.5, 0.1, 0.4]),
+                  "finding_names": np.array(["Edema"])},
+        gap_h=np.zeros(NUM, np.float32),
+        age_is_censored=np.zeros(NUM, bool),
+        ehr_values=np.where(known, values, np.nan).astype(np.float32),
+        ehr_known=known,
+        label_values=has_finding.astype(np.int8)[:, None],
+        name="drawn", dataset="mimic", folder=tmp_path_factory.mktemp("cohort"), root=tmp_path_factory.mktemp("root"),
+        default_split="hash", link="", summary={},
+    )  # fmt: skip
+
+
+def fit(cohort, features, **options):
+    rows = {split: cohort.rows_of(split) for split in ("train", "val", "test")}
+    labels = cohort.labels(["Edema"])
+    probe = fit_linear_probe(
+        features[rows["train"]], labels[rows["train"]], features[rows["val"]], labels[rows["val"]], **options
+    )
+    logits = probe.predict_logits(features[rows["test"]])
+    subjects = cohort.subject_id[rows["test"]]
+    scores = score_predictions(logits, labels[rows["test"]], subjects, ["Edema"], num_resamples=10, seed=0)
+    return probe, scores.to_dict()["macro_auroc"]["value"]
+
+
+def test_record_baseline_does_not_see_the_signal_that_is_known_after_the_film_only(cohort):
+    baselines = {b.kind: b for b in baseline_candidates(None, load_recipe("demo", TINY), cohort, None, None)}
+    _, auroc = fit(cohort, baselines["ehr-only"].features())
+    assert auroc == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["mortality", "los"])
+def test_the_signal_is_there_and_its_use_at_the_time_of_the_film_is_refused(cohort, name):
+    candidate = table_candidate(cohort, (name,), "ehr-only")
+    _, auroc = fit(cohort, candidate.features())
+    assert auroc > 0.99
+    audit = audit_candidate(candidate.kind, candidate.settings["features"], None, cohort, None, "hash")
+    assert [result.code for result in audit.refusals] == ["known-after-film"]
+    assert f"{name}, known only after the film" in audit.refusals[0].finding
+
+
+def test_garbage_in_val_and_test_rows_leaves_every_fitted_value_bit_identical(cohort):
+    names = tuple(f.name for f in FEATURES if f.known != "after")
+    rng = np.random.default_rng(24)
+    features = cohort.features(names)
+    garbage = features.copy()
+    outside = cohort.split_of() != "train"
+    garbage[outside] = rng.normal(0, 1e3, garbage[outside].shape)
+    first, second = (fit(cohort, each, strengths=(0.1,))[0] for each in (features, garbage))
+    for field in first.__dataclass_fields__:
+        assert getattr(first, field).tobytes() == getattr(second, field).tobytes(), field
+    usual = fit(cohort, features)[0]
+    chosen_on_garbage = fit(cohort, garbage)[0]  # val chooses the strength, and nothing else
+    assert usual.mean_D.tobytes() == chosen_on_garbage.mean_D.tobytes() == first.mean_D.tobytes()
+    assert usual.scale_D.tobytes() == chosen_on_garbage.scale_D.tobytes() == first.scale_D.tobytes()

@@ -1,0 +1,94 @@
+"""What a run may be shown: outcomes only by the user's word, unknown values as the recipe says."""
+
+import numpy as np
+import pytest
+
+from cxrssl.cli.ingest import ingest_dataset
+from cxrssl.cli.pretrain import recipe_changes
+from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, is_outcome_used
+from cxrssl.core.errors import ConfigError, LeakageError, UsageError
+from cxrssl.core.recipe import Machine, load_recipe
+from cxrssl.core.workspace import Workspace
+from cxrssl.train.plan import plan_run
+from tests.world import TINY, make_workspace, write_nih
+
+MACHINE = Machine("cpu", 1)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("world"), num_patients=20)
+
+
+def plan(workspace, name="demo", **changes):
+    return plan_run(workspace, "nih", load_recipe(name, TINY, changes), MACHINE)
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
+def test_an_outcome_is_pretrained_on_only_if_somebody_says_so(workspace, feature):
+    unsaid = {"features": [feature.name]}
+    if feature.role == "outcome":
+        with pytest.raises(LeakageError, match=r"outcome-undeclared: .* unsaid") as error:
+            plan(workspace, ehr=unsaid)
+        assert "may_use_outcomes = true" in error.value.hint
+    else:
+        assert not plan(workspace, ehr=unsaid).recipe.ehr.may_use_outcomes
+    said = plan(workspace, ehr={**unsaid, "may_use_outcomes": True})
+    named = plan(workspace, **recipe_changes(ehr=feature.name))
+    assert said.run_id == named.run_id
+    assert is_outcome_used(said.recipe.ehr.features) == said.recipe.ehr.may_use_outcomes == (feature.role == "outcome")
+
+
+@pytest.mark.parametrize("features", ["stay", "mortality", "discharge", "demo,meta,stay"])
+def test_a_recipe_file_that_holds_an_outcome_must_say_so(workspace, tmp_path, features):
+    path = tmp_path / "mine.toml"
+    words = ", ".join(f'"{word}"' for word in features.split(","))
+    path.write_text(f"[ehr]\nfeatures = [{words}]\n")
+    with pytest.raises(LeakageError, match="outcome-undeclared"):
+        plan(workspace, str(path))
+    path.write_text(f"[ehr]\nfeatures = [{words}]\nmay_use_outcomes = true\n")
+    assert plan(workspace, str(path)).recipe.ehr.may_use_outcomes
+
+
+def test_the_word_without_an_outcome_makes_no_other_run(workspace):
+    ehr = {"features": ["sex"]}
+    assert plan(workspace, ehr=ehr).run_id == plan(workspace, ehr={**ehr, "may_use_outcomes": True}).run_id
+    assert plan(workspace, **recipe_changes(ehr="demo")).recipe.ehr.may_use_outcomes is False
+
+
+def test_width_of_the_record_follows_features_and_policy(workspace):
+    for policy, width in {"mask": 20, "zero": 18, "paper": 18}.items():
+        assert len(plan(workspace, **recipe_changes(ehr="demo,age5", missing=policy)).ehr_columns) == width
+
+
+def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(tmp_path):
+    root = write_nih(tmp_path / "nih", num_patients=20)
+    table = root / "Data_Entry_2017.csv"
+    lines = table.read_text().splitlines()
+    for number in range(1, 11):
+        cells = lines[number].split(",")
+        cells[5] = ""
+        lines[number] = ",".join(cells)
+    table.write_text("\n".join(lines) + "\n")
+    workspace = Workspace(tmp_path / "workspace").create()
+    ingest_dataset(workspace, "nih", root, size=48, workers=1)
+    mask, paper = (plan(workspace, **recipe_changes(ehr="demo,meta", missing=policy)) for policy in ("mask", "paper"))
+    has_sex = paper.cohort.ehr_known[:, FEATURE_NAMES.index("sex")]
+    assert np.array_equal(paper.rows, mask.rows[has_sex[mask.rows]])
+    assert paper.num_without_sex == len(mask.rows) - len(paper.rows) > 0
+    said = " ".join(paper.warnings)
+    assert f"{paper.num_without_sex} films of unknown sex left out, as published" in said
+    assert "imputed from the films of all splits" in said
+    assert "imputed" not in " ".join(mask.warnings)
+    assert np.array_equal(plan(workspace, **recipe_changes(missing="")).rows, mask.rows)  # vanilla takes all films
+
+
+def test_policies_that_cannot_be_are_refused(workspace):
+    with pytest.raises(ConfigError, match=r"ehr\.missing"):
+        plan(workspace, **recipe_changes(ehr="demo", missing="guess"))
+    with pytest.raises(ConfigError, match="no effect without EHR features"):
+        plan(workspace, **recipe_changes(missing="paper"))
+    with pytest.raises(UsageError, match="what an unknown race becomes"):
+        plan(workspace, **recipe_changes(ehr="race", missing="paper"))
+    for name in PAPER_FEATURES:
+        assert plan(workspace, **recipe_changes(ehr=name, missing="paper")).ehr_columns
