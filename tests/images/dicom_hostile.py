@@ -22,12 +22,11 @@ from PIL import Image
 
 from cxrssl.core.errors import DecodeError
 from cxrssl.dicom import read_header
-from cxrssl.images.decode import decode_letterboxed
+from cxrssl.images.decode import decode_film
 from cxrssl.images.worker import MAX_WORKER_BYTES
 from tests.images import dicom_films as films
 from tests.images.dicom_oracle import film_of, make_case
 
-SIZE_PX = 64
 LIMIT_S = 1.0
 EXTENDED_FILM = "other_body_part/RG2_JPLY_fixed.dcm"
 NESTED = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
@@ -122,7 +121,7 @@ def try_mutant(folder: Path, data: bytes) -> dict[str, Any]:
     started = time.process_time()
     signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
     try:
-        film = decode_letterboxed(Path("mutant"), folder, SIZE_PX)
+        film_HW = decode_film(Path("mutant"), folder)
         outcome = "decoded"
     except DecodeError as error:
         outcome = error.rule
@@ -132,8 +131,8 @@ def try_mutant(folder: Path, data: bytes) -> dict[str, Any]:
     except DecodeError as error:
         assert error.rule in ("damaged", "not a DICOM file", "unsupported transfer syntax"), error.rule
     signal.setitimer(signal.ITIMER_PROF, 0)
-    if outcome == "decoded" and film.source_px != declared_shape(data):
-        outcome = f"decoded to {film.source_px}"
+    if outcome == "decoded" and film_HW.shape != declared_shape(data):
+        outcome = f"decoded to {film_HW.shape}"
     return {"outcome": outcome, "took_s": took_s}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.pixels.utils import compress
 
 from cxrssl import dicom
 from cxrssl.core.errors import DecodeError, SetupError
@@ -147,6 +148,21 @@ def test_every_lossless_syntax_gives_the_cells_that_were_written(syntax: str) ->
                 film = make_film(cells, syntax, BitsStored=bits, PixelRepresentation=signed)
             mask = 2**bits - 1
             np.testing.assert_array_equal(open_film(film, "x").read_cells() & mask, cells & mask)
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_codestream_of_more_bits_than_are_stored_is_clipped_or_refused(signed: int) -> None:
+    """A lossy codec may go beyond what is stored; where there is a sign, its place would be a guess."""
+    cells = draw_cells(bits=12)
+    dataset = make_dataset(cells)
+    compress(dataset, JPEG_LS, generate_instance_uid=False)
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 10, 9, signed
+    film = open_film(write_film(dataset), "film")
+    if signed:
+        with pytest.raises(DecodeError, match="12 bits a pixel for 10"):
+            film.read_cells()
+    else:
+        np.testing.assert_array_equal(film.read_cells(), np.minimum(cells, 1023))
 
 
 def test_baseline_jpeg_has_the_greys_of_the_same_jpeg_file(tmp_path: Path) -> None:
