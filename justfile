@@ -40,3 +40,5 @@ bench:
     uv run python tests/benchmarks/help.py
     uv run python tests/benchmarks/packing.py
     uv run python tests/benchmarks/cohort.py
+    uv run python tests/benchmarks/views.py
+    uv run python tests/benchmarks/step.py

@@ -1,4 +1,5 @@
-"""Views: against Pillow's antialiased crop, inside the valid box, and a function of (seed, step) alone."""
+"""Views: against Pillow's antialiased crop and a slow double-precision one, inside the valid box, and a function of
+(seed, step) alone."""
 
 import dataclasses
 
@@ -9,9 +10,12 @@ from PIL import Image
 
 from cxrssl.core.recipe import ObjectiveSettings, ViewSettings
 from cxrssl.views import Boxes, cut_views, draw_boxes, draw_kept, make_views, whole_views
+from tests.scale import scaled
 
 PLAIN = ViewSettings(pixel_mean=0.0, pixel_std=1.0, flip_prob=0.0)
-MAX_GREY_ERROR = 1.0
+MAX_GREY_ERROR = 1.001
+"""Pillow rounds to whole grey levels after each axis; on float films it does not."""
+MAX_FLOAT_ERROR = 2e-4
 
 
 def smooth_film(height, width, seed=0):
@@ -19,10 +23,25 @@ def smooth_film(height, width, seed=0):
     return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def cut_one(film, valid, top, left, height, width, px, flip=False):
+def cut_one(film, valid, top, left, height, width, px, flip=False, angle=0.0, views=PLAIN):
     one = torch.ones(1, 1)
-    boxes = Boxes(one * top, one * left, one * height, one * width, (one * flip).bool(), one, one * 0)
-    return cut_views(torch.tensor(film)[None].float(), torch.tensor([valid]).float(), boxes, px, PLAIN)[0, 0, 0] * 255
+    boxes = Boxes(one * top, one * left, one * height, one * width, one * flip, one, one * 0, one * angle)
+    films, valid = torch.tensor(film)[None].float(), torch.tensor([valid]).float()
+    return cut_views(films, valid, boxes, px, views, max(film.shape))[0, 0, 0] * 255
+
+
+def slow_axis(start, extent, low, length, px, size):
+    """The weights [P, S] of one axis in double precision, pixel by pixel."""
+    weights = np.zeros((px, size))
+    scale = extent / px
+    for p in range(px):
+        centre = start + (p + 0.5) * scale
+        if low <= centre <= low + length:
+            for s in range(size):
+                if low <= s < low + length:
+                    weights[p, s] = max(0.0, 1.0 - abs(s + 0.5 - centre) / max(1.0, scale))
+            weights[p] /= weights[p].sum()
+    return weights
 
 
 @pytest.mark.parametrize(("px", "extent"), [(96, 100.0), (96, 200.0), (224, 150.0), (48, 317.5), (224, 320.0)])
@@ -31,8 +50,59 @@ def test_a_view_is_within_one_grey_level_of_pillows_antialiased_crop(px, extent)
     top, left = (320 - extent) * 0.3, (320 - extent) * 0.8
     ours = cut_one(film, (0, 0, 320, 320), top, left, extent, extent, px).numpy()
     box = (left, top, left + extent, top + extent)
-    pillows = np.asarray(Image.fromarray(film).resize((px, px), Image.Resampling.BILINEAR, box=box))
-    assert np.abs(ours - pillows).max() <= MAX_GREY_ERROR
+    for kind, max_error in ((np.uint8, MAX_GREY_ERROR), (np.float32, MAX_FLOAT_ERROR)):
+        pillows = Image.fromarray(film.astype(kind)).resize((px, px), Image.Resampling.BILINEAR, box=box)
+        assert np.abs(ours - np.asarray(pillows)).max() <= max_error
+
+
+@pytest.mark.fuzz
+def test_views_equal_the_slow_computation_in_double_precision():
+    seed = 20240601
+    rng = np.random.default_rng(seed)
+    for trial in range(scaled(20, 500)):
+        size, px = int(rng.integers(16, 80)), int(rng.integers(4, 48))
+        film = rng.integers(0, 256, (size, size), dtype=np.uint8)
+        low_y, low_x = (int(low) for low in rng.integers(0, size // 2, 2))
+        high, wide = (int(rng.integers(2, size - low + 1)) for low in (low_y, low_x))
+        height, width = rng.uniform(1, high), rng.uniform(1, wide)
+        top, left = low_y + rng.uniform(0, high - height), low_x + rng.uniform(0, wide - width)
+        box = [float(np.float32(number)) for number in (top, left, height, width)]
+        rows = slow_axis(box[0], box[2], low_y, high, px, size)
+        columns = slow_axis(box[1], box[3], low_x, wide, px, size)
+        expected = rows @ film.astype(float) @ columns.T
+        is_flipped = bool(rng.integers(2))
+        ours = cut_one(film, (low_y, low_x, high, wide), *box, px, flip=is_flipped).double().numpy()
+        error = np.abs((ours[:, ::-1] if is_flipped else ours) - expected).max() / 255
+        assert error < 1e-6, f"seed {seed}, trial {trial}: {error}"
+
+
+@pytest.mark.parametrize("angle", [-15.0, 4.0, 15.0, 45.0])
+def test_a_rotated_view_is_pillows_rotation_and_antialiased_crop(angle):
+    """Anticlockwise, as Pillow turns; on structures of four pixels of the view, where nothing hides an error."""
+    film = smooth_film(320, 320)
+    views = dataclasses.replace(PLAIN, rotation_deg=45.0)
+    ours = cut_one(film, (0, 0, 320, 320), 100.0, 110.0, 120.0, 100.0, 48, angle=angle, views=views).numpy()
+    turned = Image.fromarray(film).rotate(angle, Image.Resampling.BICUBIC, center=(160, 160))
+    pillows = turned.resize((48, 48), Image.Resampling.BILINEAR, box=(110, 100, 210, 220))
+    errors = np.abs(ours - np.asarray(pillows))
+    assert errors.max() < 5
+    assert errors.mean() < 1.3
+
+
+def test_a_rotation_by_nothing_changes_nothing_but_the_interpolation():
+    film = smooth_film(320, 320)
+    views = dataclasses.replace(PLAIN, rotation_deg=15.0)
+    straight = cut_one(film, (0, 0, 320, 320), 20.0, 30.0, 200.0, 240.0, 96)
+    turned = cut_one(film, (0, 0, 320, 320), 20.0, 30.0, 200.0, 240.0, 96, views=views)
+    torch.testing.assert_close(turned, straight, rtol=0, atol=3.0)
+
+
+def test_what_a_rotation_brings_in_from_outside_the_film_is_black():
+    film = np.full((64, 64), 200, np.uint8)
+    views = dataclasses.replace(PLAIN, rotation_deg=45.0)
+    view = cut_one(film, (0, 0, 64, 64), 0.0, 0.0, 64.0, 64.0, 32, angle=45.0, views=views)
+    assert view[:3, :3].abs().max() == 0
+    torch.testing.assert_close(view[8:24, 8:24], torch.full((16, 16), 200.0), rtol=0, atol=1e-3)
 
 
 def test_a_view_at_the_films_edge_takes_nothing_from_the_padding():
@@ -48,6 +118,17 @@ def test_a_flip_mirrors_left_and_right_only():
     straight = cut_one(film, (0, 0, 64, 64), 5.0, 7.0, 40.0, 44.0, 32)
     flipped = cut_one(film, (0, 0, 64, 64), 5.0, 7.0, 40.0, 44.0, 32, flip=True)
     torch.testing.assert_close(flipped, straight.flip(1))
+
+
+def test_contrast_spreads_about_the_mean_and_brightness_shifts_within_black_and_white():
+    film = smooth_film(64, 64)
+    straight = cut_one(film, (0, 0, 64, 64), 0.0, 0.0, 64.0, 64.0, 32) / 255
+    one = torch.ones(1, 1)
+    boxes = Boxes(one * 0, one * 0, one * 64, one * 64, one * 0, one * 1.5, one * 0.2, one * 0)
+    views = dataclasses.replace(PLAIN, contrast=0.5, brightness=0.2)
+    changed = cut_views(torch.tensor(film)[None].float(), torch.tensor([[0.0, 0.0, 64.0, 64.0]]), boxes, 32, views, 64)
+    expected = ((straight - straight.mean()) * 1.5 + straight.mean() + 0.2).clamp(0, 1)
+    torch.testing.assert_close(changed[0, 0, 0], expected, rtol=0, atol=1e-6)
 
 
 def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale():
@@ -76,7 +157,7 @@ def test_views_have_the_numbers_and_sizes_of_the_recipe():
 def test_views_are_a_function_of_seed_and_step():
     films = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
     valid = torch.tensor([[0, 0, 64, 64]] * 2)
-    settings = dataclasses.replace(ViewSettings(), global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1)
+    settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1, rotation_deg=10.0)
 
     def make(seed, step):
         views = make_views(films, valid, settings, ObjectiveSettings(), 8, seed, step)
@@ -88,6 +169,30 @@ def test_views_are_a_function_of_seed_and_step():
     assert torch.equal(first, make(0, 5))
     assert not torch.equal(first, make(0, 6))
     assert not torch.equal(first, make(1, 5))
+
+
+@pytest.mark.parametrize("rotation_deg", [0.0, 10.0])
+def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg):
+    films = torch.randint(0, 256, (21, 64, 64), dtype=torch.uint8)
+    valid = torch.tensor([[0, 4, 64, 50]] * 21)
+    settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, rotation_deg=rotation_deg)
+    whole = make_views(films, valid, settings, ObjectiveSettings(), 8, 3, 4)
+    part = slice(5, 18)
+    views = make_views(films[part], valid, settings, ObjectiveSettings(), 8, 3, 4, part)
+    assert torch.equal(views.target_B1PP, whole.target_B1PP[part])
+    for ours, theirs in zip(views.anchors_BV1PP, whole.anchors_BV1PP, strict=True):
+        assert torch.equal(ours, theirs[part])
+    assert torch.equal(views.kept_BVK[0], whole.kept_BVK[0][part])
+
+
+@pytest.mark.parametrize(("num_random", "num_focal"), [(2, 0), (0, 3), (3, 2)])
+def test_any_number_of_views_of_each_kind(num_random, num_focal):
+    settings = ViewSettings(global_px=32, focal_px=16, num_random=num_random, num_focal=num_focal)
+    views = make_views(torch.zeros(2, 40, 40, dtype=torch.uint8), torch.tensor([[0, 0, 40, 40]] * 2), settings,
+                       ObjectiveSettings(mask_focal=True), 8, seed=0, step=0)  # fmt: skip
+    shapes = [(2, num_random, 1, 32, 32)] * (num_random > 0) + [(2, num_focal, 1, 16, 16)] * (num_focal > 0)
+    assert [tuple(anchors.shape) for anchors in views.anchors_BV1PP] == shapes
+    assert [kept.shape[:2] for kept in views.kept_BVK] == [shape[:2] for shape in shapes]
 
 
 def test_kept_patches_are_distinct_ascending_and_differ_between_films():
@@ -124,6 +229,6 @@ def test_views_on_the_gpu_equal_those_on_the_cpu():
     valid = torch.tensor([[0, 0, 320, 320]] * 4)
     cpu = make_views(films, valid, ViewSettings(), ObjectiveSettings(), 16, 0, 3)
     gpu = make_views(films.cuda(), valid, ViewSettings(), ObjectiveSettings(), 16, 0, 3)
-    torch.testing.assert_close(gpu.target_B1PP.cpu(), cpu.target_B1PP, rtol=0, atol=2e-2)
+    torch.testing.assert_close(gpu.target_B1PP.cpu(), cpu.target_B1PP, rtol=0, atol=1e-4)
     for ours, theirs in zip(gpu.anchors_BV1PP, cpu.anchors_BV1PP, strict=True):
-        torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=2e-2)
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=1e-4)

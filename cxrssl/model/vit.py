@@ -1,16 +1,26 @@
-"""timm's vision transformer on grey films; dropped tokens never enter the blocks.
+"""timm's vision transformer on grey films: dropped patches are never computed, nor is what the last block would waste.
 
-Shape letters: B films, P side of a view, N patches, K kept patches, D embedding width.
+Shape letters: B films, P side of a view, N patches, C pixels of a patch, K kept patches, T tokens, D embedding width,
+H heads, E width of a head.
 """
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, cast
 
+import timm
 import torch
+import torch.nn.functional as F
+from timm.layers.attention import Attention
+from timm.layers.patch_embed import PatchEmbed
 from timm.layers.pos_embed import resample_abs_pos_embed
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from timm.models.vision_transformer import Block, VisionTransformer
+from torch import Tensor, nn
+
+from cxrssl.core.errors import ConfigError
+from cxrssl.core.recipe import TIMM_PREFIX, check_backbone
+from cxrssl.core.text import plain
 
 # Width, depth, heads. The paper used 6 heads at width 192 where timm has 3; vit-micro is for the demo.
 SHAPES = {
@@ -21,9 +31,18 @@ SHAPES = {
     "vit-base": (768, 12, 12),
 }
 
+MAX_BLOCK_BYTES = 2**25
+
 
 def build_encoder(backbone: str, patch_px: int, image_px: int) -> VisionTransformer:
-    """Return a ViT without classifier head, for one grey channel, initialised from torch's current generator."""
+    """Return a ViT without classifier head, for one grey channel, initialised from torch's current generator.
+
+    `backbone` is a name of SHAPES, or `timm:` and the name of one of timm's own; no weights are ever downloaded.
+    Raises: ConfigError for a name that neither knows, or timm's without class token, positions or this patch size.
+    """
+    if backbone.startswith(TIMM_PREFIX):
+        return _build_timm(backbone.removeprefix(TIMM_PREFIX), patch_px, image_px)
+    check_backbone(backbone)
     width, depth, heads = SHAPES[backbone]
     return VisionTransformer(
         img_size=image_px,
@@ -37,22 +56,129 @@ def build_encoder(backbone: str, patch_px: int, image_px: int) -> VisionTransfor
     )
 
 
+def _build_timm(name: str, patch_px: int, image_px: int) -> VisionTransformer:
+    known = timm.list_models(module="vision_transformer")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f'nearest is "{near[0]}"' if near else 'timm.list_models(module="vision_transformer") lists them'
+        raise ConfigError(f'timm has no vision transformer "{plain(name, 80)}"', hint=hint)
+    # Whatever the model pools by itself, the class token is read after the final norm.
+    module: Any = timm.create_model(
+        name,
+        pretrained=False,
+        img_size=image_px,
+        in_chans=1,
+        num_classes=0,
+        dynamic_img_size=True,
+        global_pool="",
+        fc_norm=False,
+    )
+    if module.cls_token is None or module.pos_embed is None or type(module.patch_embed) is not PatchEmbed:
+        raise ConfigError(f"timm's {name} lacks what this program needs: class token, learned positions, plain patches")
+    found, _ = module.patch_embed.patch_size
+    if found != patch_px:
+        hint = f"--set model.patch_px={found}, and views whose sides are multiples of it"
+        raise ConfigError(f'timm\'s {name} has patches of {found} px, "model.patch_px" is {patch_px}', hint=hint)
+    return cast(VisionTransformer, module)
+
+
 def encode_views(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None = None) -> Tensor:
     """Return the class token after the final norm, [B, D]; with `kept_BK` only those patches are computed.
 
-    Source: Dosovitskiy et al. 2021; Assran et al. 2022, section 3 for the dropped patches. Positions are resampled
-    (bicubic) when the view's grid differs from the one the encoder was built for.
+    Equal to timm's own `forward_features` but for the order of sums. Positions are resampled (bicubic) when the view's
+    grid differs from the one the encoder was built for.
+    Source: Dosovitskiy et al. 2021; Assran et al. 2022, section 3 for the dropped patches.
     """
-    grid_BHWD = cast(Tensor, encoder.patch_embed(views_B1PP))
-    height, width = grid_BHWD.shape[1:3]
-    position = resample_abs_pos_embed(
-        encoder.pos_embed, new_size=(height, width), old_size=encoder.patch_embed.grid_size, num_prefix_tokens=1
-    )
-    patches_BND = grid_BHWD.flatten(1, 2) + position[:, 1:]
-    if kept_BK is not None:
-        patches_BND = patches_BND.gather(1, kept_BK[:, :, None].expand(-1, -1, patches_BND.shape[2]))
-    cls_B1D = (encoder.cls_token + position[:, :1]).expand(len(patches_BND), -1, -1)
-    tokens = encoder.norm_pre(torch.cat([cls_B1D.to(patches_BND.dtype), patches_BND], dim=1))
-    for block in cast(Any, encoder.blocks):
+    num_groups = _count_groups(encoder, views_B1PP, kept_BK)
+    views = views_B1PP.tensor_split(num_groups)
+    kept = [None] * num_groups if kept_BK is None else kept_BK.tensor_split(num_groups)
+    return torch.cat([_encode(encoder, *group) for group in zip(views, kept, strict=True)])
+
+
+def _count_groups(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> int:
+    """Return into how many groups the CPU divides the views; a GPU takes them at once.
+
+    The C library gives larger blocks than MAX_BLOCK_BYTES back to the system each time, and page faults then cost a
+    sixth of the step. The largest block is the hidden layer of an MLP, four times as wide as the embedding.
+    """
+    if views_B1PP.device.type != "cpu":
+        return 1
+    all_patches = views_B1PP[0].numel() // encoder.patch_embed.patch_size[0] ** 2
+    num_patches = all_patches if kept_BK is None else kept_BK.shape[1]
+    num_values = len(views_B1PP) * (num_patches + encoder.num_prefix_tokens) * 4 * encoder.embed_dim
+    return min(len(views_B1PP), -(-num_values * views_B1PP.element_size() // MAX_BLOCK_BYTES))
+
+
+def _encode(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> Tensor:
+    tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, kept_BK))
+    *first, last = cast(Any, encoder.blocks)
+    for block in first:
         tokens = block(tokens)
-    return cast(Tensor, encoder.norm(tokens[:, 0]))
+    return cast(Tensor, encoder.norm(_class_token_after(last, tokens)))
+
+
+def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> Tensor:
+    """Return class token, registers if there are any, and the kept patches with their positions, [B, T, D]."""
+    embed = encoder.patch_embed
+    patch_px = embed.patch_size[0]
+    rows, columns = (side // patch_px for side in views_B1PP.shape[-2:])
+    # A convolution whose stride is its width is one linear map of each patch.
+    cells = views_B1PP.reshape(-1, rows, patch_px, columns, patch_px).transpose(2, 3)
+    pixels_BNC = cells.reshape(-1, rows * columns, patch_px**2)
+    num_prefix = 0 if encoder.no_embed_class else encoder.num_prefix_tokens
+    position = resample_abs_pos_embed(
+        encoder.pos_embed, new_size=(rows, columns), old_size=embed.grid_size, num_prefix_tokens=num_prefix
+    )
+    position_BND = position[:, num_prefix:].expand(len(pixels_BNC), -1, -1)
+    if kept_BK is not None:
+        pixels_BNC = _take(pixels_BNC, kept_BK)
+        position_BND = _take(position_BND, kept_BK)
+    patches_BND = embed.norm(F.linear(pixels_BNC, embed.proj.weight.flatten(1), embed.proj.bias)) + position_BND
+    prefix_tokens = cast(tuple[Tensor | None, ...], (encoder.cls_token, encoder.reg_token))
+    prefix = torch.cat([token for token in prefix_tokens if token is not None], dim=1)
+    if num_prefix:
+        prefix = prefix + position[:, :num_prefix]
+    return torch.cat([prefix.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+
+
+def _take(values_BND: Tensor, kept_BK: Tensor) -> Tensor:
+    return values_BND.gather(1, kept_BK[:, :, None].expand(-1, -1, values_BND.shape[2]))
+
+
+def _class_token_after(block: Any, tokens_BTD: Tensor) -> Tensor:
+    """Return the class token after a block, [B, D]: all that is read of the last one."""
+    if not _is_plain(block):
+        return cast(Tensor, block(tokens_BTD)[:, 0])
+    cls_BD = tokens_BTD[:, 0] + block.ls1(_attend_from_class_token(block.attn, block.norm1(tokens_BTD)))
+    return cast(Tensor, cls_BD + block.ls2(block.mlp(block.norm2(cls_BD))))
+
+
+def _is_plain(block: nn.Module) -> bool:
+    """Return whether a block is timm's common one, with queries and keys that are linear in the tokens."""
+    attn = getattr(block, "attn", None)
+    return (
+        type(block) is Block
+        and type(attn) is Attention
+        and isinstance(attn.q_norm, nn.Identity)
+        and isinstance(attn.k_norm, nn.Identity)
+        and getattr(attn, "gate", None) is None
+    )
+
+
+def _attend_from_class_token(attn: Attention, tokens_BTD: Tensor) -> Tensor:
+    """Return what the class token gathers by attention, [B, D].
+
+    One query a head needs neither keys nor values of all tokens: q . (W_k x) = (W_k^T q) . x, the keys' bias adds the
+    same to all scores, which the softmax removes, and sum_t a_t (W_v x_t + b_v) = W_v (sum_t a_t x_t) + b_v.
+    """
+    query_HED, key_HED, value_HED = attn.qkv.weight.view(3, attn.num_heads, attn.head_dim, -1)
+    query_BHE = torch.einsum("bd,hed->bhe", tokens_BTD[:, 0], query_HED)
+    if attn.qkv.bias is not None:
+        query_bias_HE, _, value_bias_HE = attn.qkv.bias.view(3, attn.num_heads, attn.head_dim)
+        query_BHE = query_BHE + query_bias_HE
+    asked_BHD = torch.einsum("bhe,hed->bhd", query_BHE * attn.scale, key_HED)
+    seen_BHD = (asked_BHD @ tokens_BTD.transpose(1, 2)).softmax(dim=2) @ tokens_BTD
+    found_BHE = torch.einsum("bhd,hed->bhe", seen_BHD, value_HED)
+    if attn.qkv.bias is not None:
+        found_BHE = found_BHE + value_bias_HE
+    return cast(Tensor, attn.proj(attn.norm(found_BHE.flatten(1))))

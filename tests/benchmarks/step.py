@@ -1,0 +1,157 @@
+"""A whole training step beside a plain transcription of the published one, on all cores, in turns: ratios and memory.
+
+Both: ViT-tiny with 6 heads, 1 + 10 anchors a film with the same numbers of patches kept, EHR of 6 columns, float32,
+AdamW. The published step is given its views as tensors, as its loader would; ours makes its own from packed films, and
+is timed with ready ones too. Memory is the peak of a process that takes two such steps.
+"""
+
+import copy
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from cxrssl.core.process import peak_rss_bytes
+from cxrssl.core.recipe import load_recipe
+from cxrssl.train.state import init_state
+from cxrssl.train.step import backward
+from cxrssl.views import make_views
+
+NUM_FILMS, NUM_TURNS, STORE_PX, NUM_EHR = 64, 3, 320, 6
+NUM_FOCAL, GLOBAL_PX, FOCAL_PX, PATCH_PX, MASK_FRAC, MOMENTUM = 10, 224, 96, 16, 0.15, 0.996
+
+
+class Published(nn.Module):
+    """Shurrab et al. 2024 as released: grey films as three channels, prototypes at rest, the target moved first."""
+
+    def __init__(self):
+        super().__init__()
+        width, hidden = 192, 768
+        self.backbone = VisionTransformer(
+            img_size=GLOBAL_PX, patch_size=PATCH_PX, embed_dim=width, num_heads=6, num_classes=0, dynamic_img_size=True
+        )
+        self.head = nn.Sequential(
+            *(nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.GELU()),
+            *(nn.Linear(hidden, hidden, bias=False), nn.BatchNorm1d(hidden), nn.GELU()),
+            nn.Linear(hidden, width, bias=False),
+        )
+        self.embed_ehr, self.fuse = nn.Linear(NUM_EHR, 128), nn.Linear(width + 128, width)
+        self.target_backbone = copy.deepcopy(self.backbone).requires_grad_(False)
+        self.target_head = copy.deepcopy(self.head).requires_grad_(False)
+        self.prototypes = torch.rand(1024, width)
+        self.optimizer = torch.optim.AdamW(self.parameters(), lr=1e-4, weight_decay=1e-3)
+
+    def encode(self, backbone, images, is_masked):
+        tokens = backbone._pos_embed(backbone.patch_embed(images))
+        if is_masked:
+            num_patches = tokens.shape[1] - 1
+            num_kept = int(num_patches * (1 - MASK_FRAC)) - 1
+            kept = torch.rand(len(tokens), num_patches - 1).argsort(1)[:, :num_kept] + 1
+            kept = torch.cat([torch.zeros(len(tokens), 1, dtype=torch.long), kept], 1)
+            tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
+        return backbone.norm(backbone.blocks(tokens))[:, 0]
+
+    def loss(self, anchors, targets):
+        prototypes = F.normalize(self.prototypes, dim=1)
+        probs = F.softmax(F.normalize(anchors, dim=1) @ prototypes.T / 0.1, dim=1)
+        with torch.no_grad():
+            wanted = F.softmax(F.normalize(targets, dim=1) @ prototypes.T / 0.1, dim=1) ** 4
+            wanted = (wanted / wanted.sum(1, keepdim=True)).T
+            for _ in range(3):
+                wanted = wanted / wanted.sum(1, keepdim=True) / len(prototypes)
+                wanted = wanted / wanted.sum(0, keepdim=True) / len(targets)
+            wanted = (wanted * len(targets)).T.repeat(1 + NUM_FOCAL, 1)
+        mean = probs.mean(0)
+        return -(wanted * probs.log()).sum(1).mean() + np.log(len(prototypes)) + (mean * mean.log()).sum()
+
+    def step(self, views, ehr):
+        for online, target in ((self.backbone, self.target_backbone), (self.head, self.target_head)):
+            for ours, theirs in zip(online.parameters(), target.parameters(), strict=True):
+                theirs.data = theirs.data * MOMENTUM + ours.data * (1 - MOMENTUM)
+        with torch.no_grad():
+            targets = self.target_head(self.encode(self.target_backbone, views[0], False))
+        seen = [self.encode(self.backbone, images, True) for images in (views[1], torch.cat(views[2:]))]
+        record = self.embed_ehr(ehr.repeat(1 + NUM_FOCAL, 1))
+        loss = self.loss(self.head(self.fuse(torch.cat([torch.cat(seen), record], 1))), targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+class Ours:
+    def __init__(self):
+        self.recipe = load_recipe("paper", [], {"ehr": {"features": ["sex"]}})
+        self.state = init_state(self.recipe, NUM_EHR, torch.device("cpu"))
+        self.films = torch.randint(0, 256, (NUM_FILMS, STORE_PX, STORE_PX), dtype=torch.uint8)
+        self.valid = torch.tensor([[0.0, 0.0, STORE_PX, STORE_PX]]).expand(NUM_FILMS, 4)
+
+    def make_views(self, part=slice(None)):
+        return make_views(
+            self.films[part], self.valid, self.recipe.views, self.recipe.objective, PATCH_PX, 0, self.state.step, part
+        )
+
+    def step(self, views_of, ehr):
+        self.state.model.move_target(MOMENTUM)
+        losses = backward(self.state.model, views_of, ehr, [slice(0, NUM_FILMS)])
+        self.state.optimizer.step()
+        self.state.optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        return losses.total.item()
+
+
+def draw_inputs():
+    sides = [GLOBAL_PX] * 2 + [FOCAL_PX] * NUM_FOCAL
+    return [torch.randn(NUM_FILMS, 3, px, px) for px in sides], torch.rand(NUM_FILMS, NUM_EHR)
+
+
+def seconds(step, *arguments):
+    """Return wall and CPU time."""
+    started, cpu = time.perf_counter(), time.process_time()
+    assert np.isfinite(step(*arguments))
+    return time.perf_counter() - started, time.process_time() - cpu
+
+
+def peak_mib(name):
+    """Return the peak memory of a process that takes two steps."""
+    done = subprocess.run([sys.executable, __file__, name], stdout=subprocess.PIPE, check=True, text=True)
+    return float(done.stdout)
+
+
+def take_two_steps(name):
+    if name == "published":
+        published, (views, ehr) = Published(), draw_inputs()
+        losses = [published.step(views, ehr) for _ in range(2)]
+    else:
+        ours, ehr = Ours(), torch.rand(NUM_FILMS, NUM_EHR)
+        losses = [ours.step(ours.make_views, ehr) for _ in range(2)]
+    assert np.isfinite(losses).all()
+    print(peak_rss_bytes() / 2**20)
+
+
+def main():
+    published, ours, (views, ehr) = Published(), Ours(), draw_inputs()
+    ready = ours.make_views()
+    times = []
+    for _ in range(NUM_TURNS + 1):
+        theirs = seconds(published.step, views, ehr)
+        times.append([theirs, seconds(ours.step, lambda part: ready, ehr), seconds(ours.step, ours.make_views, ehr)])
+    wall, cpu = np.moveaxis(np.array(times[1:]), 2, 0)
+    print(f"training step, {torch.get_num_threads()} of {os.cpu_count()} cores, films/s (medians)", end="")
+    print("   ours   published   ratio (by CPU time)")
+    for column, shown in ((1, "views ready on both sides"), (2, "ours makes its views from packed films")):
+        rates = NUM_FILMS / np.median(wall, 0)
+        ratios = [np.median(kind[:, 0] / kind[:, column]) for kind in (wall, cpu)]
+        print(f"  {shown:<55} {rates[column]:>10.2f} {rates[0]:>11.2f} {ratios[0]:>7.2f} ({ratios[1]:.2f})")
+    mine, theirs = peak_mib("ours"), peak_mib("published")
+    print(f"  {f'peak memory, {NUM_FILMS} films, MiB':<55} {mine:>10,.0f} {theirs:>11,.0f} {theirs / mine:>7.2f}")
+
+
+if __name__ == "__main__":
+    take_two_steps(sys.argv[1]) if sys.argv[1:] else main()
