@@ -1,10 +1,11 @@
 -- What the dataset's own files say about the accepted rows, one table a thing, under the dataset's own words.
 -- Filled by cohort/ingest from the tables declared in cohort/sources/. Empty where a dataset has no such table.
 -- Large tables have no PRIMARY KEY: its index would be most of the file. cohort/ingest checks the keys once they are filled.
+-- Ids and paths hardly repeat: to compress them would take longer than all else and save less than half of the file.
 
 -- Source: MIMIC-IV hosp/patients (versions 1.0 to 3.1 have the same columns; 1.0 calls the folder core/).
 CREATE TABLE patient (
-    subject_id        VARCHAR NOT NULL,
+    subject_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     sex               VARCHAR CHECK (sex IN ('male', 'female')),  -- gender F, M
     anchor_age        INTEGER,   -- years in anchor_year; 91 stands for every age above 89
     anchor_year       INTEGER,   -- shifted into the future, per patient
@@ -14,8 +15,8 @@ CREATE TABLE patient (
 
 -- Source: MIMIC-IV hosp/admissions. The emergency interval belongs to the admission it led to (93 of the demo's 275 have none).
 CREATE TABLE admission (
-    subject_id           VARCHAR NOT NULL,
-    hadm_id              VARCHAR NOT NULL,
+    subject_id           VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    hadm_id              VARCHAR USING COMPRESSION uncompressed NOT NULL,
     admittime            TIMESTAMP NOT NULL,
     dischtime            TIMESTAMP NOT NULL,
     deathtime            TIMESTAMP,
@@ -35,9 +36,9 @@ CREATE TABLE admission (
 
 -- Source: MIMIC-IV icu/icustays. A stay may begin before its admission and end after it (2 and 22 of the demo's 140).
 CREATE TABLE icu_stay (
-    subject_id     VARCHAR NOT NULL,
-    hadm_id        VARCHAR NOT NULL,
-    stay_id        VARCHAR NOT NULL,
+    subject_id     VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    hadm_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    stay_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     first_careunit VARCHAR,
     last_careunit  VARCHAR,
     intime         TIMESTAMP NOT NULL,
@@ -48,9 +49,9 @@ CREATE TABLE icu_stay (
 
 -- Source: MIMIC-IV-ED ed/edstays, where the ED module is at hand. hadm_id is NULL when the visit led to no admission.
 CREATE TABLE ed_stay (
-    subject_id        VARCHAR NOT NULL,
-    hadm_id           VARCHAR,
-    ed_stay_id        VARCHAR NOT NULL,
+    subject_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    hadm_id           VARCHAR USING COMPRESSION uncompressed,
+    ed_stay_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     intime            TIMESTAMP NOT NULL,
     outtime           TIMESTAMP NOT NULL,
     arrival_transport VARCHAR,
@@ -60,11 +61,11 @@ CREATE TABLE ed_stay (
 
 -- One row an accepted film.
 CREATE TABLE image (
-    image_id   VARCHAR NOT NULL,
-    study_id   VARCHAR NOT NULL,
-    subject_id VARCHAR NOT NULL,
+    image_id   VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    study_id   VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    subject_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
     patient_id VARCHAR,      -- the dataset's own patient, where subject_id joins several of them (covid: patient_group)
-    path       VARCHAR NOT NULL,   -- relative to the root of the dataset
+    path       VARCHAR USING COMPRESSION uncompressed NOT NULL,   -- relative to the root of the dataset
     view       VARCHAR CHECK (view IN ('PA', 'LATERAL', 'AP', 'LL')),
     position   VARCHAR CHECK (position IN ('Erect', 'Recumbent')),
     taken_at   TIMESTAMP,    -- MIMIC: StudyDate + StudyTime, to the millisecond
@@ -75,7 +76,7 @@ CREATE TABLE image (
 
 -- Findings of a study: 1 present, 0 absent, -1 uncertain. A finding that the source leaves blank has no row.
 CREATE TABLE label (
-    study_id VARCHAR NOT NULL,
+    study_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
     finding  VARCHAR NOT NULL,
     value    TINYINT NOT NULL CHECK (value IN (-1, 0, 1))
     -- No primary key: it is one by construction, and the index over MIMIC's million rows would be most of the file.
@@ -83,7 +84,7 @@ CREATE TABLE label (
 
 -- What the source says about the person at the time of a film. NULL is unknown, which is not "no".
 CREATE TABLE given_feature (
-    image_id        VARCHAR NOT NULL,
+    image_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     sex             VARCHAR CHECK (sex IN ('male', 'female')),
     age_y           DOUBLE,
     age_is_censored BOOLEAN NOT NULL,   -- the true age is "above 89"

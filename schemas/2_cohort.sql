@@ -11,10 +11,10 @@ CREATE TABLE word (
 
 -- The rules are in cohort/link.py. One row a film of a dataset with hospital tables, none otherwise.
 CREATE TABLE link (
-    image_id     VARCHAR NOT NULL,
-    hadm_id      VARCHAR,
-    stay_id      VARCHAR,
-    ed_stay_id   VARCHAR,
+    image_id     VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    hadm_id      VARCHAR USING COMPRESSION uncompressed,
+    stay_id      VARCHAR USING COMPRESSION uncompressed,
+    ed_stay_id   VARCHAR USING COMPRESSION uncompressed,
     link_status  VARCHAR NOT NULL CHECK (link_status IN (
         'in_icu', 'in_stay', 'in_ed', 'before_stay', 'pre_admission', 'post_discharge', 'no_admission', 'ambiguous',
         'bad_time')),
@@ -24,7 +24,7 @@ CREATE TABLE link (
 
 -- NULL is unknown, which is not "no": a film outside any stay has no mortality, not 'alive'.
 CREATE TABLE ehr (
-    image_id        VARCHAR NOT NULL,
+    image_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     sex             VARCHAR CHECK (sex IN ('male', 'female')),
     age_y           DOUBLE,
     age_is_censored BOOLEAN NOT NULL,

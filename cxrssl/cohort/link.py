@@ -89,80 +89,87 @@ def fill_ehr(database: Database, rule: LinkRule = LinkRule()) -> None:
     database.execute(EHR, [rule.by == "day"])
 
 
+# Films are told apart by their rowid within one statement: a number, where an image_id is a text of 44 characters.
 VISIT = """
 visit AS (
     SELECT subject_id, hadm_id, ed_stay_id, intime AS ed_in, outtime AS ed_out, coalesce(arrival_transport, 'ed') AS way
     FROM ed_stay
     UNION ALL
     SELECT subject_id, hadm_id, NULL, edregtime, edouttime, 'ed' FROM admission
-    WHERE edregtime IS NOT NULL AND hadm_id NOT IN (SELECT hadm_id FROM ed_stay WHERE hadm_id IS NOT NULL)
+    WHERE edregtime IS NOT NULL AND subject_id IN (SELECT subject_id FROM image)
+        AND hadm_id NOT IN (SELECT hadm_id FROM ed_stay WHERE hadm_id IS NOT NULL)
+)"""
+
+PAIR = """
+film AS (SELECT rowid AS film, subject_id, taken_at FROM image WHERE taken_at IS NOT NULL),
+pair AS MATERIALIZED (
+    SELECT film, taken_at, hadm_id, admittime, dischtime FROM film JOIN admission USING (subject_id)
 )"""
 
 LINK_BY_TIME = f"""
 INSERT INTO link (image_id, hadm_id, stay_id, ed_stay_id, link_status, gap_h, num_covering)
-WITH {VISIT},
+WITH {VISIT}, {PAIR},
 icu AS (
-    SELECT image_id, stay_id, icu_stay.hadm_id, count(*) OVER (PARTITION BY image_id) AS num_covering
-    FROM image JOIN icu_stay USING (subject_id)
+    SELECT film, stay_id, icu_stay.hadm_id, count(*) OVER (PARTITION BY film) AS num_covering
+    FROM film JOIN icu_stay USING (subject_id)
     WHERE taken_at BETWEEN intime AND outtime
-    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY intime DESC, outtime, stay_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY film ORDER BY intime DESC, outtime, stay_id) = 1
 ),
 stay AS (
-    SELECT image_id, hadm_id, count(*) OVER (PARTITION BY image_id) AS num_covering,
-        count(*) OVER (PARTITION BY image_id, admittime, dischtime) AS num_equal
-    FROM image JOIN admission USING (subject_id)
+    SELECT film, hadm_id, count(*) OVER (PARTITION BY film) AS num_covering,
+        count(*) OVER (PARTITION BY film, admittime, dischtime) AS num_equal
+    FROM pair
     WHERE taken_at BETWEEN admittime AND dischtime
-    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY admittime DESC, dischtime, hadm_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY film ORDER BY admittime DESC, dischtime, hadm_id) = 1
 ),
 ed AS (
-    SELECT image_id, hadm_id, ed_stay_id, count(*) OVER (PARTITION BY image_id) AS num_covering,
-        count(*) OVER (PARTITION BY image_id, ed_in, ed_out) AS num_equal
-    FROM image JOIN visit USING (subject_id)
+    SELECT film, hadm_id, ed_stay_id, count(*) OVER (PARTITION BY film) AS num_covering,
+        count(*) OVER (PARTITION BY film, ed_in, ed_out) AS num_equal
+    FROM film JOIN visit USING (subject_id)
     WHERE taken_at BETWEEN ed_in AND ed_out
-    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY ed_in DESC, ed_out, hadm_id, ed_stay_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY film ORDER BY ed_in DESC, ed_out, hadm_id, ed_stay_id) = 1
 ),
 left_ed AS (SELECT hadm_id, max(ed_out) AS left_at FROM visit WHERE hadm_id IS NOT NULL GROUP BY hadm_id),
 coming AS (
-    SELECT image_id, hadm_id, date_diff('microsecond', taken_at, admittime) AS until_us,
-        count(*) OVER (PARTITION BY image_id) AS num_covering,
-        count(*) OVER (PARTITION BY image_id, admittime, dischtime) AS num_equal
-    FROM image JOIN admission USING (subject_id) LEFT JOIN left_ed USING (hadm_id)
+    SELECT film, hadm_id, date_diff('microsecond', taken_at, admittime) AS until_us,
+        count(*) OVER (PARTITION BY film) AS num_covering,
+        count(*) OVER (PARTITION BY film, admittime, dischtime) AS num_equal
+    FROM pair LEFT JOIN left_ed USING (hadm_id)
     WHERE taken_at < admittime AND (date_diff('microsecond', taken_at, admittime) <= $1 OR taken_at > left_at)
-    QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY admittime, dischtime, hadm_id) = 1
+    QUALIFY row_number() OVER (PARTITION BY film ORDER BY admittime, dischtime, hadm_id) = 1
 ),
 near AS (
-    SELECT image_id,
+    SELECT film,
         min(CASE WHEN taken_at > dischtime THEN date_diff('microsecond', dischtime, taken_at) END) AS past_us,
         min(CASE WHEN taken_at < admittime THEN date_diff('microsecond', taken_at, admittime) END) AS future_us
-    FROM image JOIN admission USING (subject_id)
-    WHERE taken_at IS NOT NULL
-    GROUP BY image_id
+    FROM pair
+    GROUP BY film
 ),
 decided AS (
-    SELECT image.image_id,
+    SELECT image_id, image.rowid AS film,
         CASE
             WHEN taken_at IS NULL THEN 'bad_time'
-            WHEN icu.image_id IS NOT NULL THEN 'in_icu'
+            WHEN icu.film IS NOT NULL THEN 'in_icu'
             WHEN stay.num_equal > 1 THEN 'ambiguous'
-            WHEN stay.image_id IS NOT NULL THEN 'in_stay'
+            WHEN stay.film IS NOT NULL THEN 'in_stay'
             WHEN ed.num_equal > 1 THEN 'ambiguous'
-            WHEN ed.image_id IS NOT NULL THEN 'in_ed'
+            WHEN ed.film IS NOT NULL THEN 'in_ed'
             WHEN coming.num_equal > 1 THEN 'ambiguous'
-            WHEN coming.image_id IS NOT NULL THEN 'before_stay'
-            WHEN near.image_id IS NULL THEN 'no_admission'
+            WHEN coming.film IS NOT NULL THEN 'before_stay'
+            WHEN near.film IS NULL THEN 'no_admission'
             WHEN future_us IS NULL OR past_us <= future_us THEN 'post_discharge'
             ELSE 'pre_admission'
         END AS link_status,
         icu.hadm_id AS icu_hadm_id, icu.stay_id, stay.hadm_id AS stay_hadm_id, ed.hadm_id AS ed_hadm_id, ed.ed_stay_id,
         coming.hadm_id AS coming_hadm_id, until_us, least(past_us, future_us) AS outside_us,
-        icu.image_id IS NOT NULL OR stay.image_id IS NOT NULL OR ed.image_id IS NOT NULL AS is_inside,
+        icu.film IS NOT NULL OR stay.film IS NOT NULL OR ed.film IS NOT NULL AS is_inside,
         coalesce(icu.num_covering, stay.num_covering, ed.num_covering, coming.num_covering, 0) AS num_covering
     FROM image
-    LEFT JOIN icu USING (image_id)
-    LEFT JOIN stay USING (image_id)
-    LEFT JOIN ed USING (image_id)
-    LEFT JOIN coming USING (image_id)
-    LEFT JOIN near USING (image_id)
+    LEFT JOIN icu ON icu.film = image.rowid
+    LEFT JOIN stay ON stay.film = image.rowid
+    LEFT JOIN ed ON ed.film = image.rowid
+    LEFT JOIN coming ON coming.film = image.rowid
+    LEFT JOIN near ON near.film = image.rowid
 )
 SELECT image_id,
     CASE link_status
@@ -177,7 +184,7 @@ SELECT image_id,
     CASE WHEN is_inside THEN 0 ELSE coalesce(until_us, outside_us) / 3.6e9 END,
     num_covering
 FROM decided
-ORDER BY image_id
+ORDER BY film
 """
 
 LINK_BY_DAY = """
@@ -233,19 +240,18 @@ _JOINS = "\n".join(
 EHR = f"""
 INSERT INTO ehr (image_id, sex, age_y, age_is_censored, view, position, icu, mortality, los_d, since_admission_h,
     num_prior, {", ".join(_WORDS)})
-WITH {VISIT},
-person AS (
-    SELECT image_id, {", ".join(f"admission.{name}" for name in _PERSON)}
-    FROM image JOIN admission USING (subject_id)
-    WHERE taken_at IS NOT NULL
-    QUALIFY row_number() OVER (
-        PARTITION BY image_id
-        ORDER BY admittime > taken_at, abs(date_diff('microsecond', admittime, taken_at)), hadm_id
-    ) = 1
+WITH {VISIT}, {PAIR},
+first AS (
+    SELECT film, min({{
+        'is_later': admittime > taken_at, 'gap_us': abs(date_diff('microsecond', admittime, taken_at)), 'hadm_id': hadm_id
+    }}).hadm_id AS hadm_id
+    FROM pair
+    GROUP BY film
 ),
+person AS (SELECT film, {", ".join(_PERSON)} FROM first JOIN admission USING (hadm_id)),
 arrival AS (SELECT hadm_id, min(ed_in) AS ed_in, arg_min(way, ed_in) AS way FROM visit GROUP BY hadm_id),
 said AS (
-    SELECT image.image_id, {", ".join(f"coalesce(given_feature.{name}, person.{name}) AS {name}" for name in _PERSON)},
+    SELECT image.rowid AS film, image.image_id, {", ".join(f"coalesce(given_feature.{name}, person.{name}) AS {name}" for name in _PERSON)},
         coalesce(given_feature.admission_type, CASE WHEN taken_at >= admittime THEN admission.admission_type END)
             AS admission_type,
         coalesce(
@@ -287,11 +293,11 @@ said AS (
     LEFT JOIN icu_stay ON icu_stay.stay_id = link.stay_id
     LEFT JOIN ed_stay ON ed_stay.ed_stay_id = link.ed_stay_id
     LEFT JOIN arrival ON arrival.hadm_id = link.hadm_id
-    LEFT JOIN person USING (image_id)
+    LEFT JOIN person ON person.film = image.rowid
 )
 SELECT said.image_id, sex, age_y, age_is_censored, view, position, icu, mortality, los_d, since_admission_h, num_prior,
     {_CATEGORIES}
 FROM said
 {_JOINS}
-ORDER BY said.image_id
+ORDER BY film
 """

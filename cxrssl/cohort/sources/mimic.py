@@ -322,6 +322,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     if "radiologists" in tables:
         radiologists = tables["radiologists"]
         radiologists.reject(_is_absent("study_id", films.frame), "study without a film")
+    films.frame = films.frame.with_columns(study_times(films.frame), study_days(films.frame))
     # Counted before films are left out: a study that is not on this disk was taken all the same.
     films.frame = films.frame.with_columns(count_prior(films.frame).alias("num_prior"))
     reject_absent_films(films, present)
@@ -361,11 +362,10 @@ def study_days(frame: pl.DataFrame) -> pl.Series:
 
 def count_prior(frame: pl.DataFrame) -> pl.Series:
     """Return how many studies of the film's subject have an earlier first film; null for a study without a time."""
-    times = frame.select("subject_id", "study_id").with_columns(study_times(frame))
-    studies = times.group_by("subject_id", "study_id").agg(pl.col("taken_at").min())
+    studies = frame.group_by("study_id").agg(pl.col("subject_id").first(), pl.col("taken_at").min())
     earlier = pl.col("taken_at").rank("min").over("subject_id").cast(pl.Int64) - 1
-    studies = studies.with_columns(earlier.alias("num_prior"))
-    return times.join(studies, ["subject_id", "study_id"], "left", maintain_order="left")["num_prior"]
+    studies = studies.select("study_id", earlier.alias("num_prior"))
+    return frame.select("study_id").join(studies, "study_id", "left", maintain_order="left")["num_prior"]
 
 
 def _is_jpg(folder: Folder) -> bool:
@@ -413,7 +413,8 @@ def _check_hospital(tables: dict[str, Table]) -> None:
 
 def _check_owner(table: Table, key: str, truth: Table) -> None:
     """Reject rows that give what `key` names to another subject than `truth` does."""
-    owner = truth.frame.select(key, pl.col("subject_id").alias("owner")).unique()
+    owner = truth.frame.select(key, pl.col("subject_id").alias("owner"))
+    owner = owner if truth.spec.key == (key,) else owner.unique(key)
     table.frame = table.frame.join(owner, key, "left", maintain_order="left")
     table.reject(pl.col("owner") != pl.col("subject_id"), f"{key} belongs to another subject")
     table.frame = table.frame.drop("owner")
@@ -427,11 +428,12 @@ def _check_films(films: Table, patients: Table) -> None:
 def _add_paths(films: Table, present: dict[str, int]) -> list[str]:
     """Add the path of each film, found by its dicom_id, which names it in every tree; remark on films found twice."""
     paths = pl.DataFrame({"path": list(present)}, {"path": pl.String()})
-    name = pl.col("path").str.extract_groups(r"([^/]*)(\.[^./]*)$")
-    paths = paths.with_columns(name.struct.field("1").alias("dicom_id"), name.struct.field("2").alias("suffix"))
+    name = pl.col("path").str.split("/").list.last()
+    paths = paths.with_columns(name.str.replace(r"\.[^.]*$", "").alias("dicom_id"))
     num_found = paths.height
-    if paths["dicom_id"].is_duplicated().any():
-        rank = pl.col("suffix").str.to_lowercase().replace_strict(list(SUFFIXES), range(len(SUFFIXES)))
+    if paths["dicom_id"].n_unique() < num_found:
+        suffix = pl.col("path").str.extract(r"(\.[^.]*)$").str.to_lowercase()
+        rank = suffix.replace_strict(list(SUFFIXES), range(len(SUFFIXES)))
         paths = paths.sort(rank, "path").unique("dicom_id", keep="first")
     films.frame = films.frame.join(paths.select("dicom_id", "path"), "dicom_id", "left", maintain_order="left")
     # A film that is not there keeps the place where it belongs: files/p10/p10000032/s50414267/<dicom_id>.jpg
@@ -474,8 +476,8 @@ def _make_image(films: Table) -> pl.DataFrame:
         "path",
         pl.when(view.is_in(["PA", "AP", "LATERAL", "LL"])).then(view).alias("view"),
         pl.when(position.is_in(["Erect", "Recumbent"])).then(position).alias("position"),
-        study_times(films.frame).alias("taken_at"),
-        study_days(films.frame).alias("taken_on"),
+        "taken_at",
+        "taken_on",
         pl.col("Rows").alias("rows"),
         pl.col("Columns").alias("columns"),
     )
@@ -484,8 +486,7 @@ def _make_image(films: Table) -> pl.DataFrame:
 def _make_given(frame: pl.DataFrame, image: pl.DataFrame, patients: pl.DataFrame) -> pl.DataFrame:
     """Return sex and age at the film: anchor_age + (year of the film - anchor_year)."""
     age_y = (pl.col("anchor_age") + pl.col("taken_on").dt.year() - pl.col("anchor_year")).cast(pl.Float64)
-    dated = frame.with_columns(study_days(frame))
-    joined = dated.join(patients, "subject_id", "left", maintain_order="left")
+    joined = frame.join(patients, "subject_id", "left", maintain_order="left")
     given = joined.select(
         pl.col("dicom_id").alias("image_id"),
         pl.col("gender").replace_strict({"M": "male", "F": "female"}, return_dtype=pl.String).alias("sex"),
