@@ -243,7 +243,9 @@ INSERT INTO ehr (image_id, sex, age_y, age_is_censored, view, position, icu, mor
 WITH {VISIT}, {PAIR},
 first AS (
     SELECT film, min({{
-        'is_later': admittime > taken_at, 'gap_us': abs(date_diff('microsecond', admittime, taken_at)), 'hadm_id': hadm_id
+        'is_later': admittime > taken_at,
+        'gap_us': abs(date_diff('microsecond', admittime, taken_at)),
+        'hadm_id': hadm_id
     }}).hadm_id AS hadm_id
     FROM pair
     GROUP BY film
@@ -251,7 +253,8 @@ first AS (
 person AS (SELECT film, {", ".join(_PERSON)} FROM first JOIN admission USING (hadm_id)),
 arrival AS (SELECT hadm_id, min(ed_in) AS ed_in, arg_min(way, ed_in) AS way FROM visit GROUP BY hadm_id),
 said AS (
-    SELECT image.rowid AS film, image.image_id, {", ".join(f"coalesce(given_feature.{name}, person.{name}) AS {name}" for name in _PERSON)},
+    SELECT image.rowid AS film, image.image_id,
+        {", ".join(f"coalesce(given_feature.{name}, person.{name}) AS {name}" for name in _PERSON)},
         coalesce(given_feature.admission_type, CASE WHEN taken_at >= admittime THEN admission.admission_type END)
             AS admission_type,
         coalesce(
