@@ -144,11 +144,19 @@ def list_films(root: Path, folders: Sequence[str], suffixes: tuple[str, ...] = F
     return films
 
 
+def leave_unwritable(films: dict[str, int]) -> list[str]:
+    """Take out the films whose path is no UTF-8 and so can stand in no table; remark on their number."""
+    unwritable = [path for path in films if not path.isascii() and any("\ud800" <= char <= "\udfff" for char in path)]
+    for path in unwritable:
+        del films[path]
+    return [f"films left aside, because their names are not UTF-8: {len(unwritable):,}"] if unwritable else []
+
+
 def hash_listing(films: Mapping[str, int]) -> str:
     """Return a hash of the names and sizes of the films."""
     digest = hashlib.sha256()
     for path in sorted(films):
-        digest.update(f"{path}\0{films[path]}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{path}\0{films[path]}\n".encode())
     return digest.hexdigest()
 
 

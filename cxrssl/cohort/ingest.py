@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.files import Layout, check_folder, hash_listing, list_films
+from cxrssl.cohort.files import Layout, check_folder, hash_listing, leave_unwritable, list_films
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
 from cxrssl.cohort.read import KIND
@@ -152,6 +152,7 @@ def _make_plan(
         raise
     _check_apart(workspace, layout)
     present = list_films(layout.root, layout.film_folders, layout.film_suffixes)
+    layout.remarks.extend(leave_unwritable(present))
     hashes = {file.shown: _hash_file(file.path, file.shown) for file in layout.files.values()}
     sizes = {file.shown: file.path.stat().st_size for file in layout.files.values()}
     verified = find_verified(workspace, {layout.root, *(file.path.parent for file in layout.files.values())})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrssl.cohort.files import MAX_FILM_DEPTH, list_films
+from cxrssl.cohort.files import MAX_FILM_DEPTH, leave_unwritable, list_films
 from cxrssl.core.errors import DataError
 
 
@@ -61,3 +61,14 @@ def test_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         list_films(tmp_path, ["files"])
     (tmp_path / "files" / "p10" / "p10000001").chmod(0o700)
+
+
+def test_a_film_whose_name_is_not_utf_8_is_left_aside_and_counted(tmp_path: Path) -> None:
+    names = [b"a.jpg", "b\u00e9.jpg".encode(), b"c\xe9.jpg"]
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"film")
+    films = list_films(tmp_path, [""])
+    assert len(films) == 3
+    assert leave_unwritable(films) == ["films left aside, because their names are not UTF-8: 1"]
+    assert sorted(films) == ["a.jpg", "b\u00e9.jpg"]
+    assert leave_unwritable(films) == []
