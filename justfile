@@ -16,7 +16,7 @@ test *ARGS:
 
 # The whole chain on the synthetic hospital, as a user would run it.
 flow:
-    uv run pytest -m slow tests/flow
+    OMP_NUM_THREADS=1 uv run pytest -n auto --dist loadgroup -m slow tests/flow
 
 # The demo, as README has it.
 demo:
@@ -42,3 +42,7 @@ bench:
     uv run python tests/benchmarks/cohort.py
     uv run python tests/benchmarks/views.py
     uv run python tests/benchmarks/step.py
+
+# One GPU: films/s end to end, waits, memory, where the step goes; into tests/bench/. Without one: --device cpu --steps 3.
+bench-gpu *ARGS:
+    uv run python -m tests.benchmarks.gpu {{ ARGS }}

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -80,7 +81,7 @@ def make_views(
     Source: Shurrab et al. 2024, section 1.1; Assran et al. 2022, section 3: one target, random and focal anchors.
     """
     assert len(valid_B4[part]) == len(films_BSS), "the films are those of the part"
-    size, num_films = films_BSS.shape[-1], len(valid_B4)
+    num_films = len(valid_B4)
     masks = objective.mask_frac > 0
     kinds = [
         _Kind("target", 1, views.global_scale, views.global_px, False),
@@ -101,19 +102,29 @@ def make_views(
 
     # ---- views, for the part, where its films lie
     here_B4, *sent = _send(drawn, films_BSS.device)
-    boxes_of, kept_of = [Boxes(*stack) for stack in sent[::2]], sent[1::2]
-    cuts: list[list[Tensor]] = []
+    target, *anchors = _cut_kinds(films_BSS, here_B4, kinds, sent[::2], views)
+    kept_BVK = [kept.long() if kind.is_masked else None for kind, kept in zip(kinds, sent[1::2], strict=True)]
+    return Views(target[:, 0], anchors, kept_BVK[1:])
+
+
+def _cut_kinds(
+    films_BSS: Tensor, valid_B4: Tensor, kinds: Sequence[_Kind], boxes_of: Sequence[Tensor], views: ViewSettings
+) -> list[Tensor]:
+    """Return the views of each kind, [B, V, 1, P, P]; kinds of one size and scale are cut at once."""
+    alike: dict[tuple[int, tuple[float, float]], list[Tensor]] = {}
+    for kind, boxes in zip(kinds, boxes_of, strict=True):
+        alike.setdefault((kind.px, kind.scale), []).append(boxes)
+    cuts: list[list[Tensor]] = [[] for _ in alike]
     for group in _cache_sized(films_BSS):
         pixels = films_BSS[group].mT.contiguous().float().mT  # by columns, as cut_views reads them
-        cuts.append(
-            [
-                cut_views(pixels, here_B4[group], boxes.of(group), kind.px, views, _longest_side(kind.scale, size))
-                for kind, boxes in zip(kinds, boxes_of, strict=True)
-            ]
-        )
-    target, *anchors = (torch.cat(pieces) for pieces in zip(*cuts, strict=True))
-    kept_BVK = [kept.long() if kind.is_masked else None for kind, kept in zip(kinds, kept_of, strict=True)]
-    return Views(target[:, 0], anchors, kept_BVK[1:])
+        for pieces, ((px, scale), stacks) in zip(cuts, alike.items(), strict=True):
+            together = Boxes(*torch.cat(stacks, dim=2)).of(group)
+            longest_side = _longest_side(scale, films_BSS.shape[-1])
+            pieces.append(cut_views(pixels, valid_B4[group], together, px, views, longest_side))
+    found: list[Tensor] = []
+    for pieces, stacks in zip(cuts, alike.values(), strict=True):
+        found += torch.split(torch.cat(pieces), [stack.shape[2] for stack in stacks], dim=1)
+    return found
 
 
 def _cache_sized(films_BSS: Tensor) -> list[slice]:
@@ -128,26 +139,26 @@ def draw_boxes(valid_B4: Tensor, num_views: int, scale: tuple[float, float], vie
     Source: Szegedy et al. 2015 (inception crop). Differs: a box that does not fit is clipped to the film at once, where
     the usual implementation tries ten times and then takes the centre.
     """
-    generator = torch.Generator().manual_seed(seed)
-    shape = (len(valid_B4), num_views)
+    drawn = torch.rand((8, len(valid_B4), num_views), generator=torch.Generator().manual_seed(seed))
+    area, ratio, down, across, flip, contrast, brightness, angle = drawn.unbind()
 
-    def draw(low: float, high: float) -> Tensor:
-        return torch.rand(shape, generator=generator) * (high - low) + low
+    def between(drawn_BV: Tensor, low: float, high: float) -> Tensor:
+        return drawn_BV * (high - low) + low
 
     top, left, height, width = (column[:, None].float() for column in valid_B4.cpu().unbind(1))
-    area = draw(*scale) * height * width
-    ratio = torch.exp(draw(math.log(ASPECT_RATIO[0]), math.log(ASPECT_RATIO[1])))
+    area = between(area, *scale) * height * width
+    ratio = torch.exp(between(ratio, math.log(ASPECT_RATIO[0]), math.log(ASPECT_RATIO[1])))
     box_width = torch.minimum(torch.sqrt(area * ratio), width)
     box_height = torch.minimum(torch.sqrt(area / ratio), height)
     return Boxes(
-        top_BV=top + draw(0, 1) * (height - box_height),
-        left_BV=left + draw(0, 1) * (width - box_width),
+        top_BV=top + down * (height - box_height),
+        left_BV=left + across * (width - box_width),
         height_BV=box_height,
         width_BV=box_width,
-        is_flipped_BV=draw(0, 1) < views.flip_prob,
-        contrast_BV=draw(1 - views.contrast, 1 + views.contrast),
-        brightness_BV=draw(-views.brightness, views.brightness),
-        angle_deg_BV=draw(-views.rotation_deg, views.rotation_deg),
+        is_flipped_BV=flip < views.flip_prob,
+        contrast_BV=between(contrast, 1 - views.contrast, 1 + views.contrast),
+        brightness_BV=between(brightness, -views.brightness, views.brightness),
+        angle_deg_BV=between(angle, -views.rotation_deg, views.rotation_deg),
     )
 
 
@@ -207,9 +218,10 @@ def draw_kept(num_films: int, num_views: int, num_patches: int, objective: Objec
     """
     choices = num_patches - objective.hide_last_patch
     num_kept = max(1, int(num_patches * (1 - objective.mask_frac)) - objective.hide_last_patch)
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.rand((num_films, num_views, choices), generator=generator)
-    return noise.argsort(dim=2)[:, :, :num_kept].sort(dim=2).values
+    noise = torch.rand((num_films, num_views, choices), generator=torch.Generator().manual_seed(seed))
+    # Equal draws in the order of their patches, whatever the machine: the draw's 24 bits above those of the index.
+    keys = np.sort(((noise * 2**24).long() * 2**32 + torch.arange(choices)).numpy(), axis=2)[:, :, :num_kept]
+    return torch.from_numpy(np.sort(keys & (2**32 - 1), axis=2))
 
 
 def _resample(

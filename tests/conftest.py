@@ -1,10 +1,20 @@
-"""Shared fixtures: the real data when it is there, a GPU when it is there, a small ingested world."""
+"""Shared fixtures: the real data when it is there, a GPU when it is there, temporary folders in memory."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+MEMORY_DISK = Path("/dev/shm")
+MEMORY_NEEDED_BYTES = 4 * 2**30
+
+
+def pytest_configure():
+    """Put temporary folders on a disk in memory if it is large: a third of many a test would be waiting for fsync."""
+    if os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free >= MEMORY_NEEDED_BYTES:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
 def pytest_collection_modifyitems(items):

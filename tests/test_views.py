@@ -203,6 +203,12 @@ def test_kept_patches_are_distinct_ascending_and_differ_between_films():
     assert 195 in kept
 
 
+def test_equal_draws_keep_the_first_patches_whatever_the_machine_sorts_by(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.full(shape, 0.5))
+    kept = draw_kept(3, 2, 196, ObjectiveSettings(mask_frac=0.15), seed=0)
+    assert torch.equal(kept, torch.arange(166).expand(3, 2, -1))
+
+
 def test_the_published_index_range_never_shows_the_last_patch():
     """Source: the published code: class token + 165 of 196 patches, + 29 of 36 for focal views, never the last one."""
     objective = ObjectiveSettings(mask_frac=0.15, hide_last_patch=True)

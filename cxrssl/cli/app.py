@@ -68,26 +68,33 @@ def main() -> None:
     """Run the command line and leave with the documented exit code."""
     try:
         code = app(standalone_mode=False)
-    except CxrsslError as error:
+        if code == SIGINT_EXIT:  # Typer turns Ctrl-C into a number, without a word
+            raise KeyboardInterrupt
+    except BaseException as error:
+        code = report_error(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def report_error(error: BaseException) -> int:
+    """Tell the error that ended a command, and return its documented exit code."""
+    if isinstance(error, CxrsslError):
         _print_error(error.what, error.where, error.hint)
-        code = error.exit_code
-    except typer.TyperException as error:
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
         if type(error).__name__ == "NoArgsIsHelpError":  # its class has no public name; its message is the help
             typer.echo(error.format_message(), err=True)
         else:
             _print_error(error.format_message(), "", "cxrssl --help")
-        code = error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+        return int(error.exit_code)
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
         _print_error("stopped by Ctrl-C", "", "")
-        code = SIGINT_EXIT
-    except (BrokenPipeError, SystemExit):
+        return SIGINT_EXIT
+    if isinstance(error, BrokenPipeError | SystemExit):
         # Typer leaves so, and only so, when the reader of stdout is gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except Exception as error:
-        _print_error(f"a bug: {type(error).__name__}", _save_traceback(), "please report it with this file")
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+        return 0
+    _print_error(f"a bug: {type(error).__name__}", _save_traceback(error), "please report it with this file")
+    return 1
 
 
 def _print_error(what: str, where: str, hint: str) -> None:
@@ -97,11 +104,11 @@ def _print_error(what: str, where: str, hint: str) -> None:
     typer.echo("\n".join(lines), err=True)
 
 
-def _save_traceback() -> str:
+def _save_traceback(error: BaseException) -> str:
     import tempfile
     import traceback
 
     descriptor, name = tempfile.mkstemp(prefix="cxrssl-traceback-", suffix=".txt")
     with open(descriptor, "w") as file:
-        traceback.print_exc(file=file)
+        traceback.print_exception(error, file=file)
     return str(Path(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,11 +21,13 @@ from cxrssl.cli.options import (
 )
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import plain
+from cxrssl.train.stop import leave_on_signals
 
 if TYPE_CHECKING:
     from cxrssl.train.plan import RunPlan
 
 
+@leave_on_signals()
 def pretrain(
     backbone: Annotated[str, typer.Option(help="vit-tiny, vit-tiny-6h, vit-small, vit-base or vit-micro.")] = "",
     ehr: Annotated[
@@ -45,15 +48,38 @@ def pretrain(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe setting: section.key=value.")] = None,
     name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
     device: DeviceName = "auto",
-    gpus: Annotated[int, typer.Option(help="Devices that share every batch; with --device cpu, processes.", min=1)] = 1,
+    gpus: Annotated[
+        int, typer.Option(help="Devices of a machine that share every batch; with --device cpu, processes.", min=1)
+    ] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines that share every batch, with --slurm.", min=1)] = 1,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(help="Submit a job with this option of sbatch, as time=24:00:00; once for each option."),
+    ] = None,
     micro_batch: Annotated[
         int, typer.Option(help="Films encoded at a time, to save memory; the numbers stay those of the batch.", min=0)
     ] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
+    compile_: Annotated[
+        str, typer.Option("--compile", help="Compiled steps: auto (on a GPU), on or off; without a compiler, off.")
+    ] = "auto",
     on_alarm: Annotated[str, typer.Option(help="warn or stop when the run collapses or its loss jumps.")] = "warn",
-    checkpoint_every: Annotated[int, typer.Option(help="Steps between checkpoints.", min=1)] = 100,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="On a GPU: only kernels that repeat themselves bit for bit.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps between checkpoints; left out: 100, or more where they would take over 1 % of the time.", min=1
+        ),
+    ] = None,
     show_plan: Annotated[
-        bool, typer.Option("--plan", help="Print steps, memory and time, measured on a few small steps; train nothing.")
+        bool,
+        typer.Option(
+            "--plan",
+            help="Print steps, memory and time, measured on a few small steps, or with --slurm the batch script; train "
+            "nothing.",
+        ),
     ] = False,
     cohort: CohortName = "",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -61,16 +87,18 @@ def pretrain(
 ) -> None:
     """Pretrain a masked siamese network on a cohort's train films, with parts of the health record or without.
 
-    The same command resumes an interrupted run and does nothing when the run is finished.
+    The same command resumes an interrupted run and does nothing when the run is finished. With --slurm the run is a
+    job that saves and is queued again when it is preempted or its time is over.
 
     Example: cxrssl pretrain --backbone vit-tiny --ehr demo,meta,stay
     """
+    from cxrssl.cli.slurm import parse_options
+    from cxrssl.core.process import is_launched, rank
     from cxrssl.core.progress import format_seconds
     from cxrssl.core.recipe import Machine, load_recipe
-    from cxrssl.train.loop import pretrain as train
     from cxrssl.train.plan import plan_run
-    from cxrssl.train.ranks import is_launched, launch
 
+    options = parse_options(slurm) if slurm else {}
     changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split, missing)
     settings = load_recipe(recipe, set_ or [], changes)
     if on_alarm not in ("warn", "stop"):
@@ -79,23 +107,32 @@ def pretrain(
         device=device,
         num_threads=threads,
         micro_batch=micro_batch,
+        compile=compile_,
         on_alarm=on_alarm,
+        deterministic=deterministic,
         checkpoint_every=checkpoint_every,
     )
     plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
-    for sentence in plan.warnings:
-        typer.echo(f"cxrssl: note: {sentence}", err=True)
+    if rank() == 0:
+        for sentence in plan.warnings:
+            typer.echo(f"cxrssl: note: {sentence}", err=True)
+    _check_processes(settings.train.batch_size, gpus, nodes, bool(slurm))
+    if slurm and not is_launched() and (show_plan or not (plan.folder / "encoder").is_dir()):
+        _submit(plan, nodes, gpus, options, workspace, show_plan, as_json)
+        return
     if show_plan:
         values = describe_plan(plan)
         print_summary(values, as_json, _describe_plan_lines(values))
         return
-    if settings.train.batch_size % gpus:
-        raise UsageError(f"a batch of {settings.train.batch_size} films cannot be shared evenly by {gpus} processes")
+    # Both bring torch, which a login node that only submits need not load.
+    from cxrssl.train.loop import pretrain as train
+    from cxrssl.train.ranks import launch
+
     if gpus > 1 and not is_launched():
         launch(gpus, sys.argv[1:])
         return
     result = train(plan)
-    if int(os.environ.get("RANK", "0")) > 0:
+    if rank() > 0:
         return
     lines = [
         f"run {result.run_id}",
@@ -105,6 +142,50 @@ def pretrain(
         f"  probe it: cxrssl probe {result.run_id}",
     ]
     print_summary({"folder": str(plan.folder), **vars(result)}, as_json, lines)
+
+
+def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool) -> None:
+    """Raise UsageError when the batch cannot be shared as asked, or by other processes than those asked for."""
+    from cxrssl.core.process import is_launched
+
+    started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if is_launched() and gpus not in (1, started):
+        raise UsageError(f"--gpus asks for {gpus} processes of this machine, and {started} were started")
+    if nodes > 1 and not (has_slurm or is_launched()):
+        hint = "on SLURM add --slurm time=24:00:00; elsewhere start torchrun on each machine"
+        raise UsageError(f"this command cannot start processes on {nodes} machines by itself", hint=hint)
+    if batch_size % (gpus * nodes):
+        raise UsageError(f"a batch of {batch_size} films cannot be shared evenly by {gpus * nodes} processes")
+
+
+def _submit(
+    plan: RunPlan,
+    nodes: int,
+    gpus: int,
+    options: dict[str, str | bool],
+    workspace: Path,
+    is_dry: bool,
+    as_json: bool,
+) -> None:
+    """Submit the command as a job, or print the batch script."""
+    from dataclasses import asdict
+
+    from cxrssl.cli.slurm import make_executor, make_script, submit
+    from cxrssl.core.text import count_noun
+
+    folder = open_workspace(workspace).jobs / plan.run_id
+    executor = make_executor(folder, plan.run_id, nodes, gpus, plan.machine.device != "cpu", options)
+    if is_dry:
+        typer.echo(make_script(executor))
+        return
+    job = submit(executor, [*sys.argv[1:], "--workspace", str(workspace.absolute())])
+    lines = [
+        f"job {job.job_id}: run {plan.run_id}, {count_noun(nodes, 'node')} of {count_noun(gpus, 'task')}",
+        f"  its log: {job.log}",
+        f"  watch it: squeue --job {job.job_id}, or cxrssl dashboard",
+        f"  stop it, with a checkpoint: scancel {job.job_id}",
+    ]
+    print_summary({"run_id": plan.run_id, "folder": str(plan.folder), **asdict(job)}, as_json, lines)
 
 
 def describe_plan(plan: RunPlan) -> dict[str, Any]:

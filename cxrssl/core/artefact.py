@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cxrssl import __version__
-from cxrssl.core.errors import IntegrityError, SetupError
+from cxrssl.core.errors import FormatError, IntegrityError, SetupError
 from cxrssl.core.process import start_ticks
 from cxrssl.core.text import plain
 
@@ -137,15 +137,14 @@ def _open_artefact(path: Path, kind: str, verify: bool) -> Artefact:
     except FileNotFoundError:
         raise IntegrityError(f"{path.name} is not a published {kind}: it has no {MANIFEST}", path) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise IntegrityError(f"{MANIFEST} cannot be read: {plain(error)}", manifest_path) from None
-    if not isinstance(manifest, dict) or manifest.get("kind") != kind:
-        raise IntegrityError(f"{path.name} is not a {kind}", path)
-    if manifest.get("format_version", 0) > FORMAT_VERSION:
-        raise IntegrityError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
-    claimed = manifest.pop("manifest_sha256", "")
-    if claimed != hash_settings(manifest):
-        what = f"{MANIFEST} was edited: its own hash does not match"
+        raise IntegrityError(f"{MANIFEST} cannot be read: {plain(error)}", manifest_path, REMEDY) from None
+    if not isinstance(manifest, dict) or manifest.pop("manifest_sha256", "") != hash_settings(manifest):
+        what = f"{MANIFEST} is damaged or was edited: its own hash does not match"
         raise IntegrityError(what, manifest_path, REMEDY)
+    if manifest["format_version"] > FORMAT_VERSION:
+        raise FormatError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
+    if manifest["kind"] != kind:
+        raise IntegrityError(f"{path.name} is not a {kind}", path)
     _check_files(path, manifest["files"], verify)
     return Artefact(path, manifest)
 
@@ -163,19 +162,55 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that it is either absent or whole: sibling temp file, fsync, rename."""
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with renamed_os_errors(path):
-        with open(temp, "wb") as file:
-            file.write(data)
-            file.flush()
-            kill_point("write-before-fsync")
-            os.fsync(file.fileno())
-        kill_point("write-before-rename")
-        os.replace(temp, path)
+        try:
+            _write_through(temp, data)
+            kill_point("write-before-rename")
+            os.replace(temp, path)
+        except BaseException:
+            temp.unlink(missing_ok=True)
+            raise
         fsync_path(path.parent)
 
 
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data`: a full disk takes a part first and says why only when it is asked again."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys, atomically."""
-    write_bytes(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode() + b"\n")
+    """Write `value` as JSON with sorted keys, atomically; no line ends it, so that no cut leaves it readable."""
+    write_bytes(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode())
+
+
+def remove_artefact(path: Path) -> None:
+    """Remove a published artefact; it is never seen by halves: its name goes first.
+
+    Raises: SetupError when the permissions do not allow it.
+    """
+    going = path.parent / (_building_prefix(path) + "removed")
+    with renamed_os_errors(path):
+        os.rename(path, going)
+    kill_point("remove-after-rename")
+    shutil.rmtree(going, ignore_errors=True)
+
+
+def find_leftovers(folder: Path) -> list[Path]:
+    """Return what killed processes left in `folder`: files and artefacts that were being written or removed.
+
+    Only who knows that no process writes there may call them left over.
+    """
+    return sorted(path for pattern in (".building-*", ".*.tmp") for path in folder.glob(pattern))
+
+
+def remove_leftover(path: Path) -> None:
+    """Remove one of those, as far as the permissions allow."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def sha256_file(path: Path) -> str:
@@ -242,10 +277,27 @@ def _check_files(path: Path, files: Mapping[str, Any], verify: bool) -> None:
             raise IntegrityError(what, file, REMEDY)
     if verify:
         with ThreadPoolExecutor(4) as pool:
-            for (name, entry), sha in zip(files.items(), pool.map(lambda n: sha256_file(path / n), files), strict=True):
+            for (name, entry), sha in zip(files.items(), pool.map(lambda n: _hash_file(path / n), files), strict=True):
                 if sha != entry["sha256"]:
                     what = f"{name} is damaged: its SHA-256 does not match the manifest"
                     raise IntegrityError(what, path / name, REMEDY)
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise IntegrityError(f"{path.name} cannot be read: {(error.strerror or '').lower()}", path, REMEDY) from None
+
+
+def _write_through(path: Path, data: bytes | memoryview) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        write_all(descriptor, data)
+        kill_point("write-before-fsync")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _rename_into_place(building: Path, dest: Path) -> None:
@@ -263,10 +315,20 @@ def _rename_into_place(building: Path, dest: Path) -> None:
     if exchange and exchange(at_cwd, os.fsencode(building), at_cwd, os.fsencode(dest), RENAME_EXCHANGE) == 0:
         shutil.rmtree(building, ignore_errors=True)
         return
-    aside = dest.parent / (_building_prefix(dest) + "old")
+    aside = _aside(dest)
     os.rename(dest, aside)
-    os.rename(building, dest)
+    kill_point("publish-between-renames")
+    try:
+        os.rename(building, dest)
+    except BaseException:
+        os.rename(aside, dest)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _aside(dest: Path) -> Path:
+    """Where the older version lies for a moment, on a file system that cannot exchange two folders."""
+    return dest.parent / (_building_prefix(dest) + "old")
 
 
 def _building_prefix(dest: Path) -> str:
@@ -275,6 +337,8 @@ def _building_prefix(dest: Path) -> str:
 
 
 def _remove_leftovers(dest: Path, keep: str) -> None:
+    if _aside(dest).is_dir() and not dest.exists():
+        os.rename(_aside(dest), dest)  # the process that exchanged them was killed in between
     for leftover in dest.parent.glob(_building_prefix(dest) + "*"):
         owner = leftover.name.rpartition("~")[2]
         is_in_use = owner.isdecimal() and int(owner) != os.getpid() and start_ticks(int(owner)) is not None

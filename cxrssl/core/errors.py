@@ -5,6 +5,7 @@ A mistake that a user can cause raises one of these; one that only a programmer 
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 
@@ -43,6 +44,10 @@ class IntegrityError(DataError):
     """A published file is not what its manifest says."""
 
 
+class FormatError(IntegrityError):
+    """A published file is of a format that only a newer version knows."""
+
+
 class DecodeError(DataError):
     """A film cannot be decoded. `rule` is one of the named reasons of `images.decode`."""
 
@@ -71,3 +76,4 @@ class Preempted(CxrsslError):
     """The run was asked to stop; its checkpoint is written and the same command goes on."""
 
     exit_code = 75
+    asked_by: signal.Signals | None = None

@@ -6,7 +6,6 @@ A reader takes whole lines only. JSON has no NaN: non-finite numbers are written
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import renamed_os_errors
+from cxrssl.core.artefact import renamed_os_errors, write_all
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -29,16 +28,17 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             size = os.fstat(self._fd).st_size
-            if size and os.pread(self._fd, 1, size - 1) != b"\n":
-                os.write(self._fd, b"\n")  # the line that a killed process left unfinished stays a line of its own
+            self._is_torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record with its time stamp (`ts`, Unix seconds)."""
         line = json.dumps({"ts": round(time.time(), 3), **_encode(record)}, allow_nan=False, separators=(",", ":"))
-        data = line.encode() + b"\n"
+        # A line that a killed process or a failed write left unfinished stays a line of its own.
+        data = b"\n" * self._is_torn + line.encode() + b"\n"
+        self._is_torn = True
         with renamed_os_errors(self.path):
-            if os.write(self._fd, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            write_all(self._fd, data)
+        self._is_torn = False
 
     def sync(self) -> None:
         """Force the journal to the disk, against power loss."""

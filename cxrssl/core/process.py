@@ -1,7 +1,11 @@
-"""Which process is it, and is it still the same one? A process id alone is reused; with its start time it is not."""
+"""Which process is it, and is it still the same one? A process id alone is reused; with its start time it is not.
+
+Also: whether it is one of several that were started together, and which; and the memory it holds.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from pathlib import Path
@@ -29,6 +33,29 @@ def is_alive(process: dict[str, Any]) -> bool | None:
     if process.get("host") != platform.node():
         return None
     return start_ticks(int(process["pid"])) == process.get("pid_started")
+
+
+def is_launched() -> bool:
+    """Return whether torchrun or a SLURM job has started this process as one of those of a run."""
+    return "RANK" in os.environ
+
+
+def rank() -> int:
+    """Return this process's number among those of the run, 0 when it is alone."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for what is allocated next, instead of giving it back to the system.
+
+    A training step frees and allocates the same gigabytes each time; to fetch them again costs it up to a tenth. Other
+    C libraries than glibc are left as they are.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of mallopt(3)
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(mmap_threshold, 2**25)  # the largest that it takes
+        set_option(trim_threshold, 2**31 - 1)
 
 
 def rss_bytes() -> int:

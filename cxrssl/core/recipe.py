@@ -72,6 +72,8 @@ class ObjectiveSettings:
     anchor_temp: float = setting(0.1, low=0.001, high=10.0)
     target_temp: float = setting(0.25, low=0.001, high=1.0)
     sinkhorn_iters: int = setting(3, low=0, high=100)
+    queue_size: int = setting(0, low=0, high=2**20)
+    """Films of earlier steps that Sinkhorn and me-max look at beside the batch: whole batches; 0 keeps none."""
     memax_weight: float = setting(1.0, low=0.0, high=100.0)
     mask_frac: float = setting(0.15, low=0.0, high=0.95)
     mask_focal: bool = False
@@ -158,6 +160,10 @@ def check_recipe(recipe: Recipe) -> None:
             raise ConfigError(f'"views.{name}" is {px}, not a multiple of "model.patch_px" ({recipe.model.patch_px})')
     if views.num_random + views.num_focal == 0:
         raise ConfigError('there is no anchor view: "views.num_random" and "views.num_focal" are both 0')
+    queue_size, batch_size = recipe.objective.queue_size, recipe.train.batch_size
+    if queue_size % batch_size:
+        what = f'"objective.queue_size" is {queue_size}, not a multiple of "train.batch_size" ({batch_size})'
+        raise ConfigError(what, hint="the queue holds whole batches")
     for low, high in (views.global_scale, views.focal_scale):
         if low > high:
             raise ConfigError(f'a scale range in "views" is upside down: {low} to {high}')
@@ -182,6 +188,10 @@ def check_effects(recipe: Recipe, asked: set[str]) -> None:
             recipe.objective.mask_frac == 0,
             ("objective.mask_focal", "objective.hide_last_patch"),
         ),
+        "without Sinkhorn and me-max": (
+            recipe.objective.sinkhorn_iters == 0 and recipe.objective.memax_weight == 0,
+            ("objective.queue_size",),
+        ),
         "without warm-up": (recipe.train.warmup_frac == 0, ("train.lr_start_frac",)),
     }
     for when, (is_idle, names) in idle.items():
@@ -194,7 +204,8 @@ def check_effects(recipe: Recipe, asked: set[str]) -> None:
 class Machine:
     """Settings of the place, not of the experiment: they are not part of a run's id.
 
-    On the CPU none of them changes a number as long as `num_threads` stays; a run does not resume on another device.
+    On the CPU none of them changes a number as long as `num_threads` and `compile` stay; a run does not resume on
+    another device or with another `compile`.
     """
 
     device: str = "auto"
@@ -202,15 +213,21 @@ class Machine:
     """CPU threads of torch; 0 leaves torch's choice."""
     micro_batch: int = 0
     """Films encoded at a time, to save memory at the price of encoding the anchors twice; 0 takes the batch at once."""
+    compile: str = "auto"
+    """Whether encoders and loss run as compiled graphs: `auto` (on a GPU), `on` or `off`."""
     log_every: int = 1
-    checkpoint_every: int = 100
-    """Steps between checkpoints."""
+    deterministic: bool = False
+    """Whether a GPU takes only kernels that repeat themselves bit for bit; a CPU always does."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints; None: 100, or more where saving would take over MAX_SHARE of the time."""
     keep_checkpoints: int = 2
     on_alarm: str = "warn"
     """What a collapse or a jump of the loss leads to: `warn`, or `stop` with exit code 5."""
     health_every: int = 50
     """Steps between measurements of the features' rank."""
-    probe_every: int = 200
-    """Steps between probes of the target encoder on a small panel; 0 makes none."""
+    probe_every: int | None = None
+    """Steps between probes of the target encoder on a small panel; 0 makes none; None: 200, or more as above."""
     feed: str = ""
-    """Where films wait for their step: mapped, resident or ahead; empty chooses by the device."""
+    """Where films wait for their step: `resident` on the device or read `ahead`; empty chooses by the device."""
+    stall_s: float = 60.0
+    """How long a step waits for its films before the run ends with an error."""

@@ -32,6 +32,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def jobs(self) -> Path:
+        """Batch scripts and logs of SLURM jobs, by run."""
+        return self.root / "jobs"
+
+    @property
     def features(self) -> Path:
         """What encoders made of packed films, by the hash of both."""
         return self.root / "features"

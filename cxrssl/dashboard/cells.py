@@ -18,7 +18,7 @@ def run_cells(run: RunRow, id_chars: int = 500) -> dict[str, str]:
     """Return the texts of a run's row by column."""
     return {
         "run": short_id(plain(run.run_id), id_chars),
-        "state": plain(run.state, 20),
+        "state": plain(run.state, 20) + (" !" if run.alarm else ""),
         "steps": steps_text(run),
         "left": short_seconds(run.left_s),
         "loss": NOTHING if run.loss is None else short_number(run.loss),

@@ -55,6 +55,8 @@ class History:
         """Step, epoch and seconds since the first record."""
         self.low_NK, self.mean_NK, self.high_NK = (np.zeros((0, 0)) for _ in range(3))
         self.is_bad_NK = np.zeros((0, 0), bool)
+        self.latest: dict[str, tuple[int, float]] = {}
+        """Step and value of each metric when it was last logged."""
         self._last_ts: float | None = None
 
     def add(self, records: list[Record]) -> None:
@@ -71,6 +73,9 @@ class History:
         value_NK = np.array([[number_of(record.get(key)) for key in self.metrics] for record in fresh])
         value_NK = value_NK.reshape(len(fresh), len(self.metrics))
         is_logged_NK = np.array([[key in record for key in self.metrics] for record in fresh]).reshape(value_NK.shape)
+        for record, value_K in zip(fresh, value_NK.tolist(), strict=True):
+            known = zip(self.metrics, value_K, strict=True)
+            self.latest.update({key: (int(record["step"]), value) for key, value in known if key in record})
         is_finite_NK = np.isfinite(value_NK)
         finite_NK = np.where(is_finite_NK, value_NK, np.nan)
         self.count_N = np.concatenate([self.count_N, np.ones(len(fresh))])

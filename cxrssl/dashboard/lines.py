@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from cxrssl.core.text import count_noun, plain
+from cxrssl.core.text import count_noun, format_bytes, plain
 from cxrssl.dashboard.cells import clock_text, short_seconds
 from cxrssl.dashboard.snapshot import EMPTY_HINT
 from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow, count_states, other_cohorts, outcome_sentence
@@ -35,7 +35,22 @@ def empty_text(state: DashboardState) -> Text:
     )
 
 
-def run_lines(run: RunRow, now: float) -> Text:
+def health_text(latest: Mapping[str, tuple[int, float]]) -> str:
+    """Return what was last measured beside the loss; what has not been measured is left out."""
+    texts = []
+    if "probe_auroc" in latest:
+        step, value = latest["probe_auroc"]
+        texts.append(f"val probe {value:.3f} at step {step:,}")
+    if "feature_rank" in latest:
+        texts.append(f"rank {latest['feature_rank'][1]:.1f}")
+    if "memory_mb" in latest:
+        texts.append(format_bytes(latest["memory_mb"][1] * 2**20))
+    if "data_frac" in latest:
+        texts.append(f"waits {latest['data_frac'][1]:.0%}")
+    return " · ".join(texts)
+
+
+def run_lines(run: RunRow, now: float, latest: Mapping[str, tuple[int, float]]) -> Text:
     """Return three lines about the focused run; the first says whether an outcome was a pretraining input."""
     about = [
         f"{plain(run.backbone) or 'unknown encoder'} on {plain(run.device, 40) or 'unknown device'}",
@@ -50,9 +65,10 @@ def run_lines(run: RunRow, now: float) -> Text:
         trouble = trouble or "its process is gone; the same pretrain command goes on from its last checkpoint"
     return Text.assemble(
         (f" {outcome_sentence(run)}\n", "dim" if run.is_outcome_used is False else WARNING),
-        (f" {plain(run.run_id)}\n", "bold"),
-        " ",
+        (f" {plain(run.run_id)}", "bold"),
+        f"  {health_text(latest)}\n ",
         (f"{trouble} · " if trouble else "", TROUBLE),
+        (f"{plain(run.alarm, 160)} · " if run.alarm else "", WARNING),
         " · ".join(about),
     )
 

@@ -145,9 +145,10 @@ class MainScreen(Screen[None]):
             plot.show(None, self.options)
             table.show((), {})
             return
-        self._set("#about", run_lines(run, time.time()))
         curve = state.curve
-        if curve is not None and (curve.run_id, curve.metric) == (run.run_id, self.metric):
+        is_read = curve is not None and curve.run_id == run.run_id
+        self._set("#about", run_lines(run, time.time(), state.latest if is_read else {}))
+        if curve is not None and is_read and curve.metric == self.metric:
             plot.show(curve, self.options)
         else:
             plot.show(None, self.options, self._no_curve(state, run))

@@ -75,7 +75,10 @@ class Reader:
             self._histories.popitem(last=False)
         known = history.poll(max_bytes)
         curve = known.curve(run_id, metric, history.read_frac)
-        return replace(state, metrics=tuple(known.metrics), curve=curve, is_reading=history.read_frac < 1.0)
+        is_reading = history.read_frac < 1.0
+        return replace(
+            state, metrics=tuple(known.metrics), curve=curve, latest=dict(known.latest), is_reading=is_reading
+        )
 
 
 def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:

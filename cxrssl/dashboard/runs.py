@@ -24,7 +24,7 @@ from cxrssl.results import RunRecord, run_state
 MAX_DESCRIPTION_BYTES = 4 << 20
 MAX_EVENTS = 200
 """Of each run, beside the first."""
-TELLING = frozenset({"start", "stop", "fail", "finish", "guard", "damage"})
+TELLING = frozenset({"start", "stop", "fail", "finish", "guard", "damage", "alarm"})
 Print = tuple[tuple[str, int, int, int], ...]
 
 
@@ -107,7 +107,8 @@ def _row_of(record: RunRecord) -> RunRow:
         num_films=_count(description.get("num_films")),
         backbone=_text(_section(recipe, "model").get("backbone")),
         device=_text(description.get("device")),
-        trouble=_trouble(record.events) if record.state != "finished" else "",
+        trouble=_last_of(record.events, {"fail", "guard", "damage"}) if record.state != "finished" else "",
+        alarm=_last_of(record.events, {"alarm"}),
     )
 
 
@@ -166,11 +167,12 @@ def _outcome_used(names: tuple[str, ...]) -> bool | None:
     return False if is_known else None
 
 
-def _trouble(events: list[Record]) -> str:
+def _last_of(events: list[Record], names: set[str]) -> str:
+    """Return what the last event of these names says, nothing if the run has been started since."""
     for event in reversed(events):
         if event["event"] == "start":
             return ""
-        if event["event"] in {"fail", "guard", "damage"}:
+        if event["event"] in names:
             step = f" at step {plain(event['step'], 20)}" if "step" in event else ""
             what = plain(event.get("what", ""), 300)
             return f"{event['event']}{step}" + (f": {what}" if what else "")

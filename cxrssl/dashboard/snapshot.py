@@ -38,6 +38,7 @@ def render(state: DashboardState) -> str:
         lines.append(f"no runs yet: {EMPTY_HINT}")
     named = [plain(run.run_id) for run in state.runs if run.is_outcome_used]
     lines += [f"an outcome of the stay was a pretraining input of: {', '.join(named)}"] if named else []
+    lines += [f"{plain(run.run_id)}: {plain(run.alarm, 200)}" for run in state.runs if run.alarm]
     lines += [f"problem: {plain(problem)}" for problem in state.problems]
     if state.runs:
         cells = [run_cells(run) for run in state.runs]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,8 @@ class RunRow:
     device: str = ""
     trouble: str = ""
     """The last guard, failure or damage that was logged."""
+    alarm: str = ""
+    """The last alarm since the run was last started."""
 
     @property
     def frac(self) -> float:
@@ -112,6 +115,8 @@ class DashboardState:
     """Of the focused run."""
     curve: Curve | None = field(default=None, compare=False)
     """Of the focused run."""
+    latest: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Step and value of each metric of the focused run when it was last logged."""
     is_reading: bool = False
     """Whether the curve's journals are not read to their end yet."""
 

@@ -171,7 +171,14 @@ def run_columns(rows: Sequence[Mapping[str, str]], screen_width: int) -> list[Co
     def longest(name: str) -> int:
         return max([len(name), *(len(row[name]) for row in rows)])
 
-    widths = {"state": 8, "steps": longest("steps"), "left": 6, "loss": 6, "AUROC": 5, "films/s": 7}
+    widths = {
+        "state": max(8, longest("state")),
+        "steps": longest("steps"),
+        "left": 6,
+        "loss": max(6, longest("loss")),
+        "AUROC": 5,
+        "films/s": 7,
+    }
     widths |= {"EHR": min(longest("EHR"), 14 if screen_width < 150 else 40), "seed": max(4, longest("seed"))}
     shown = list(widths)
     room = screen_width - PADDING - SCROLLBAR

@@ -5,7 +5,9 @@ Stdlib and numpy only: training reads films without PIL.
 
 from __future__ import annotations
 
+import os
 import time
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +15,51 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cxrssl.core.artefact import open_artefact, read_unexchanged
-from cxrssl.core.errors import DataError, IntegrityError
+from cxrssl.core.errors import DataError, IntegrityError, SetupError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.index import Index, read_index
-from cxrssl.images.shard import shard_name
+from cxrssl.images.shard import film_offset, shard_name
 from cxrssl.images.stamp import is_remembered, look_at_files, remember
 
 KIND = "images"
+
+
+class Shard:
+    """The films of one shard.
+
+    They are read, not mapped: a mapped file that is cut short, or whose disk fails, ends the process without a word,
+    and one whose disk hangs takes all threads with it.
+    """
+
+    def __init__(self, path: Path, num_films: int, size_px: int) -> None:
+        self._path, self._size_px = path, size_px
+        try:
+            with open(path, "rb") as file:
+                version = np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                is_whole = version == (1, 0) and os.fstat(file.fileno()).st_size == film_offset(num_films, size_px)
+                self._descriptor = os.dup(file.fileno())
+        except (OSError, ValueError, EOFError) as error:
+            raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path) from None
+        weakref.finalize(self, os.close, self._descriptor)
+        if not is_whole or dtype != np.uint8 or shape != (num_films, size_px, size_px):
+            raise IntegrityError(f"{path.name} does not hold the {num_films} films of the index", path)
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Return the films of these rows of the shard.
+
+        Raises: IntegrityError when the file ends before them, SetupError when the disk does not give them.
+        """
+        films = np.empty((len(rows), self._size_px, self._size_px), np.uint8)
+        for film, row in zip(films, rows.tolist(), strict=True):
+            try:
+                num_bytes = os.preadv(self._descriptor, [film.data], film_offset(row, self._size_px))
+            except OSError as error:
+                what = f"{self._path.name} cannot be read: {(error.strerror or '').lower()}"
+                raise SetupError(what, self._path, "is the disk that holds it still there?") from error
+            if num_bytes != film.nbytes:
+                raise IntegrityError(f"{self._path.name} was cut short while it was in use", self._path)
+        return films
 
 
 @dataclass(frozen=True)
@@ -30,7 +70,7 @@ class ImageStore:
     size_px: int
     content_sha256: str
     index: Index
-    _shards: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
+    _shards: dict[int, Shard] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def image_id(self) -> NDArray[np.str_]:
@@ -76,17 +116,10 @@ class ImageStore:
         """Return all packed films: row i is the i-th film for which `is_packed_N` holds."""
         return self.read_rows(np.flatnonzero(self.is_packed_N))
 
-    def _open_shard(self, number: int) -> NDArray[np.uint8]:
+    def _open_shard(self, number: int) -> Shard:
         if number not in self._shards:
-            path = self.path / shard_name(number)
-            try:
-                shard = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
-                raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path) from None
-            num_rows = int((self.index.shard == number).sum())
-            if shard.dtype != np.uint8 or shard.shape != (num_rows, self.size_px, self.size_px):
-                raise IntegrityError(f"{path.name} does not hold the {num_rows} films of the index", path)
-            self._shards[number] = shard
+            num_films = int((self.index.shard == number).sum())
+            self._shards[number] = Shard(self.path / shard_name(number), num_films, self.size_px)
         return self._shards[number]
 
 

@@ -4,7 +4,9 @@
     target:  z+ = h+(f+(x))                            p+ = sinkhorn(sharpen(softmax(cos(z+, q) / anchor_temp)))
     loss  =  mean over views of -sum_k p+_k log p_k  +  memax_weight (ln K - H(mean p))
 
-Shape letters: B films, V anchor views, D embedding width, K prototypes, M EHR columns.
+A queue joins the films of the last steps to the batch where the loss looks at all films together: in the Sinkhorn
+normalisation and in the mean p of me-max.
+Shape letters: B films, N films of batch and queue, V anchor views, D embedding width, K prototypes, M EHR columns.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 
 from cxrssl.core.recipe import ObjectiveSettings, Recipe
 from cxrssl.model.heads import EhrFusion, build_projection
+from cxrssl.model.queue import FilmQueue
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.views import Views
 
@@ -38,6 +41,8 @@ class LossParts:
     """Mean standard deviation over the batch of the L2-normalised target embeddings, times sqrt(D); 0 is collapse."""
     targets_BD: Tensor
     """The target embeddings themselves."""
+    mean_K: Tensor
+    """The mean anchor assignment of the batch."""
 
 
 def assign_prototypes(embeddings_BD: Tensor, prototypes_KD: Tensor, temp: float) -> Tensor:
@@ -46,56 +51,80 @@ def assign_prototypes(embeddings_BD: Tensor, prototypes_KD: Tensor, temp: float)
     return F.log_softmax(similarity / temp, dim=1)
 
 
-def sharpen(probs_BK: Tensor, temp: float) -> Tensor:
-    """Return p^(1/temp) renormalised. Source: Assran et al. 2022, eq. 2."""
-    powered: Tensor = probs_BK.pow(1.0 / temp)
-    return powered / powered.sum(dim=1, keepdim=True)
+def sharpen(log_probs_BK: Tensor, temp: float) -> Tensor:
+    """Return log of p^(1/temp) renormalised. Source: Assran et al. 2022, eq. 2."""
+    return F.log_softmax(log_probs_BK / temp, dim=1)
 
 
-def sinkhorn(probs_BK: Tensor, num_iters: int) -> Tensor:
-    """Return assignments whose prototypes are used equally, by alternate normalisation; rows sum to 1.
+def sinkhorn(log_probs_NK: Tensor, num_iters: int, log_weights_N: Tensor | None = None) -> Tensor:
+    """Return log assignments whose prototypes are used equally, by alternate normalisation; rows sum to 1.
 
-    Source: Cuturi 2013 as used by SwAV and MSN: each prototype receives 1/K of the mass, then each film 1/B.
+    A row of log weight -inf has no part in it. In logarithms no temperature is too low for float32.
+    Source: Cuturi 2013 as used by SwAV and MSN: each prototype receives 1/K of the mass, then each film its weight.
     """
     if num_iters == 0:
-        return probs_BK
-    scaled = probs_BK / probs_BK.sum()
-    num_films, num_prototypes = probs_BK.shape
+        return log_probs_NK
+    wanted_N = log_probs_NK.new_zeros(len(log_probs_NK)) if log_weights_N is None else log_weights_N
+    film_N = wanted_N
     for _ in range(num_iters):
-        scaled = scaled / scaled.sum(dim=0, keepdim=True) / num_prototypes
-        scaled = scaled / scaled.sum(dim=1, keepdim=True) / num_films
-    return scaled * num_films
+        prototype_K = -torch.logsumexp(log_probs_NK + film_N[:, None], dim=0)
+        film_N = wanted_N - torch.logsumexp(log_probs_NK + prototype_K, dim=1)
+    return log_probs_NK + film_N[:, None] + prototype_K
 
 
-def entropy(probs: Tensor) -> Tensor:
-    """Return -sum p ln p over the last axis, with 0 ln 0 = 0."""
-    products: Tensor = torch.special.xlogy(probs, probs)
-    return -products.sum(dim=-1)
+def entropy(log_probs: Tensor) -> Tensor:
+    """Return -sum p ln p over the last axis, in nats. From ln p its gradient has no pole where p vanishes."""
+    return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
-def msn_loss(anchors_VBD: Tensor, targets_BD: Tensor, prototypes_KD: Tensor, objective: ObjectiveSettings) -> LossParts:
+def msn_loss(
+    anchors_VBD: Tensor,
+    targets_BD: Tensor,
+    prototypes_KD: Tensor,
+    objective: ObjectiveSettings,
+    queue: FilmQueue | None = None,
+) -> LossParts:
     """Return the loss of a batch. Source: Shurrab et al. 2024, section 1.1 (the equations of the file's header).
 
-    Shapes: anchors [V, B, D], targets [B, D], prototypes [K, D]; no gradient flows into the targets.
+    With a queue, Sinkhorn runs over its films too, of which the batch's rows are the targets (SwAV, section 4), and the
+    mean p of me-max is that of all these films. H(mean p) of a population has the gradient -(ln mean p) . d(mean p):
+    the batch gives d(mean p), batch and queue the nearer estimate of ln mean p. So the gradient through the batch's
+    share of the mean is taken whole, not in proportion to its share.
+    Shapes: anchors [V, B, D], targets [B, D], prototypes [K, D]; no gradient flows into targets and queue.
     """
     num_views, num_films, _ = anchors_VBD.shape
     with torch.no_grad():
-        similar_BK = assign_prototypes(targets_BD, prototypes_KD, objective.anchor_temp).exp()
-        wanted_BK = sinkhorn(sharpen(similar_BK, objective.target_temp), objective.sinkhorn_iters)
         spread = F.normalize(targets_BD.float(), dim=1).std(dim=0).mean() * math.sqrt(targets_BD.shape[1])
+        log_wanted_BK = _balance_targets(targets_BD, prototypes_KD, objective, queue)
     log_probs = assign_prototypes(anchors_VBD.flatten(0, 1), prototypes_KD, objective.anchor_temp)
-    cross_entropy = -(wanted_BK * log_probs.view(num_views, num_films, -1)).sum(dim=2).mean()
-    mean_entropy = entropy(log_probs.exp().mean(dim=0))
-    memax = math.log(len(prototypes_KD)) - mean_entropy
+    cross_entropy = -(log_wanted_BK.exp() * log_probs.view(num_views, num_films, -1)).sum(dim=2).mean()
+    log_mean_K = torch.logsumexp(log_probs, dim=0) - math.log(len(log_probs))
+    joined_K = log_mean_K if queue is None else queue.join_mean(log_mean_K)
+    memax = math.log(len(prototypes_KD)) - entropy(joined_K)
+    if queue is not None:
+        memax = memax.detach() + (memax - memax.detach()) * (1 + queue.num_batches)
     return LossParts(
         total=cross_entropy + objective.memax_weight * memax,
         cross_entropy=cross_entropy.detach(),
         memax=memax.detach(),
-        target_entropy=entropy(wanted_BK).mean(),
-        prototype_usage=mean_entropy.detach().exp() / len(prototypes_KD),
+        target_entropy=entropy(log_wanted_BK).mean(),
+        prototype_usage=entropy(log_mean_K.detach()).exp() / len(prototypes_KD),
         feature_std=spread,
         targets_BD=targets_BD,
+        mean_K=log_mean_K.detach().exp(),
     )
+
+
+def _balance_targets(
+    targets_BD: Tensor, prototypes_KD: Tensor, objective: ObjectiveSettings, queue: FilmQueue | None
+) -> Tensor:
+    """Return the log assignments [B, K] that the anchors are to have."""
+    known_ND, log_weights_N = targets_BD, None
+    if queue is not None:
+        known_ND = torch.cat([F.normalize(targets_BD.float(), dim=1), queue.targets_QD])
+        log_weights_N = torch.cat([queue.targets_QD.new_zeros(len(targets_BD)), queue.log_weights()])
+    log_probs_NK = sharpen(assign_prototypes(known_ND, prototypes_KD, objective.anchor_temp), objective.target_temp)
+    return sinkhorn(log_probs_NK, objective.sinkhorn_iters, log_weights_N)[: len(targets_BD)]
 
 
 class MSN(nn.Module):
@@ -115,6 +144,10 @@ class MSN(nn.Module):
         self.fusion = EhrFusion(num_ehr_columns, recipe.ehr.embed_dim, width) if num_ehr_columns else None
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.target_head = copy.deepcopy(self.head).requires_grad_(False)
+        objective, size = recipe.objective, recipe.train.batch_size
+        self.queue = (
+            FilmQueue(objective.queue_size, size, width, objective.num_prototypes) if objective.queue_size else None
+        )
 
     def forward(self, views: Views, ehr_BM: Tensor | None) -> LossParts:
         """Return the loss of the views and, unless the model is vanilla, the encoded health record [B, M]."""
@@ -147,14 +180,24 @@ class MSN(nn.Module):
             rows = self.fusion(rows, ehr_BM.repeat(num_views, 1))
         anchors_VBD = self.head(rows).view(num_views, num_films, -1)
         with torch.autocast(anchors_VBD.device.type, enabled=False):
-            return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.recipe.objective)
+            return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.recipe.objective, self.queue)
+
+    def remember(self, losses: LossParts, is_bad: Tensor) -> None:
+        """Let a step's films into the queue, if there is one and the step is not bad."""
+        if self.queue is not None:
+            self.queue.push(losses.targets_BD, losses.mean_K, is_bad)
 
     @torch.no_grad()
-    def move_target(self, momentum: float) -> None:
-        """Move the target by (1 - momentum) of its distance to the anchor. Source: Assran et al. 2022, section 3."""
+    def move_target(self, momentum: float, is_bad: Tensor | float = 0.0) -> None:
+        """Move the target by (1 - momentum) of its distance to the anchor, and not at all after a bad step.
+
+        Source: Assran et al. 2022, section 3.
+        """
         anchor: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
         target: list[Tensor] = [*self.target_encoder.parameters(), *self.target_head.parameters()]
-        torch._foreach_lerp_(target, anchor, 1.0 - momentum)
+        moves = torch._foreach_sub(anchor, target)
+        torch._foreach_mul_(moves, (1.0 - momentum) * (1.0 - is_bad))
+        torch._foreach_add_(target, moves)
 
     def anchor_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the named parameters that the optimiser trains."""

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from timm.layers.attention import Attention
 from timm.layers.patch_embed import PatchEmbed
-from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
@@ -113,7 +112,7 @@ def _encode(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | No
     tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, kept_BK))
     *first, last = cast(Any, encoder.blocks)
     for block in first:
-        tokens = block(tokens)
+        tokens = _tokens_after(block, tokens)
     return cast(Tensor, encoder.norm(_class_token_after(last, tokens)))
 
 
@@ -126,10 +125,9 @@ def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     cells = views_B1PP.reshape(-1, rows, patch_px, columns, patch_px).transpose(2, 3)
     pixels_BNC = cells.reshape(-1, rows * columns, patch_px**2)
     num_prefix = 0 if encoder.no_embed_class else encoder.num_prefix_tokens
-    position = resample_abs_pos_embed(
-        encoder.pos_embed, new_size=(rows, columns), old_size=embed.grid_size, num_prefix_tokens=num_prefix
-    )
-    position_BND = position[:, num_prefix:].expand(len(pixels_BNC), -1, -1)
+    positions = cast(Tensor, encoder.pos_embed)
+    position_ND = _resample_positions(positions[0, num_prefix:], embed.grid_size, (rows, columns))
+    position_BND = position_ND.expand(len(pixels_BNC), -1, -1)
     if kept_BK is not None:
         pixels_BNC = _take(pixels_BNC, kept_BK)
         position_BND = _take(position_BND, kept_BK)
@@ -137,12 +135,41 @@ def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     prefix_tokens = cast(tuple[Tensor | None, ...], (encoder.cls_token, encoder.reg_token))
     prefix = torch.cat([token for token in prefix_tokens if token is not None], dim=1)
     if num_prefix:
-        prefix = prefix + position[:, :num_prefix]
+        prefix = prefix + positions[:, :num_prefix]
     return torch.cat([prefix.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+
+
+def _resample_positions(position_ND: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Return the positions of a grid of `new` rows and columns, by bicubic interpolation as timm does it.
+
+    As a product with constant weights: on a GPU the gradient of torch's own interpolation adds up in any order.
+    """
+    if old == new:
+        return position_ND
+    each_NN = torch.eye(len(position_ND), dtype=position_ND.dtype, device=position_ND.device)
+    weights = F.interpolate(each_NN.view(1, -1, *old), size=new, mode="bicubic", antialias=True)[0].flatten(1)
+    with torch.autocast(position_ND.device.type, enabled=False):
+        return weights.T @ position_ND
 
 
 def _take(values_BND: Tensor, kept_BK: Tensor) -> Tensor:
     return values_BND.gather(1, kept_BK[:, :, None].expand(-1, -1, values_BND.shape[2]))
+
+
+def _tokens_after(block: Any, tokens_BTD: Tensor) -> Tensor:
+    """Return all tokens after a block, [B, T, D]."""
+    if not _is_plain(block):
+        return cast(Tensor, block(tokens_BTD))
+    tokens_BTD = tokens_BTD + block.ls1(_attend(block.attn, block.norm1(tokens_BTD)))
+    return cast(Tensor, tokens_BTD + block.ls2(block.mlp(block.norm2(tokens_BTD))))
+
+
+def _attend(attn: Attention, tokens_BTD: Tensor) -> Tensor:
+    """Return timm's own attention; queries, keys and values cut along the last axis save a copy of their gradients."""
+    shape = (*tokens_BTD.shape[:2], attn.num_heads, attn.head_dim)
+    query, key, value = (part.view(shape).transpose(1, 2) for part in attn.qkv(tokens_BTD).chunk(3, dim=2))
+    found_BTHE = F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+    return cast(Tensor, attn.proj(attn.norm(found_BTHE.flatten(2))))
 
 
 def _class_token_after(block: Any, tokens_BTD: Tensor) -> Tensor:

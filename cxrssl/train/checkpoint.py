@@ -1,7 +1,8 @@
 """Checkpoints: one published artefact each, the newest valid one found again, old ones removed.
 
 In: a TrainState. Out: `checkpoints/step-00000100/{state.safetensors, manifest.json}` under the run's folder.
-Never: a checkpoint that is not whole under its final name, or the newest valid one removed.
+Never: a checkpoint that is not whole under its final name, the newest valid one removed, or a start from nothing where
+there were checkpoints.
 """
 
 from __future__ import annotations
@@ -13,53 +14,93 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cxrssl.core.artefact import open_artefact, publish, write_bytes
-from cxrssl.core.errors import IntegrityError
+from cxrssl.core.artefact import open_artefact, publish, remove_artefact, write_bytes
+from cxrssl.core.errors import FormatError, IntegrityError, SetupError
+from cxrssl.core.text import count_noun, format_bytes
 
 KIND = "checkpoint"
 STATE_FILE = "state.safetensors"
+OPTIONS = {
+    "device": "--device {}",
+    "micro_batch": "--micro-batch {}",
+    "num_processes": "--gpus {}",
+    "compile": "--compile {}",
+    "deterministic": "--deterministic if that is true, else without it",
+}
+"""How a setting of a checkpoint that is not part of its run's recipe is asked for again."""
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], settings: dict[str, str]) -> Path:
-    """Publish a checkpoint of `step` and return its folder. `settings` are the hashes that a resume must find equal."""
-    dest = folder / f"step-{step:08d}"
-    with publish(dest, KIND, {"step": step, **settings}) as building:
-        write_bytes(building / STATE_FILE, serialise(tensors))
-    return dest
+class Checkpoints:
+    """The checkpoints of one run. `settings` are the hashes that a resume must find equal."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], num_kept: int) -> None:
+        self.folder = folder
+        self._settings = settings
+        self._num_kept = max(1, num_kept)
+        self._whole: list[Path] = []
+        """Those that this process has read or written, oldest first."""
+
+    def save(self, step: int, tensors: dict[str, Tensor]) -> Path:
+        """Publish a checkpoint of `step`, remove those that are now too old, and return its folder."""
+        dest = self.folder / f"step-{step:08d}"
+        with publish(dest, KIND, {"step": step, **self._settings}) as building:
+            write_bytes(building / STATE_FILE, serialise(tensors))
+        self._whole = [path for path in self._whole if path.name < dest.name] + [dest]
+        self._remove_old()
+        return dest
+
+    def load_newest(self, on_damage: Callable[[IntegrityError], None]) -> dict[str, Tensor] | None:
+        """Return the tensors of the newest checkpoint that is whole, or None if there is no checkpoint at all.
+
+        Damaged ones are told to `on_damage` and passed over.
+        Raises: IntegrityError when none is whole, when it was made with other settings or by a newer version.
+        """
+        found = sorted(self.folder.glob("step-*"), reverse=True)
+        for path in found:
+            try:
+                artefact = open_artefact(path, KIND)
+            except FormatError:
+                raise
+            except IntegrityError as error:
+                on_damage(error)
+                continue
+            self._check_settings(path, artefact.settings)
+            self._whole = [path]
+            return load((path / STATE_FILE).read_bytes())
+        if found:
+            num = count_noun(len(found), "checkpoint")
+            hint = "bring one back from a copy, or delete the folder to begin again at step 0"
+            raise IntegrityError(f"the run has {num} and none is whole", self.folder, hint)
+        return None
+
+    def check_space(self, num_bytes: int) -> None:
+        """Raise SetupError when the disk cannot hold the checkpoints still to come, of `num_bytes` each.
+
+        A new one is written before the oldest is removed, so there is one more than are kept.
+        """
+        num_coming = max(1, self._num_kept + 1 - len(list(self.folder.glob("step-*"))))
+        free, needed = shutil.disk_usage(self.folder.parent).free, num_coming * num_bytes
+        if free < needed:
+            what = f"{format_bytes(free)} free on the disk, {format_bytes(needed)} needed for "
+            hint = "free some space, or choose another folder with --workspace"
+            raise SetupError(what + count_noun(num_coming, "checkpoint"), self.folder.parent, hint)
+
+    def _check_settings(self, path: Path, settings: dict[str, object]) -> None:
+        for key, value in self._settings.items():
+            if (was := settings.get(key)) != value:
+                what = f"this checkpoint was made with another {key}: {was}, now {value}"
+                how = OPTIONS[key].format(was) if key in OPTIONS else "what it was"
+                raise IntegrityError(what, path, f"go on with {how}, or start another run with --name")
+
+    def _remove_old(self) -> None:
+        """Remove what is older than the newest `num_kept` that are known to be whole."""
+        self._whole = self._whole[-self._num_kept :]
+        if len(self._whole) == self._num_kept:
+            for path in sorted(self.folder.glob("step-*")):
+                if path.name < self._whole[0].name:
+                    remove_artefact(path)
 
 
 def serialise(tensors: dict[str, Tensor]) -> bytes:
     """Return the content of a checkpoint's file."""
     return save(tensors)
-
-
-def load_newest(
-    folder: Path, settings: dict[str, str], on_damage: Callable[[IntegrityError], None]
-) -> dict[str, Tensor] | None:
-    """Return the tensors of the newest checkpoint that is whole and was made with `settings`, or None.
-
-    Damaged ones are told to `on_damage` and passed over; one made with other settings is an IntegrityError.
-    """
-    for path in sorted(folder.glob("step-*"), reverse=True):
-        try:
-            artefact = open_artefact(path, KIND)
-        except IntegrityError as error:
-            on_damage(error)
-            continue
-        for key, value in settings.items():
-            if artefact.settings.get(key) != value:
-                raise IntegrityError(
-                    f"this checkpoint was made with another {key}: {artefact.settings.get(key)}, now {value}",
-                    path,
-                    "resume with the settings of the run, or start another run",
-                )
-        return load((path / STATE_FILE).read_bytes())
-    return None
-
-
-def remove_old(folder: Path, num_kept: int) -> None:
-    """Remove all but the newest `num_kept` checkpoints, and half-written ones; the newest is never removed."""
-    for path in sorted(folder.glob("step-*"))[: -max(1, num_kept)]:
-        shutil.rmtree(path, ignore_errors=True)
-    for leftover in folder.glob(".building-*"):  # of a process that was killed; the run's lock is ours
-        shutil.rmtree(leftover, ignore_errors=True)

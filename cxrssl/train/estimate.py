@@ -1,4 +1,4 @@
-"""How much memory and time a run will take, from two short trials with few films, each in a process of its own.
+"""How much memory and time a run will take, from two short trials with few films, in a process of their own.
 
 In: a plan. Out: an Estimate. Never: a file of the run, or a guess from a table of devices.
 Memory and time of a step grow linearly with the films encoded at a time: weights and moments are there whatever their
@@ -8,6 +8,7 @@ number, activations belong to one film each. So two sizes tell the slope, and th
 from __future__ import annotations
 
 import dataclasses
+import gc
 import multiprocessing
 import time
 from dataclasses import dataclass
@@ -22,9 +23,11 @@ from cxrssl.core.process import peak_rss_bytes, rss_bytes
 from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.train.checkpoint import serialise
+from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.feed import MAX_FILMS_FRAC
 from cxrssl.train.plan import RunPlan, plan_run
-from cxrssl.train.state import flatten_state, init_state
+from cxrssl.train.ranks import Ranks
+from cxrssl.train.state import TrainState, flatten_state, init_state
 from cxrssl.train.step import backward
 from cxrssl.views import Views, make_views
 
@@ -50,24 +53,31 @@ class Estimate:
 @dataclass(frozen=True)
 class _Trial:
     peak_bytes: int
-    save_bytes: int
-    """Peak of writing a checkpoint, which does not depend on the batch."""
     step_s: float
+
+
+@dataclass(frozen=True)
+class _Trials:
+    low: _Trial
+    high: _Trial
+    save_bytes: int
+    """Peak of writing a checkpoint, which does not depend on the batch; 0 on a GPU, which does not feel it."""
     free_bytes: int
 
 
 def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
     """Return what the run of `plan` will take on `device`; it takes a few small steps and writes nothing."""
     size = plan.machine.micro_batch or plan.recipe.train.batch_size
-    low, high = (_try(plan, device, min(films, size)) for films in TRIAL_SIZES)
+    trials = _try(plan, device, (min(TRIAL_SIZES[0], size), min(TRIAL_SIZES[1], size)))
+    low, high = trials.low, trials.high
     span = min(TRIAL_SIZES[1], size) - min(TRIAL_SIZES[0], size)
     films_bytes = len(plan.rows) * plan.images.size_px**2
-    holds_films = device.type == "cuda" and films_bytes <= MAX_FILMS_FRAC * high.free_bytes
+    holds_films = device.type == "cuda" and films_bytes <= MAX_FILMS_FRAC * trials.free_bytes
 
     def at_size(first: float, second: float) -> float:
         return second + (second - first) / span * (size - min(TRIAL_SIZES[1], size)) if span else second
 
-    peak_bytes = max(at_size(low.peak_bytes, high.peak_bytes), high.save_bytes)
+    peak_bytes = max(at_size(low.peak_bytes, high.peak_bytes), trials.save_bytes)
     # A batch in parts is encoded twice, but for the backward pass: about four thirds of the work.
     num_parts = -(-plan.recipe.train.batch_size // size)
     step_s = at_size(low.step_s, high.step_s) * num_parts * (4 / 3 if num_parts > 1 else 1)
@@ -77,55 +87,65 @@ def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
         run_s=step_s * plan.num_steps,
         films_bytes=films_bytes,
         holds_films=holds_films,
-        free_bytes=high.free_bytes,
+        free_bytes=trials.free_bytes,
     )
 
 
-def _try(plan: RunPlan, device: torch.device, size: int) -> _Trial:
+def _try(plan: RunPlan, device: torch.device, sizes: tuple[int, int]) -> _Trials:
     context = multiprocessing.get_context("spawn")
     root = plan.folder.parent.parent
     ours, theirs = context.Pipe(duplex=False)
-    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, size)
-    child = context.Process(target=_run_trial, args=inputs, daemon=True)
+    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, sizes)
+    child = context.Process(target=_run_trials, args=inputs, daemon=True)
     child.start()
     theirs.close()
     try:
         found = ours.recv()
     except EOFError:
         child.join()
-        what = f"a trial step with {size} films died (exit {child.exitcode})"
+        what = f"a trial step with up to {sizes[1]} films died (exit {child.exitcode})"
         raise SetupError(what, hint="is there enough memory?") from None
     child.join()
     if isinstance(found, CxrsslError):
         raise found
-    assert isinstance(found, _Trial), "a trial reports itself"
+    assert isinstance(found, _Trials), "the trials report themselves"
     return found
 
 
-def _run_trial(
+def _run_trials(
     pipe: Connection,
     root: Path,
     cohort: str,
     recipe: Recipe,
     machine: Machine,
     device_type: str,
-    size: int,
+    sizes: tuple[int, int],
 ) -> None:
+    device = torch.device(device_type)
     try:
-        pipe.send(_take_steps(root, cohort, recipe, machine, torch.device(device_type), size))
+        free_bytes = torch.cuda.mem_get_info()[0] if device.type == "cuda" else 0
+        is_compiled = choose_compile(machine.compile, device, Ranks())
+        # The smaller first, and nothing of it kept: each is the peak of the process so far.
+        low = _take_steps(root, cohort, recipe, machine, device, sizes[0], is_compiled)[0]
+        gc.collect()
+        high, state = _take_steps(root, cohort, recipe, machine, device, sizes[1], is_compiled)
+        pipe.send(_Trials(low, high, _save_bytes(state, device), free_bytes))
     except torch.OutOfMemoryError:
-        pipe.send(SetupError(f"the device has not enough memory for {size} films at a time"))
+        pipe.send(SetupError(f"the device has not enough memory for {sizes[1]} films at a time"))
     except CxrsslError as error:
         pipe.send(error)
 
 
-def _take_steps(root: Path, cohort: str, recipe: Recipe, machine: Machine, device: torch.device, size: int) -> _Trial:
+def _take_steps(
+    root: Path, cohort: str, recipe: Recipe, machine: Machine, device: torch.device, size: int, is_compiled: bool
+) -> tuple[_Trial, TrainState]:
     if machine.num_threads:
         torch.set_num_threads(machine.num_threads)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
     plan = plan_run(Workspace(root), cohort, recipe, machine)
-    free_bytes = torch.cuda.mem_get_info()[0] if device.type == "cuda" else 0
     state = init_state(recipe, len(plan.ehr_columns), device)
+    if is_compiled:
+        compile_model(state.model)
     rows = plan.rows[:size]
     films = torch.from_numpy(plan.images.read_rows(rows)).to(device)
     valid = torch.from_numpy(plan.images.box_N4[rows].astype(np.float32))
@@ -138,15 +158,20 @@ def _take_steps(root: Path, cohort: str, recipe: Recipe, machine: Machine, devic
         def views_of(part: slice, step: int = step) -> Views:
             return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, step, part)
 
-        backward(state.model, views_of, ehr[rows] if plan.ehr_columns else None, [slice(0, size)], precision)
+        losses = backward(state.model, views_of, ehr[rows] if plan.ehr_columns else None, [slice(0, size)], precision)
+        state.model.remember(losses, torch.zeros((), device=device))
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         state.model.move_target(0.99)
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
+    peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_rss_bytes()
+    return _Trial(peak, min(times)), state
+
+
+def _save_bytes(state: TrainState, device: torch.device) -> int:
     if device.type == "cuda":
-        return _Trial(torch.cuda.max_memory_allocated(), 0, min(times), free_bytes)
-    peak = peak_rss_bytes()
+        return 0
     saved = serialise(flatten_state(state))
-    return _Trial(peak, rss_bytes() + len(saved), min(times), 0)
+    return rss_bytes() + len(saved)

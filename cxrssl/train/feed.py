@@ -1,6 +1,6 @@
 """The films of each step where the device can read them: all of them in its memory when they fit, else sent ahead.
 
-In: packed films, the rows of any step. Out: uint8 [B, S, S] on the device, and how long the step had to wait for them.
+In: packed films, the rows of any step. Out: uint8 [B, S, S] on the device.
 Never: a result that depends on the kind of feed, a wait without an end.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrssl.core.errors import SetupError
+from cxrssl.core.text import plain
 from cxrssl.images.store import ImageStore
 
-FEEDS = ("mapped", "resident", "ahead")
-STALL_S = 60.0
+FEEDS = ("resident", "ahead")
 AHEAD = 3
 MAX_FILMS_FRAC = 0.5
-CHUNK_FILMS = 1024
+CHUNK_FILMS = 256
 Rows = NDArray[np.int64]
 
 
@@ -53,82 +53,101 @@ class FilmPlan:
     """Steps [first, end) will be asked for."""
 
 
-def open_feed(plan: FilmPlan, device: torch.device, kind: str = "") -> Feed:
-    """Return a feed of one of FEEDS.
+def open_feed(plan: FilmPlan, device: torch.device, stall_s: float, kind: str = "") -> Feed:
+    """Return a feed of one of FEEDS, which waits for films no longer than `stall_s`.
 
     Left to itself, a GPU holds the films when they take at most half of its free memory: the rest is for the model.
-    On the CPU films are read from the mapped shards as they are needed: the page cache is the memory.
+    The CPU reads ahead: the page cache is its memory.
     """
     kind = kind or _choose_kind(plan, device)
     assert kind in FEEDS, "kinds are named in FEEDS"
-    makers: dict[str, Callable[[FilmPlan, torch.device], Feed]] = {
-        "mapped": _Mapped,
-        "resident": _Resident,
-        "ahead": _Ahead,
-    }
-    return makers[kind](plan, device)
+    return (_Resident if kind == "resident" else _Ahead)(plan, device, stall_s)
+
+
+def read_films(images: ImageStore, rows: Rows, device: torch.device, stall_s: float, what: str) -> Tensor:
+    """Return the films of these rows on the device; `what` they are is said when the disk does not give them."""
+    with contextlib.closing(FilmReader(images, [rows], device, stall_s)) as reader:
+        return reader.take(what)
 
 
 def _choose_kind(plan: FilmPlan, device: torch.device) -> str:
     if device.type == "cpu":
-        return "mapped"
+        return "ahead"
     free, _ = torch.cuda.mem_get_info(device)
     return "resident" if len(plan.rows) * plan.images.size_px**2 <= free * MAX_FILMS_FRAC else "ahead"
-
-
-class _Mapped:
-    """Films read when they are needed."""
-
-    def __init__(self, plan: FilmPlan, device: torch.device) -> None:
-        self._plan, self._device = plan, device
-
-    def films(self, step: int) -> Tensor:
-        return torch.from_numpy(self._plan.images.read_rows(self._plan.rows_of(step))).to(self._device)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class _Resident:
     """All films of the run in the device's memory; a step costs one gather there."""
 
-    def __init__(self, plan: FilmPlan, device: torch.device) -> None:
+    def __init__(self, plan: FilmPlan, device: torch.device, stall_s: float) -> None:
         self._plan, self._device = plan, device
         rows, size = plan.rows, plan.images.size_px
         self._films = torch.empty((len(rows), size, size), dtype=torch.uint8, device=device)
-        for first in range(0, len(rows), CHUNK_FILMS):
-            part = plan.images.read_rows(rows[first : first + CHUNK_FILMS])
-            self._films[first : first + len(part)].copy_(torch.from_numpy(part))
+        chunks = [rows[first : first + CHUNK_FILMS] for first in range(0, len(rows), CHUNK_FILMS)]
+        with contextlib.closing(FilmReader(plan.images, chunks, device, stall_s)) as reader:
+            first = 0
+            for chunk in chunks:
+                self._films[first : first + len(chunk)].copy_(reader.take("the films to be held by the device"))
+                first += len(chunk)
         self._place_of = np.full(int(rows.max()) + 1, -1, np.int64)
         self._place_of[rows] = np.arange(len(rows))
 
     def films(self, step: int) -> Tensor:
         places = torch.from_numpy(self._place_of[self._plan.rows_of(step)])
-        return self._films.index_select(0, _send(places, self._device))
+        return self._films.index_select(0, send(places, self._device))
 
     def close(self) -> None:
         del self._films
 
 
 class _Ahead:
-    """A thread reads films into pinned memory and sends them on a stream of their own, a few steps ahead."""
+    """The films of the next few steps are read, and sent, while one is computed."""
 
-    def __init__(self, plan: FilmPlan, device: torch.device) -> None:
-        self._plan, self._device = plan, device
-        self._ready: queue.Queue[_Sent | BaseException] = queue.Queue(AHEAD)
-        self._is_closed = threading.Event()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+    def __init__(self, plan: FilmPlan, device: torch.device, stall_s: float) -> None:
+        batches = (plan.rows_of(step) for step in range(plan.first, plan.end))
+        self._reader = FilmReader(plan.images, batches, device, stall_s)
+        self._next = plan.first
 
     def films(self, step: int) -> Tensor:
+        assert step == self._next, "steps are asked for in order"
+        self._next += 1
+        return self._reader.take(f"the films of step {step}")
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class FilmReader:
+    """A thread that reads one batch of films after the other, on a GPU into pinned memory and from there on a stream of
+    its own, up to AHEAD batches before they are taken.
+
+    Who takes them is told within `stall_s` when the thread hangs with its disk, and at once when it has died.
+    """
+
+    def __init__(self, images: ImageStore, batches: Iterable[Rows], device: torch.device, stall_s: float) -> None:
+        self._images, self._batches, self._device, self._stall_s = images, batches, device, stall_s
+        self._ready: queue.Queue[_Sent | BaseException] = queue.Queue(AHEAD)
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="film reader", daemon=True)
+        self._thread.start()
+
+    def take(self, what: str) -> Tensor:
+        """Return the next batch, uint8 [B, S, S] on the device.
+
+        Raises: SetupError when it does not come, or the error that ended the thread.
+        """
+        hint = "is the disk that holds them still there?"
         try:
-            sent = self._ready.get(timeout=STALL_S)
+            sent = self._ready.get(timeout=self._stall_s)
         except queue.Empty:
-            what = f"the films of step {step} did not arrive within {STALL_S:g} s"
-            raise SetupError(what, self._plan.images.path, "is the disk that holds them still there?") from None
+            error = f"the film reader hangs: {what} did not arrive within {self._stall_s:g} s"
+            raise SetupError(error, self._images.path, hint) from None
+        if isinstance(sent, OSError | MemoryError):
+            died_of = plain(f"{type(sent).__name__} {sent}".strip(), 200)
+            raise SetupError(f"the film reader died before {what}: {died_of}", self._images.path, hint) from sent
         if isinstance(sent, BaseException):
             raise sent
-        assert sent.step == step, "steps are asked for in order"
         if sent.is_there is not None:
             current = torch.cuda.current_stream(self._device)
             current.wait_event(sent.is_there)
@@ -136,22 +155,23 @@ class _Ahead:
         return sent.films
 
     def close(self) -> None:
+        """End the thread, or leave it behind when it hangs."""
         self._is_closed.set()
         self._thread.join(timeout=1.0)
 
     def _read(self) -> None:
         try:
             stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-            for step in range(self._plan.first, self._plan.end):
-                films = torch.from_numpy(self._plan.images.read_rows(self._plan.rows_of(step)))
+            for rows in self._batches:
+                films = torch.from_numpy(self._images.read_rows(rows))
                 is_there = None
                 with torch.cuda.stream(stream) if stream else contextlib.nullcontext():
-                    films = _send(films, self._device)
+                    films = send(films, self._device)
                     if stream:
                         is_there = stream.record_event()
-                if not self._hand_over(_Sent(step, films, is_there)):
+                if not self._hand_over(_Sent(films, is_there)):
                     return
-        except BaseException as error:  # raised where the step waits for its films
+        except BaseException as error:  # raised where the films are waited for
             self._hand_over(error)
 
     def _hand_over(self, sent: _Sent | BaseException) -> bool:
@@ -164,11 +184,10 @@ class _Ahead:
 
 @dataclass(frozen=True)
 class _Sent:
-    step: int
     films: Tensor
     is_there: torch.cuda.Event | None
 
 
-def _send(tensor: Tensor, device: torch.device) -> Tensor:
+def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Return the tensor on the device; on a GPU without waiting for it."""
     return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

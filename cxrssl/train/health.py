@@ -11,6 +11,7 @@ does not collapse as long as me-max and Sinkhorn hold the prototypes apart.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from collections.abc import Mapping
@@ -29,9 +30,12 @@ SPIKE_RATIO, SPIKE_RISE = 2.0, 0.5
 def rank_me(embeddings_BD: Tensor) -> float:
     """Return exp(entropy) of the normalised singular values: the number of directions that the embeddings fill.
 
-    Source: Garrido et al. 2023 (RankMe), eq. 1. At most min(B, D); 1 is a line.
+    Source: Garrido et al. 2023 (RankMe), eq. 1. At most min(B, D); 1 is a line, nan where one is not finite.
     """
-    values = torch.linalg.svdvals(embeddings_BD.detach().to("cpu", torch.float64))
+    host_BD = embeddings_BD.detach().to("cpu", torch.float64)
+    if not torch.isfinite(host_BD).all():
+        return math.nan
+    values = torch.linalg.svdvals(host_BD)
     shares = values / values.sum().clamp(min=1e-12)
     return float(torch.special.entr(shares).sum().exp())
 

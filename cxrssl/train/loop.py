@@ -26,23 +26,27 @@ from torch import Tensor
 
 from cxrssl import __version__
 from cxrssl.audit.pretraining import list_films
-from cxrssl.core.artefact import kill_point, write_json
+from cxrssl.core.artefact import find_leftovers, kill_point, remove_leftover, write_json
 from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
 from cxrssl.core.journal import Journal, append_record, read_journal
-from cxrssl.core.process import describe_process
+from cxrssl.core.process import describe_process, keep_freed_memory
 from cxrssl.core.progress import track
 from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.seed import derive_seed
-from cxrssl.train.checkpoint import load_newest, remove_old, save_checkpoint
+from cxrssl.core.text import plain
+from cxrssl.train.checkpoint import Checkpoints
+from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.encoder import publish_encoder
-from cxrssl.train.feed import FilmPlan, open_feed
+from cxrssl.train.feed import FilmPlan, open_feed, send
+from cxrssl.train.guard import Guard
 from cxrssl.train.health import Alarm
+from cxrssl.train.pace import CHECKPOINT_EVERY, Pace
 from cxrssl.train.panel import Health
 from cxrssl.train.plan import RunPlan
-from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks
-from cxrssl.train.recorder import Recorder
+from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks, wait_for_all
+from cxrssl.train.recorder import Recorder, step_numbers
 from cxrssl.train.schedule import StepSettings, settings_at
-from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state
+from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state, state_bytes
 from cxrssl.train.step import backward, split_batch
 from cxrssl.train.stop import StopRequest, catch_signals
 from cxrssl.views import Views, make_views
@@ -63,15 +67,21 @@ def pretrain(plan: RunPlan) -> RunResult:
     """Train to the last step, resuming from the newest valid checkpoint of the same run.
 
     Raises: GuardStop for a loss or gradient that is not finite; Preempted after SIGTERM, SIGUSR1 or SIGUSR2 and
-    KeyboardInterrupt after SIGINT, both with a checkpoint written; SetupError when the disk refuses a write; UsageError
-    when another process is at this run.
+    KeyboardInterrupt after SIGINT, both with a checkpoint written; SetupError when the disk refuses a write or has no
+    room for the checkpoints; IntegrityError when there are checkpoints and none is whole; UsageError when another
+    process is at this run.
     """
     encoder_path = plan.folder / "encoder"
     if encoder_path.is_dir():
+        _tell_finish(plan)
         return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, _last_loss(plan), 0.0)
     if plan.machine.num_threads:
         torch.set_num_threads(plan.machine.num_threads)
     kind = choose_device(plan.machine.device)
+    if kind.type == "cpu":
+        keep_freed_memory()
+    elif plan.machine.deterministic:
+        fix_kernels()
     with join_ranks(kind.type) as ranks, catch_signals() as stop:
         device = _take_device(kind, ranks)
         if ranks.is_first:
@@ -84,15 +94,29 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     started = time.monotonic()
     # Only the first process writes: what the others would tell is the same.
     events = plan.folder / "events.jsonl" if ranks.is_first else Path(os.devnull)
+    is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
         _describe_run(plan, device)
     state = init_state(plan.recipe, len(plan.ehr_columns), device)
-    resumed_from = _restore_newest(plan, state, device, ranks, events)
+    if is_compiled:
+        compile_model(state.model)
+    settings = checkpoint_settings(plan, device, ranks, is_compiled)
+    checkpoints = Checkpoints(plan.folder / "checkpoints", settings, plan.machine.keep_checkpoints)
+    if ranks.is_first:
+        _remove_leftovers(plan.folder, events)
+    resumed_from = _restore_newest(checkpoints, state, ranks, events)
     check_same_step(resumed_from, ranks, device)
     place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
-    append_record(events, {"event": "start", "step": state.step, **place, **describe_process()})
+    append_record(
+        events, {"event": "start", "step": state.step, "is_compiled": is_compiled, **place, **describe_process()}
+    )
     try:
-        _train(plan, state, device, ranks, stop, events)
+        if ranks.is_first:
+            checkpoints.check_space(state_bytes(state))
+        _train(plan, state, device, ranks, stop, events, checkpoints)
+        if ranks.is_first:
+            _publish(plan, state, encoder_path)
+            kill_point("run-before-finish")
     except BaseException as error:
         # On a full disk this record fails too; the error that ended the run is the one to tell.
         with contextlib.suppress(SetupError):
@@ -101,18 +125,22 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
             hint = "encode fewer films at a time: --micro-batch N, which leaves the numbers as they are"
             raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
         raise
-    if ranks.is_first:
-        _publish(plan, state, encoder_path)
     append_record(events, {"event": "finish", "step": state.step})
     return RunResult(plan.run_id, plan.num_steps, resumed_from, False, _last_loss(plan), time.monotonic() - started)
 
 
 def _train(
-    plan: RunPlan, state: TrainState, device: torch.device, ranks: Ranks, stop: StopRequest, events: Path
+    plan: RunPlan,
+    state: TrainState,
+    device: torch.device,
+    ranks: Ranks,
+    stop: StopRequest,
+    events: Path,
+    checkpoints: Checkpoints,
 ) -> None:
     recipe, machine = plan.recipe, plan.machine
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
-    ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
+    ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing))
     size = recipe.train.batch_size
     if size % ranks.world_size:
         raise UsageError(f"a batch of {size} films cannot be shared evenly by {ranks.world_size} processes")
@@ -121,16 +149,15 @@ def _train(
     film_plan = FilmPlan(plan.images, plan.rows, lambda step: batch_rows(plan, step)[own], state.step, plan.num_steps)
     precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     vote = StopVote(ranks, device)
-    # Set by the first step whose loss or gradient is not finite; the optimiser then passes over that step and the rest.
-    is_bad = torch.zeros((), device=device)
-    state.optimizer.found_inf = is_bad  # type: ignore[attr-defined]
+    guard = Guard(state.optimizer, device)
     with (
-        contextlib.closing(open_feed(film_plan, device, machine.feed)) as feed,
+        contextlib.closing(open_feed(film_plan, device, machine.stall_s, machine.feed)) as feed,
         contextlib.closing(_open_journal(plan, ranks)) as journal,
         track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress,
     ):
         recorder = Recorder(plan, journal, events, progress, device, state.step)
         health = Health(plan, device)
+        pace = Pace(CHECKPOINT_EVERY, machine.checkpoint_every)
         while state.step < plan.num_steps:
             step = state.step
             now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train)
@@ -141,36 +168,43 @@ def _train(
             recorder.wait_s += time.perf_counter() - started
             rows = batch_rows(plan, step)
             views_of = functools.partial(_make_part, recipe, films, own.start, valid_N4[rows], step)
-            ehr = ehr_NM[rows] if plan.ehr_columns else None
+            ehr = send(ehr_NM[rows], device) if plan.ehr_columns else None
 
             # ---- forward and backward
-            if recipe.train.ema_first:
-                state.model.move_target(now.ema_momentum)
             losses = backward(state.model, views_of, ehr, parts, precision, ranks.group)
 
             # ---- guard, then step
-            grad_norm = _clip_gradients(state, recipe.train.clip_norm)
-            is_bad.copy_(torch.maximum(is_bad, (~torch.isfinite(losses.total.detach() + grad_norm)).float()))
+            numbers_P = step_numbers(losses, _clip_gradients(state, recipe.train.clip_norm))
+            guard.check(numbers_P)
+            state.model.remember(losses, guard.is_bad)
             _set_schedule(state.optimizer, now)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
-            if not recipe.train.ema_first:
-                state.model.move_target(now.ema_momentum)
             state.step += 1
+            is_last = state.step == plan.num_steps
+
+            # ---- target; one that moves before each step moves here before the next, when this one is known to be good
+            if not recipe.train.ema_first:
+                state.model.move_target(now.ema_momentum, guard.is_bad)
+            elif not is_last:
+                then = settings_at(state.step, plan.num_steps, plan.steps_per_epoch, recipe.train)
+                state.model.move_target(then.ema_momentum, guard.is_bad)
             kill_point("train-after-step")
 
             # ---- tell and save
-            is_last = state.step == plan.num_steps
             is_stopped = vote.is_stop(bool(stop)) and not is_last
             extra = health.measure(step, is_last, losses, state.model) if ranks.is_first else {}
-            recorder.send(step, rows, now, losses, grad_norm, extra)
-            is_saved = is_stopped or is_last or state.step % machine.checkpoint_every == 0
-            _tell_alarms(recorder.read(wait=is_saved), step, machine, events, ranks)
+            recorder.send(step, rows, now, numbers_P, guard.is_bad, extra)
+            is_saved = is_stopped or is_last or pace.is_due(state.step)
+            _tell_alarms(recorder.read(wait=is_saved), machine, events, ranks)
             if is_saved and ranks.is_first:
                 journal.sync()
-                _save(plan, state, device, ranks)
+                with pace.spend():
+                    checkpoints.save(state.step, flatten_state(state))
+                kill_point("save-before-event")
                 append_record(events, {"event": "checkpoint", "step": state.step})
             if is_stopped:
+                wait_for_all(ranks)
                 _raise_stopped(stop, state.step)
 
 
@@ -181,14 +215,8 @@ def _make_part(recipe: Recipe, films: Tensor, first: int, valid_B4: Tensor, step
     return make_views(here, valid_B4, recipe.views, recipe.objective, patch_px, seed, step, part)
 
 
-def _save(plan: RunPlan, state: TrainState, device: torch.device, ranks: Ranks) -> None:
-    checkpoints = plan.folder / "checkpoints"
-    save_checkpoint(checkpoints, state.step, flatten_state(state), checkpoint_settings(plan, device, ranks))
-    remove_old(checkpoints, plan.machine.keep_checkpoints)
-
-
-def _tell_alarms(alarms: list[Alarm], step: int, machine: Machine, events: Path, ranks: Ranks) -> None:
-    for alarm in alarms:
+def _tell_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path, ranks: Ranks) -> None:
+    for step, alarm in alarms:
         if ranks.is_first:
             sys.stderr.write(f"cxrssl: alarm at step {step}: {alarm.what}\n")
         if machine.on_alarm == "stop":
@@ -209,10 +237,13 @@ def _epoch_order(seed: int, epoch: int, num_rows: int) -> NDArray[np.int64]:
     return generator.permutation(num_rows)
 
 
-def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks) -> dict[str, str]:
+def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks, is_compiled: bool) -> dict[str, str]:
     """Return what a resume must find unchanged for exact arithmetic."""
     shares = {"micro_batch": str(plan.machine.micro_batch), "num_processes": str(ranks.world_size)}
-    return {**plan.origin, "device": device.type, **shares}
+    place = {"device": device.type, "compile": "on" if is_compiled else "off"}
+    if device.type == "cuda":
+        place["deterministic"] = str(plan.machine.deterministic).lower()
+    return {"precision": plan.recipe.train.precision, **plan.origin, **place, **shares}
 
 
 def _take_device(kind: torch.device, ranks: Ranks) -> torch.device:
@@ -228,6 +259,18 @@ def _take_device(kind: torch.device, ranks: Ranks) -> torch.device:
     device = torch.device("cuda", ranks.local_rank)
     torch.cuda.set_device(device)
     return device
+
+
+def fix_kernels() -> None:
+    """Have every kernel of this process repeat itself bit for bit; call it before anything is put on a GPU.
+
+    Source: PyTorch's notes on reproducibility: cuBLAS does so only with workspaces of fixed size.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    # Every value is written before it is read.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def choose_device(name: str) -> torch.device:
@@ -255,17 +298,28 @@ def _set_schedule(optimizer: torch.optim.AdamW, now: StepSettings) -> None:
 def _raise_stopped(stop: StopRequest, step: int) -> None:
     if stop.signal == signal.SIGINT:
         raise KeyboardInterrupt
-    name = stop.signal.name if stop.signal else ""
-    raise Preempted(
-        f"stopped by {name} after step {step}; its checkpoint is written", hint="run the same command to go on"
-    )
+    name = stop.signal.name if stop.signal else "a signal to another process"
+    what = f"stopped by {name} after step {step}; its checkpoint is written"
+    error = Preempted(what, hint="run the same command to go on")
+    error.asked_by = stop.signal
+    raise error
 
 
-def _restore_newest(plan: RunPlan, state: TrainState, device: torch.device, ranks: Ranks, events: Path) -> int:
+def _remove_leftovers(folder: Path, events: Path) -> None:
+    """Remove what a killed process left behind, each told before it goes."""
+    for path in [*find_leftovers(folder), *find_leftovers(folder / "checkpoints")]:
+        append_record(events, {"event": "leftover", "what": path.relative_to(folder).as_posix()})
+        remove_leftover(path)
+
+
+def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, events: Path) -> int:
     def tell(error: IntegrityError) -> None:
-        append_record(events, {"event": "damage", "what": error.what, "where": Path(error.where).name})
+        where = Path(error.where).relative_to(checkpoints.folder).as_posix()
+        append_record(events, {"event": "damage", "what": error.what, "where": where})
+        if ranks.is_first:
+            sys.stderr.write(f"cxrssl: checkpoint passed over: {plain(error.what)} ({plain(where)})\n")
 
-    tensors = load_newest(plan.folder / "checkpoints", checkpoint_settings(plan, device, ranks), tell)
+    tensors = checkpoints.load_newest(tell)
     if tensors is not None:
         restore_state(state, tensors)
     return state.step
@@ -303,6 +357,13 @@ def _publish(plan: RunPlan, state: TrainState, path: Path) -> None:
     where = {"cohort": cohort.name, "dataset": cohort.dataset, "link": cohort.link, "split": plan.scheme}
     origin = {"run_id": plan.run_id, "step": state.step, **where, **plan.origin}
     publish_encoder(path, state.model.target_encoder, plan.recipe, origin, films)
+
+
+def _tell_finish(plan: RunPlan) -> None:
+    """Record the end of a run whose process was killed after it had published the encoder."""
+    events = plan.folder / "events.jsonl"
+    if not any(record.get("event") == "finish" for record in read_journal(events)):
+        append_record(events, {"event": "finish", "step": plan.num_steps})
 
 
 def _last_loss(plan: RunPlan) -> float | None:

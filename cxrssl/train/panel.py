@@ -19,7 +19,9 @@ from torch import Tensor
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.msn import MSN, LossParts
 from cxrssl.model.vit import encode_views
+from cxrssl.train.feed import read_films
 from cxrssl.train.health import rank_me
+from cxrssl.train.pace import PROBE_EVERY, Pace
 from cxrssl.train.plan import RunPlan
 from cxrssl.views import whole_views
 
@@ -62,7 +64,7 @@ class Panel:
         parts = []
         for first in range(0, len(self._rows), BATCH_FILMS):
             rows = self._rows[first : first + BATCH_FILMS]
-            films = torch.from_numpy(self._plan.images.read_rows(rows)).to(self._device)
+            films = read_films(self._plan.images, rows, self._device, self._plan.machine.stall_s, "the panel's films")
             valid = torch.from_numpy(self._plan.images.box_N4[rows].astype(np.float32)).to(self._device)
             parts.append(encode_views(encoder, whole_views(films, valid, self._plan.recipe.views)).float().cpu())
         return torch.cat(parts).double()
@@ -82,7 +84,8 @@ class Health:
 
     def __init__(self, plan: RunPlan, device: torch.device) -> None:
         self._machine = plan.machine
-        self._panel = Panel(plan, device) if plan.machine.probe_every else None
+        self._panel = Panel(plan, device) if plan.machine.probe_every != 0 else None
+        self._pace = Pace(PROBE_EVERY, plan.machine.probe_every)
         self._started = time.perf_counter()
         self._spent_s = 0.0
 
@@ -92,8 +95,9 @@ class Health:
         found: dict[str, float] = {}
         if step % self._machine.health_every == 0 or is_last:
             found["feature_rank"] = rank_me(losses.targets_BD)
-        if self._panel and (step % self._machine.probe_every == 0 or is_last):
-            found |= self._panel.score(model.target_encoder)
+        if self._panel and (self._pace.is_due(step) or is_last):
+            with self._pace.spend():
+                found |= self._panel.score(model.target_encoder)
         now = time.perf_counter()
         self._spent_s += now - started
         return {**found, "health_frac": self._spent_s / max(now - self._started, 1e-9)} if found else {}

@@ -64,12 +64,13 @@ class RunPlan:
     @property
     def warnings(self) -> list[str]:
         """Sentences about settings that work but are seldom wanted."""
-        num_prototypes, size = self.recipe.objective.num_prototypes, self.recipe.train.batch_size
+        objective = self.recipe.objective
+        num_prototypes, num_balanced = objective.num_prototypes, self.recipe.train.batch_size + objective.queue_size
         sentences = []
-        if self.recipe.objective.sinkhorn_iters and num_prototypes > size:
+        if objective.sinkhorn_iters and num_prototypes > num_balanced:
             sentences.append(
-                f"{num_prototypes:,} prototypes over a batch of {size}: Sinkhorn caps every target at "
-                f"{size / num_prototypes:.2f}, whatever the film shows"
+                f"{num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn caps every "
+                f"target at {num_balanced / num_prototypes:.2f}, whatever the film shows"
             )
         if self.num_twins_left_out:
             twins = count_noun(self.num_twins_left_out, "train film")

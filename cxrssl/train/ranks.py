@@ -1,6 +1,6 @@
 """The processes that train one run together: who this one is, what they agree on, how they are started and end.
 
-In: the environment that torchrun sets. Out: a Ranks, a process group, one exit for all.
+In: the environment that torchrun or a SLURM job sets. Out: a Ranks, a process group, one exit for all.
 Never: a process left waiting for one that has died, or two that stop at different steps.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import re
 import signal
 import sys
 from collections import deque
@@ -21,11 +22,13 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from cxrssl.core.errors import CxrsslError, Preempted, SetupError
+from cxrssl.core.progress import format_seconds
 from cxrssl.core.text import plain
 
-LAUNCHED = "TORCHELASTIC_RUN_ID"
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others: longer than any checkpoint takes to write."""
+PATIENCE = datetime.timedelta(seconds=30)
+"""How long they take, when one has not answered, to find out which."""
 VOTE_LAG = 4
 
 
@@ -46,17 +49,39 @@ class Ranks:
 
 @contextlib.contextmanager
 def join_ranks(device_type: str) -> Iterator[Ranks]:
-    """Yield this process's place; alone unless it was started by torchrun or as one of several tasks of a SLURM job."""
+    """Yield this process's place; alone unless torchrun or a SLURM job has started it as one of several.
+
+    Raises: SetupError that names a process that has not answered for TIMEOUT. Only on the CPU: on CUDA the watchdog of
+    NCCL ends the processes by itself.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Ranks()
         return
     rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+    # A message that has timed out leaves its connections closed: who is missing is asked over others.
+    roll = dist.new_group(backend="gloo", timeout=PATIENCE) if device_type == "cpu" else None
     try:
         yield Ranks(rank, world_size, local_rank, dist.group.WORLD)
+    except RuntimeError as error:
+        if not isinstance(roll, ProcessGroup) or "Timed out" not in str(error):
+            raise
+        raise _name_silent(roll) from error
     finally:
         dist.destroy_process_group()
+
+
+def _name_silent(roll: ProcessGroup) -> SetupError:
+    """Return the error that names whoever does not answer: rank 0 hears of all, the others of rank 0 alone."""
+    who = "a process"
+    try:
+        dist.monitored_barrier(roll, PATIENCE, wait_all_ranks=True)
+    except RuntimeError as error:
+        found = re.search(r"Ranks ([\d, ]+) failed", str(error))
+        who = f"rank {found[1]}" if found else "rank 0, or one that rank 0 names,"
+    what = f"{who} has not answered for {format_seconds(TIMEOUT.total_seconds())}"
+    return SetupError(what, hint="see what its process or its machine is doing")
 
 
 class StopVote:
@@ -90,9 +115,10 @@ def check_same_step(step: int, ranks: Ranks, device: torch.device) -> None:
         raise SetupError(what, hint="all nodes must see one workspace")
 
 
-def is_launched() -> bool:
-    """Return whether this process is one of several that were started together."""
-    return LAUNCHED in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1
+def wait_for_all(ranks: Ranks) -> None:
+    """Wait until every process is here, so that none leaves, and takes the others with it, while one still writes."""
+    if ranks.group is not None:
+        dist.barrier(ranks.group)
 
 
 def launch(num_processes: int, words: Sequence[str]) -> None:

@@ -30,6 +30,20 @@ from cxrssl.train.schedule import StepSettings
 COLUMNS = ("loss", "cross_entropy", "memax", "target_entropy", "prototype_usage", "feature_std", "grad_norm")
 
 
+def step_numbers(parts: LossParts, grad_norm: Tensor) -> Tensor:
+    """Return the values of COLUMNS in one vector on the device."""
+    values = (
+        parts.total.detach(),
+        parts.cross_entropy,
+        parts.memax,
+        parts.target_entropy,
+        parts.prototype_usage,
+        parts.feature_std,
+        grad_norm,
+    )
+    return torch.stack([value.float() for value in values])
+
+
 @dataclass(frozen=True)
 class _Step:
     """What the host knows of a step whose numbers are under way."""
@@ -61,32 +75,22 @@ class Recorder:
         step: int,
         rows: NDArray[np.int64],
         now: StepSettings,
-        parts: LossParts,
-        grad_norm: Tensor,
+        numbers_P: Tensor,
+        is_bad: Tensor,
         extra: Mapping[str, float],
     ) -> None:
-        """Take the numbers of a step; returns at once."""
-        values = (
-            parts.total.detach(),
-            parts.cross_entropy,
-            parts.memax,
-            parts.target_entropy,
-            parts.prototype_usage,
-            parts.feature_std,
-            grad_norm,
-        )
-        self._meter.send(_Step(step, rows, now, extra), torch.stack([value.float() for value in values]))
+        """Take the numbers of a step, and what the guard thinks of it; returns at once."""
+        self._meter.send(_Step(step, rows, now, extra), torch.cat([numbers_P, is_bad[None]]))
 
-    def read(self, wait: bool = False) -> list[Alarm]:
-        """Record what has arrived, with `wait` everything that was sent; return the alarms that it raised.
+    def read(self, wait: bool = False) -> list[tuple[int, Alarm]]:
+        """Record what has arrived, with `wait` everything that was sent; return the alarms that it raised, by step.
 
-        Raises: GuardStop for a loss or gradient that is not finite. The optimiser has passed over that step and all
-        that came after it.
+        Raises: GuardStop for a step that the guard has called bad: nothing was changed by it and all that came after.
         """
-        alarms: list[Alarm] = []
-        for about, values in self._meter.arrived(wait):
+        alarms: list[tuple[int, Alarm]] = []
+        for about, (*values, is_bad) in self._meter.arrived(wait):
             record = dict(zip(COLUMNS, values, strict=True))
-            if not (math.isfinite(record["loss"]) and math.isfinite(record["grad_norm"])):
+            if is_bad:
                 raise self._stop(about, record)
             self.loss = record["loss"]
             self._progress.advance(
@@ -94,10 +98,13 @@ class Recorder:
                 f"loss {self.loss:.3f}, step {about.step + 1} of {self._plan.num_steps}",
             )
             if about.step % self._plan.machine.log_every == 0 or about.step + 1 == self._plan.num_steps:
-                alarms += self._record(about, record)
+                self._record(about, record)
+            for alarm in self._watch.update(record):
+                append_record(self._events, {"event": "alarm", "step": about.step, **asdict(alarm)})
+                alarms.append((about.step, alarm))
         return alarms
 
-    def _record(self, about: _Step, record: dict[str, float]) -> list[Alarm]:
+    def _record(self, about: _Step, record: dict[str, float]) -> None:
         recipe = self._plan.recipe.train
         now = time.perf_counter()
         wall_s, num_steps = max(now - self._since, 1e-9), about.step + 1 - self._since_step
@@ -114,17 +121,15 @@ class Recorder:
             }
         )
         self._since, self._since_step, self.wait_s = now, about.step + 1, 0.0
-        alarms = self._watch.update(record)
-        for alarm in alarms:
-            append_record(self._events, {"event": "alarm", "step": about.step, **asdict(alarm)})
-        return alarms
 
     def _stop(self, about: _Step, record: Mapping[str, float]) -> GuardStop:
-        append_record(self._events, {"event": "guard", "step": about.step, **record, "rows": about.rows.tolist()})
-        what = f"loss {record['loss']} and gradient norm {record['grad_norm']} at step {about.step}"
-        return GuardStop(
-            f"{what}; no weight was changed by it", self._events, "lower the learning rate: --set train.lr=..."
+        bad = [f"{name} is {value}" for name, value in record.items() if not math.isfinite(value)]
+        what = ", ".join(bad) or "a moment of the optimiser is not finite"
+        append_record(
+            self._events, {"event": "guard", "step": about.step, "what": what, **record, "rows": about.rows.tolist()}
         )
+        hint = "the same command tries again from the last checkpoint; a lower rate is --set train.lr=..."
+        return GuardStop(f"{what} at step {about.step}; no weight was changed by it", self._events, hint)
 
 
 def _peak_memory_mb(device: torch.device) -> float:

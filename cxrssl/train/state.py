@@ -48,6 +48,13 @@ def build_optimizer(model: MSN, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=True)
 
 
+def state_bytes(state: TrainState) -> int:
+    """Return the size of the state's checkpoint, a little more rather than less; AdamW's moments may be yet to come."""
+    values = [*state.model.state_dict().values(), *(p for _, p in state.model.anchor_parameters() for _ in "mv")]
+    name_bytes = 128
+    return sum(value.numel() * value.element_size() + 2 * name_bytes for value in values)
+
+
 def flatten_state(state: TrainState) -> dict[str, Tensor]:
     """Return all tensors of the state by name, on the CPU."""
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}

@@ -2,10 +2,12 @@
 
 Both: ViT-tiny with 6 heads, 1 + 10 anchors a film with the same numbers of patches kept, EHR of 6 columns, float32,
 AdamW. The published step is given its views as tensors, as its loader would; ours makes its own from packed films, and
-is timed with ready ones too. Memory is the peak of a process that takes two such steps.
+is timed with ready ones too. Each is a process of its own, with its own memory: the peak of its first two steps.
 """
 
 import copy
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -17,13 +19,13 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from cxrssl.core.process import peak_rss_bytes
+from cxrssl.core.process import keep_freed_memory, peak_rss_bytes
 from cxrssl.core.recipe import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import backward
 from cxrssl.views import make_views
 
-NUM_FILMS, NUM_TURNS, STORE_PX, NUM_EHR = 64, 3, 320, 6
+NUM_FILMS, NUM_TURNS, STORE_PX, NUM_EHR = 64, 9, 320, 6
 NUM_FOCAL, GLOBAL_PX, FOCAL_PX, PATCH_PX, MASK_FRAC, MOMENTUM = 10, 224, 96, 16, 0.15, 0.996
 
 
@@ -111,53 +113,58 @@ def draw_inputs():
     return [torch.randn(NUM_FILMS, 3, px, px) for px in sides], torch.rand(NUM_FILMS, NUM_EHR)
 
 
-def seconds(step, *arguments):
-    """Return wall and CPU time."""
-    started, cpu = time.perf_counter(), time.process_time()
-    assert np.isfinite(step(*arguments))
-    return time.perf_counter() - started, time.process_time() - cpu
+class Contender:
+    """A process that takes a step each time it is told to; used from the parent."""
+
+    def __init__(self, name):
+        words = [sys.executable, __file__, name]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, what):
+        print(what, file=self._process.stdin, flush=True)
+        return json.loads(self._process.stdout.readline())
 
 
-def ratios(theirs, ours):
-    """Return the ratio of the fastest turns and the median ratio; far apart, they tell of a busy machine."""
-    return theirs.min() / ours.min(), np.median(theirs / ours)
-
-
-def peak_mib(name):
-    """Return the peak memory of a process that takes two steps."""
-    done = subprocess.run([sys.executable, __file__, name], stdout=subprocess.PIPE, check=True, text=True)
-    return float(done.stdout)
-
-
-def take_two_steps(name):
+def answer(name):
+    """Read questions, `views`, `ready` or `peak`, until there are no more; in the child."""
+    steps = {}
     if name == "published":
         published, (views, ehr) = Published(), draw_inputs()
-        losses = [published.step(views, ehr) for _ in range(2)]
+        steps["ready"] = steps["views"] = lambda: published.step(views, ehr)
     else:
-        ours, ehr = Ours(), torch.rand(NUM_FILMS, NUM_EHR)
-        losses = [ours.step(ours.make_views, ehr) for _ in range(2)]
-    assert np.isfinite(losses).all()
-    print(peak_rss_bytes() / 2**20)
+        keep_freed_memory()  # as `pretrain` does
+        ours, (_, ehr) = Ours(), draw_inputs()
+        steps["views"] = lambda: ours.step(ours.make_views, ehr)
+        ready = functools.cache(ours.make_views)
+        steps["ready"] = lambda: ours.step(lambda part: ready(), ehr)
+    for line in sys.stdin:
+        if line.strip() == "peak":
+            print(peak_rss_bytes() / 2**20, flush=True)
+            continue
+        started, cpu = time.perf_counter(), time.process_time()
+        assert np.isfinite(steps[line.strip()]())
+        print([time.perf_counter() - started, time.process_time() - cpu], flush=True)
 
 
 def main():
-    published, ours, (views, ehr) = Published(), Ours(), draw_inputs()
-    ready = ours.make_views()
+    published, ours = Contender("published"), Contender("ours")
+    for contender in (published, ours) * 2:
+        contender.ask("views")
+    mine, theirs = ours.ask("peak"), published.ask("peak")
+    ours.ask("ready")
     times = []
-    for _ in range(NUM_TURNS + 1):
-        theirs = seconds(published.step, views, ehr)
-        times.append([theirs, seconds(ours.step, lambda part: ready, ehr), seconds(ours.step, ours.make_views, ehr)])
-    wall, cpu = np.moveaxis(np.array(times[1:]), 2, 0)
-    print(f"training step, {torch.get_num_threads()} of {os.cpu_count()} cores, films/s of the fastest turn", end="")
-    print("   ours   published   ratio (median of turns; fastest and median by CPU time)")
+    for _ in range(NUM_TURNS):
+        times.append([published.ask("ready"), ours.ask("ready"), ours.ask("views")])
+    wall, cpu = np.moveaxis(np.array(times), 2, 0)
+    print(f"training step, {torch.get_num_threads()} of {os.cpu_count()} cores, films/s (medians)", end="")
+    print("   ours   published   median ratio of the turns (lowest to highest; by CPU time)")
     for column, shown in ((1, "views ready on both sides"), (2, "ours makes its views from packed films")):
-        rates = NUM_FILMS / wall.min(0)
-        (best, middle), (cpu_best, cpu_middle) = (ratios(kind[:, 0], kind[:, column]) for kind in (wall, cpu))
-        print(f"  {shown:<55} {rates[column]:>10.2f} {rates[0]:>11.2f} {best:>7.2f}", end="")
-        print(f" ({middle:.2f}; {cpu_best:.2f}, {cpu_middle:.2f})")
-    mine, theirs = peak_mib("ours"), peak_mib("published")
+        rates = NUM_FILMS / np.median(wall, 0)
+        ratios, by_cpu = (kind[:, 0] / kind[:, column] for kind in (wall, cpu))
+        print(f"  {shown:<55} {rates[column]:>10.2f} {rates[0]:>11.2f} {np.median(ratios):>7.2f}", end="")
+        print(f" ({ratios.min():.2f} to {ratios.max():.2f}; {np.median(by_cpu):.2f})")
     print(f"  {f'peak memory, {NUM_FILMS} films, MiB':<55} {mine:>10,.0f} {theirs:>11,.0f} {theirs / mine:>7.2f}")
 
 
 if __name__ == "__main__":
-    take_two_steps(sys.argv[1]) if sys.argv[1:] else main()
+    answer(sys.argv[1]) if sys.argv[1:] else main()

@@ -11,12 +11,8 @@ import pytest
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.synthetic import HospitalSpec, write_hospital
+from tests.cli.command import run
 from tests.world import make_workspace, write_nih
-
-
-def run(*words, workspace):
-    command = [sys.executable, "-m", "cxrssl", *map(str, words), "--workspace", str(workspace)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 def assert_refused(result, code, *fragments):
@@ -27,6 +23,12 @@ def assert_refused(result, code, *fragments):
     assert "Traceback" not in result.stderr
     assert len(error.strip().splitlines()) <= 3, error
     assert result.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A packed world for commands that are refused before they write."""
+    return make_workspace(tmp_path_factory.mktemp("world"), num_patients=12)
 
 
 def leftovers(workspace):
@@ -79,8 +81,7 @@ def test_films_that_are_all_broken_are_an_error(tmp_path):
     assert not (tmp_path / "ws/images/nih").exists()
 
 
-def test_an_unknown_ehr_name_gets_the_nearest_one(tmp_path):
-    workspace = make_workspace(tmp_path, num_patients=12)
+def test_an_unknown_ehr_name_gets_the_nearest_one(workspace):
     result = run("pretrain", "--ehr", "demo,veiw", "--recipe", "demo", workspace=workspace.root)
     assert_refused(result, 2, "veiw", 'nearest is "view"')
     assert not workspace.runs.exists()
@@ -109,9 +110,8 @@ def test_a_workspace_that_cannot_be_written_is_exit_4(tmp_path):
     assert_refused(run("ingest", "nih", root, workspace="/proc/cxrssl"), 4, "cannot write", "--workspace")
 
 
-def test_unknown_words_are_exit_2(tmp_path):
-    make_workspace(tmp_path, num_patients=12)
-    workspace = tmp_path / "workspace"
+def test_unknown_words_are_exit_2(workspace, tmp_path):
+    workspace = workspace.root
     assert_refused(run("ingest", "mimc", tmp_path, workspace=workspace), 2, "mimc", "mimic")
     assert_refused(run("pretrain", "--recipe", "strickt", workspace=workspace), 2, "strickt", "strict")
     assert_refused(run("pretrain", "--set", "views.focal_xp=9", workspace=workspace), 2, "focal_xp", "focal_px")
@@ -121,8 +121,7 @@ def test_unknown_words_are_exit_2(tmp_path):
     assert_refused(run("report", workspace=workspace), 3, "cxrssl probe")
 
 
-def test_a_missing_device_is_exit_4(tmp_path):
-    workspace = make_workspace(tmp_path, num_patients=20)
+def test_a_missing_device_is_exit_4(workspace):
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     words = ["pretrain", "--recipe", "demo", "--set", "train.batch_size=8", "--device", "cuda"]
     command = [sys.executable, "-m", "cxrssl", *words, "--workspace", str(workspace.root)]

@@ -1,13 +1,28 @@
 """Artefacts: whole or absent, every damaged byte seen, a failed write never called a success."""
 
+import errno
+import itertools
 import json
 import os
+import shutil
+import signal
 
 import numpy as np
 import pytest
 
-from cxrssl.core.artefact import hash_settings, is_published, open_artefact, publish, write_bytes
-from cxrssl.core.errors import IntegrityError, SetupError
+from cxrssl.core import artefact
+from cxrssl.core.artefact import (
+    find_leftovers,
+    hash_settings,
+    is_published,
+    open_artefact,
+    publish,
+    remove_artefact,
+    remove_leftover,
+    write_bytes,
+)
+from cxrssl.core.errors import FormatError, IntegrityError, SetupError
+from tests.faults import KINDS, FailingDisk
 
 NUM_FLIPS = 60
 
@@ -19,8 +34,8 @@ def make(dest, content=b"content", **settings):
 
 
 def test_what_was_published_is_found_again_with_its_settings(tmp_path):
-    artefact = open_artefact(make(tmp_path / "a", size=3), "thing")
-    assert artefact.settings == {"size": 3}
+    found = open_artefact(make(tmp_path / "a", size=3), "thing")
+    assert found.settings == {"size": 3}
     assert is_published(tmp_path / "a", "thing", {"size": 3})
     assert not is_published(tmp_path / "a", "thing", {"size": 4})
 
@@ -43,6 +58,11 @@ def test_every_flipped_bit_and_every_cut_is_seen(tmp_path):
             with pytest.raises(IntegrityError):
                 open_artefact(tmp_path / "a", "thing")
         path.write_bytes(whole)
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(IntegrityError, match=r"manifest\.json"):
+            open_artefact(tmp_path / "a", "thing")
+    path.write_bytes(whole)
     open_artefact(tmp_path / "a", "thing")
 
 
@@ -80,34 +100,107 @@ def test_what_a_living_process_builds_is_not_taken_for_a_left_over(tmp_path):
     assert not gone.exists()
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "rename", "mkdir"])
-def test_a_disk_that_fails_anywhere_ends_in_a_setup_error_and_the_old_version_stays(tmp_path, monkeypatch, call):
-    """The n-th call fails, for n = 1, 2, 3 ... until one publication goes through."""
-    make(tmp_path / "a", b"old")
-    # An older version is exchanged with the new one; os.rename serves where there is none yet.
-    dest = tmp_path / ("b" if call == "rename" else "a")
-    original = getattr(os, call)
-    for failing in range(1, 20):
-        seen = []
-
-        def fail(*args, failing=failing, seen=seen, **kwargs):
-            seen.append(1)
-            if len(seen) == failing:
-                raise OSError(28, "No space left on device", str(args[0]))
-            return original(*args, **kwargs)
-
+@pytest.mark.crash
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("may_exchange", [True, False])
+def test_a_disk_that_fails_anywhere_ends_in_a_setup_error_and_the_old_version_stays(
+    tmp_path, monkeypatch, kind, may_exchange
+):
+    """The n-th call fails, for n = 1, 2, 3 ... until a publication goes through; a short write is made good."""
+    if not may_exchange:
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
+    dest = tmp_path / "a"
+    for fail_at in itertools.count(1):
+        make(dest, b"old")
         with monkeypatch.context() as patch:
-            patch.setattr(os, call, fail)
+            disk = FailingDisk(fail_at, kind).install(patch.setattr)
             try:
                 make(dest, b"new")
             except SetupError as error:
-                assert "no space left" in error.what
-                assert open_artefact(tmp_path / "a", "thing")
-                continue
-        if len(seen) < failing:
+                assert str(tmp_path) in error.where
+                assert kind != "short"
+            else:
+                assert kind == "short" or disk.num_calls < fail_at
+        if kind == "short" or not disk.failed:
+            assert content_of(dest) == b"new"
+        if not dest.exists():  # so full a disk that even the renaming back failed: the next process does it
+            assert (kind, may_exchange) == ("ENOSPC", False)
+            interrupt_publishing(dest)
+        assert content_of(dest) in (b"old", b"new")
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        if disk.num_calls < fail_at:
             break
-    assert failing > 1, "the call was never made, so nothing was tested"
-    assert (dest / "data.bin").read_bytes() == b"new"
+    assert fail_at > 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_whole_or_as_it_was_wherever_the_disk_fails(tmp_path, monkeypatch, kind):
+    path = tmp_path / "file"
+    for fail_at in itertools.count(1):
+        write_bytes(path, b"old" * 9)
+        with monkeypatch.context() as patch:
+            disk = FailingDisk(fail_at, kind).install(patch.setattr)
+            try:
+                write_bytes(path, b"new" * 8)
+            except SetupError as error:
+                assert str(tmp_path) in error.where
+                assert path.read_bytes() in (b"old" * 9, b"new" * 8)
+            else:
+                assert kind == "short" or not disk.failed
+                assert path.read_bytes() == b"new" * 8
+        assert list(tmp_path.iterdir()) == [path]
+        if disk.num_calls < fail_at:
+            break
+    assert fail_at > 5
+
+
+def interrupt_publishing(dest):
+    with pytest.raises(KeyboardInterrupt), publish(dest, "thing", {}):
+        raise KeyboardInterrupt
+
+
+def content_of(dest):
+    open_artefact(dest, "thing")
+    return (dest / "data.bin").read_bytes()
+
+
+def test_a_process_killed_between_two_renames_leaves_the_old_version_to_the_next(tmp_path, monkeypatch):
+    """Where the file system cannot exchange two folders."""
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
+    make(tmp_path / "a", b"old")
+    child = os.fork()
+    if child == 0:
+        artefact._KILL_AT = "publish-between-renames:1"
+        make(tmp_path / "a", b"new")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not (tmp_path / "a").exists()
+    interrupt_publishing(tmp_path / "a")
+    assert content_of(tmp_path / "a") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_being_removed_has_lost_its_name_first_and_is_found_as_left_over(tmp_path, monkeypatch):
+    make(tmp_path / "a")
+    names = []
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda folder, **_: names.append((folder.name, (tmp_path / "a").exists())))
+        remove_artefact(tmp_path / "a")
+    assert names == [(".building-a~removed", False)]
+    (leftover,) = find_leftovers(tmp_path)
+    remove_leftover(leftover)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_the_disk_cannot_read_is_damaged(tmp_path, monkeypatch):
+    make(tmp_path / "a")
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(artefact, "sha256_file", fail)
+    with pytest.raises(IntegrityError, match=r"data\.bin cannot be read: input/output error"):
+        open_artefact(tmp_path / "a", "thing")
 
 
 def test_a_kind_is_not_taken_for_another(tmp_path):
@@ -118,5 +211,5 @@ def test_a_kind_is_not_taken_for_another(tmp_path):
     del manifest["manifest_sha256"]
     newer = manifest | {"manifest_sha256": hash_settings(manifest)}
     (tmp_path / "a/manifest.json").write_text(json.dumps(newer))
-    with pytest.raises(IntegrityError, match="newer cxrssl"):
+    with pytest.raises(FormatError, match="newer cxrssl"):
         open_artefact(tmp_path / "a", "thing")

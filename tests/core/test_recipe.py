@@ -23,6 +23,7 @@ from cxrssl.core.recipe import Recipe, load_recipe, recipe_names
         ("views.global_scale=[0.9, 0.3]", "upside down", ""),
         ("ehr.embed_dim=64", "no effect without EHR features: add --ehr", ""),
         ("train.lr=nan", "no number to train with", ""),
+        ("objective.queue_size=100", "not a multiple of", "whole batches"),
         ("focal_px", "not a setting", "section.key=value"),
     ],
 )

@@ -96,6 +96,24 @@ def test_runs_curve_and_details_fit_the_screen(workspace: Workspace, size: tuple
     drive(workspace, steps, size)
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+def test_alarms_and_what_was_measured_beside_the_loss_are_on_the_screen(tmp_path: Path, size: tuple[int, int]) -> None:
+    workspace = Workspace(tmp_path)
+    folder = make_run(workspace, "collapsing", range(300))
+    write_lines(folder / "metrics-0001.jsonl", [metric(300, probe_auroc=0.77, feature_rank=3.2)])
+    write_lines(folder / "events.jsonl", [{"ts": 1.0, "event": "alarm", "step": 30, "what": "collapse: [/x]"}])
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        text = text_of(pilot)
+        assert "running !" in text
+        assert "val probe 0.770 at step 300" in text
+        assert "alarm at step 30: collapse: [/x]" in text
+        await press(pilot, screen, *("m",) * len(screen.state.metrics))
+        assert {"probe_auroc", "feature_rank"} <= set(screen.state.metrics)
+
+    drive(workspace, steps, size)
+
+
 def test_no_color_shows_the_same_words(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 

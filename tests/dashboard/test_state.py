@@ -14,6 +14,7 @@ import pytest
 from cxrssl.core.process import describe_process, start_ticks
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.cells import run_cells, short_id, short_number, short_seconds
+from cxrssl.dashboard.lines import health_text
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.snapshot import as_json, once, render
 from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, outcome_sentence, probes_of, state_of
@@ -84,6 +85,47 @@ def test_rows_agree_with_results_after_resumes(workspace: Workspace) -> None:
     write_lines(folder / "metrics-0002.jsonl", [metric(step, loss=9.0) for step in range(20, 25)])
     record, run = list_runs(workspace)[0], only_run(workspace)
     assert (run.step, run.loss) == (record.step, record.latest("loss")) == (25, 9.0)
+
+
+def alarm(step: int, what: str) -> dict:
+    return {"ts": 1.0, "event": "alarm", "step": step, "kind": "collapse", "what": what}
+
+
+def test_the_last_alarm_is_shown_until_the_run_is_started_again(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(40))
+    assert run_cells(only_run(workspace))["state"] == "running"
+    write_lines(folder / "events.jsonl", [alarm(20, "spike: one"), alarm(30, "collapse: \x1b[31mtwo")])
+    run = only_run(workspace)
+    assert run_cells(run)["state"] == "running !"
+    assert run.alarm.startswith("alarm at step 30: collapse: ")
+    assert "r: alarm at step 30: collapse: " in once(workspace)
+    assert "\x1b" not in once(workspace) + run.alarm
+    write_lines(folder / "events.jsonl", [{"ts": 2.0, "event": "start", "step": 30, **ALIVE}])
+    assert only_run(workspace).alarm == ""
+
+
+def test_an_alarm_outlives_the_end_of_its_run(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(40), end="finish")
+    write_lines(folder / "events.jsonl", [alarm(30, "spike: one")])
+    assert run_cells(only_run(workspace))["state"] == "finished !"
+    assert json.loads(json.dumps(as_json(workspace)))["runs"][0]["alarm"] == "alarm at step 30: spike: one"
+
+
+def test_what_is_measured_seldom_is_known_from_when_it_was_last_measured(workspace: Workspace) -> None:
+    seldom = {"probe_auroc": 0.8125, "feature_rank": 12.34, "health_frac": 0.01}
+    folder = make_run(workspace, "r", range(50))
+    always = {"memory_mb": 2048.0, "data_frac": 0.034}
+    write_lines(folder / "metrics-0001.jsonl", [metric(50, **seldom, **always)])
+    write_lines(folder / "metrics-0001.jsonl", [metric(step, **always) for step in range(51, 400)])
+    reader = Reader(workspace)
+    state = reader.read_state("r")
+    assert state.latest["probe_auroc"] == (50, 0.8125)
+    assert state.latest["memory_mb"] == (399, 2048.0)
+    said = health_text(state.latest)
+    assert said == "val probe 0.812 at step 50 · rank 12.3 · 2.0 GiB · waits 3%"
+    write_lines(folder / "metrics-0001.jsonl", [metric(400, probe_auroc="nan", data_frac="x")])
+    assert "val probe nan at step 400" in health_text(reader.read_state("r").latest)
+    assert health_text({}) == ""
 
 
 def test_runs_are_sorted_by_start_newest_first(workspace: Workspace) -> None:

@@ -73,21 +73,33 @@ def test_each_step_of_the_target_equals_its_slow_version():
     probs = slow_softmax_cosine(z, q, 0.1)
     fast = assign_prototypes(torch.tensor(z), torch.tensor(q), 0.1).exp().double().numpy()
     np.testing.assert_allclose(fast, probs, atol=1e-6)
-    np.testing.assert_allclose(sharpen(torch.tensor(probs), 0.25).numpy(), slow_sharpen(probs, 0.25), atol=1e-12)
-    np.testing.assert_allclose(sinkhorn(torch.tensor(probs), 3).numpy(), slow_sinkhorn(probs, 3), atol=1e-12)
+    log_probs = torch.tensor(probs).log()
+    np.testing.assert_allclose(sharpen(log_probs, 0.25).exp().numpy(), slow_sharpen(probs, 0.25), atol=1e-12)
+    np.testing.assert_allclose(sinkhorn(log_probs, 3).exp().numpy(), slow_sinkhorn(probs, 3), atol=1e-12)
 
 
 def test_me_max_is_zero_for_a_uniform_mean_and_ln_k_for_one_prototype():
-    assert math.log(4) - entropy(torch.full((4,), 0.25)).item() == pytest.approx(0.0, abs=1e-6)
-    assert entropy(torch.tensor([1.0, 0.0, 0.0, 0.0])).item() == 0.0
+    assert math.log(4) - entropy(torch.full((4,), 0.25).log()).item() == pytest.approx(0.0, abs=1e-6)
+    assert entropy(torch.tensor([0.0, -1e4, -1e4, -1e4])).item() == 0.0
 
 
 def test_sinkhorn_over_a_small_batch_caps_the_targets_of_many_prototypes():
     """As published: each of 1,024 prototypes gets 1/1,024 of 64 films, so no target exceeds 64/1,024."""
     one_hot = torch.nn.functional.one_hot(torch.arange(64), 1024).double() + 1e-9
-    spread = sinkhorn(one_hot, 3)
+    spread = sinkhorn(one_hot.log(), 3).exp()
     assert spread.max().item() < 0.07
-    assert entropy(spread).mean().item() > 0.9 * math.log(1024)
+    assert entropy(spread.log()).mean().item() > 0.9 * math.log(1024)
+
+
+def test_no_temperature_is_too_low_for_the_loss():
+    """At 0.001 all but one assignment are below the smallest float32."""
+    generator = torch.Generator().manual_seed(0)
+    anchors, targets, prototypes = (
+        torch.randn(shape, generator=generator).requires_grad_() for shape in ((3, 8, 16), (8, 16), (64, 16))
+    )
+    loss = msn_loss(anchors, targets, prototypes, ObjectiveSettings(anchor_temp=0.001, target_temp=0.001)).total
+    loss.backward()
+    assert all(torch.isfinite(value).all() for value in (loss, anchors.grad, prototypes.grad))
 
 
 def tiny_recipe(ehr=("sex", "age"), **objective) -> Recipe:

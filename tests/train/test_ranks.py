@@ -1,15 +1,22 @@
-"""Two processes share a batch: the losses of one process, one journal, and one end for both."""
+"""Two processes share a batch: the losses of one process, one journal, and one end for both.
+
+They are started by `--gpus 2`, by one torchrun a machine, or as the tasks of a SLURM job.
+"""
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import submitit
+from safetensors.numpy import load_file
 
+from cxrssl.cli.slurm import Job
 from cxrssl.core.journal import read_journal
 from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.results import read_run
@@ -18,6 +25,7 @@ from cxrssl.train.plan import plan_run
 from tests.world import TINY, make_workspace
 
 WORDS = ["--recipe", "demo", "--ehr", "sex,view", "--device", "cpu", "--cohort", "nih"]
+LOW_RATE = ["train.lr=3e-5", "objective.queue_size=16"]
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +33,15 @@ def workspace(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("ranks"))
 
 
-def start(workspace, name, overrides=(), *more, **environment):
+def words_of(workspace, name, overrides=()):
     changes = [word for change in [*TINY, *overrides] for word in ("--set", change)]
-    words = ["pretrain", *WORDS, *changes, "--gpus", "2", "--name", name, "--workspace", str(workspace.root)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, "-m", "cxrssl", *words, "--checkpoint-every", "4", *more]
+    place = ["--name", name, "--workspace", str(workspace.root), "--checkpoint-every", "4"]
+    return ["pretrain", *WORDS, *changes, *place]
+
+
+def start(workspace, name, overrides=(), *more):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cxrssl", *words_of(workspace, name, overrides), "--gpus", "2", *more]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -45,23 +57,102 @@ def wait_for_step(plan, step, child, number=1):
         time.sleep(0.02)
 
 
-def test_two_processes_have_the_losses_of_one(workspace):
-    """At a low rate: AdamW divides rounding by rounding, and at 1e-3 float32 runs are 1e-4 apart after ten steps."""
-    overrides = ["train.lr=3e-5"]
-    alone = plan_of(workspace, "alone", overrides)
-    pretrain(alone)
-    child = start(workspace, "pair", overrides, "--json")
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def child_pids(pid):
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.fixture(scope="module")
+def alone(workspace):
+    """A run of one process, at a low rate: AdamW divides rounding by rounding, and at 1e-3 float32 runs are 1e-4 apart
+    after ten steps."""
+    plan = plan_of(workspace, "alone", LOW_RATE)
+    pretrain(plan)
+    return plan
+
+
+@pytest.fixture(scope="module")
+def pair(workspace):
+    """A run of two processes that `--gpus 2` has started, and what it printed."""
+    child = start(workspace, "pair", LOW_RATE, "--json")
     output, errors = child.communicate(timeout=120)
     assert child.returncode == 0, errors
-    assert json.loads(output)["num_steps"] == alone.num_steps
-    pair = plan_of(workspace, "pair", overrides)
-    expected, found = read_run(alone.folder).metrics, read_run(pair.folder).metrics
-    assert [record["step"] for record in found] == [record["step"] for record in expected]
-    for one, two in zip(expected, found, strict=True):
+    return plan_of(workspace, "pair", LOW_RATE), json.loads(output)
+
+
+def assert_same_losses(found, expected):
+    found, expected = read_run(found.folder), read_run(expected.folder)
+    assert [record["step"] for record in found.metrics] == [record["step"] for record in expected.metrics]
+    for one, two in zip(expected.metrics, found.metrics, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
-    assert read_run(pair.folder).state == "finished"
-    assert len(list(pair.folder.glob("metrics-*.jsonl"))) == 1
+
+
+def assert_written_once(plan):
+    """Only the first process writes: one journal, and one of each event."""
+    assert len(list(plan.folder.glob("metrics-*.jsonl"))) == 1
+    assert [event["event"] for event in read_run(plan.folder).events].count("start") == 1
+    assert read_run(plan.folder).state == "finished"
+
+
+def test_two_processes_have_the_losses_of_one(alone, pair):
+    plan, told = pair
+    assert told["num_steps"] == plan.num_steps
+    assert_same_losses(plan, alone)
+    assert_written_once(plan)
+
+
+def test_two_machines_with_a_torchrun_each_have_the_losses_of_one_process(workspace, alone):
+    rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}", "--rdzv-id", "two"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *rendezvous]
+    command = [*launcher, "-m", "cxrssl", *words_of(workspace, "machines", LOW_RATE)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    agents = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [agent.communicate(timeout=120) for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], told
+    assert sum("run nih-machines-" in output for output, _ in told) == 1
+    plan = plan_of(workspace, "machines", LOW_RATE)
+    assert_same_losses(plan, alone)
+    assert_written_once(plan)
+
+
+@pytest.mark.crash
+def test_a_preempted_job_is_queued_again_and_ends_with_the_weights_of_an_undisturbed_run(
+    workspace, pair, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    plan = plan_of(workspace, "job", LOW_RATE)
+    executor = submitit.LocalExecutor(tmp_path, max_num_timeout=1)
+    executor.update_parameters(tasks_per_node=2, timeout_min=3)
+    job = executor.submit(Job((*words_of(workspace, "job", LOW_RATE), "--gpus", "2", "--slurm", "time=3")))
+    wait_for_step(plan, 6, job._process)
+    for task in child_pids(job.job_id):
+        os.kill(task, signal.SIGUSR2)
+    job.wait()
+    log = job.paths.stdout.read_text() + job.paths.stderr.read_text()
+    assert "stopped by SIGUSR2 after step" in log
+    assert "Requeued job" in log
+    assert "resumed from step" in log
+    run = read_run(plan.folder)
+    assert run.state == "finished"
+    assert [event["event"] for event in run.events if event["event"] in ("start", "stop", "finish")] == [
+        "start", "stop", "start", "finish",
+    ]  # fmt: skip
+    steps = [record["step"] for record in run.metrics]
+    assert steps == list(range(plan.num_steps))
+    expected, found = (load_file(each.folder / "encoder" / "encoder.safetensors") for each in (pair[0], plan))
+    assert expected.keys() == found.keys()
+    for name in expected:
+        assert (expected[name] == found[name]).all(), name
 
 
 @pytest.mark.crash
@@ -70,11 +161,10 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_run_goes_on_later(work
     plan = plan_of(workspace, "killed", overrides)
     child = start(workspace, "killed", overrides)
     wait_for_step(plan, 6, child)
-    found = subprocess.run(["pgrep", "-P", str(child.pid)], capture_output=True, text=True).stdout.split()
     ranks = {}
-    for pid in found:
+    for pid in child_pids(child.pid):
         environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
-        ranks |= {word.split("=")[1]: int(pid) for word in environment if word.startswith("RANK=")}
+        ranks |= {word.split("=")[1]: pid for word in environment if word.startswith("RANK=")}
     os.kill(ranks["1"], signal.SIGKILL)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 4
@@ -87,6 +177,38 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_run_goes_on_later(work
     events = [event["event"] for event in read_run(plan.folder).events]
     assert events.count("start") == 2
     assert events[-2:] == ["checkpoint", "stop"]
+
+
+SILENT = """
+import datetime, os, signal, sys, time
+import torch
+from cxrssl.train import ranks
+ranks.TIMEOUT = ranks.PATIENCE = datetime.timedelta(seconds=3)
+is_silent = os.fork() == 0
+os.environ |= {"WORLD_SIZE": "2", "RANK": str(int(is_silent)), "MASTER_ADDR": "localhost", "MASTER_PORT": sys.argv[1]}
+with ranks.join_ranks("cpu") as place:
+    if place.is_first:
+        time.sleep(0.2)
+        open("written", "w")
+    ranks.wait_for_all(place)
+    open("written")
+    if is_silent:
+        signal.pause()
+    ranks.StopVote(place, torch.device("cpu")).is_stop(False)
+"""
+
+
+def test_ranks_wait_for_the_one_that_writes_and_one_that_hangs_is_named(tmp_path):
+    command = [sys.executable, "-c", SILENT, str(free_port())]
+    with open(tmp_path / "errors", "w") as errors:
+        child = subprocess.Popen(command, stderr=errors, cwd=tmp_path, start_new_session=True)
+    try:
+        assert child.wait(timeout=60) == 1
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+    told = (tmp_path / "errors").read_text()
+    assert "SetupError: rank 1 has not answered for 3 s" in told
+    assert "FileNotFoundError" not in told
 
 
 def test_a_batch_that_cannot_be_shared_is_one_sentence(workspace):

@@ -1,9 +1,15 @@
-"""Schedules at their corners: start, end of warm-up, end."""
+"""Schedules at their corners and everywhere between, and the parameters and gradients that they reach."""
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cxrssl.core.recipe import TrainSettings, load_recipe
-from cxrssl.train.schedule import learning_rate, settings_at
+from cxrssl.train.loop import _clip_gradients, _set_schedule
+from cxrssl.train.schedule import StepSettings, learning_rate, settings_at
+from cxrssl.train.state import init_state
+from tests.world import TINY
 
 TRAIN = TrainSettings(lr=1.0, lr_start_frac=0.2, lr_final_frac=0.0, warmup_frac=0.1)
 
@@ -30,3 +36,66 @@ def test_the_published_schedule_holds_the_rate_within_an_epoch_and_ends_at_zero(
     # Source: torch's CosineAnnealingLR with T_max = 10 epochs at epoch 5.
     assert rates[50] == pytest.approx(0.5e-4)
     assert {settings_at(step, 100, 10, train).ema_momentum for step in range(100)} == {0.996}
+
+
+@given(num_steps=st.integers(1, 10_000), progress=st.floats(0, 1), warmup=st.floats(0, 1), per_epoch=st.booleans())
+def test_every_step_has_settings_between_their_ends_whatever_was_asked_before(num_steps, progress, warmup, per_epoch):
+    train = TrainSettings(warmup_frac=warmup, lr_per_epoch=per_epoch)
+    step = min(int(progress * num_steps), num_steps - 1)
+    found = settings_at(step, num_steps, 7, train)
+    for other in (0, num_steps - 1, step + 1):
+        settings_at(other, num_steps, 7, train)
+    assert settings_at(step, num_steps, 7, train) == found
+    lowest, rounding = train.lr * min(train.lr_start_frac, train.lr_final_frac), 1e-12
+    assert lowest - rounding <= found.lr <= train.lr + rounding
+    assert train.weight_decay_start - rounding <= found.weight_decay <= train.weight_decay_final + rounding
+    assert train.ema_start - rounding <= found.ema_momentum <= train.ema_final + rounding
+
+
+def state_of(*overrides):
+    recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": ["sex"]}})
+    state = init_state(recipe, 3, torch.device("cpu"))
+    for _, parameter in state.model.anchor_parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    return state
+
+
+@pytest.mark.parametrize("decay_all", [False, True])
+def test_weight_decay_shrinks_matrices_and_leaves_norms_biases_tokens_positions_and_prototypes(decay_all):
+    """With a gradient of zero only weight decay moves a parameter: by rate x decay of itself."""
+    state = state_of(f"train.decay_all={str(decay_all).lower()}")
+    before = {name: value.detach().clone() for name, value in state.model.anchor_parameters()}
+    _set_schedule(state.optimizer, StepSettings(lr=0.5, weight_decay=0.2, ema_momentum=0.9))
+    state.optimizer.step()
+    shrunk = {name for name, value in state.model.anchor_parameters() if not torch.equal(value, before[name])}
+    for name, value in state.model.anchor_parameters():
+        if name in shrunk:
+            torch.testing.assert_close(value.detach(), before[name] * (1 - 0.5 * 0.2))
+    matrices = {
+        name
+        for name in before
+        if name.startswith(("encoder.patch_embed.proj", "encoder.blocks.", "head.", "fusion."))
+        and name.endswith("weight")
+        and ".norm" not in name
+        and before[name].ndim > 1
+    }
+    kept = {
+        "encoder.norm.weight",
+        "encoder.blocks.0.norm1.bias",
+        "encoder.cls_token",
+        "encoder.pos_embed",
+        "prototypes",
+    }
+    assert kept <= before.keys() - matrices
+    # A bias is zero at first, whatever decays it.
+    assert shrunk == ({name for name in before if before[name].any()} if decay_all else matrices)
+
+
+@pytest.mark.parametrize(("clip_norm", "length"), [(3.0, 3.0), (1e5, 100.0), (0.0, 100.0)])
+def test_a_long_gradient_is_cut_to_the_clip_norm_and_keeps_its_direction(clip_norm, length):
+    state = state_of()
+    (_, first), (_, second), *_ = state.model.anchor_parameters()
+    first.grad.view(-1)[0], second.grad.view(-1)[0] = 60.0, 80.0
+    assert _clip_gradients(state, clip_norm).item() == pytest.approx(100.0)
+    found = first.grad.view(-1)[0].item(), second.grad.view(-1)[0].item()
+    assert found == pytest.approx((0.6 * length, 0.8 * length), rel=1e-6)

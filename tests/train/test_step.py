@@ -12,12 +12,17 @@ from tests.world import TINY
 NUM_FILMS = 12
 
 
-def gradients(micro_batch, ehr):
-    recipe = load_recipe("demo", TINY, {"ehr": {"features": list(ehr)}} if ehr else {})
+QUEUE = ["train.batch_size=12", "objective.queue_size=24"]
+
+
+def gradients(micro_batch, ehr, overrides=()):
+    recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": list(ehr)}} if ehr else {})
     model = init_state(recipe, 3 if ehr else 0, torch.device("cpu")).model.double()
     generator = torch.Generator().manual_seed(0)
     films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
     valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
+    if model.queue is not None:
+        model.queue.push(torch.randn(12, 96, generator=generator), torch.full((8,), 1 / 8), torch.zeros(()))
     record = torch.rand(NUM_FILMS, 3, generator=generator, dtype=torch.double) if ehr else None
 
     def views_of(part):
@@ -29,15 +34,21 @@ def gradients(micro_batch, ehr):
     return parts, {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
 
 
-@pytest.mark.parametrize("ehr", [(), ("sex", "age")])
+@pytest.mark.parametrize(("ehr", "overrides"), [((), ()), (("sex", "age"), ()), ((), QUEUE)])
 @pytest.mark.parametrize("micro_batch", [3, 5, 12])
-def test_parts_of_any_size_give_the_gradients_of_the_whole(micro_batch, ehr):
-    whole, expected = gradients(0, ehr)
-    parts, found = gradients(micro_batch, ehr)
+def test_parts_of_any_size_give_the_gradients_of_the_whole(micro_batch, ehr, overrides):
+    whole, expected = gradients(0, ehr, overrides)
+    parts, found = gradients(micro_batch, ehr, overrides)
     assert parts.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
     assert found.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-8, msg=name)
+
+
+def test_a_step_looks_at_the_films_of_its_queue():
+    (alone, _), (joined, _) = (gradients(0, (), overrides) for overrides in (QUEUE[:1], QUEUE))
+    assert abs(alone.memax.item() - joined.memax.item()) > 1e-4
+    assert abs(alone.target_entropy.item() - joined.target_entropy.item()) > 1e-4
 
 
 def test_every_film_of_a_batch_is_in_one_part_of_one_process():

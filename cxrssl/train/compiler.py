@@ -1,0 +1,67 @@
+"""Encoders and loss as compiled graphs: whether this machine can, and the model whose methods run that way.
+
+In: the machine's word, its device, a model. Out: the same model under the same weight names.
+Never: a run that fails because no compiler is there, or processes of one run of which some compile and others do not.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import plain
+from cxrssl.model.msn import MSN
+from cxrssl.train.ranks import Ranks
+
+COMPILED = ("encode_anchors", "encode_targets", "compare")
+"""What runs once or more a step: all views of one film, and all that looks at the whole batch."""
+INDUCTOR = "inductor"
+
+
+def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
+    """Return whether the run compiles: `on`, `off`, or `auto`, which is on for CUDA; not where a trial fails.
+
+    All processes decide alike. A trial that fails is told in one sentence.
+    """
+    if word not in ("auto", "on", "off"):
+        raise UsageError(f'--compile is auto, on or off, not "{plain(word, 40)}"')
+    if word == "off" or (word == "auto" and device.type == "cpu"):
+        return False
+    reason = _try_compiler(device)
+    failed = torch.full((), float(bool(reason)), device=device)
+    if ranks.group is not None:
+        dist.all_reduce(failed, dist.ReduceOp.MAX, group=ranks.group)
+    if not failed.item():
+        return True
+    if reason or ranks.is_first:
+        why = reason or "another process has none that works"
+        sys.stderr.write(f"cxrssl: note: the steps run uncompiled, as no compiler works here: {why}\n")
+    return False
+
+
+def compile_model(model: MSN, backend: str = INDUCTOR) -> None:
+    """Let the model's methods run as whole graphs of fixed shapes; modules stay as they are, and so do weight names."""
+    # Else kernels are chosen by timing them, and another process, or the same one resumed, may round otherwise.
+    options: dict[str, Any] | None = {"deterministic": True} if backend == INDUCTOR else None
+    for name in COMPILED:
+        method = torch.compile(getattr(model, name), fullgraph=True, dynamic=False, backend=backend, options=options)
+        setattr(model, name, method)
+
+
+def _try_compiler(device: torch.device) -> str:
+    """Return why a small graph cannot be compiled for `device`, forward and backward; empty when it can."""
+
+    def graph(values: Tensor) -> Tensor:
+        return values.sin().softmax(dim=0).square().sum()
+
+    values = torch.ones(64, device=device, requires_grad=True)
+    try:
+        torch.autograd.backward(torch.compile(graph, fullgraph=True, dynamic=False)(values))
+    except Exception as error:  # whatever a missing or broken tool chain makes it raise
+        return plain(f"{type(error).__name__}: {error}".splitlines()[0], 120)
+    return ""

@@ -1,0 +1,97 @@
+"""The golden checkpoints: one a format version, as that version wrote it, and the losses of the steps after it.
+
+Run as a script it writes the one of the current version: `python -m tests.golden.checkpoint`. Do that once for each
+new `FORMAT_VERSION`, and again only where a change of the numbers was meant and is told to the users.
+"""
+
+import json
+import platform
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cxrssl.core.artefact import FORMAT_VERSION
+from cxrssl.core.recipe import load_recipe
+from cxrssl.model import vit
+from cxrssl.train.checkpoint import Checkpoints
+from cxrssl.train.schedule import settings_at
+from cxrssl.train.state import flatten_state, init_state, restore_state
+from cxrssl.train.step import backward
+from cxrssl.views import make_views
+
+FOLDER = Path(__file__).parent
+SHAPE = (8, 1, 2)
+"""Width, depth and heads in the place of vit-micro's: a checkpoint of some 30 kB."""
+STEP, NUM_NEXT, NUM_STEPS, BATCH, NUM_EHR = 4, 2, 20, 4, 3
+SETTINGS = [
+    "model.patch_px=8", "model.head_hidden_mult=1", "ehr.embed_dim=4", "views.global_px=16", "views.focal_px=16",
+    "views.num_focal=1", "objective.num_prototypes=8", f"train.batch_size={BATCH}",
+]  # fmt: skip
+
+
+def start():
+    """Return the recipe and its state before the first step."""
+    vit.SHAPES["vit-micro"], kept = SHAPE, vit.SHAPES["vit-micro"]
+    try:
+        recipe = load_recipe("demo", SETTINGS, {"ehr": {"features": ["sex"]}})
+        return recipe, init_state(recipe, NUM_EHR, torch.device("cpu"))
+    finally:
+        vit.SHAPES["vit-micro"] = kept
+
+
+def take_steps(recipe, state, num):
+    """Take `num` steps on films and records that are noise, the same at every step, and return their losses."""
+    rng = np.random.default_rng(7)
+    films = torch.from_numpy(rng.integers(0, 256, (BATCH, 24, 24), dtype=np.uint8))
+    valid = torch.tensor([[0.0, 0.0, 24.0, 24.0]] * BATCH)
+    ehr = torch.from_numpy(rng.random((BATCH, NUM_EHR), dtype=np.float32))
+    losses = []
+    for _ in range(num):
+        step = state.step
+
+        def views_of(part, step=step):
+            return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, step, part)
+
+        now = settings_at(step, NUM_STEPS, 5, recipe.train)
+        parts = backward(state.model, views_of, ehr, [slice(0, BATCH)], torch.float32)
+        for group in state.optimizer.param_groups:
+            group["lr"] = now.lr
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.model.move_target(now.ema_momentum)
+        state.step += 1
+        losses.append(float(parts.total.detach()))
+    return losses
+
+
+def resume(folder, on_damage):
+    """Return the recipe and the state that the newest checkpoint in `folder` holds."""
+    recipe, state = start()
+    restore_state(state, Checkpoints(folder, {}, 1).load_newest(on_damage))
+    return recipe, state
+
+
+def arithmetic():
+    """What may change the last bits of a sum: the kernels of another torch, another processor."""
+    return {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability()}
+
+
+def write():
+    """Write the golden checkpoint of the current format."""
+    torch.set_num_threads(1)
+    folder = FOLDER / f"checkpoint-{FORMAT_VERSION}"
+    recipe, state = start()
+    take_steps(recipe, state, STEP)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    platform.platform = lambda: "Linux"  # which one is nobody's business
+    Checkpoints(folder, {"recipe_sha256": recipe.sha256}, 1).save(state.step, flatten_state(state))
+    losses = take_steps(recipe, state, NUM_NEXT)
+    record = {**arithmetic(), "losses": [loss.hex() for loss in losses], "about": losses}
+    (folder / "next.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write()

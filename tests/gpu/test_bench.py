@@ -1,0 +1,109 @@
+"""The command that measures a GPU: it runs on a CPU too, with no more than a GPU machine has, and adds up rightly."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cxrssl.core.recipe import load_recipe
+from cxrssl.train.state import init_state
+from cxrssl.train.step import backward
+from cxrssl.views import make_views
+from tests.gpu.trace import GAPS, NO_SPAN, WINDOW, profile_trace
+
+ROOT = Path(__file__).resolve().parents[2]
+ABSENT = ("duckdb", "polars", "pydicom", "textual", "typer", "rich", "orjson", "lightly", "sklearn")
+MAX_OPERATIONS = {"views": 300, "the step": 2250}
+"""As counted, and a tenth more: what the host has to dispatch for one step, whatever the batch."""
+
+
+def test_the_benchmark_runs_on_a_cpu_without_what_a_gpu_machine_may_lack(tmp_path):
+    for name in ABSENT:
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not here')\n")
+    before = set(ROOT.glob("tests/bench/*"))
+    words = "--device cpu --steps 1 --backbones vit-micro --batches 2 --films 16 --film-px 64 --no-peers"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.gpu", *words.split()],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "failed" not in done.stdout, done.stdout
+    title, _, row, *profile = done.stdout.splitlines()
+    assert title.startswith("pretraining end to end: cpu")
+    assert row.split()[:4] == ["vit-micro,", "strict", "recipe,", "2"]
+    assert float(row.split()[4]) > 0
+    for span in ("views", "target encoder", "anchor encoder", "head and loss", "backward", "optimiser"):
+        (line,) = (line for line in profile if line.startswith(f"  {span} "))
+        assert float(line.removeprefix(f"  {span}").split()[0].rstrip("%")) > 0, line
+    assert set(ROOT.glob("tests/bench/*")) == before, "what a CPU shows is not kept"
+
+
+def span(name, ts, dur, cat="user_annotation", **args):
+    return {"ph": "X", "name": name, "cat": cat, "ts": ts, "dur": dur, "args": args}
+
+
+def test_a_kernel_belongs_to_the_innermost_span_that_launched_it_and_idle_time_is_told():
+    events = [
+        span(WINDOW, 0, 1),
+        span("backward", 100, 300),
+        span("optimiser", 350, 20),
+        span("cudaLaunchKernel", 110, 2, "cuda_runtime", correlation=1),
+        span("cudaLaunchKernel", 355, 2, "cuda_runtime", correlation=2),
+        span("cuLaunchKernel", 500, 2, "cuda_driver", correlation=3),
+        span("matmul", 200, 400, "kernel", correlation=1),  # runs on while the host is in the next span
+        span("adamw", 600, 100, "kernel", correlation=2),
+        span("copy", 650, 150, "gpu_memcpy", correlation=3),  # beside the one before
+        span("backward", 200, 400, "gpu_user_annotation"),  # the profiler's own summary of kernels
+        span("cudaStreamSynchronize", 360, 30, "cuda_runtime", correlation=9),
+        span("cudaDeviceSynchronize", 900, 90, "cuda_runtime", correlation=10),
+        span("matmul", 1001, 50, "kernel", correlation=11),  # after the window
+        span(WINDOW, 1000, 1),
+    ]
+    profile = profile_trace(events, ["backward", "optimiser"], num_steps=2)
+    assert profile.step_ms == 0.5
+    assert profile.shares() == {"backward": 0.4, GAPS: 0.4, NO_SPAN: 0.15, "optimiser": 0.1}
+    assert profile.num_kernels == {"backward": 0.5, "optimiser": 0.5, NO_SPAN: 0.5}
+    assert profile.syncs == {"cudaStreamSynchronize in optimiser": 0.5}
+    assert profile.blocked_ms == 0.015
+
+
+class Count(TorchDispatchMode):
+    """Counts operations that do something, which a GPU would each be asked for by the host."""
+
+    FREE = ("view", "expand", "transpose", "aten.t.", "select.int", "slice", "squeeze", "detach", "alias", "permute")
+    FREE += ("split", "unbind", "as_strided", "profiler.")
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += not any(word in str(function) for word in self.FREE)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_asks_the_device_for_no_more_operations_than_it_did():
+    recipe = load_recipe("strict", ["model.backbone=vit-tiny"], {"ehr": {"features": ["sex"]}})
+    state, films = init_state(recipe, 3, torch.device("cpu")), torch.zeros(2, 320, 320, dtype=torch.uint8)
+    valid, record = torch.tensor([[0.0, 0.0, 320.0, 320.0]]).expand(2, 4), torch.rand(2, 3)
+
+    def views_of(part):
+        return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, 0, part)
+
+    def take_step():
+        backward(state.model, views_of, record, [slice(0, 2)], torch.bfloat16)
+        state.optimizer.step()
+
+    take_step()  # moments are made once
+    counts = {}
+    for name, work in (("views", lambda: views_of(slice(None))), ("the step", take_step)):
+        with Count() as count:
+            work()
+        counts[name] = count.number
+        assert count.number <= MAX_OPERATIONS[name], counts

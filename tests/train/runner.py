@@ -1,0 +1,51 @@
+"""Runs the command line again and again in processes of its own, each forked from this one, which has loaded torch.
+
+In: lines of JSON on stdin: argv, kill_at (kill point), fail_at and kind (failing disk), and two files to write, stderr
+and calls (how often the disk was changed). Out: for each line the process id, then its wait status, a line each.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+import cxrssl.cli.app
+import cxrssl.train.loop
+from cxrssl.core import artefact
+from cxrssl.model import vit
+from tests.faults import FailingDisk
+
+
+def run(order):
+    """Become the command that `order` describes."""
+    artefact._KILL_AT = order.get("kill_at", "")
+    sys.argv = ["cxrssl", *order["argv"]]
+    with open(order["stderr"], "w", buffering=1) as stderr:
+        os.dup2(stderr.fileno(), 2)
+        os.dup2(stderr.fileno(), 1)
+        disk = FailingDisk(order.get("fail_at", 0), order.get("kind", "EIO")).install()
+        code = 99
+        try:
+            cxrssl.cli.app.main()
+        except SystemExit as end:
+            code = end.code
+        except BaseException:
+            traceback.print_exc()
+        with open(order["calls"], "w") as calls:
+            calls.write(str(disk.num_calls))
+    os._exit(code)
+
+
+def tell(number):
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    vit.SHAPES["vit-micro"] = (24, 2, 2)  # two layers, so that hundreds of runs are cheap
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            run(json.loads(line))
+        tell(child)
+        tell(os.waitpid(child, 0)[1])

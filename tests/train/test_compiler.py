@@ -1,0 +1,107 @@
+"""Compiled steps: the losses of uncompiled ones in whole graphs, made once; and no run is lost without a compiler.
+
+In CI the graphs are captured, functionalised and run by torch itself; with CXRSSL_FULL=1 the C++ compiler makes them.
+"""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import _dynamo, _inductor
+
+from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.core.recipe import Machine, load_recipe
+from cxrssl.model import vit
+from cxrssl.train.checkpoint import Checkpoints
+from cxrssl.train.compiler import INDUCTOR, choose_compile, compile_model
+from cxrssl.train.loop import checkpoint_settings
+from cxrssl.train.plan import plan_run
+from cxrssl.train.ranks import Ranks
+from cxrssl.train.state import init_state
+from cxrssl.train.step import backward, split_batch
+from cxrssl.views import make_views
+from tests.scale import scaled
+from tests.world import TINY, make_workspace
+
+CPU = torch.device("cpu")
+NUM_FILMS, NUM_STEPS, NUM_EHR = 8, 4, 3
+CASES = [("aot_eager", 4), ("aot_eager", 0), ("aot_eager", 3), (INDUCTOR, 0), (INDUCTOR, 3)][: scaled(1, 5)]
+NUM_GRAPHS = {0: 3, 4: 4, 3: 7}
+"""Of targets, anchors and loss; in parts also of anchors without gradient; 8 films by 3 are parts of two sizes."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled():
+    """No graph of another test, and no count of it."""
+    _dynamo.reset()
+    _dynamo.utils.counters.clear()
+
+
+def take_steps(monkeypatch, micro_batch, backend=""):
+    """Return losses and number of graphs after each of some steps of a model of two blocks, and the model."""
+    monkeypatch.setitem(vit.SHAPES, "vit-micro", (24, 2, 3))
+    recipe = load_recipe("demo", [*TINY, "objective.queue_size=16"], {"ehr": {"features": ["sex"]}})
+    state = init_state(recipe, NUM_EHR, CPU)
+    if backend:
+        compile_model(state.model, backend)
+    generator = torch.Generator().manual_seed(0)
+    films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
+    valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
+    ehr = torch.rand(NUM_FILMS, NUM_EHR, generator=generator)
+    for group in state.optimizer.param_groups:
+        group["lr"] = 1e-4
+    losses, graphs = [], []
+    for step in range(NUM_STEPS):
+
+        def views_of(part, step=step):
+            return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 5, step, part)
+
+        parts = backward(state.model, views_of, ehr, split_batch(NUM_FILMS, 0, 1, micro_batch))
+        state.model.remember(parts, torch.zeros(()))
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        state.model.move_target(0.9)
+        losses.append(parts.total.item())
+        graphs.append(_dynamo.utils.counters["stats"]["unique_graphs"])
+    return losses, graphs, state.model
+
+
+@pytest.mark.parametrize(("backend", "micro_batch"), CASES)
+def test_compiled_steps_have_the_losses_of_uncompiled_ones_in_whole_graphs_made_once(monkeypatch, backend, micro_batch):
+    expected, _, plain = take_steps(monkeypatch, micro_batch)
+    found, graphs, compiled = take_steps(monkeypatch, micro_batch, backend)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert graphs == [NUM_GRAPHS[micro_batch]] * NUM_STEPS
+    assert not _dynamo.utils.counters["graph_break"]
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    assert [name for name, _ in compiled.anchor_parameters()] == [name for name, _ in plain.anchor_parameters()]
+
+
+def test_a_machine_without_a_compiler_says_so_in_one_sentence_and_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(_inductor.config.cpp, "cxx", ("no-such-compiler",))
+    assert not choose_compile("on", CPU, Ranks())
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("cxrssl: note: the steps run uncompiled, as no compiler works here: ")
+
+
+def test_auto_leaves_the_cpu_uncompiled_without_a_trial_and_other_words_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(torch, "compile", pytest.fail)
+    assert not choose_compile("auto", CPU, Ranks())
+    assert not choose_compile("off", torch.device("cuda"), Ranks())
+    assert not capsys.readouterr().err
+    with pytest.raises(UsageError, match='--compile is auto, on or off, not "yes"'):
+        choose_compile("yes", CPU, Ranks())
+
+
+def test_a_run_does_not_go_on_compiled_where_it_began_uncompiled(tmp_path):
+    workspace = make_workspace(tmp_path, num_patients=20)
+    plan = plan_run(workspace, "nih", load_recipe("demo", TINY), Machine("cpu", 1))
+    off, on = (checkpoint_settings(plan, CPU, Ranks(), is_compiled) for is_compiled in (False, True))
+    Checkpoints(tmp_path / "checkpoints", off, 2).save(3, {"step": torch.tensor(3)})
+    with pytest.raises(IntegrityError, match="another compile: off, now on"):
+        Checkpoints(tmp_path / "checkpoints", on, 2).load_newest(pytest.fail)
+    assert (
+        plan_run(workspace, "nih", plan.recipe, dataclasses.replace(plan.machine, compile="on")).run_id == plan.run_id
+    )

@@ -1,0 +1,459 @@
+"""A number that is not finite never reaches weights, moments or target; what must not change on the way is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import shutil
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cxrssl.cli.ingest import ingest_dataset
+from cxrssl.core.errors import GuardStop, IntegrityError
+from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.reader import Reader
+from cxrssl.model import msn
+from cxrssl.model.msn import MSN
+from cxrssl.results import read_run
+from cxrssl.train import loop, recorder
+from cxrssl.train.checkpoint import Checkpoints
+from cxrssl.train.loop import batch_rows, checkpoint_settings, pretrain
+from cxrssl.train.meter import Meter
+from cxrssl.train.ranks import Ranks
+from cxrssl.train.schedule import settings_at
+from tests.scale import scaled
+from tests.small_runs import (
+    CPU,
+    all_finite,
+    bits,
+    checkpoints_of,
+    plan_in,
+    run_until,
+    two_layers,  # noqa: F401
+    watched,
+    weights_of,
+    with_machine,
+)
+from tests.world import make_workspace
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("guards"), num_patients=24)
+
+
+# ---- a number that is not finite
+
+PARTS = ("total", "cross_entropy", "memax", "target_entropy", "prototype_usage", "feature_std")
+GRADIENTS = (
+    "encoder.cls_token", "encoder.pos_embed", "encoder.blocks.0.attn.qkv.weight", "encoder.norm.bias", "head.1.weight",
+    "head.6.weight", "prototypes", "fusion.embed.weight", "fusion.fuse.bias",
+)  # fmt: skip
+PLACES = (
+    *(f"part {name}" for name in PARTS),
+    *(f"gradient {name}" for name in GRADIENTS),
+    "gradient norm",
+    "target assignment",
+    "target embedding",
+    "target pixels",
+    "random pixels",
+    "focal pixels",
+    "record",
+    *(f"{moment} {name}" for moment in ("exp_avg", "exp_avg_sq") for name in ("encoder.pos_embed", "prototypes")),
+)
+VALUES = (math.nan, math.inf, -math.inf)
+NUM_STEPS = 8
+
+
+def poison(place, value, bad_step, watch, patch):
+    """Put `value` at `place` in step `bad_step` of the run that `watch` follows."""
+
+    def is_due():
+        return watch.state.step == bad_step
+
+    def after(owner, name, change):
+        original = getattr(owner, name)
+
+        def changed(*args, **kwargs):
+            result = original(*args, **kwargs)
+            return change(result, *args) if is_due() else result
+
+        patch.setattr(owner, name, changed)
+
+    def spoil(tensor):
+        tensor.data[(0,) * tensor.ndim] = value
+
+    def spoil_part(parts, *_):
+        old = getattr(parts, place.removeprefix("part "))
+        if place == "part total":
+            old.data.fill_(value)
+            return parts
+        return dataclasses.replace(parts, **{place.removeprefix("part "): torch.full_like(old, value)})
+
+    def spoil_gradient(losses, model, *_):
+        spoil(dict(model.named_parameters())[place.removeprefix("gradient ")].grad)
+        return losses
+
+    def spoil_first(tensor, *_):
+        tensor = tensor.clone()
+        spoil(tensor)
+        return tensor
+
+    def spoil_views(views, *_):
+        which = {"target": views.target_B1PP, "random": views.anchors_BV1PP[0], "focal": views.anchors_BV1PP[1]}
+        which[place.removesuffix(" pixels")][0] = value  # all of a view: a masked patch would not be seen
+        return views
+
+    kind, _, name = place.partition(" ")
+    if place == "gradient norm":
+        after(loop, "_clip_gradients", lambda norm, *_: torch.full_like(norm, value))
+    elif kind == "part":
+        after(MSN, "compare", spoil_part)
+    elif kind == "gradient":
+        after(loop, "backward", spoil_gradient)
+    elif place == "target assignment":
+        after(msn, "sinkhorn", spoil_first)
+    elif place == "target embedding":
+        after(MSN, "encode_targets", spoil_first)
+    elif name == "pixels":
+        after(loop, "make_views", spoil_views)
+    elif place == "record":
+        original = MSN.compare
+        patch.setattr(
+            MSN, "compare", lambda *args: original(*args[:-1], spoil_first(args[-1]) if is_due() else args[-1])
+        )
+    else:
+        watch.at[bad_step] = lambda: spoil(
+            watch.state.optimizer.state[dict(watch.state.model.named_parameters())[name]][kind]
+        )
+
+
+class LateMeter(Meter):
+    """Numbers that are never there before they have to be, as on a GPU that is far behind."""
+
+    class Event:
+        def query(self):
+            return False
+
+        def synchronize(self):
+            pass
+
+    def send(self, note, values_P):
+        self._under_way.append((note, values_P, self.Event()))
+
+
+CASES = [
+    (place, VALUES[number % (2 if place == "target assignment" else 3)], (0, 4, NUM_STEPS - 1)[number % 3], number % 4)
+    for number, place in enumerate(PLACES)
+]
+ALL_CASES = [
+    (place, value, bad_step, kind)
+    for place in PLACES
+    for value in VALUES
+    for bad_step in (0, 4, NUM_STEPS - 1)
+    for kind in range(4)
+    # The logarithm of an assignment may be -inf: it is that of 0.
+    if not (place == "target assignment" and value == -math.inf)
+]
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(("place", "value", "bad_step", "kind"), scaled(0, 1) * ALL_CASES or CASES)
+def test_a_bad_number_changes_nothing_and_is_named(template, tmp_path, monkeypatch, place, value, bad_step, kind):
+    is_late, is_in_parts = kind % 2 == 1, kind >= 2
+    if place.startswith("exp_avg"):
+        bad_step = max(bad_step, 1)  # there are no moments before
+    machine = dataclasses.replace(CPU, micro_batch=3 * is_in_parts, checkpoint_every=3 if is_late else 1)
+    plan = plan_in(tmp_path, template, machine)
+    before = {}
+    with monkeypatch.context() as patch, watched(patch) as watch:
+        poison(place, value, bad_step, watch, patch)
+        if is_late:
+            patch.setattr(recorder, "Meter", LateMeter)
+        original = loop.backward
+
+        def remember(*args, **kwargs):
+            if watch.state.step == bad_step:
+                before.update(bits(watch.state))
+            return original(*args, **kwargs)
+
+        patch.setattr(loop, "backward", remember)
+        with pytest.raises(GuardStop, match=f"at step {bad_step}; no weight was changed") as error:
+            pretrain(plan)
+        after = bits(watch.state)
+        assert watch.state.step - 1 == bad_step or is_late
+
+    # ---- in memory
+    assert error.value.exit_code == 5
+    assert [name for name in before if after[name] != before[name]] == []
+    assert all(not any(after[name]) for name in after.keys() - before.keys())  # moments of a first step: zeros
+
+    # ---- in the journal
+    event = next(event for event in read_run(plan.folder).events if event["event"] == "guard")
+    assert event["step"] == bad_step
+    assert event["rows"] == batch_rows(plan, bad_step).tolist()
+    assert {"loss", "cross_entropy", "memax", "grad_norm"} <= event.keys()
+    assert event["what"] in error.value.what
+    assert [record["step"] for record in read_run(plan.folder).metrics] == list(range(bad_step))
+
+    # ---- on the disk
+    saved = [int(path.name.removeprefix("step-")) for path in checkpoints_of(plan)]
+    assert max(saved, default=0) == bad_step - bad_step % machine.checkpoint_every
+    for path in checkpoints_of(plan):
+        tensors = load_file(path / "state.safetensors")
+        is_poisoned = {f"optimizer.{place.split()[-1]}.{place.split()[0]}"}  # by this test, after the step was saved
+        assert all_finite({name: value for name, value in tensors.items() if name not in is_poisoned})
+
+
+def test_a_run_that_was_stopped_by_a_bad_number_goes_on_to_the_weights_of_a_good_one(template, tmp_path, monkeypatch):
+    good = plan_in(tmp_path / "good", template)
+    pretrain(good)
+    plan = plan_in(tmp_path / "bad", template)
+    for bad_step in (0, 3, NUM_STEPS - 1):
+        with monkeypatch.context() as patch, watched(patch) as watch:
+            poison("target pixels", math.inf, bad_step, watch, patch)
+            with pytest.raises(GuardStop):
+                pretrain(plan)
+    assert pretrain(plan).resumed_from == NUM_STEPS - 1
+    assert weights_of(plan) == weights_of(good)
+
+
+# ---- alarms of real runs: their curves are in test_health.py
+
+COLLAPSING = (
+    "objective.memax_weight=0", "objective.sinkhorn_iters=0", "objective.num_prototypes=64", "train.ema_start=0",
+    "train.ema_final=0", "train.num_epochs=7",
+)  # fmt: skip
+
+
+def alarms(plan):
+    return [event for event in read_run(plan.folder).events if event["event"] == "alarm"]
+
+
+def test_a_run_without_me_max_and_sinkhorn_is_called_collapsed_within_50_steps(template, tmp_path, capsys):
+    warning = plan_in(tmp_path / "warn", template, overrides=COLLAPSING, ehr=())
+    pretrain(warning)
+    (alarm, *_) = alarms(warning)
+    assert (alarm["kind"], alarm["step"] < 50) == ("collapse", True)
+    assert f"alarm at step {alarm['step']}: collapse: " in capsys.readouterr().err
+    stopping = plan_in(tmp_path / "stop", template, overrides=COLLAPSING, ehr=())
+    with pytest.raises(GuardStop, match="collapse: ") as error:
+        pretrain(with_machine(stopping, log_every=1000, on_alarm="stop"))
+    assert (error.value.exit_code, error.value.hint) == (5, "go on all the same: --on-alarm warn")
+    assert alarms(stopping)[0] | {"ts": 0} == alarm | {"ts": 0}
+    assert read_run(stopping.folder).state == "failed"
+
+
+def test_a_healthy_run_raises_no_alarm_and_tells_its_features_rank(template, tmp_path):
+    healthy = ("train.num_epochs=7", "objective.num_prototypes=64")
+    plan = plan_in(tmp_path, template, overrides=healthy)
+    pretrain(with_machine(plan, on_alarm="stop", checkpoint_every=100, health_every=20))
+    assert not alarms(plan)
+    records = read_run(plan.folder).metrics
+    assert [r["step"] for r in records if "feature_rank" in r] == [0, 20, plan.num_steps - 1]
+    assert all(r["memory_mb"] > 50 and 0 <= r["data_frac"] <= 1 for r in records)
+
+
+# ---- everything that should learn, learns
+
+
+@pytest.mark.parametrize(
+    ("recipe", "ehr", "micro_batch"),
+    [
+        ("strict", (), 0),
+        ("strict", ("sex", "age"), 0),
+        ("strict", ("sex", "age"), 3),
+        ("paper", (), 0),
+        ("paper", ("sex", "view"), 3),
+    ],
+)
+def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
+    template, tmp_path, monkeypatch, recipe, ehr, micro_batch
+):
+    machine = dataclasses.replace(CPU, micro_batch=micro_batch)
+    plan = plan_in(tmp_path, template, machine, ("model.backbone=vit-micro", "train.num_epochs=1"), ehr, recipe)
+    states, targets, gradients = [], [], []
+
+    def tensors_of(state):
+        return {name: value.clone() for name, value in state.model.state_dict().items()}
+
+    with watched(monkeypatch) as watch, monkeypatch.context() as patch:
+        clip, move_target = loop._clip_gradients, MSN.move_target
+
+        def clipped(state, *args):
+            if not states:
+                states.append(tensors_of(state))
+            gradients.append(
+                {name: p.grad.clone() for name, p in state.model.anchor_parameters() if p.grad is not None}
+            )
+            return clip(state, *args)
+
+        def moved(model, momentum, *args):
+            targets.append((watch.state.step, momentum, {name: v.clone() for name, v in model.state_dict().items()}))
+            move_target(model, momentum, *args)
+
+        patch.setattr(loop, "_clip_gradients", clipped)
+        patch.setattr(MSN, "move_target", moved)
+        for step in range(1, plan.num_steps + 1):
+            watch.at[step] = lambda: states.append(tensors_of(watch.state))
+        pretrain(plan)
+        trainable = {name for name, _ in watch.state.model.anchor_parameters()}
+
+    frozen = {name for name in states[0] if name.startswith("target_")} | {"prototypes"} - trainable
+    assert ("prototypes" in trainable) == (recipe == "strict")
+    assert trainable | frozen == states[0].keys()
+    for before, after, gradient in zip(states, states[1:], gradients, strict=False):
+        assert gradient.keys() == trainable
+        for name in trainable:
+            assert torch.isfinite(gradient[name]).all(), name
+            assert gradient[name].abs().max() > 0, name
+            assert not torch.equal(before[name], after[name]), f"{name} did not move"
+        if "prototypes" in frozen:
+            assert torch.equal(before["prototypes"], after["prototypes"])
+
+    # The published code moves the target before each step, of which the first finds target and anchor equal.
+    assert [step for step, *_ in targets] == list(range(1, plan.num_steps + (recipe == "strict")))
+    for step, momentum, before in targets:
+        is_early = recipe == "paper"
+        now = settings_at(step - (not is_early), plan.num_steps, plan.steps_per_epoch, plan.recipe.train)
+        assert momentum == now.ema_momentum < 1
+        for name, old in before.items():
+            new = states[step][name].double()
+            if not name.startswith("target_"):
+                assert torch.equal(new, old.double())
+                continue
+            distance = before[name.removeprefix("target_")].double() - old.double()
+            rounding = 1e-6 * (old.double().abs() + distance.abs())
+            assert ((new - old - (1 - momentum) * distance).abs() <= rounding + 1e-12).all(), name
+
+
+# ---- what a resume must find unchanged
+
+
+@pytest.fixture(scope="module")
+def stopped(template, tmp_path_factory):
+    """A run that was stopped after four steps."""
+    plan = plan_in(tmp_path_factory.mktemp("stopped"), template)
+    with pytest.MonkeyPatch.context() as patch:
+        run_until(plan, 4, patch)
+    return plan
+
+
+def other_films(tmp_path):
+    return make_workspace(tmp_path / "other", num_patients=24, seed=1)
+
+
+def other_sizes(tmp_path):
+    workspace = make_workspace(tmp_path / "sizes", num_patients=24)
+    ingest_dataset(workspace, "nih", tmp_path / "sizes" / "nih", size=40, workers=1)
+    return workspace
+
+
+CHANGED = {
+    "recipe_sha256": lambda plan, tmp_path: plan_in(
+        tmp_path, Workspace(plan.folder.parents[1]), overrides=("train.lr=2e-3",)
+    ),
+    "precision": lambda plan, tmp_path: plan_in(
+        tmp_path, Workspace(plan.folder.parents[1]), overrides=("train.precision=bf16",)
+    ),
+    "cohort_sha256": lambda plan, tmp_path: plan_in(tmp_path, other_films(tmp_path)),
+    "images_sha256": lambda plan, tmp_path: plan_in(tmp_path, other_sizes(tmp_path)),
+    "micro_batch": lambda plan, tmp_path: with_machine(plan, micro_batch=4),
+}
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_resume_that_could_not_be_exact_is_refused_with_what_was_and_what_is(stopped, tmp_path, key):
+    plan = dataclasses.replace(CHANGED[key](stopped, tmp_path), folder=stopped.folder)
+    was, now = (checkpoint_settings(each, torch.device("cpu"), Ranks(), False)[key] for each in (stopped, plan))
+    before = {
+        path: path.read_bytes() for path in stopped.folder.rglob("*") if "checkpoints" in path.parts and path.is_file()
+    }
+    with pytest.raises(IntegrityError) as error:
+        pretrain(plan)
+    assert was != now
+    assert error.value.what == f"this checkpoint was made with another {key}: {was}, now {now}"
+    assert "or start another run with --name" in error.value.hint
+    assert "step-00000004" in error.value.where
+    assert all(path.read_bytes() == data for path, data in before.items())
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "hint"),
+    [
+        ("device", {"device": torch.device("cuda")}, "--device cpu"),
+        ("num_processes", {"ranks": Ranks(0, 2)}, "--gpus 1"),
+        ("compile", {"is_compiled": True}, "--compile off"),
+    ],
+)
+def test_a_resume_by_other_processes_or_devices_is_refused_and_told_how_to_go_on(stopped, key, place, hint):
+    usual = {"device": torch.device("cpu"), "ranks": Ranks(), "is_compiled": False}
+    was, now = (checkpoint_settings(stopped, **each) for each in (usual, usual | place))
+    with pytest.raises(IntegrityError) as error:
+        Checkpoints(stopped.folder / "checkpoints", now, 2).load_newest(pytest.fail)
+    assert error.value.what == f"this checkpoint was made with another {key}: {was[key]}, now {now[key]}"
+    assert error.value.hint == f"go on with {hint}, or start another run with --name"
+
+
+# ---- what may differ
+
+MAY_DIFFER = {
+    "feed": {"feed": "resident"},
+    "log interval": {"log_every": 3},
+    "checkpoint interval": {"checkpoint_every": 5},
+    "checkpoints kept": {"keep_checkpoints": 1},
+    "health interval": {"health_every": 1},
+    "probe interval": {"probe_every": 2},
+    "on alarm": {"on_alarm": "stop"},
+    "stall bound": {"stall_s": 30.0},
+    "workspace moved": {},
+    "dashboard open": {},
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(template, tmp_path_factory):
+    plan = plan_in(tmp_path_factory.mktemp("undisturbed"), template)
+    pretrain(plan)
+    return weights_of(plan)
+
+
+@pytest.fixture(scope="module")
+def half_done(template, tmp_path_factory):
+    """The workspace of a run that was stopped after three steps."""
+    folder = tmp_path_factory.mktemp("half")
+    with pytest.MonkeyPatch.context() as patch:
+        run_until(plan_in(folder, template), 3, patch)
+    return folder
+
+
+@pytest.mark.parametrize("what", MAY_DIFFER)
+def test_what_may_differ_between_start_and_resume_changes_no_bit(template, half_done, undisturbed, tmp_path, what):
+    folder = tmp_path / ("another place" if what == "workspace moved" else half_done.name)
+    shutil.copytree(half_done, folder, symlinks=True)
+    plan = plan_in(folder, template, dataclasses.replace(CPU, **MAY_DIFFER[what]))
+    with reading(plan) if what == "dashboard open" else contextlib.nullcontext():
+        result = pretrain(plan)
+    assert result.resumed_from == 3
+    assert weights_of(plan) == undisturbed
+
+
+@contextlib.contextmanager
+def reading(plan):
+    """The dashboard's reader at work, all the time."""
+    reader, is_over, num_read = Reader(Workspace(plan.folder.parents[1])), threading.Event(), []
+
+    def read():
+        while not is_over.is_set():
+            num_read.append(reader.read_state(plan.run_id).runs[0].step)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    yield
+    is_over.set()
+    thread.join()
+    assert num_read

@@ -1,0 +1,185 @@
+"""Signals: the first lets the step end and saves, the same again ends at once; either way the run goes on later."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.errors import Preempted
+from cxrssl.core.journal import read_journal
+from cxrssl.core.process import start_ticks
+from cxrssl.results import read_run
+from cxrssl.train import stop
+from cxrssl.train.checkpoint import KIND
+from cxrssl.train.stop import catch_signals, leave_on_signals
+from tests.scale import scaled
+from tests.small_runs import MINUTE
+from tests.world import make_workspace
+
+pytestmark = pytest.mark.crash
+PREEMPTED, CTRL_C = 75, 130
+
+
+class Command:
+    """`cxrssl pretrain` on a workspace of its own, in a process that can be signalled."""
+
+    def __init__(self, runner, folder, template, overrides):
+        self.folder = folder
+        for part in ("cohorts", "images"):
+            if not (folder / part).exists():
+                (folder / part).symlink_to(template.root / part)
+        argv = ["pretrain", "--recipe", "demo", "--device", "cpu", "--threads", "1", "--workspace", str(folder)]
+        for change in [*MINUTE[:-1], "train.num_epochs=50000", *overrides]:
+            argv += ["--set", change]
+        files = {"stderr": str(folder / "stderr.txt"), "calls": str(folder / "calls.txt")}
+        runner.stdin.write(json.dumps({"argv": [*argv, "--checkpoint-every", "100000"], **files}) + "\n")
+        runner.stdin.flush()
+        self.pid, self._runner = int(runner.stdout.readline()), runner
+
+    def wait_for_step(self, step):
+        runs = self.folder / "runs"
+        while not any(r["step"] >= step for path in runs.glob("*/metrics-*.jsonl") for r in read_journal(path)[-1:]):
+            assert start_ticks(self.pid) is not None, self.wait()
+            time.sleep(0.01)
+
+    def send(self, *numbers):
+        for number in numbers:
+            os.kill(self.pid, number)
+
+    def wait(self):
+        """Return how it ended, minus the signal or the exit code, and what it said."""
+        status = int(self._runner.stdout.readline())
+        return os.waitstatus_to_exitcode(status), (self.folder / "stderr.txt").read_text()
+
+    @property
+    def run(self):
+        (run,) = (self.folder / "runs").iterdir()
+        return run
+
+    @property
+    def checkpoints(self):
+        return sorted((self.run / "checkpoints").glob("step-*"))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Return what starts a command in a folder."""
+    path = Path(__file__).with_name("runner.py")
+    environment = {**os.environ, "PYTHONPATH": str(path.parents[2]), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    runner = subprocess.Popen([sys.executable, str(path)], env=environment, **pipes)
+    template = make_workspace(tmp_path_factory.mktemp("signals"), num_patients=24)
+    yield lambda folder, overrides=(): Command(runner, folder, template, overrides)
+    runner.stdin.close()
+    runner.wait()
+
+
+@pytest.mark.parametrize(
+    ("signals", "code", "words"),
+    [
+        ((signal.SIGTERM,), PREEMPTED, "stopped by SIGTERM after step"),
+        ((signal.SIGUSR1,), PREEMPTED, "stopped by SIGUSR1 after step"),
+        ((signal.SIGUSR2,), PREEMPTED, "stopped by SIGUSR2 after step"),
+        ((signal.SIGINT,), CTRL_C, "stopped by Ctrl-C"),
+        ((signal.SIGCONT, signal.SIGTERM), PREEMPTED, "stopped by SIGTERM after step"),
+        ((signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM), PREEMPTED, "stopped by SIGTERM after step"),
+    ],
+)
+def test_a_signal_lets_the_step_end_saves_and_leaves_with_its_code(start, tmp_path, signals, code, words):
+    command = start(tmp_path)
+    command.wait_for_step(2)
+    command.send(*signals)
+    found, said = command.wait()
+    assert (found, words in said) == (code, True), said
+    record = read_run(command.run)
+    assert record.state == "stopped"
+    assert [event["event"] for event in record.events[-2:]] == ["checkpoint", "stop"]
+    (path,) = command.checkpoints
+    assert path.name == f"step-{record.step:08d}"
+    open_artefact(path, KIND)
+    if signals != (signal.SIGTERM,):
+        return
+    again = start(tmp_path)
+    again.wait_for_step(record.step + 1)
+    again.send(signal.SIGTERM)
+    assert again.wait()[0] == PREEMPTED
+    assert read_journal(again.run / "metrics-0002.jsonl")[0]["step"] == record.step
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT][: scaled(1, 2)])
+def test_the_same_signal_again_ends_at_once_and_leaves_the_last_checkpoint_as_it_was(start, tmp_path, number):
+    long_steps = ["views.num_focal=48"]
+    command = start(tmp_path, long_steps)
+    command.wait_for_step(0)
+    command.send(signal.SIGUSR1)
+    assert command.wait()[0] == PREEMPTED
+    (path,) = command.checkpoints
+    before = {file: file.read_bytes() for file in path.iterdir()}
+    again = start(tmp_path, long_steps)
+    again.wait_for_step(read_run(again.run).step)
+    again.send(number)
+    time.sleep(0.02)
+    again.send(number)
+    assert again.wait()[0] == 128 + number
+    assert again.checkpoints == [path]
+    assert {file: file.read_bytes() for file in path.iterdir()} == before
+    assert read_run(again.run).state == "died"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_before_the_first_step_has_the_same_code(number):
+    with pytest.raises(Preempted, match=f"stopped by {number.name} before the first step") as error, leave_on_signals():
+        os.kill(os.getpid(), number)
+        time.sleep(1)
+    assert error.value.exit_code == PREEMPTED
+    assert error.value.asked_by is number
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """The exit codes with which the process would have ended at once."""
+    codes = []
+    monkeypatch.setattr(stop.os, "_exit", codes.append)
+    return codes
+
+
+def send(*numbers):
+    for number in numbers:
+        os.kill(os.getpid(), number)
+
+
+def test_a_warning_of_the_cluster_and_its_second_one_are_no_impatience(ends):
+    with catch_signals() as request:
+        send(signal.SIGUSR2, signal.SIGCONT, signal.SIGTERM)
+        assert (request.signal, ends) == (signal.SIGTERM, [])
+        send(signal.SIGTERM)
+    assert ends == [128 + signal.SIGTERM]
+
+
+def test_a_signal_that_torchrun_passes_on_is_no_second_one(ends, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    clock = [100.0]
+    monkeypatch.setattr(stop.time, "monotonic", lambda: clock[0])
+    with catch_signals() as request:
+        send(signal.SIGTERM)
+        clock[0] += stop.ECHO_S / 2
+        send(signal.SIGTERM)
+        assert (bool(request), ends) == (True, [])
+        clock[0] += stop.ECHO_S / 2
+        send(signal.SIGTERM)
+    assert ends == [128 + signal.SIGTERM]
+
+
+def test_the_handlers_of_before_come_back():
+    before = [signal.getsignal(number) for number in stop.SIGNALS]
+    with leave_on_signals(), catch_signals():
+        assert signal.getsignal(signal.SIGTERM) not in before
+    assert [signal.getsignal(number) for number in stop.SIGNALS] == before
