@@ -6,15 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import scaled
+
 REAL_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 MEMORY_DISK = Path("/dev/shm")
 MEMORY_NEEDED_BYTES = 4 * 2**30
 
 
 def pytest_configure():
-    """Put temporary folders on a disk in memory if it is large: a third of many a test would be waiting for fsync."""
+    """Spend no time on waiting: not for fsync, and not for another process's thread.
+
+    Temporary folders lie on a disk in memory if it is large. Where pytest starts a process for each core, Polars has
+    one thread in each; the full counts are run with all threads.
+    """
     if os.access(MEMORY_DISK, os.W_OK) and shutil.disk_usage(MEMORY_DISK).free >= MEMORY_NEEDED_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+    if "PYTEST_XDIST_WORKER" in os.environ and scaled(True, False):
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):

@@ -13,8 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -22,7 +21,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxrssl.cli.app import main
 from cxrssl.cli.sql import format_table, list_tables, make_unique, run_query, write_csv, write_json
 from cxrssl.cohort.export import make_codebook
 from cxrssl.cohort.films import collect_films
@@ -30,6 +28,8 @@ from cxrssl.cohort.ingest import build_cohort
 from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import Database, apply_schema, open_database
+from tests.cli.command import Result
+from tests.cli.command import run as run_command
 from tests.scale import scaled
 from tests.world import write_nih
 
@@ -66,22 +66,8 @@ def path(workspace: Workspace) -> Path:
     return workspace.cohorts / "nih" / "cohort.duckdb"
 
 
-@dataclass
-class Result:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def run(workspace: Workspace, *words: str, text: str = "") -> Result:
-    """Run the command in this process, as `main` does."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["cxrssl", "sql", *words, "--workspace", str(workspace.root)])
-        patch.setattr(sys, "stdin", io.StringIO(text))
-        with pytest.raises(SystemExit) as caught:
-            main()
-    return Result(int(caught.value.code or 0), out.getvalue(), err.getvalue())
+    return run_command("sql", *words, workspace=workspace.root, text=text)
 
 
 def sha256(path: Path) -> str:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
 from cxrssl.cohort.sources.mimic import FINDINGS
 from cxrssl.cohort.words import word_rows
 from cxrssl.core.workspace import Workspace
-from cxrssl.db import apply_schema, open_database
+from cxrssl.db import Database, apply_schema, open_database
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PATIENT = {"anchor_age": "60", "anchor_year": "2150", "anchor_year_group": "2011 - 2013", "dod": ""}
@@ -131,8 +131,7 @@ def write_csv(path: Path, names: list[str], rows: list[dict[str, str]], gz: bool
         path.write_bytes(data)
 
 
-@pytest.fixture
-def world() -> World:
+def make_world() -> World:
     """Two patients: one with a hospital and an ICU stay and three films, one without any admission and one film."""
     world = World()
     first, second = world.add_patient(1), world.add_patient(2, "M", anchor_age="91")
@@ -143,6 +142,12 @@ def world() -> World:
     world.add_film(first, 3, "21510306", "120000.0", PatientOrientationCodeSequence_CodeMeaning="Erect")
     world.add_film(second, 4, "21520101", "0.0", split="validate", ViewPosition="XTABLE LATERAL")
     return world
+
+
+@pytest.fixture
+def world() -> World:
+    """The little world of `make_world`, to be changed."""
+    return make_world()
 
 
 @pytest.fixture
@@ -162,7 +167,17 @@ Linked = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="session")
-def link() -> Callable[..., Linked]:
+def empty_cohort() -> Iterator[Database]:
+    """A cohort database in memory that knows the words and no film; whoever fills it rolls back."""
+    with open_database(None) as database:
+        apply_schema(database, "1_source.sql")
+        apply_schema(database, "2_cohort.sql")
+        database.insert("word", pl.DataFrame(word_rows(), ("feature", "word", "category"), orient="row"))
+        yield database
+
+
+@pytest.fixture(scope="session")
+def link(empty_cohort: Database) -> Callable[..., Linked]:
     """A function: films and stays as short tuples in file order in, joined rows of link and ehr by image out.
 
     An admission may go on with edregtime, edouttime, whether the person died, and a dict of words.
@@ -175,9 +190,9 @@ def link() -> Callable[..., Linked]:
         ed_stays: Sequence[tuple[Any, ...]] = (),
         rule: LinkRule = LinkRule(tolerance_h=0),  # noqa: B008
     ) -> Linked:
-        with open_database(None) as database:
-            apply_schema(database, "1_source.sql")
-            apply_schema(database, "2_cohort.sql")
+        database = empty_cohort
+        database.execute("BEGIN")
+        try:
             time = pl.Datetime("us")
             image = {"image_id": pl.String, "subject_id": pl.String, "taken_at": time}
             image_frame = pl.DataFrame(films, image, orient="row", strict=False)
@@ -207,10 +222,11 @@ def link() -> Callable[..., Linked]:
             ed = dict.fromkeys(("subject_id", "hadm_id", "ed_stay_id"), pl.String)
             ed |= {"intime": time, "outtime": time, "arrival_transport": pl.String}
             database.insert("ed_stay", pl.DataFrame([(*row, None)[:6] for row in ed_stays], ed, orient="row"))
-            database.insert("word", pl.DataFrame(word_rows(), ("feature", "word", "category"), orient="row"))
             link_films(database, rule)
             fill_ehr(database, rule)
             rows = database.query("SELECT link.*, ehr.* EXCLUDE (image_id) FROM link JOIN ehr USING (image_id)")
+        finally:
+            database.execute("ROLLBACK")
         return {row["image_id"]: row for row in rows.iter_rows(named=True)}
 
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
@@ -102,13 +101,14 @@ def test_killed_ingest_leaves_the_old_cohort_or_the_new_one(
         build_cohort(workspace, "mimic", root)
         contents[version] = content_of(workspace)
     shutil.copytree(workspace.root, kept)
+    assert [len(films) for _, films in contents.values()] == [5, 4]
     point(root, second)
     started = time.monotonic()
     assert ingester() == 0
     whole_s = time.monotonic() - started
     rng = random.Random(SEED)
     seen = set()
-    for trial in range(scaled(6, 100)):
+    for trial in range(scaled(10, 100)):
         shutil.rmtree(workspace.root)
         shutil.copytree(kept, workspace.root)
         ingester(rng.uniform(0, 1.2 * whole_s))
@@ -284,10 +284,3 @@ def mount(disk: Path, size: str) -> None:
     words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(words, check=False, capture_output=True).returncode != 0:
         pytest.skip("a small disk may not be mounted here")
-
-
-def test_worlds_of_this_file_differ(world: Any, workspace: Workspace, tmp_path: Path) -> None:
-    first, second = write_worlds(world, tmp_path)
-    summaries = [build_cohort(workspace, "mimic", root, name=root.name).values for root in (first, second)]
-    assert [values["films"]["accepted"] for values in summaries] == [4, 5]
-    assert json.dumps(summaries[0]) != json.dumps(summaries[1])

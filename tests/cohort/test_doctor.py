@@ -18,13 +18,12 @@ from cxrssl.cohort.files import Layout
 from cxrssl.cohort.peek import estimate_rows, peek_columns
 from cxrssl.cohort.sources import SourceOptions
 from cxrssl.core.errors import DataError, UsageError
+from tests.cli import command
 from tests.cohort.dicom_files import write_dicom
 
 
 def run(*words: object, code: int = 0) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "cxrssl", "doctor", *map(str, words)], capture_output=True, text=True
-    )
+    result = command.run("doctor", *words)
     assert result.returncode == code, result.stdout + result.stderr
     return result.stdout
 

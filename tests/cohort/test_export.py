@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -24,16 +25,25 @@ from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
 from cxrssl.synthetic import HospitalSpec, write_hospital
+from tests.cli.command import run
+from tests.cohort.conftest import make_world
 from tests.world import write_nih
 
 
-@pytest.fixture
-def mimic(world: Any, workspace: Workspace, tmp_path: Path) -> Workspace:
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the little world as a cohort: one timed death, one film in intensive care, one censored age."""
+    root, world = tmp_path_factory.mktemp("little"), make_world()
     world.admissions[0] |= {"deathtime": "2151-03-05 11:00:00", "race": "WHITE", "insurance": "Medicare"}
     world.admissions[0] |= {"edregtime": "2151-03-01 04:00:00", "edouttime": "2151-03-01 11:00:00"}
-    build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
-    return workspace
+    build_cohort(Workspace(root / "workspace"), "mimic", world.write(root / "data"))
+    return root / "workspace"
+
+
+@pytest.fixture
+def mimic(little: Path, tmp_path: Path) -> Workspace:
+    """A copy of that workspace."""
+    return Workspace(shutil.copytree(little, tmp_path / "workspace"))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,8 @@ def test_an_export_names_the_cohort_it_is_of(mimic: Workspace) -> None:
     assert "Data\nUse Agreement" in notice
     assert "mimic: unverified" in notice
     assert "4 films of 2 subjects" in notice
-    assert str(mimic.root.parent) not in notice + json.dumps(manifest)
+    for place in (mimic.root.parent, open_cohort(mimic.cohorts / "mimic").root.parent):
+        assert str(place) not in notice + json.dumps(manifest)
 
 
 def test_exporting_twice_does_nothing_twice(mimic: Workspace) -> None:
@@ -133,7 +144,8 @@ def test_what_is_no_export_is_never_replaced(mimic: Workspace, tmp_path: Path) -
 
 
 def test_an_export_lies_neither_in_the_dataset_nor_among_cohorts(mimic: Workspace, tmp_path: Path) -> None:
-    for place in (tmp_path / "data" / "x", mimic.cohorts / "x", mimic.root, mimic.root / "exports"):
+    dataset = open_cohort(mimic.cohorts / "mimic").root
+    for place in (dataset / "x", mimic.cohorts / "x", mimic.root, mimic.root / "exports"):
         with pytest.raises(UsageError):
             export_cohort(mimic, "mimic", "csv", place)
     with pytest.raises(UsageError, match="no format") as caught:
@@ -153,11 +165,7 @@ def test_a_damaged_cohort_is_not_exported(mimic: Workspace) -> None:
 
 @pytest.mark.parametrize("to", ["parquet", "csv", "meds"])
 def test_only_the_owner_can_read_an_export(mimic: Workspace, tmp_path: Path, to: str) -> None:
-    words = ["cohort", "export", "mimic", "--to", to, "--out", str(tmp_path / "out"), "--workspace", str(mimic.root)]
-    script = (
-        f"import os, sys; os.umask(0o022); sys.argv = ['cxrssl', *{words}]; from cxrssl.cli.app import main; main()"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    result = run("cohort", "export", "mimic", "--to", to, "--out", tmp_path / "out", workspace=mimic.root)
     assert (result.returncode, result.stderr) == (0, "")
     assert "NOTICE.txt" in result.stdout
     for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,23 @@ from cxrssl.cohort.split import FILE_SPLITS, Shares, hash_split, parse_shares, r
 from cxrssl.core.artefact import publish
 from cxrssl.core.errors import DataError, IntegrityError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.db import Database, apply_schema, open_database
+from cxrssl.db import Database
+from tests.cohort.conftest import make_world
 from tests.scale import scaled
 
 
-@pytest.fixture
-def cohort(world: Any, workspace: Workspace, tmp_path: Path) -> Cohort:
-    return open_cohort(build_cohort(workspace, "mimic", world.write(tmp_path / "data")).path)
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """The cohort of the little world. Not to be written to."""
+    root = tmp_path_factory.mktemp("little")
+    return open_cohort(build_cohort(Workspace(root / "workspace"), "mimic", make_world().write(root / "data")).path)
 
 
 @pytest.fixture
-def schema() -> Iterator[Database]:
+def schema(empty_cohort: Database) -> Iterator[Database]:
     """An empty cohort database."""
-    with open_database(None) as database:
-        apply_schema(database, "1_source.sql")
-        apply_schema(database, "2_cohort.sql")
-        yield database
+    yield empty_cohort
+    empty_cohort.execute("DELETE FROM split")
 
 
 def test_rows_of_a_split_and_of_several(cohort: Cohort) -> None:
@@ -71,13 +73,13 @@ def test_unknown_finding_and_policy_are_usage_errors(cohort: Cohort) -> None:
         cohort.labels(["Edema"], uncertain="guess")  # type: ignore[arg-type]
 
 
-def test_damaged_cohort_is_refused(cohort: Cohort) -> None:
-    path = cohort.folder / "films.npz"
+def test_damaged_cohort_is_refused(cohort: Cohort, tmp_path: Path) -> None:
+    path = shutil.copytree(cohort.folder, tmp_path / "copy") / "films.npz"
     data = bytearray(path.read_bytes())
     data[-200] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(IntegrityError, match=r"films\.npz is damaged"):
-        open_cohort(cohort.folder)
+        open_cohort(path.parent)
 
 
 def test_published_cohort_with_a_shared_subject_is_refused(cohort: Cohort, tmp_path: Path) -> None:

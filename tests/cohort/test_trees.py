@@ -151,7 +151,7 @@ def test_damage_to_a_tree_is_harmless_or_refused_or_told(tree: Path) -> None:
     expected, calm = {free: content(whole, free) for free in (True, False)}, complaints(whole)
     outcomes: dict[str, int] = {}
     started = time.monotonic()
-    for seed in range(num_trees := scaled(54, 2_000)):
+    for seed in range(num_trees := scaled(200, 2_000)):
         rng = random.Random(seed)
         name, file = rng.choice(sorted(files.items()))
         kind = [*HARMLESS, *HARMFUL][seed % (len(HARMLESS) + len(HARMFUL))]

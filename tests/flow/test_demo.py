@@ -10,20 +10,21 @@ import sys
 import pytest
 
 from cxrssl.db import open_database
+from tests.cli import command
 
 
 def run(*words, workspace):
-    command = [sys.executable, "-m", "cxrssl", *map(str, words), "--workspace", str(workspace)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = command.run(*words, workspace=workspace)
     assert result.returncode == 0, result.stderr
-    return result
+    return result.stdout
 
 
 @pytest.mark.slow
 def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_twice(tmp_path):
     workspace = tmp_path / "ws"
-    words = ("demo", "--patients", "120", "--epochs", "2")
-    text = run(*words, workspace=workspace).stdout
+    words = ["demo", "--patients", "60", "--epochs", "2"]
+    first = [sys.executable, "-m", "cxrssl", *words, "--workspace", str(workspace)]
+    text = subprocess.run(first, check=True, stdout=subprocess.PIPE, text=True, umask=0o022).stdout
     for part in (
         "linked by status",
         "random vit-micro, seed 0",
@@ -60,38 +61,53 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
     assert modes == {0}
 
     # ---- twice does nothing twice
-    heavy = ("cohorts", "images", "runs", "evals", "features", "synthetic-hospital-120-s0")
+    heavy = ("cohorts", "images", "runs", "evals", "features", "synthetic-hospital-60-s0")
     before = {p: p.stat().st_mtime_ns for name in heavy for p in (workspace / name).rglob("*") if p.is_file()}
-    assert run(*words, workspace=workspace).stdout.count("were packed already") == 1
+    assert run(*words, workspace=workspace).count("were packed already") == 1
     after = {p: p.stat().st_mtime_ns for name in heavy for p in (workspace / name).rglob("*") if p.is_file()}
     assert {p.name for p in before if before[p] != after.get(p)} <= {"run.lock"}
     assert set(before) == set(after)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("dataset", "folder", "films", "ehr"),
-    [("nih", "nih_chestxray14", 1000, "sex,view"), ("covid", "covid19_cxr", 354, "demo,meta,stay")],
-)
-def test_real_films_go_through_the_whole_chain(real_data, tmp_path, dataset, folder, films, ehr):
-    workspace = tmp_path / "ws"
-    ingested = run("ingest", dataset, real_data / folder, "--size", "64", "--json", workspace=workspace)
-    assert json.loads(ingested.stdout)["packed"]["num_packed"] == films
+def pretrain_on(workspace, dataset, folder, num_films, ehr):
+    ingested = run("ingest", dataset, folder, "--size", "64", "--json", workspace=workspace)
+    assert json.loads(ingested)["packed"]["num_packed"] == num_films
     run("pretrain", "--recipe", "demo", "--epochs", "1", "--split", "hash", "--ehr", ehr, workspace=workspace)
-    probed = json.loads(run("probe", dataset, "--json", "--resamples", "50", workspace=workspace).stdout)
+    return workspace
+
+
+def probe_and_report(workspace, dataset):
+    probed = json.loads(run("probe", dataset, "--json", "--resamples", "50", workspace=workspace))
     kinds = [evaluation["settings"]["kind"] for evaluation in probed.values()]
     assert kinds == ["run", "random-init", "ehr-only", "view-only"]
-    assert "macro" in run("report", workspace=workspace).stdout
+    assert "macro" in run("report", workspace=workspace)
+
+
+@pytest.fixture(scope="module")
+def nih(real_data, tmp_path_factory):
+    """A workspace with a run on the train films of NIH's own hash split."""
+    workspace = tmp_path_factory.mktemp("nih") / "ws"
+    return pretrain_on(workspace, "nih", real_data / "nih_chestxray14", 1000, "sex,view")
 
 
 @pytest.mark.slow
-def test_a_probe_on_patients_that_were_pretrained_on_is_refused_unless_asked_for(real_data, tmp_path):
-    workspace = tmp_path / "ws"
-    run("ingest", "nih", real_data / "nih_chestxray14", "--size", "64", workspace=workspace)
-    run("pretrain", "--recipe", "demo", "--epochs", "1", "--split", "hash", workspace=workspace)
-    command = [sys.executable, "-m", "cxrssl", "probe", "nih", "--split", "official", "--workspace", str(workspace)]
-    refused = subprocess.run(command, capture_output=True, text=True)
+@pytest.mark.xdist_group("nih")
+def test_real_films_without_stays_go_through_the_whole_chain(nih):
+    probe_and_report(nih, "nih")
+
+
+@pytest.mark.slow
+def test_real_films_with_stays_go_through_the_whole_chain(real_data, tmp_path):
+    workspace = pretrain_on(tmp_path / "ws", "covid", real_data / "covid19_cxr", 354, "demo,meta,stay")
+    probe_and_report(workspace, "covid")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("nih")
+def test_a_probe_on_patients_that_were_pretrained_on_is_refused_unless_asked_for(nih):
+    words = ["probe", "nih", "--split", "official", "--resamples", "20"]
+    refused = command.run(*words, workspace=nih)
     assert refused.returncode == 3
     assert "took part in pretraining" in refused.stderr
-    run("probe", "nih", "--split", "official", "--allow-overlap", "--resamples", "20", workspace=workspace)
-    assert "took part in pretraining" in run("report", workspace=workspace).stdout.splitlines()[0]
+    run(*words, "--allow-overlap", workspace=nih)
+    assert "took part in pretraining" in run("report", workspace=nih).splitlines()[0]

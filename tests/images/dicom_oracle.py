@@ -159,7 +159,8 @@ def greys(case: Case) -> np.ndarray:
     """Return the whole film, uint8."""
     stored = stored_values(case)
     shown = [after_modality(case, v) for v in sorted({*stored.ravel().tolist()}) if not is_padding(case, v)]
-    known = {value: grey(case, value, min(shown), max(shown)) for value in {*stored.ravel().tolist()}}
+    low, high = min(shown), max(shown)
+    known = {value: grey(case, value, low, high) for value in {*stored.ravel().tolist()}}
     return np.vectorize(known.__getitem__)(stored).astype(np.uint8)
 
 

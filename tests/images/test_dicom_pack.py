@@ -67,7 +67,7 @@ def test_film_that_ends_its_decoder_is_rejected_and_the_others_are_packed(
     """And few as they are, they are not decoded in this process."""
     paths = write_films(tmp_path / "data", [GOOD, CRASH, GOOD, GOOD, GREED, HANG, *[GOOD] * 14])
     plant_codec(tmp_path, monkeypatch)
-    monkeypatch.setattr(worker, "MAX_FILM_S", 1.5)
+    monkeypatch.setattr(worker, "MAX_FILM_S", 0.8)
     summary = call_pack(tmp_path, paths, num_workers=1)
     expected = [("film-01", worker.DIED), ("film-04", "damaged"), ("film-05", worker.DIED)]
     assert [reject[1:3] for reject in summary.rejects] == expected

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cxrssl.core import artefact
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, SetupError, UsageError
 from cxrssl.images import pack
@@ -47,6 +48,19 @@ def call_pack(tmp_path: Path, paths: list[str], dest: str = "ws/images/world", *
 def arguments(paths: list[str]) -> dict[str, Any]:
     ids = [f"id-{i}" for i in range(len(paths))]
     return {"image_ids": ids, "paths": paths, "size_px": SIZE_PX, "cohort_sha256": "c0", "shard_films": 10}
+
+
+def kill_pack(tmp_path: Path, paths: list[str], kill_at: str) -> None:
+    """Make the same call in a fork of this process, which dies at this point."""
+    child = os.fork()
+    if child == 0:
+        try:
+            artefact._KILL_AT = kill_at
+            artefact._passed.clear()
+            call_pack(tmp_path, paths)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 def start_pack(tmp_path: Path, paths: list[str], kill_at: str = "", **changes: Any) -> subprocess.Popen[bytes]:
@@ -196,7 +210,7 @@ def test_rejected_film_is_looked_at_again_when_its_file_changed(
         assert call_pack(tmp_path, paths).num_packed == 11
         assert call_pack(tmp_path, paths).was_current
     else:
-        start_pack(tmp_path, paths, "pack-after-shard:1").communicate(timeout=30)
+        kill_pack(tmp_path, paths, "pack-after-shard:1")
     film.write_bytes(whole[:-10])  # a download that goes on
     summary = call_pack(tmp_path, paths)
     assert [reject.rule for reject in summary.rejects] == ["truncated"]
@@ -233,7 +247,7 @@ def test_fingerprints_are_those_of_the_packed_films(tmp_path: Path, make_films: 
 def test_missing_film_that_comes_back_after_a_kill_is_packed(tmp_path: Path, make_films: Any) -> None:
     paths = make_films(25)
     (tmp_path / "data" / paths[7]).rename(tmp_path / "aside")
-    start_pack(tmp_path, paths, "pack-after-shard:2").communicate(timeout=30)
+    kill_pack(tmp_path, paths, "pack-after-shard:2")
     (tmp_path / "aside").rename(tmp_path / "data" / paths[7])
     assert call_pack(tmp_path, paths).num_packed == 25
 
@@ -241,7 +255,7 @@ def test_missing_film_that_comes_back_after_a_kill_is_packed(tmp_path: Path, mak
 def test_shard_that_is_not_whole_is_made_again(tmp_path: Path, make_films: Any) -> None:
     paths = make_films(25, broken=(2,))
     call_pack(tmp_path, paths, "ws/images/whole")
-    start_pack(tmp_path, paths, "pack-after-shard:2").communicate(timeout=30)
+    kill_pack(tmp_path, paths, "pack-after-shard:2")
     (building,) = (tmp_path / "ws/images").glob(".building-world~*")
     os.truncate(building / "shard-0000.npy", 4000)
     (building / ".part-0001.npy").write_bytes(b"")
@@ -265,9 +279,7 @@ KILL_POINTS = [
 def test_killed_pack_is_taken_up_and_ends_the_same(tmp_path: Path, make_films: Any, kill_at: str) -> None:
     paths = make_films(25, broken=(4, 12))
     call_pack(tmp_path, paths, "ws/images/whole")
-    killed = start_pack(tmp_path, paths, kill_at)
-    killed.communicate(timeout=30)
-    assert killed.returncode == -signal.SIGKILL
+    kill_pack(tmp_path, paths, kill_at)
     dest = tmp_path / "ws/images/world"
     assert dest.exists() == (kill_at == "publish-after-rename:1")
     whole_before = {path.stat().st_ino for path in dest.parent.glob(".building-world~*/shard-*.npy")}
