@@ -103,6 +103,11 @@ class Database:
             finally:
                 self._connection.unregister("incoming")
 
+    def beside(self) -> Database:
+        """Return a second connection to the same open database, for another thread. Close it, too."""
+        with self._renamed_errors():
+            return Database(self._connection.cursor(), self.path)
+
     def close(self) -> None:
         """Write everything into the file and let go of it."""
         with self._renamed_errors():

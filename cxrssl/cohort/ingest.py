@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ KEYS = {
     "ehr": "image_id",
 }
 """Table -> what names its rows; small tables have it as their PRIMARY KEY."""
+WORKING_MEMORY = "600MB"
+"""Of DuckDB while a cohort is made; what does not fit waits on the disk."""
 RULES_VERSION = 3
 """Raise it when a rule of reading, linking or splitting changes: every cohort is then made anew."""
 
@@ -173,8 +176,8 @@ def _make_plan(
 
 def _split(dataset: str, tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
     """Return the splits of all schemes that can be made, and remarks on the user's own."""
-    subjects = set(tables.image["subject_id"])
-    icu = set(tables.hospital.icu_stay["subject_id"]) & subjects if tables.hospital else set()
+    subjects = set(tables.image["subject_id"].unique())
+    icu = set(tables.hospital.icu_stay["subject_id"].unique()) & subjects if tables.hospital else set()
     own, remarks = read_split_file(plan.split_path, subjects) if plan.split_path else (None, [])
     return split_subjects(dataset, subjects, tables.official, icu or None, own, plan.shares), remarks
 
@@ -226,7 +229,7 @@ def _fill_folder(
 ) -> dict[str, Any]:
     database_path = folder / "cohort.duckdb"
     rejects = collect_rejects(tables)
-    with contextlib.closing(open_database(database_path)) as database:
+    with contextlib.closing(open_database(database_path, memory=WORKING_MEMORY)) as database:
         fill_database(database, tables, splits, plan.rule or LinkRule())
         database.insert("reject", rejects)
         database.insert("source_file", _file_rows(tables, plan))
@@ -242,26 +245,41 @@ def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame
     """Fill an empty database with the source tables and with all that follows from them."""
     apply_schema(database, "1_source.sql")
     apply_schema(database, "2_cohort.sql")
-    database.insert("image", tables.image.sort("image_id"))
-    database.insert("given_feature", tables.given.sort("image_id"))
-    studies = tables.image.select("study_id").unique()
-    labels = tables.labels.join(studies, "study_id", "semi").sort("study_id")
-    labels = labels.unpivot(index="study_id", variable_name="finding", value_name="value")
-    database.insert("label", labels.drop_nulls("value"))
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(database.beside()) as beside:
+        others = pool.submit(_insert_unlinked, beside, tables, splits)
+        _insert_linked(database, tables, rule)
+        others.result()
+    check_keys(database)
+
+
+def _insert_linked(database: Database, tables: SourceTables, rule: LinkRule) -> None:
+    """Insert what films are linked by, and link them."""
+    order = tables.image["image_id"].arg_sort()
+    is_alike = tables.given["image_id"].equals(tables.image["image_id"])
+    database.insert("image", tables.image[order])
+    database.insert("given_feature", tables.given[order] if is_alike else tables.given.sort("image_id"))
     words = {"feature": pl.String, "word": pl.String, "category": pl.String}
     database.insert("word", pl.DataFrame(word_rows(), words, orient="row"))
     if tables.hospital is not None:
-        database.insert("patient", tables.hospital.patient.sort("subject_id"))
         database.insert("admission", tables.hospital.admission.sort("hadm_id"))
         database.insert("icu_stay", tables.hospital.icu_stay.sort("stay_id"))
         if tables.hospital.ed_stay is not None:
             database.insert("ed_stay", tables.hospital.ed_stay.sort("ed_stay_id"))
         link_films(database, rule)
     fill_ehr(database, rule)
+
+
+def _insert_unlinked(database: Database, tables: SourceTables, splits: pl.DataFrame) -> None:
+    """Insert what no film is linked by."""
+    studies = tables.image.select("study_id").unique()
+    labels = tables.labels.join(studies, "study_id", "semi").sort("study_id")
+    labels = labels.unpivot(index="study_id", variable_name="finding", value_name="value")
+    database.insert("label", labels.drop_nulls("value"))
+    if tables.hospital is not None:
+        database.insert("patient", tables.hospital.patient.sort("subject_id"))
     database.insert("split", splits)
     steps = [(step, what, films) for step, (what, films) in enumerate(tables.films.flow())]
     database.insert("flow", pl.DataFrame(steps, ("step", "what", "films"), orient="row"))
-    check_keys(database)
 
 
 def check_keys(database: Database) -> None:

@@ -29,6 +29,7 @@ OFFICIAL_VAL_FRAC = 0.1
 """Share of the subjects of an official `train_val` part that become `val`."""
 FILE_SPLITS = {"train": "train", "val": "val", "validate": "val", "valid": "val", "test": "test"}
 """Words of a split file -> ours."""
+SCHEMA = {"scheme": pl.String(), "subject_id": pl.String(), "split": pl.String()}
 FILE = TableSpec("split", (Column("subject_id"), Column("split", values=tuple(FILE_SPLITS))), key=())
 
 
@@ -70,24 +71,23 @@ def split_subjects(
     Raises: LeakageError when a list has a subject in two parts.
     """
     subjects = sorted(set(subject_ids))
-    rows = [("hash", subject, hash_split(dataset, subject, shares)) for subject in subjects]
+    by_hash = {subject: hash_split(dataset, subject, shares) for subject in subjects}
+    schemes = {"hash": by_hash}
     if official is not None:
         parts = subject_parts(official, "official splits")
-        rows += [
-            ("official", subject, divide_train_val(dataset, subject, parts[subject]))
-            for subject in subjects
-            if subject in parts
-        ]
+        schemes["official"] = {
+            subject: divide_train_val(dataset, subject, parts[subject]) for subject in subjects if subject in parts
+        }
     if icu_subjects is not None:
-        rows += [
-            ("icu", subject, hash_split(dataset, subject, shares) if subject in icu_subjects else "train")
-            for subject in subjects
-        ]
+        schemes["icu"] = {subject: part if subject in icu_subjects else "train" for subject, part in by_hash.items()}
     if own is not None:
         parts = subject_parts(own, "splits of the split file")
-        rows += [("file", subject, parts[subject]) for subject in subjects if subject in parts]
-    schema = {"scheme": pl.String, "subject_id": pl.String, "split": pl.String}
-    return pl.DataFrame(rows, schema, orient="row").sort("scheme", "subject_id")
+        schemes["file"] = {subject: parts[subject] for subject in subjects if subject in parts}
+    frames = [
+        pl.DataFrame({"scheme": scheme, "subject_id": list(split), "split": list(split.values())}, SCHEMA)
+        for scheme, split in sorted(schemes.items())
+    ]
+    return pl.concat(frames)
 
 
 def hash_split(dataset: str, subject_id: str, shares: Shares = Shares()) -> str:

@@ -6,6 +6,7 @@ Sources: MIT-LCP/mimic-code create.sql (all versions) and create-mimic-cxr-jpg-m
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -306,10 +307,33 @@ def _find_versions(files: dict[str, SourceFile], jpg: Path | None, labels: str) 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     """Return the tables of MIMIC. A film is joined with nothing yet but their patient."""
     tables = read_tables(layout.files, SPECS)
-    _check_hospital(tables)
     films = tables["metadata"] if "metadata" in tables else tables["records"]
+    # Side by side: hospital and films have only the patients in common, which neither changes.
+    with ThreadPoolExecutor(1) as pool:
+        checking = pool.submit(_check_hospital, tables)
+        remarks, official = _check_film_tables(films, tables, layout, present)
+        checking.result()
+    image = _make_image(films)
+    given = _make_given(films.frame, image, tables["patients"].frame)
+    return SourceTables(
+        films=films,
+        others=[table for table in tables.values() if table is not films],
+        image=image,
+        given=given,
+        labels=_make_labels(tables),
+        official=official,
+        hospital=_make_hospital(tables),
+        views_seen=count_values(films.frame, "ViewPosition"),
+        remarks=remarks + _find_remarks(tables, image, given),
+        versions=layout.versions | _refine_version(tables),
+    )
+
+
+def _check_film_tables(
+    films: Table, tables: dict[str, Table], layout: Layout, present: dict[str, int]
+) -> tuple[list[str], pl.DataFrame | None]:
+    """Leave only the films that can be used, with path, times and number of prior studies; return remarks and split."""
     _check_films(films, tables["patients"])
-    others = [table for table in tables.values() if table is not films]
     remarks = _add_paths(films, present)
     if "records" in tables:
         remarks += _add_tags(films, layout.root)
@@ -326,20 +350,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     # Counted before films are left out: a study that is not on this disk was taken all the same.
     films.frame = films.frame.with_columns(count_prior(films.frame).alias("num_prior"))
     reject_absent_films(films, present)
-    image = _make_image(films)
-    given = _make_given(films.frame, image, tables["patients"].frame)
-    return SourceTables(
-        films=films,
-        others=others,
-        image=image,
-        given=given,
-        labels=_make_labels(tables),
-        official=official,
-        hospital=_make_hospital(tables),
-        views_seen=count_values(films.frame, "ViewPosition"),
-        remarks=remarks + _find_remarks(tables, image, given),
-        versions=layout.versions | _refine_version(tables),
-    )
+    return remarks, official
 
 
 def study_times(frame: pl.DataFrame) -> pl.Series:
