@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from cxrssl.core.errors import CxrsslError, SetupError
-from cxrssl.core.process import peak_rss_bytes, rss_bytes
+from cxrssl.core.process import keep_freed_memory, peak_rss_bytes
 from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.train.checkpoint import serialise
@@ -122,6 +122,8 @@ def _run_trials(
     sizes: tuple[int, int],
 ) -> None:
     device = torch.device(device_type)
+    if device.type == "cpu":
+        keep_freed_memory()  # as the run does
     try:
         free_bytes = torch.cuda.mem_get_info()[0] if device.type == "cuda" else 0
         is_compiled = choose_compile(machine.compile, device, Ranks())
@@ -173,5 +175,5 @@ def _take_steps(
 def _save_bytes(state: TrainState, device: torch.device) -> int:
     if device.type == "cuda":
         return 0
-    saved = serialise(flatten_state(state))
-    return rss_bytes() + len(saved)
+    serialise(flatten_state(state))
+    return peak_rss_bytes()

@@ -31,6 +31,7 @@ def workspace(tmp_path_factory):
 def words_of(name, setting):
     changes = [word for change in [*TINY, "train.num_epochs=1", *SETTINGS[setting]] for word in ("--set", change)]
     machine = ["--device", "cpu", "--threads", "1", "--micro-batch", MICRO_BATCH.get(setting, "0")]
+    machine += ["--checkpoint-every", "1"]  # else the last record is written before the first save
     return ["pretrain", "--recipe", "demo", *machine, *changes, "--name", name, "--json"]
 
 
