@@ -1,7 +1,7 @@
 -- What the dataset's own files say about the accepted rows, one table a thing, under the dataset's own words.
 -- Filled by cohort/ingest from the tables declared in cohort/sources/. Empty where a dataset has no such table.
 -- Large tables have no PRIMARY KEY: its index would be most of the file. cohort/ingest checks the keys once they are filled.
--- Ids and paths hardly repeat: to compress them would take longer than all else and save less than half of the file.
+-- Ids and paths hardly repeat: to compress them takes longer than the rest of the insertion and saves less than half of the file.
 
 -- Source: MIMIC-IV hosp/patients (versions 1.0 to 3.1 have the same columns; 1.0 calls the folder core/).
 CREATE TABLE patient (

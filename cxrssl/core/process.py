@@ -58,11 +58,6 @@ def keep_freed_memory() -> None:
         set_option(trim_threshold, 2**31 - 1)
 
 
-def rss_bytes() -> int:
-    """Return the resident memory of this process."""
-    return _status_bytes("VmRSS")
-
-
 def peak_rss_bytes() -> int:
     """Return the most resident memory this process has held. getrusage would count that of its parent at the fork."""
     return _status_bytes("VmHWM")
