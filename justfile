@@ -46,3 +46,7 @@ bench:
 # One GPU: films/s end to end, waits, memory, where the step goes; into tests/bench/. Without one: --device cpu --steps 3.
 bench-gpu *ARGS:
     uv run python -m tests.benchmarks.gpu {{ ARGS }}
+
+# Eight steps of every kind of run, by commit BASE and by the working tree: equal to the last digit on this machine.
+golden BASE:
+    uv run python -m tests.golden.compare {{ BASE }}
