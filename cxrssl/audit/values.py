@@ -16,6 +16,7 @@ from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.store import ImageStore
+from cxrssl.stats.metrics import auroc_of_counts
 
 REVEALING_AUROC = 0.98
 MIN_CASES = 10
@@ -24,7 +25,7 @@ INSIDE = ("in_icu", "in_stay", "in_ed")
 OUTSIDE = ("no_admission", "bad_time", "pre_admission", "post_discharge")
 KNOWN_IN_A_STAY = ("mortality", "icu")
 Rows = NDArray[np.int64]
-Counts = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 
 def audit_values(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> list[Result]:
@@ -134,7 +135,7 @@ def _count(values: NDArray[np.floating[Any]], labels: NDArray[np.int8]) -> tuple
         np.stack([np.bincount(inverse, labels[:, k] == wanted, num) for k in range(labels.shape[1])], axis=1)
         for wanted in (1, 0)
     )
-    return pos.astype(np.float64), neg.astype(np.float64)
+    return pos, neg
 
 
 def _order_by_rate(pos: Counts, neg: Counts) -> tuple[Counts, Counts]:
@@ -144,8 +145,5 @@ def _order_by_rate(pos: Counts, neg: Counts) -> tuple[Counts, Counts]:
 
 def _auroc(pos: Counts, neg: Counts) -> NDArray[np.float64]:
     """Return the AUROC of each finding over ascending values, ties counted half; NaN with too few cases."""
-    num_pos, num_neg = pos.sum(axis=0), neg.sum(axis=0)
-    wins = (pos * (np.cumsum(neg, axis=0) - neg / 2)).sum(axis=0)
-    is_enough = (num_pos >= MIN_CASES) & (num_neg >= MIN_CASES)
-    auroc: NDArray[np.float64] = np.where(is_enough, wins / np.maximum(num_pos * num_neg, 1), np.nan)
-    return auroc
+    is_enough = (pos.sum(axis=0) >= MIN_CASES) & (neg.sum(axis=0) >= MIN_CASES)
+    return np.where(is_enough, auroc_of_counts(pos, neg), np.nan)

@@ -26,8 +26,8 @@ from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.probe import fit_linear_probe
-from cxrssl.evaluate.resample import Comparison, compare_predictions, score_predictions
 from cxrssl.images.store import ImageStore
+from cxrssl.stats.scores import Comparison, compare_predictions, score_predictions
 
 MAX_LOGIT = 500.0
 PROTOCOL_VERSION = 2

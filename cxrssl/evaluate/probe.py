@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cxrssl.core.errors import DataError
-from cxrssl.evaluate.metrics import Floats, auroc, check_finite
+from cxrssl.stats.metrics import Floats, auroc, check_finite
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 MAX_NEWTON_STEPS = 200

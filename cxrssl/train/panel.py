@@ -19,6 +19,7 @@ from torch import Tensor
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.msn import MSN, LossParts
 from cxrssl.model.vit import encode_views
+from cxrssl.stats.metrics import auroc
 from cxrssl.train.feed import read_films
 from cxrssl.train.health import rank_me
 from cxrssl.train.pace import PROBE_EVERY, Pace
@@ -75,8 +76,8 @@ class Panel:
         fit, scored = is_fit & (labels >= 0), ~is_fit & (labels >= 0)
         weights = _fit_ridge(features[fit], labels[fit])
         scores = (features[scored] - features[fit].mean(dim=0)) @ weights
-        pairs = scores[labels[scored] == 1][:, None] - scores[labels[scored] == 0][None]
-        return float(((pairs > 0).double() + (pairs == 0).double() / 2).mean())
+        # The guard, and not this, ends a run whose numbers are not finite.
+        return auroc(scores.numpy(), labels[scored].numpy()) if bool(scores.isfinite().all()) else math.nan
 
 
 class Health:

@@ -5,8 +5,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from cxrssl.core.errors import DataError
-from cxrssl.evaluate.metrics import auroc
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.stats.metrics import auroc
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

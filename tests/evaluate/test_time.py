@@ -9,7 +9,7 @@ from cxrssl.cohort.read import Cohort, Films
 from cxrssl.core.recipe import load_recipe
 from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
 from cxrssl.evaluate.probe import fit_linear_probe
-from cxrssl.evaluate.resample import score_predictions
+from cxrssl.stats.scores import score_predictions
 from tests.world import TINY
 
 NUM = 4_000

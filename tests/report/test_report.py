@@ -7,9 +7,9 @@ from cxrssl.core.artefact import publish, write_bytes, write_json
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.evaluation import KIND, compare_evaluations, list_evaluations
-from cxrssl.evaluate.resample import score_predictions
 from cxrssl.report.summary import finding_table, group_evaluations, macro_table, outcome_sentence
 from cxrssl.report.write import write_report
+from cxrssl.stats.scores import score_predictions
 
 FINDINGS = ["Edema", "Hernia"]
 SHAPE = {"backbone": "vit-tiny", "patch_px": 16, "view_px": 224, "seed": 0}

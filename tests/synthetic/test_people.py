@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from cxrssl.evaluate.metrics import auroc
+from cxrssl.stats.metrics import auroc
 from cxrssl.synthetic.findings import LABELS, true_labels
 from cxrssl.synthetic.people import History, draw_history
 from cxrssl.synthetic.timeline import Study, draw_studies

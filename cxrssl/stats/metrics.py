@@ -4,7 +4,7 @@ In: scores and labels of one finding, integer multiplicities for resamples. Out:
 defined. Never: a 0.5 or 0 in place of "not defined"; a row left out other than those labelled -1 (not scored).
 
 Suffix letters: N films, M scored films, P films with the finding, G groups of tied scores that hold a positive,
-R resamples.
+R resamples, L findings, V distinct values.
 """
 
 from typing import Any, TypeAlias
@@ -27,6 +27,15 @@ def auroc(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike) -> float:
     Raises: DataError if a score is not finite.
     """
     return float(auroc_resampled(scores_N, labels_N, _each_once(labels_N))[0])
+
+
+def auroc_of_counts(pos_VL: Integers, neg_VL: Integers) -> Floats:
+    """AUROC of each finding from the numbers of films with it and without it at each value, values ascending.
+
+    Shapes: [V, L], [V, L] -> [L]; nan where a class is absent.
+    """
+    twice_below_VL = 2 * np.cumsum(neg_VL, axis=0) - neg_VL
+    return _area(pos_VL, twice_below_VL, pos_VL.sum(axis=0), neg_VL.sum(axis=0), axis=0)
 
 
 def average_precision(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike) -> float:
@@ -105,10 +114,9 @@ def score_resamples(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike, counts_RN:
         pos_RG = tp_RG - tp_before_RG
 
         twice_below_RG = 2 * num_neg_R[:, None] - fp_before_RG - (depth_RG - tp_RG)
-        twice_wins_R = (pos_RG * twice_below_RG).sum(axis=1)
         precision_RG = tp_RG / np.maximum(depth_RG, 1)
+        aurocs_R[chunk] = _area(pos_RG, twice_below_RG, num_pos_R, num_neg_R, axis=1)
         with np.errstate(invalid="ignore"):
-            aurocs_R[chunk] = twice_wins_R / (2.0 * num_pos_R * num_neg_R)
             precisions_R[chunk] = (pos_RG * precision_RG).sum(axis=1) / num_pos_R
     return aurocs_R, precisions_R
 
@@ -126,6 +134,13 @@ def check_finite(values: Floats, where: str = "") -> None:
             where,
             "a model that has diverged writes such values; look at the run's journal",
         )
+
+
+def _area(pos: Integers, twice_below: Integers, num_pos: Integers, num_neg: Integers, axis: int) -> Floats:
+    """Sum over scores of pos (negatives below + negatives tied / 2) / (num_pos num_neg), its numerator in integers."""
+    with np.errstate(invalid="ignore"):
+        area: Floats = (pos * twice_below).sum(axis=axis) / (2.0 * num_pos * num_neg)
+    return area
 
 
 def _each_once(labels_N: npt.ArrayLike) -> Integers:

@@ -9,9 +9,10 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrssl.core.errors import DataError
-from cxrssl.evaluate import metrics
-from cxrssl.evaluate.metrics import (
+from cxrssl.stats import metrics
+from cxrssl.stats.metrics import (
     auroc,
+    auroc_of_counts,
     auroc_resampled,
     average_precision,
     average_precision_resampled,
@@ -68,6 +69,14 @@ def test_both_metrics_equal_the_slow_definition_and_scikit_learn() -> None:
             assert precision == pytest.approx(average_precision_score(labels, scores), abs=1e-12), f"seed {seed}"
             num_defined += 1
     assert num_defined > NUM_CASES // 4
+
+
+def test_area_from_counts_by_value_is_that_of_the_films() -> None:
+    for seed, scores, labels, _ in random_cases():
+        values = np.unique(scores)
+        pos, neg = ((values[:, None] == scores[labels == wanted]).sum(axis=1)[:, None] for wanted in (1, 0))
+        (area,) = auroc_of_counts(pos, neg)
+        assert area == pytest.approx(auroc(scores, labels), abs=0, nan_ok=True), f"seed {seed}"
 
 
 def test_resampled_metrics_equal_the_plain_ones_on_repeated_rows() -> None:
