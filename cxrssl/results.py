@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrssl.core.artefact import fsync_path, renamed_os_errors
+from cxrssl.core.durable import fsync_path, renamed_os_errors
 from cxrssl.core.journal import read_journal
 from cxrssl.core.process import is_alive
 from cxrssl.core.workspace import Workspace

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from cxrssl.core.artefact import sha256_file
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import Preempted
 from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from cxrssl.audit.checks import Result, found, passed, skipped
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.artefact import hash_settings, open_artefact
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.durable import hash_settings
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore

@@ -104,7 +104,7 @@ def flow(
     """
     from dataclasses import asdict
 
-    from cxrssl.core.artefact import write_bytes
+    from cxrssl.core.durable import write_bytes
     from cxrssl.evaluate.evaluation import list_evaluations
     from cxrssl.report.figure import draw_flow
     from cxrssl.report.flow import cohort_flow

@@ -17,7 +17,8 @@ from cxrssl.cohort.features import FEATURES, Feature
 from cxrssl.cohort.films import FEATURE_COLUMNS
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.release import describe_release
-from cxrssl.core.artefact import is_published, open_artefact, publish, write_bytes, write_json
+from cxrssl.core.artefact import is_published, open_artefact, publish
+from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
@@ -68,7 +69,7 @@ def export_cohort(
         raise UsageError(f'there is no format "{plain(to, 40)}"', hint=nearest_hint(to, FORMATS))
     cohort = open_cohort(workspace.find_cohort(name))
     artefact = open_artefact(cohort.folder, "cohort", verify=False)
-    dest = (out or workspace.root / "exports" / f"{cohort.name}-{to}").absolute()
+    dest = (out or workspace.exports / f"{cohort.name}-{to}").absolute()
     settings = {
         "format": to,
         "version": VERSION,
@@ -183,9 +184,10 @@ def _renumber(rows: pl.DataFrame, subjects: pl.DataFrame) -> pl.DataFrame:
 def _check_place(workspace: Workspace, cohort: Cohort, dest: Path) -> None:
     """Raise UsageError for a folder in the dataset, or among what the workspace keeps of its own."""
     place, own = dest.resolve(), workspace.root.resolve()
+    exports = own / workspace.exports.name
     if place.is_relative_to(cohort.root.resolve()):
         raise UsageError("the export would lie inside the dataset folder, which is never written to", dest)
-    if place.is_relative_to(own) and not (place.parent == own / "exports" or own / "exports" in place.parents):
+    if place.is_relative_to(own) and exports not in place.parents:
         raise UsageError(
             "the export would lie among the workspace's own folders", dest, "leave --out out, or go elsewhere"
         )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from cxrssl.cohort.features import AGE_BANDS, FEATURES, Feature, band_index
-from cxrssl.core.artefact import write_bytes
+from cxrssl.core.durable import write_bytes
 from cxrssl.db import Database
 
 ORDER = ("subject_id", "study_id", "image_id")

@@ -26,7 +26,8 @@ from cxrssl.cohort.sources import Source, SourceOptions, SourceTables, find_sour
 from cxrssl.cohort.split import Shares, read_split_file, split_subjects
 from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
 from cxrssl.cohort.words import word_rows
-from cxrssl.core.artefact import hash_settings, open_artefact, publish, sha256_file, write_bytes, write_json
+from cxrssl.core.artefact import open_artefact, publish
+from cxrssl.core.durable import hash_settings, sha256_file, write_bytes, write_json
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name

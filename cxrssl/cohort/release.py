@@ -24,7 +24,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cxrssl.cohort.files import MAX_SEARCH_DEPTH, check_folder, iter_folders
-from cxrssl.core.artefact import hash_settings, kill_point, open_artefact, publish, sha256_file, write_bytes, write_json
+from cxrssl.core.artefact import open_artefact, publish
+from cxrssl.core.durable import hash_settings, kill_point, sha256_file, write_bytes, write_json
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.journal import Journal, read_journal
 from cxrssl.core.progress import track
@@ -143,7 +144,7 @@ def check_release(workspace: Workspace, folder: Path, num_workers: int = 0, is_a
         hint = "name another folder with --workspace"
         raise UsageError("the workspace lies inside the dataset folder", workspace.root, hint)
     listing = read_listing(folder)
-    journal_path = checks_folder(workspace) / f"{hash_settings([listing.sha256, str(folder.resolve())])[:16]}.jsonl"
+    journal_path = workspace.checks / f"{hash_settings([listing.sha256, str(folder.resolve())])[:16]}.jsonl"
     stamps, faults = _stamp_files(listing)
     digests = {} if is_anew else _recall(journal_path, listing, stamps)
     todo = [(number, name) for number, name in enumerate(listing.sums) if name in stamps and name not in digests]
@@ -163,13 +164,8 @@ def check_release(workspace: Workspace, folder: Path, num_workers: int = 0, is_a
     faults += [*listing.refused, *(Fault("extra", plain(name)) for name in _iter_extra(listing))]
     faults.sort(key=lambda fault: (FAULTS.index(fault.kind), fault.path, fault.detail))
     values = _summarise(listing, stamps, digests, faults)
-    path = _publish(checks_folder(workspace) / _key(listing, stamps), listing, values, faults)
+    path = _publish(workspace.checks / _key(listing, stamps), listing, values, faults)
     return ReleaseCheck(folder, path, values, faults, len(todo))
-
-
-def checks_folder(workspace: Workspace) -> Path:
-    """Where checks are published, and journals of checks kept."""
-    return workspace.root / "checks"
 
 
 def find_verified(workspace: Workspace, folders: Iterable[Path]) -> list[Verified]:
@@ -180,11 +176,11 @@ def find_verified(workspace: Workspace, folders: Iterable[Path]) -> list[Verifie
         try:
             # Stating every listed file is worth it only where a check of this listing exists.
             sha256 = sha256_file(release / LISTING)
-            if not any(checks_folder(workspace).glob(f"{sha256[:16]}-*")):
+            if not any(workspace.checks.glob(f"{sha256[:16]}-*")):
                 continue
             listing = read_listing(release)
             key = _key(listing, _stamp_files(listing)[0])
-            artefact = open_artefact(checks_folder(workspace) / key, KIND)
+            artefact = open_artefact(workspace.checks / key, KIND)
             faulty = {fault.path for fault in _read_faults(artefact.path / "faults.csv")}
         except (DataError, OSError):
             continue

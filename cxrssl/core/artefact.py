@@ -10,12 +10,10 @@ import contextlib
 import ctypes
 import datetime
 import errno
-import hashlib
 import json
 import os
 import platform
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cxrssl import __version__
-from cxrssl.core.errors import FormatError, IntegrityError, SetupError
+from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors, sha256_file, write_json
+from cxrssl.core.errors import FormatError, IntegrityError
 from cxrssl.core.process import start_ticks
 from cxrssl.core.text import plain
 
@@ -32,9 +31,6 @@ FORMAT_VERSION = 1
 RENAME_EXCHANGE = 2
 T = TypeVar("T")
 REMEDY = "delete the folder and run the command that made it again"
-# A crash test sets "name:count": the process kills itself when it passes kill point `name` for the count-th time.
-_KILL_AT = os.environ.get("CXRSSL_KILL_AT", "")
-_passed: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -53,15 +49,6 @@ class Artefact:
     def content_sha256(self) -> str:
         """Hash over the names and hashes of all files: two artefacts with equal content have the same."""
         return str(self.manifest["content_sha256"])
-
-
-def kill_point(name: str) -> None:
-    """Do nothing, unless a crash test armed this point: then die as by `kill -9`."""
-    if not _KILL_AT:
-        return
-    _passed[name] = _passed.get(name, 0) + 1
-    if f"{name}:{_passed[name]}" == _KILL_AT:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -158,32 +145,6 @@ def is_published(path: Path, kind: str, settings: Mapping[str, Any]) -> bool:
     return bool(artefact.settings == json.loads(json.dumps(settings)))
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write a file so that it is either absent or whole: sibling temp file, fsync, rename."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with renamed_os_errors(path):
-        try:
-            _write_through(temp, data)
-            kill_point("write-before-rename")
-            os.replace(temp, path)
-        except BaseException:
-            temp.unlink(missing_ok=True)
-            raise
-        fsync_path(path.parent)
-
-
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of `data`: a full disk takes a part first and says why only when it is asked again."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON with sorted keys, atomically; no line ends it, so that no cut leaves it readable."""
-    write_bytes(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False).encode())
-
-
 def remove_artefact(path: Path) -> None:
     """Remove a published artefact; it is never seen by halves: its name goes first.
 
@@ -194,46 +155,6 @@ def remove_artefact(path: Path) -> None:
         os.rename(path, going)
     kill_point("remove-after-rename")
     shutil.rmtree(going, ignore_errors=True)
-
-
-def find_leftovers(folder: Path) -> list[Path]:
-    """Return what killed processes left in `folder`: files and artefacts that were being written or removed.
-
-    Only who knows that no process writes there may call them left over.
-    """
-    return sorted(path for pattern in (".building-*", ".*.tmp") for path in folder.glob(pattern))
-
-
-def remove_leftover(path: Path) -> None:
-    """Remove one of those, as far as the permissions allow."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_settings(settings: Any) -> str:
-    """Return the SHA-256 of a JSON-able value, independent of key order."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def renamed_os_errors(where: Path) -> Iterator[None]:
-    """Turn an operating-system error of a write into a SetupError that names the path."""
-    try:
-        yield
-    except OSError as error:
-        place = error.filename or where
-        reason = error.strerror or str(error)
-        hint = "choose another folder with --workspace, or free some space"
-        raise SetupError(f"cannot write: {reason.lower()}", place, hint) from error
 
 
 def _seal(building: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
@@ -290,16 +211,6 @@ def _hash_file(path: Path) -> str:
         raise IntegrityError(f"{path.name} cannot be read: {(error.strerror or '').lower()}", path, REMEDY) from None
 
 
-def _write_through(path: Path, data: bytes | memoryview) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    try:
-        write_all(descriptor, data)
-        kill_point("write-before-fsync")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _rename_into_place(building: Path, dest: Path) -> None:
     """Rename, exchanging atomically with an older version if there is one; the older one is then removed."""
     if not dest.exists():
@@ -344,12 +255,3 @@ def _remove_leftovers(dest: Path, keep: str) -> None:
         is_in_use = owner.isdecimal() and int(owner) != os.getpid() and start_ticks(int(owner)) is not None
         if leftover.name != keep and not is_in_use:
             shutil.rmtree(leftover, ignore_errors=True)
-
-
-def fsync_path(path: Path) -> None:
-    """Force a file, or the entries of a directory, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

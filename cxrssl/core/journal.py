@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import renamed_os_errors, write_all
+from cxrssl.core.durable import renamed_os_errors, write_all
 
 NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 

@@ -13,8 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import hash_settings
 from cxrssl.core.config import apply_overrides, build_settings, merge_tables, read_toml, setting
+from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain
 

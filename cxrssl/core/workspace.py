@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrssl.core.artefact import renamed_os_errors
+from cxrssl.core.durable import renamed_os_errors
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 
@@ -26,6 +26,16 @@ class Workspace:
     @property
     def images(self) -> Path:
         return self.root / "images"
+
+    @property
+    def checks(self) -> Path:
+        """What was verified against the publishers' checksums, and journals of checks under way."""
+        return self.root / "checks"
+
+    @property
+    def exports(self) -> Path:
+        """Cohorts and encoders in the formats of others."""
+        return self.root / "exports"
 
     @property
     def runs(self) -> Path:

@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import MANIFEST, open_artefact, sha256_file
+from cxrssl.core.artefact import MANIFEST, open_artefact
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import IntegrityError
 from cxrssl.dashboard.state import FindingRow, ProbeRow, Score
 from cxrssl.dashboard.tail import number_of

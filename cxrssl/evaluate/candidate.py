@@ -18,7 +18,7 @@ from safetensors.torch import save
 from cxrssl.audit.pretraining import Pretraining, read_pretraining
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.artefact import hash_settings
+from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
 from cxrssl.core.recipe import Recipe
 from cxrssl.core.workspace import Workspace

@@ -20,8 +20,9 @@ from cxrssl.audit.evaluated import EVALUATION_KIND as KIND
 from cxrssl.audit.evaluated import NOT_SCORED, PREDICTIONS_FILE, PROBE_FILE
 from cxrssl.audit.gate import audit_candidate, leave_out_twins
 from cxrssl.cohort.read import SPLITS, Cohort
-from cxrssl.core.artefact import hash_settings, is_published, open_artefact, publish, write_bytes, write_json
+from cxrssl.core.artefact import is_published, open_artefact, publish
 from cxrssl.core.config import setting
+from cxrssl.core.durable import hash_settings, write_bytes, write_json
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate

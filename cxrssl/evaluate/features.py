@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrssl.core.artefact import hash_settings, is_published, open_artefact, publish, write_bytes
+from cxrssl.core.artefact import is_published, open_artefact, publish
+from cxrssl.core.durable import hash_settings, write_bytes
 from cxrssl.core.progress import track
 from cxrssl.core.recipe import Recipe
 from cxrssl.core.workspace import Workspace

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.core.artefact import write_bytes
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import plain
 from cxrssl.images.shard import PACKED, FilmRecords

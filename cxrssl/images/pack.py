@@ -7,7 +7,6 @@ interruption. Shard k holds films [k * shard_films, (k + 1) * shard_films) witho
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -18,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrssl.core.artefact import hash_settings, is_published, kill_point, publish, renamed_os_errors
+from cxrssl.core.artefact import is_published, publish
+from cxrssl.core.durable import hash_settings, kill_point
 from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
+from cxrssl.core.lock import hold_lock
 from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
@@ -103,7 +104,8 @@ def pack_images(
         "films_sha256": hash_settings([list(image_ids), list(paths)]),
         "cohort_sha256": cohort_sha256,
     }
-    with _hold_lock(dest):
+    lock = dest.parent / f".lock-{dest.name}"
+    with hold_lock(lock, UsageError(f"the films of {dest.name} are being packed by another process", lock)):
         films = _read_films(dest, job) if is_published(dest, KIND, settings) else None
         if films is not None:
             return _summarise(job, films, 0.0, was_current=True)
@@ -220,18 +222,3 @@ def _has_changed(job: _Job, films: FilmRecords, first: int) -> bool:
 def _summarise(job: _Job, films: FilmRecords, images_per_s: float, was_current: bool) -> PackSummary:
     rejects = job.rejects(films)
     return PackSummary(len(films), len(films) - len(rejects), rejects, images_per_s, was_current)
-
-
-@contextlib.contextmanager
-def _hold_lock(dest: Path) -> Iterator[None]:
-    lock = dest.parent / f".lock-{dest.name}"
-    with renamed_os_errors(lock):
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UsageError(f"the films of {dest.name} are being packed by another process", lock) from None
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.core.artefact import write_bytes
+from cxrssl.core.durable import write_bytes
 from cxrssl.images.fingerprint import PIXEL_HASH_DTYPE
 
 PACKED = -1

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import Artefact, write_json
+from cxrssl.core.artefact import Artefact
+from cxrssl.core.durable import write_json
 from cxrssl.core.errors import SetupError
 
 MAX_AGE_S = 24 * 3600

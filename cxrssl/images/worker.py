@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrssl.core.artefact import kill_point
+from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import CxrsslError, DecodeError, SetupError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.decode import DECODE_RULES, decode_letterboxed

@@ -13,7 +13,8 @@ from cxrssl import __version__
 from cxrssl.audit.checks import Audit, Result
 from cxrssl.audit.workspace import audit_workspace
 from cxrssl.cohort.release import describe_release
-from cxrssl.core.artefact import publish, write_bytes
+from cxrssl.core.artefact import publish
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace

@@ -14,7 +14,8 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cxrssl.core.artefact import open_artefact, publish, remove_artefact, write_bytes
+from cxrssl.core.artefact import open_artefact, publish, remove_artefact
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import FormatError, IntegrityError, SetupError
 from cxrssl.core.text import count_noun, format_bytes
 

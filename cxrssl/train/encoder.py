@@ -16,8 +16,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from cxrssl.audit.pretraining import ENCODER_KIND, FILMS_FILE, SeenFilms
-from cxrssl.core.artefact import open_artefact, publish, write_bytes
+from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.config import build_settings
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.recipe import Recipe
 from cxrssl.model.vit import build_encoder, encode_views

@@ -7,14 +7,12 @@ Never: a step whose loss or gradient is not finite, or a number that depends on 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +24,10 @@ from torch import Tensor
 
 from cxrssl import __version__
 from cxrssl.audit.pretraining import list_films
-from cxrssl.core.artefact import find_leftovers, kill_point, remove_leftover, write_json
+from cxrssl.core.durable import find_leftovers, kill_point, remove_leftover, write_json
 from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
 from cxrssl.core.journal import Journal, append_record, read_journal
+from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, keep_freed_memory
 from cxrssl.core.progress import track
 from cxrssl.core.recipe import Machine, Recipe
@@ -85,7 +84,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     with join_ranks(kind.type) as ranks, catch_signals() as stop:
         device = _take_device(kind, ranks)
         if ranks.is_first:
-            with _hold_lock(plan.folder):
+            with hold_lock(plan.folder / "run.lock", _make_busy(plan)):
                 return _pretrain(plan, device, ranks, stop, encoder_path)
         return _pretrain(plan, device, ranks, stop, encoder_path)
 
@@ -386,21 +385,6 @@ def _describe_end(error: BaseException, step: int) -> dict[str, Any]:
     return {"event": "fail", "step": step, "what": what}
 
 
-@contextlib.contextmanager
-def _hold_lock(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SetupError(f"cannot write: {(error.strerror or '').lower()}", folder) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            hint = "watch it with cxrssl dashboard"
-            raise UsageError(f"run {folder.name} is in progress in another process", folder, hint) from None
-        except OSError as error:
-            raise SetupError(f"cannot lock: {(error.strerror or '').lower()}", folder) from error
-        yield
-    finally:
-        os.close(descriptor)
+def _make_busy(plan: RunPlan) -> UsageError:
+    what = f"run {plan.run_id} is in progress in another process"
+    return UsageError(what, plan.folder, "watch it with cxrssl dashboard")

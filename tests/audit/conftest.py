@@ -11,7 +11,8 @@ import pytest
 
 from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cohort.read import open_cohort
-from cxrssl.core.artefact import open_artefact, publish, write_bytes
+from cxrssl.core.artefact import open_artefact, publish
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
 from cxrssl.images.store import open_images

@@ -139,7 +139,8 @@ def test_a_run_whose_films_are_test_films_of_another_dataset_under_other_ids_is_
 def rename_pack(workspace, name, arrays):
     import io
 
-    from cxrssl.core.artefact import open_artefact, publish, write_bytes
+    from cxrssl.core.artefact import open_artefact, publish
+    from cxrssl.core.durable import write_bytes
 
     folder = workspace.images / name
     artefact = open_artefact(folder, "images")
@@ -216,7 +217,7 @@ def copy_film(workspace, row, source):
     manifest = workspace.images / "mimic/manifest.json"
     content = json.loads(manifest.read_text())
     del content["manifest_sha256"]
-    from cxrssl.core.artefact import hash_settings, sha256_file
+    from cxrssl.core.durable import hash_settings, sha256_file
 
     content["files"]["shard-0000.npy"]["sha256"] = sha256_file(shard)
     manifest.write_text(json.dumps({**content, "manifest_sha256": hash_settings(content)}))

@@ -10,17 +10,9 @@ import signal
 import numpy as np
 import pytest
 
-from cxrssl.core import artefact
-from cxrssl.core.artefact import (
-    find_leftovers,
-    hash_settings,
-    is_published,
-    open_artefact,
-    publish,
-    remove_artefact,
-    remove_leftover,
-    write_bytes,
-)
+from cxrssl.core import artefact, durable
+from cxrssl.core.artefact import is_published, open_artefact, publish, remove_artefact
+from cxrssl.core.durable import find_leftovers, hash_settings, remove_leftover, write_bytes
 from cxrssl.core.errors import FormatError, IntegrityError, SetupError
 from tests.faults import KINDS, FailingDisk
 
@@ -170,7 +162,7 @@ def test_a_process_killed_between_two_renames_leaves_the_old_version_to_the_next
     make(tmp_path / "a", b"old")
     child = os.fork()
     if child == 0:
-        artefact._KILL_AT = "publish-between-renames:1"
+        durable._KILL_AT = "publish-between-renames:1"
         make(tmp_path / "a", b"new")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

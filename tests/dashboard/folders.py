@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import publish, write_json
+from cxrssl.core.artefact import publish
+from cxrssl.core.durable import write_json
 from cxrssl.core.journal import append_record
 from cxrssl.core.process import describe_process
 from cxrssl.core.workspace import Workspace

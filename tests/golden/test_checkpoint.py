@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from cxrssl.core.artefact import FORMAT_VERSION, MANIFEST, hash_settings
+from cxrssl.core.artefact import FORMAT_VERSION, MANIFEST
+from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import FormatError
 from cxrssl.train.checkpoint import Checkpoints
 from tests.golden.checkpoint import FOLDER, NUM_NEXT, STEP, resume, take_steps

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cxrssl.core.artefact import sha256_file
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.journal import read_journal
 from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace

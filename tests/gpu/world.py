@@ -14,7 +14,8 @@ import numpy as np
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import KIND as COHORT_KIND
 from cxrssl.cohort.read import Films
-from cxrssl.core.artefact import publish, write_bytes
+from cxrssl.core.artefact import publish
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.fingerprint import hash_pixels, perceptual_hash
 from cxrssl.images.index import make_index, write_index, write_rejects

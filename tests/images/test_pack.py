@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrssl.core import artefact
+from cxrssl.core import durable
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, SetupError, UsageError
+from cxrssl.core.lock import hold_lock
 from cxrssl.images import pack
 from cxrssl.images.decode import decode_letterboxed
 from cxrssl.images.fingerprint import hash_pixels, identical_pairs, perceptual_hash
@@ -55,8 +56,8 @@ def kill_pack(tmp_path: Path, paths: list[str], kill_at: str) -> None:
     child = os.fork()
     if child == 0:
         try:
-            artefact._KILL_AT = kill_at
-            artefact._passed.clear()
+            durable._KILL_AT = kill_at
+            durable._passed.clear()
             call_pack(tmp_path, paths)
         finally:
             os._exit(0)
@@ -408,7 +409,10 @@ def test_films_that_were_all_damaged_are_looked_at_again(tmp_path: Path, make_fi
 
 def test_two_packs_of_one_cohort_at_a_time_are_refused(tmp_path: Path, make_films: Any) -> None:
     paths = make_films(12)
-    with pack._hold_lock(tmp_path / "ws/images/world"), pytest.raises(UsageError, match="by another process"):
+    with (
+        hold_lock(tmp_path / "ws/images/.lock-world", UsageError("")),
+        pytest.raises(UsageError, match="by another process"),
+    ):
         call_pack(tmp_path, paths)
     assert call_pack(tmp_path, paths).num_packed == 12
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cxrssl.core import artefact
-from cxrssl.core.artefact import sha256_file
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.images import stamp
 from cxrssl.images.pack import pack_images

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from cxrssl.core.artefact import publish, write_bytes, write_json
+from cxrssl.core.artefact import publish
+from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.evaluation import KIND, compare_evaluations, list_evaluations

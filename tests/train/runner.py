@@ -11,14 +11,14 @@ import traceback
 
 import cxrssl.cli.app
 import cxrssl.train.loop
-from cxrssl.core import artefact
+from cxrssl.core import durable
 from cxrssl.model import vit
 from tests.faults import FailingDisk
 
 
 def run(order):
     """Become the command that `order` describes."""
-    artefact._KILL_AT = order.get("kill_at", "")
+    durable._KILL_AT = order.get("kill_at", "")
     sys.argv = ["cxrssl", *order["argv"]]
     with open(order["stderr"], "w", buffering=1) as stderr:
         os.dup2(stderr.fileno(), 2)

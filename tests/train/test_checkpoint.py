@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxrssl.audit.pretraining import ENCODER_KIND, SeenFilms
-from cxrssl.core.artefact import find_leftovers, open_artefact
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.durable import find_leftovers
 from cxrssl.core.errors import IntegrityError, SetupError
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints, serialise
 from cxrssl.train.encoder import publish_encoder

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrssl.core.artefact import find_leftovers, open_artefact, sha256_file
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.durable import find_leftovers, sha256_file
 from cxrssl.core.journal import read_journal
 from cxrssl.results import read_run
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cxrssl.core.artefact import sha256_file
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import UsageError
 from cxrssl.core.journal import read_journal
 from cxrssl.core.recipe import Machine, load_recipe

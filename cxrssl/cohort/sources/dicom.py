@@ -24,7 +24,7 @@ from cxrssl.cohort.sources import (
     reject_absent_films,
 )
 from cxrssl.cohort.table import Table
-from cxrssl.core.artefact import sha256_file
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import DataError
 
 OPTIONS: tuple[str, ...] = ("map",)
