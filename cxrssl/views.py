@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxrssl.core.recipe import ObjectiveSettings, ViewSettings
 from cxrssl.core.seed import derive_seed
+from cxrssl.recipe.objectives import MsnSettings, ObjectiveSettings
+from cxrssl.recipe.settings import ViewSettings
 
 ASPECT_RATIO = (3 / 4, 4 / 3)
 ALL_FILMS = slice(None)
@@ -81,6 +82,7 @@ def make_views(
     Source: Shurrab et al. 2024, section 1.1; Assran et al. 2022, section 3: one target, random and focal anchors.
     """
     assert len(valid_B4[part]) == len(films_BSS), "the films are those of the part"
+    assert isinstance(objective, MsnSettings), "the views are those of MSN"
     num_films = len(valid_B4)
     masks = objective.mask_frac > 0
     kinds = [
@@ -211,7 +213,7 @@ def whole_views(films_BSS: Tensor, valid_B4: Tensor, views: ViewSettings) -> Ten
     return cut_views(films_BSS.float(), valid_B4, boxes, views.global_px, plain, films_BSS.shape[-1])[:, 0]
 
 
-def draw_kept(num_films: int, num_views: int, num_patches: int, objective: ObjectiveSettings, seed: int) -> Tensor:
+def draw_kept(num_films: int, num_views: int, num_patches: int, objective: MsnSettings, seed: int) -> Tensor:
     """Draw which patches each anchor keeps: [B, V, K] ascending indices, the same number for every view.
 
     Source: Assran et al. 2022, section 3 (random drop). The class token is never counted and always kept.

@@ -16,9 +16,10 @@ import torch
 
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import Preempted
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace
-from cxrssl.model import vit
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
+from cxrssl.recipe.settings import BACKBONES
 from cxrssl.train import loop
 from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.state import TrainState, flatten_state
@@ -34,7 +35,7 @@ CPU = Machine("cpu", 1, checkpoint_every=1, probe_every=0)
 def two_layers() -> Iterator[None]:
     """Make the smallest encoder smaller still, for the tests of a module that imports this."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(vit.SHAPES, "vit-micro", (24, 2, 2))
+        patch.setitem(BACKBONES, "vit-micro", (24, 2, 2))
         yield
 
 

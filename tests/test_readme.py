@@ -9,7 +9,7 @@ from typer.main import get_command
 from cxrssl.cli.app import app
 from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import CxrsslError
-from cxrssl.core.recipe import recipe_names
+from cxrssl.recipe.load import recipe_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

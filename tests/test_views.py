@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cxrssl.core.recipe import ObjectiveSettings, ViewSettings
+from cxrssl.recipe.objectives import MsnSettings
+from cxrssl.recipe.settings import ViewSettings
 from cxrssl.views import Boxes, cut_views, draw_boxes, draw_kept, make_views, whole_views
 from tests.scale import scaled
 
@@ -146,7 +147,7 @@ def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale():
 
 def test_views_have_the_numbers_and_sizes_of_the_recipe():
     views = make_views(torch.zeros(2, 64, 64, dtype=torch.uint8), torch.tensor([[0, 0, 64, 64]] * 2), ViewSettings(),
-                       ObjectiveSettings(), 16, seed=0, step=0)  # fmt: skip
+                       MsnSettings(), 16, seed=0, step=0)  # fmt: skip
     assert views.target_B1PP.shape == (2, 1, 224, 224)
     assert [tuple(anchors.shape) for anchors in views.anchors_BV1PP] == [(2, 1, 1, 224, 224), (2, 10, 1, 96, 96)]
     # 15 % of 196 patches are dropped from the random view; focal views are not masked (Assran et al. 2022).
@@ -160,7 +161,7 @@ def test_views_are_a_function_of_seed_and_step():
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1, rotation_deg=10.0)
 
     def make(seed, step):
-        views = make_views(films, valid, settings, ObjectiveSettings(), 8, seed, step)
+        views = make_views(films, valid, settings, MsnSettings(), 8, seed, step)
         return torch.cat([views.target_B1PP.flatten(), *(anchors.flatten() for anchors in views.anchors_BV1PP)])
 
     torch.manual_seed(1)
@@ -176,9 +177,9 @@ def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg):
     films = torch.randint(0, 256, (21, 64, 64), dtype=torch.uint8)
     valid = torch.tensor([[0, 4, 64, 50]] * 21)
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, rotation_deg=rotation_deg)
-    whole = make_views(films, valid, settings, ObjectiveSettings(), 8, 3, 4)
+    whole = make_views(films, valid, settings, MsnSettings(), 8, 3, 4)
     part = slice(5, 18)
-    views = make_views(films[part], valid, settings, ObjectiveSettings(), 8, 3, 4, part)
+    views = make_views(films[part], valid, settings, MsnSettings(), 8, 3, 4, part)
     assert torch.equal(views.target_B1PP, whole.target_B1PP[part])
     for ours, theirs in zip(views.anchors_BV1PP, whole.anchors_BV1PP, strict=True):
         assert torch.equal(ours, theirs[part])
@@ -189,14 +190,14 @@ def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg):
 def test_any_number_of_views_of_each_kind(num_random, num_focal):
     settings = ViewSettings(global_px=32, focal_px=16, num_random=num_random, num_focal=num_focal)
     views = make_views(torch.zeros(2, 40, 40, dtype=torch.uint8), torch.tensor([[0, 0, 40, 40]] * 2), settings,
-                       ObjectiveSettings(mask_focal=True), 8, seed=0, step=0)  # fmt: skip
+                       MsnSettings(mask_focal=True), 8, seed=0, step=0)  # fmt: skip
     shapes = [(2, num_random, 1, 32, 32)] * (num_random > 0) + [(2, num_focal, 1, 16, 16)] * (num_focal > 0)
     assert [tuple(anchors.shape) for anchors in views.anchors_BV1PP] == shapes
     assert [kept.shape[:2] for kept in views.kept_BVK] == [shape[:2] for shape in shapes]
 
 
 def test_kept_patches_are_distinct_ascending_and_differ_between_films():
-    kept = draw_kept(50, 2, 196, ObjectiveSettings(mask_frac=0.15), seed=0)
+    kept = draw_kept(50, 2, 196, MsnSettings(mask_frac=0.15), seed=0)
     assert kept.shape == (50, 2, 166)
     assert (kept.diff(dim=2) > 0).all()
     assert len({tuple(row.tolist()) for row in kept.flatten(0, 1)}) == 100
@@ -205,13 +206,13 @@ def test_kept_patches_are_distinct_ascending_and_differ_between_films():
 
 def test_equal_draws_keep_the_first_patches_whatever_the_machine_sorts_by(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.full(shape, 0.5))
-    kept = draw_kept(3, 2, 196, ObjectiveSettings(mask_frac=0.15), seed=0)
+    kept = draw_kept(3, 2, 196, MsnSettings(mask_frac=0.15), seed=0)
     assert torch.equal(kept, torch.arange(166).expand(3, 2, -1))
 
 
 def test_the_published_index_range_never_shows_the_last_patch():
     """Source: the published code: class token + 165 of 196 patches, + 29 of 36 for focal views, never the last one."""
-    objective = ObjectiveSettings(mask_frac=0.15, hide_last_patch=True)
+    objective = MsnSettings(mask_frac=0.15, hide_last_patch=True)
     kept = draw_kept(200, 1, 196, objective, seed=0)
     assert kept.shape[2] == 165
     assert kept.max() == 194
@@ -233,8 +234,8 @@ def test_the_evaluation_view_shows_the_whole_film_with_its_aspect():
 def test_views_on_the_gpu_equal_those_on_the_cpu():
     films = torch.randint(0, 256, (4, 320, 320), dtype=torch.uint8)
     valid = torch.tensor([[0, 0, 320, 320]] * 4)
-    cpu = make_views(films, valid, ViewSettings(), ObjectiveSettings(), 16, 0, 3)
-    gpu = make_views(films.cuda(), valid, ViewSettings(), ObjectiveSettings(), 16, 0, 3)
+    cpu = make_views(films, valid, ViewSettings(), MsnSettings(), 16, 0, 3)
+    gpu = make_views(films.cuda(), valid, ViewSettings(), MsnSettings(), 16, 0, 3)
     torch.testing.assert_close(gpu.target_B1PP.cpu(), cpu.target_B1PP, rtol=0, atol=1e-4)
     for ours, theirs in zip(gpu.anchors_BV1PP, cpu.anchors_BV1PP, strict=True):
         torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=1e-4)

@@ -95,7 +95,8 @@ def pretrain(
     from cxrssl.cli.slurm import parse_options
     from cxrssl.core.process import is_launched, rank
     from cxrssl.core.progress import format_seconds
-    from cxrssl.core.recipe import Machine, load_recipe
+    from cxrssl.recipe.load import load_recipe
+    from cxrssl.recipe.machine import Machine
     from cxrssl.train.plan import plan_run
 
     options = parse_options(slurm) if slurm else {}

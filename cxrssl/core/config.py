@@ -11,7 +11,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +19,32 @@ from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain
 
 T = TypeVar("T")
+MAX_LISTED = 4
+"""Options that a hint lists in full, rather than the nearest of them."""
 
 
-def setting(default: Any, *, low: float | None = None, high: float | None = None, options: Sequence[str] = ()) -> Any:
-    """Declare a field with its default, its closed range or its allowed words."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "options": tuple(options)})
+def setting(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    options: Sequence[str] = (),
+    needs: str | Sequence[str] = (),
+) -> Any:
+    """Declare a field with its default, its closed range or its allowed words, and when it acts.
+
+    An option such as `timm:<name>` allows every word that begins with `timm:`. `needs` are conditions on other fields
+    that must all hold, as core/condition.py reads them. The string under the field says what the field means.
+    """
+    conditions = (needs,) if isinstance(needs, str) else tuple(needs)
+    return dataclasses.field(
+        default=default, metadata={"low": low, "high": high, "options": tuple(options), "needs": conditions}
+    )
+
+
+def choice(classes: Mapping[str, type[Any]], default: str) -> dict[str, Any]:
+    """Return the metadata of a section whose key `name` chooses one of these dataclasses; left out, it is `default`."""
+    return {"choice": classes, "name": default}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -36,10 +57,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"not a readable TOML file: {plain(error)}", path) from None
 
 
-def build_settings(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+def build_settings(
+    cls: type[T], values: Mapping[str, Any], where: str = "", find_home: Callable[[str], str] = lambda key: ""
+) -> T:
     """Return an instance of the dataclass `cls` from nested tables; missing keys take their defaults.
 
-    Raises: ConfigError for an unknown key (naming the nearest), a wrong type or a value out of range.
+    `find_home` returns a hint on an unknown key that is known elsewhere, else nothing.
+    Raises: ConfigError for an unknown key (naming its place or the nearest), a wrong type or a value out of range.
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -47,26 +71,57 @@ def build_settings(cls: type[T], values: Mapping[str, Any], where: str = "") -> 
     for key, value in values.items():
         if key not in fields:
             place = f" in [{where}]" if where else ""
-            raise ConfigError(f'unknown key "{plain(key, 80)}"{place}', hint=nearest_hint(key, fields))
+            raise ConfigError(
+                f'unknown key "{plain(key, 80)}"{place}', hint=find_home(key) or nearest_hint(key, fields)
+            )
         name = f"{where}.{key}" if where else key
-        if dataclasses.is_dataclass(hints[key]):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f'"{name}" must be a table')
-            built[key] = build_settings(typing.cast(type[Any], hints[key]), value, name)
+        section = _section_class(hints[key], fields[key].metadata, value, name)
+        if section is not None:
+            built[key] = build_settings(section, value, name, find_home)
         else:
             built[key] = _convert(hints[key], value, name)
             _check_range(fields[key].metadata, built[key], name)
     return cls(**built)
 
 
-def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return `values` with each "section.key=value" set; the value is read as TOML, and as text when that fails."""
+def _section_class(kind: Any, metadata: Mapping[str, Any], value: Any, name: str) -> type[Any] | None:
+    """Return the dataclass of a section, None for a plain field."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'"{name}" must be a table')
+    classes: Mapping[str, type[Any]] | None = metadata.get("choice")
+    if classes is None:
+        return typing.cast(type[Any], kind)
+    chosen = value.get("name", metadata["name"])
+    if not isinstance(chosen, str) or chosen not in classes:
+        hint = nearest_hint(str(chosen), classes)
+        raise ConfigError(f'"{name}.name" cannot be "{plain(chosen, 60)}"', hint=hint)
+    _check_owner(classes, chosen, value, name)
+    return classes[chosen]
+
+
+def _check_owner(classes: Mapping[str, type[Any]], chosen: str, keys: Iterable[str], section: str) -> None:
+    """Raise ConfigError for a key that the chosen class of a section lacks and another one has."""
+    names = {choice: {field.name for field in dataclasses.fields(cls)} for choice, cls in classes.items()}
+    for key in keys:
+        owners = [choice for choice, known in names.items() if key in known]
+        if owners and chosen not in owners:
+            what = f'"{section}.{plain(key, 80)}" belongs to {section} "{owners[0]}", and this is "{chosen}"'
+            raise ConfigError(what, hint=f'leave it out, or set {section}.name to "{owners[0]}"')
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str], form: str) -> dict[str, Any]:
+    """Return `values` with each "section.key=value" set; the value is read as TOML, and as text when that fails.
+
+    `form` is how such words are written, for the hint on one that is not.
+    """
     merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
     for override in overrides:
         path, equals, text = override.partition("=")
         *sections, key = path.strip().split(".")
         if not equals or not key:
-            raise ConfigError(f'"{plain(override, 80)}" is not a setting', hint="write --set section.key=value")
+            raise ConfigError(f'"{plain(override, 80)}" is not a setting', hint=f"write {form}")
         table = merged
         for section in sections:
             table = table.setdefault(section, {})
@@ -74,7 +129,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
                 raise ConfigError(f'"{plain(path, 80)}" is not a setting', hint=f'"{section}" is not a section')
         try:
             table[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # also a number of thousands of digits
             table[key] = text.strip()
     return merged
 
@@ -82,19 +137,18 @@ def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict
 def merge_tables(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `over` laid on top, section by section."""
     merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping):
-            under = merged.get(key, {})
-            if not isinstance(under, Mapping):
-                raise ConfigError(f'"{key}" must be a table')
-            merged[key] = merge_tables(under, value)
-        else:
-            merged[key] = value
+    for section, values in over.items():
+        under = merged.get(section, {})
+        if isinstance(values, Mapping) and not isinstance(under, Mapping):
+            raise ConfigError(f'"{plain(section, 80)}" must be a table')
+        merged[section] = {**under, **values} if isinstance(values, Mapping) else values
     return merged
 
 
 def _convert(kind: Any, value: Any, name: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # X | None: left out, a field is None; given, it is an X
+        return None if value is None else _convert(args[0], value, name)
     if origin is typing.Literal:
         kind = str
     if origin is tuple and isinstance(value, list | tuple):
@@ -102,6 +156,8 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
             return tuple(_convert(args[0], item, name) for item in value)
         if len(args) == len(value):
             return tuple(_convert(arg, item, name) for arg, item in zip(args, value, strict=True))
+    if isinstance(value, int) and value.bit_length() > 64:
+        raise ConfigError(f'"{name}" is a number of {value.bit_length():,} bits, which is no number to train with')
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is bool and isinstance(value, bool):
@@ -110,10 +166,13 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         return value
     if kind is str and isinstance(value, str):
         return value
-    raise ConfigError(f'"{name}" must be {_describe(kind)}, not {plain(repr(value), 60)}')
+    raise ConfigError(f'"{name}" must be {describe_kind(kind)}, not {plain(repr(value), 60)}')
 
 
-def _describe(kind: Any) -> str:
+def describe_kind(kind: Any) -> str:
+    """Return a field's type in words, as "a whole number"."""
+    if isinstance(kind, types.UnionType):
+        kind = typing.get_args(kind)[0]
     if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is tuple:
         args = typing.get_args(kind)
         return "a list of words" if args[-1] is Ellipsis else f"a list of {len(args)} numbers"
@@ -121,15 +180,39 @@ def _describe(kind: Any) -> str:
 
 
 def _check_range(metadata: Mapping[str, Any], value: Any, name: str) -> None:
-    low, high, options = metadata.get("low"), metadata.get("high"), metadata.get("options", ())
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, str):
-            if options and number not in options:
-                raise ConfigError(f'"{name}" cannot be "{plain(number, 60)}"', hint=nearest_hint(number, options))
-        elif not math.isfinite(number):
-            raise ConfigError(f'"{name}" is {number}, which is no number to train with')
-        elif (low is not None and number < low) or (high is not None and number > high):
-            limits = (
-                f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
-            )
-            raise ConfigError(f'"{name}" is {number}, but must be {limits}')
+    options = metadata.get("options", ())
+    for part in value if isinstance(value, tuple) else (value,):
+        if isinstance(part, str):
+            if options and not any(_allows(option, part) for option in options):
+                hint = _describe_options(part, options)
+                raise ConfigError(f'"{name}" cannot be "{plain(part, 60)}"', hint=hint)
+        elif isinstance(part, float) and not math.isfinite(part):
+            raise ConfigError(f'"{name}" is {part}, which is no number to train with')
+        elif part is not None and not _is_within(metadata, part):
+            raise ConfigError(f'"{name}" is {plain(part, 60)}, but must be {describe_limits(metadata)}')
+
+
+def _describe_options(word: str, options: Sequence[str]) -> str:
+    """Return a hint that names all options when they are few, else the nearest, and always the open ones."""
+    words = [option for option in options if option and "<" not in option]
+    hint = f"known: {', '.join(words)}" if len(words) <= MAX_LISTED else nearest_hint(word, words)
+    return "; or ".join([hint, *(option for option in options if "<" in option)])
+
+
+def _allows(option: str, word: str) -> bool:
+    """Return whether a word is this option, or begins as an open one such as `timm:<name>` does."""
+    start, opens, _ = option.partition("<")
+    return word.startswith(start) and len(word) > len(start) if opens else word == option
+
+
+def _is_within(metadata: Mapping[str, Any], number: float) -> bool:
+    low, high = metadata.get("low"), metadata.get("high")
+    return (low is None or number >= low) and (high is None or number <= high)
+
+
+def describe_limits(metadata: Mapping[str, Any]) -> str:
+    """Return the closed range of a field in words, nothing if it has none."""
+    low, high = metadata.get("low"), metadata.get("high")
+    if low is None or high is None:
+        return "" if low is high else f"at most {high}" if low is None else f"at least {low}"
+    return f"from {low} to {high}"

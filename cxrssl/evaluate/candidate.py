@@ -20,10 +20,10 @@ from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used,
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
-from cxrssl.core.recipe import Recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.images.store import ImageStore
+from cxrssl.recipe.settings import Recipe
 from cxrssl.train.encoder import Encoder, open_encoder
 from cxrssl.train.state import init_state
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from cxrssl.core.artefact import is_published, open_artefact, publish
 from cxrssl.core.durable import hash_settings, write_bytes
 from cxrssl.core.progress import track
-from cxrssl.core.recipe import Recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
+from cxrssl.recipe.settings import Recipe
 from cxrssl.train.encoder import Encoder
 
 KIND = "features"

@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cxrssl.core.recipe import ObjectiveSettings, Recipe
 from cxrssl.model.heads import EhrFusion, build_projection
 from cxrssl.model.queue import FilmQueue
 from cxrssl.model.vit import build_encoder, encode_views
+from cxrssl.recipe.objectives import MsnSettings
+from cxrssl.recipe.settings import Recipe
 from cxrssl.views import Views
 
 
@@ -81,7 +82,7 @@ def msn_loss(
     anchors_VBD: Tensor,
     targets_BD: Tensor,
     prototypes_KD: Tensor,
-    objective: ObjectiveSettings,
+    objective: MsnSettings,
     queue: FilmQueue | None = None,
 ) -> LossParts:
     """Return the loss of a batch. Source: Shurrab et al. 2024, section 1.1 (the equations of the file's header).
@@ -116,7 +117,7 @@ def msn_loss(
 
 
 def _balance_targets(
-    targets_BD: Tensor, prototypes_KD: Tensor, objective: ObjectiveSettings, queue: FilmQueue | None
+    targets_BD: Tensor, prototypes_KD: Tensor, objective: MsnSettings, queue: FilmQueue | None
 ) -> Tensor:
     """Return the log assignments [B, K] that the anchors are to have."""
     known_ND, log_weights_N = targets_BD, None
@@ -132,19 +133,20 @@ class MSN(nn.Module):
 
     def __init__(self, recipe: Recipe, num_ehr_columns: int) -> None:
         super().__init__()
-        self.recipe = recipe
+        assert isinstance(recipe.objective, MsnSettings), "MSN has settings of its own"
+        self.objective = objective = recipe.objective
         self.encoder = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
         width = int(self.encoder.embed_dim)
         self.head = build_projection(width, width * recipe.model.head_hidden_mult)
         # M: U(-1/sqrt d, 1/sqrt d); cosine similarity makes the length irrelevant.
         bound = 1 / math.sqrt(width)
-        prototypes = torch.empty(recipe.objective.num_prototypes, width).uniform_(-bound, bound)
-        self.prototypes = nn.Parameter(prototypes, requires_grad=recipe.objective.train_prototypes)
+        prototypes = torch.empty(objective.num_prototypes, width).uniform_(-bound, bound)
+        self.prototypes = nn.Parameter(prototypes, requires_grad=objective.train_prototypes)
         # Made last, so that runs with and without the record start from the same encoder, head and prototypes.
         self.fusion = EhrFusion(num_ehr_columns, recipe.ehr.embed_dim, width) if num_ehr_columns else None
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.target_head = copy.deepcopy(self.head).requires_grad_(False)
-        objective, size = recipe.objective, recipe.train.batch_size
+        size = recipe.train.batch_size
         self.queue = (
             FilmQueue(objective.queue_size, size, width, objective.num_prototypes) if objective.queue_size else None
         )
@@ -180,7 +182,7 @@ class MSN(nn.Module):
             rows = self.fusion(rows, ehr_BM.repeat(num_views, 1))
         anchors_VBD = self.head(rows).view(num_views, num_films, -1)
         with torch.autocast(anchors_VBD.device.type, enabled=False):
-            return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.recipe.objective, self.queue)
+            return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.objective, self.queue)
 
     def remember(self, losses: LossParts, is_bad: Tensor) -> None:
         """Let a step's films into the queue, if there is one and the step is not bad."""

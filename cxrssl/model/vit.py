@@ -18,17 +18,8 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from cxrssl.core.errors import ConfigError
-from cxrssl.core.recipe import TIMM_PREFIX, check_backbone
 from cxrssl.core.text import plain
-
-# Width, depth, heads. The paper used 6 heads at width 192 where timm has 3; vit-micro is for the demo.
-SHAPES = {
-    "vit-micro": (96, 4, 3),
-    "vit-tiny": (192, 12, 3),
-    "vit-tiny-6h": (192, 12, 6),
-    "vit-small": (384, 12, 6),
-    "vit-base": (768, 12, 12),
-}
+from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX
 
 MAX_BLOCK_BYTES = 2**25
 
@@ -36,13 +27,13 @@ MAX_BLOCK_BYTES = 2**25
 def build_encoder(backbone: str, patch_px: int, image_px: int) -> VisionTransformer:
     """Return a ViT without classifier head, for one grey channel, initialised from torch's current generator.
 
-    `backbone` is a name of SHAPES, or `timm:` and the name of one of timm's own; no weights are ever downloaded.
-    Raises: ConfigError for a name that neither knows, or timm's without class token, positions or this patch size.
+    `backbone` is a name of BACKBONES, or `timm:` and the name of one of timm's own; no weights are ever downloaded.
+    Raises: ConfigError for a name that timm does not have, or of a model without class token, positions or this patch
+    size.
     """
     if backbone.startswith(TIMM_PREFIX):
         return _build_timm(backbone.removeprefix(TIMM_PREFIX), patch_px, image_px)
-    check_backbone(backbone)
-    width, depth, heads = SHAPES[backbone]
+    width, depth, heads = BACKBONES[backbone]
     return VisionTransformer(
         img_size=image_px,
         patch_size=patch_px,

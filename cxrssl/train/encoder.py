@@ -20,8 +20,8 @@ from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.config import build_settings
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import IntegrityError
-from cxrssl.core.recipe import Recipe
 from cxrssl.model.vit import build_encoder, encode_views
+from cxrssl.recipe.settings import Recipe
 from cxrssl.views import whole_views
 
 WEIGHTS_FILE = "encoder.safetensors"

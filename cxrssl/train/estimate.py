@@ -20,8 +20,9 @@ import torch
 
 from cxrssl.core.errors import CxrsslError, SetupError
 from cxrssl.core.process import keep_freed_memory, peak_rss_bytes
-from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.workspace import Workspace
+from cxrssl.recipe.machine import Machine
+from cxrssl.recipe.settings import Recipe
 from cxrssl.train.checkpoint import serialise
 from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.feed import MAX_FILMS_FRAC

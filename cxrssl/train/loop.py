@@ -30,9 +30,10 @@ from cxrssl.core.journal import Journal, append_record, read_journal
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, keep_freed_memory
 from cxrssl.core.progress import track
-from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import plain
+from cxrssl.recipe.machine import Machine
+from cxrssl.recipe.settings import Recipe
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.encoder import publish_encoder

@@ -19,10 +19,12 @@ from cxrssl.cohort.features import FEATURE_NAMES, Missing, feature_columns, is_o
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, UsageError
-from cxrssl.core.recipe import Machine, Recipe
 from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
+from cxrssl.recipe.machine import Machine
+from cxrssl.recipe.objectives import MsnSettings
+from cxrssl.recipe.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,14 @@ class RunPlan:
     def warnings(self) -> list[str]:
         """Sentences about settings that work but are seldom wanted."""
         objective = self.recipe.objective
-        num_prototypes, num_balanced = objective.num_prototypes, self.recipe.train.batch_size + objective.queue_size
         sentences = []
-        if objective.sinkhorn_iters and num_prototypes > num_balanced:
-            sentences.append(
-                f"{num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn caps every "
-                f"target at {num_balanced / num_prototypes:.2f}, whatever the film shows"
-            )
+        if isinstance(objective, MsnSettings) and objective.sinkhorn_iters:
+            num_prototypes, num_balanced = objective.num_prototypes, self.recipe.train.batch_size + objective.queue_size
+            if num_prototypes > num_balanced:
+                sentences.append(
+                    f"{num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn caps "
+                    f"every target at {num_balanced / num_prototypes:.2f}, whatever the film shows"
+                )
         if self.num_twins_left_out:
             twins = count_noun(self.num_twins_left_out, "train film")
             sentences.append(f"{twins} left out: validation or test shows the same film")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from cxrssl.core.recipe import TrainSettings
+from cxrssl.recipe.settings import TrainSettings
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from cxrssl.core.errors import IntegrityError
-from cxrssl.core.recipe import Recipe
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.msn import MSN
+from cxrssl.recipe.settings import Recipe
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 

@@ -12,8 +12,9 @@ from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_known, aud
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
 from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.evaluate.evaluation import ProbeSettings
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run
 from tests.audit.test_cohort import feature_reveals_target, with_copy

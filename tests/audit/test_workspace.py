@@ -17,9 +17,10 @@ from cxrssl.cli.app import app
 from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import LeakageError, UsageError
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.evaluation import ProbeSettings, list_evaluations
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run

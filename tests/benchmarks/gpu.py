@@ -72,8 +72,9 @@ def measure_run(case: Case, workspace: Path) -> dict[str, Any]:
     """Train through the real loop and return rates, shares and the profile."""
 
     from cxrssl.core.journal import read_journal
-    from cxrssl.core.recipe import Machine, load_recipe
     from cxrssl.core.workspace import Workspace
+    from cxrssl.recipe.load import load_recipe
+    from cxrssl.recipe.machine import Machine
     from cxrssl.train.loop import pretrain
     from cxrssl.train.plan import plan_run
     from tests.gpu.trace import profile_trace

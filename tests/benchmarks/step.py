@@ -20,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from cxrssl.core.process import keep_freed_memory, peak_rss_bytes
-from cxrssl.core.recipe import load_recipe
+from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import backward
 from cxrssl.views import make_views

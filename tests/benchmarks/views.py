@@ -15,14 +15,15 @@ import torch
 from lightly.transforms.msn_transform import MSNTransform
 from PIL import Image
 
-from cxrssl.core.recipe import ObjectiveSettings, ViewSettings
+from cxrssl.recipe.objectives import MsnSettings
+from cxrssl.recipe.settings import ViewSettings
 from cxrssl.views import Boxes, cut_views, make_views
 
 JPEG_PX = 512
 STORE_SIZES = (256, 320, 384, 512)
 NUM_FILMS, NUM_TURNS, PATCH_PX = 64, 9, 16
 TRANSFORM = MSNTransform(cj_prob=0.0, gaussian_blur=0.0, random_gray_scale=0.0)
-VIEWS, OBJECTIVE = ViewSettings(), ObjectiveSettings()
+VIEWS, OBJECTIVE = ViewSettings(), MsnSettings()
 
 
 def draw_film(seed):

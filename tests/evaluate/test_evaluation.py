@@ -10,9 +10,10 @@ from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError, LeakageError
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
 from cxrssl.evaluate.evaluation import ProbeSettings, list_evaluations
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.report.summary import group_evaluations, macro_table
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run

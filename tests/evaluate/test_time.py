@@ -6,9 +6,9 @@ import pytest
 from cxrssl.audit.gate import audit_candidate
 from cxrssl.cohort.features import FEATURE_NAMES, FEATURES
 from cxrssl.cohort.read import Cohort, Films
-from cxrssl.core.recipe import load_recipe
 from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
 from cxrssl.evaluate.probe import fit_linear_probe
+from cxrssl.recipe.load import load_recipe
 from cxrssl.stats.scores import score_predictions
 from tests.world import TINY
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from cxrssl.core.artefact import FORMAT_VERSION
-from cxrssl.core.recipe import load_recipe
-from cxrssl.model import vit
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.settings import BACKBONES
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import flatten_state, init_state, restore_state
@@ -33,12 +33,12 @@ SETTINGS = [
 
 def start():
     """Return the recipe and its state before the first step."""
-    vit.SHAPES["vit-micro"], kept = SHAPE, vit.SHAPES["vit-micro"]
+    BACKBONES["vit-micro"], kept = SHAPE, BACKBONES["vit-micro"]
     try:
         recipe = load_recipe("demo", SETTINGS, {"ehr": {"features": ["sex"]}})
         return recipe, init_state(recipe, NUM_EHR, torch.device("cpu"))
     finally:
-        vit.SHAPES["vit-micro"] = kept
+        BACKBONES["vit-micro"] = kept
 
 
 def take_steps(recipe, state, num):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.journal import read_journal
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, plan_run
 from tests.gpu.world import NAME

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cxrssl.core.recipe import load_recipe
+from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import backward
 from cxrssl.views import make_views

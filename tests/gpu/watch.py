@@ -18,8 +18,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from cxrssl.core.process import peak_rss_bytes
-from cxrssl.core.recipe import Machine
 from cxrssl.model.msn import MSN
+from cxrssl.recipe.machine import Machine
 from cxrssl.train import loop
 from cxrssl.train.feed import Feed
 from cxrssl.train.pace import PROBE_EVERY

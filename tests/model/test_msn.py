@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cxrssl.core.recipe import ObjectiveSettings, Recipe, load_recipe
 from cxrssl.model.msn import MSN, assign_prototypes, entropy, msn_loss, sharpen, sinkhorn
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.objectives import MsnSettings
+from cxrssl.recipe.settings import Recipe
 from cxrssl.train.loop import _clip_gradients, _set_schedule
 from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import init_state
@@ -60,7 +62,7 @@ def test_loss_equals_the_slow_numpy_version(seed, sinkhorn_iters):
     rng = np.random.default_rng(seed)
     anchors = rng.normal(size=(NUM_VIEWS, NUM_FILMS, WIDTH))
     targets, prototypes = rng.normal(size=(NUM_FILMS, WIDTH)), rng.normal(size=(NUM_PROTOTYPES, WIDTH))
-    objective = ObjectiveSettings(num_prototypes=NUM_PROTOTYPES, sinkhorn_iters=sinkhorn_iters, memax_weight=0.7)
+    objective = MsnSettings(num_prototypes=NUM_PROTOTYPES, sinkhorn_iters=sinkhorn_iters, memax_weight=0.7)
     tensors = [torch.tensor(array, dtype=torch.float32) for array in (anchors, targets, prototypes)]
     fast = msn_loss(*tensors, objective)
     slow = slow_loss(*(tensor.double().numpy() for tensor in tensors), objective)
@@ -97,7 +99,7 @@ def test_no_temperature_is_too_low_for_the_loss():
     anchors, targets, prototypes = (
         torch.randn(shape, generator=generator).requires_grad_() for shape in ((3, 8, 16), (8, 16), (64, 16))
     )
-    loss = msn_loss(anchors, targets, prototypes, ObjectiveSettings(anchor_temp=0.001, target_temp=0.001)).total
+    loss = msn_loss(anchors, targets, prototypes, MsnSettings(anchor_temp=0.001, target_temp=0.001)).total
     loss.backward()
     assert all(torch.isfinite(value).all() for value in (loss, anchors.grad, prototypes.grad))
 

@@ -12,7 +12,7 @@ import traceback
 import cxrssl.cli.app
 import cxrssl.train.loop
 from cxrssl.core import durable
-from cxrssl.model import vit
+from cxrssl.recipe.settings import BACKBONES
 from tests.faults import FailingDisk
 
 
@@ -42,7 +42,7 @@ def tell(number):
 
 
 if __name__ == "__main__":
-    vit.SHAPES["vit-micro"] = (24, 2, 2)  # two layers, so that hundreds of runs are cheap
+    BACKBONES["vit-micro"] = (24, 2, 2)  # two layers, so that hundreds of runs are cheap
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -10,8 +10,9 @@ import torch
 from torch import _dynamo, _inductor
 
 from cxrssl.core.errors import IntegrityError, UsageError
-from cxrssl.core.recipe import Machine, load_recipe
-from cxrssl.model import vit
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
+from cxrssl.recipe.settings import BACKBONES
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.compiler import INDUCTOR, choose_compile, compile_model
 from cxrssl.train.loop import checkpoint_settings
@@ -39,7 +40,7 @@ def nothing_compiled():
 
 def take_steps(monkeypatch, micro_batch, backend=""):
     """Return losses and number of graphs after each of some steps of a model of two blocks, and the model."""
-    monkeypatch.setitem(vit.SHAPES, "vit-micro", (24, 2, 3))
+    monkeypatch.setitem(BACKBONES, "vit-micro", (24, 2, 3))
     recipe = load_recipe("demo", [*TINY, "objective.queue_size=16"], {"ehr": {"features": ["sex"]}})
     state = init_state(recipe, NUM_EHR, CPU)
     if backend:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, SetupError
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.images import store
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.results import read_run
 from cxrssl.train import panel
 from cxrssl.train.feed import AHEAD, FEEDS, FilmPlan, FilmReader, open_feed, read_films

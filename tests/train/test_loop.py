@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import UsageError
 from cxrssl.core.journal import read_journal
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.core.workspace import Workspace
 from cxrssl.model.msn import MSN
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.results import read_run
 from cxrssl.train.loop import batch_rows, pretrain
 from cxrssl.train.plan import plan_run
@@ -64,7 +65,8 @@ def test_the_same_seed_gives_bit_identical_losses_and_weights_twice(workspace, t
 CHILD = """
 import sys
 from pathlib import Path
-from cxrssl.core.recipe import Machine, load_recipe
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.core.workspace import Workspace
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run

@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from cxrssl.core.errors import GuardStop
-from cxrssl.core.recipe import Machine, load_recipe
 from cxrssl.model.msn import MSN
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.machine import Machine
 from cxrssl.train import loop
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run

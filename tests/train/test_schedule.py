@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxrssl.core.recipe import TrainSettings, load_recipe
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.settings import TrainSettings
 from cxrssl.train.loop import _clip_gradients, _set_schedule
 from cxrssl.train.schedule import StepSettings, learning_rate, settings_at
 from cxrssl.train.state import init_state

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cxrssl.core.recipe import load_recipe
+from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import backward, split_batch
 from cxrssl.views import make_views

@@ -1,0 +1,135 @@
+"""The sections of a recipe: every setting that changes numbers, with its default (the strict recipe) and its meaning.
+
+Source: "Multi-modal Masked Siamese Network Improves Chest X-Ray Representation Learning" (Sci Rep 2024); Masked Siamese
+Networks (Assran et al. 2022) for the schedules. `paper.toml` holds what the published code did instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from cxrssl.core.durable import hash_settings
+from cxrssl.core.config import choice, setting
+from cxrssl.recipe.objectives import OBJECTIVES, MsnSettings, ObjectiveSettings
+
+BACKBONES = {
+    "vit-micro": (96, 4, 3),
+    "vit-tiny": (192, 12, 3),
+    "vit-tiny-6h": (192, 12, 6),
+    "vit-small": (384, 12, 6),
+    "vit-base": (768, 12, 12),
+}
+"""Width, depth and heads of our own encoders. The paper used 6 heads at width 192 where timm has 3."""
+TIMM_PREFIX = "timm:"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    backbone: str = setting("vit-tiny", options=(*BACKBONES, f"{TIMM_PREFIX}<name>"))
+    """`vit-tiny-6h` is the paper's (6 heads at width 192), `vit-micro` the demo's; `timm:<name>` is timm's own."""
+    patch_px: int = setting(16, low=4, high=32)
+    """Side of a patch."""
+    head_hidden_mult: int = setting(4, low=1, high=16)
+    """Width of the projection head's hidden layers, in multiples of the embedding width."""
+
+
+@dataclass(frozen=True)
+class EhrSettings:
+    features: tuple[str, ...] = ()
+    """Feature names in order; none of them makes vanilla MSN."""
+    missing: str = setting("mask", options=("mask", "zero", "paper"), needs="ehr.features")
+    """`mask` adds one 0/1 "unknown" column a feature; `zero` leaves unknown values at zero without telling the model;
+    `paper` fills them as published: view and position from all splits, no stay as alive and not in ICU, no sex leaves
+    out."""
+    may_use_outcomes: bool = setting(False, needs="ehr.features")
+    """Let an outcome (mortality, length of stay) be a pretraining input. `--ehr` on the command line says it too."""
+    embed_dim: int = setting(128, low=1, high=4096, needs="ehr.features")
+    """Width of the embedded health record."""
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    global_px: int = setting(224, low=16, high=1024)
+    """Side of the target view and of the random anchor views."""
+    num_random: int = setting(1, low=0, high=64)
+    """Anchor views of the size of the target view."""
+    num_focal: int = setting(10, low=0, high=64)
+    """Anchor views of a small part of the film."""
+    focal_px: int = setting(96, low=16, high=1024, needs="views.num_focal")
+    """Side of a focal view."""
+    global_scale: tuple[float, float] = setting((0.3, 1.0), low=0.001, high=1.0)
+    """Range of the crop's area as a fraction of the film's valid box."""
+    focal_scale: tuple[float, float] = setting((0.05, 0.3), low=0.001, high=1.0, needs="views.num_focal")
+    """The same of a focal view."""
+    flip_prob: float = setting(0.5, low=0.0, high=1.0)
+    """Probability that a view is mirrored left to right."""
+    rotation_deg: float = setting(0.0, low=0.0, high=45.0)
+    """Each view is turned about its centre by an angle drawn from [-rotation_deg, rotation_deg]; the film's outside is
+    black."""
+    contrast: float = setting(0.0, low=0.0, high=0.9)
+    """Each view's contrast is multiplied by a factor drawn from [1 - contrast, 1 + contrast]."""
+    brightness: float = setting(0.0, low=0.0, high=0.9)
+    """To each view is added a grey value drawn from [-brightness, brightness], where 1 is white."""
+    pixel_mean: float = setting(0.4723, low=0.0, high=1.0)
+    """Mean of MIMIC-CXR pixels in [0, 1], which is subtracted from every pixel."""
+    pixel_std: float = setting(0.3023, low=0.01, high=1.0)
+    """Standard deviation of MIMIC-CXR pixels in [0, 1], which every pixel is divided by."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    split: str = ""
+    """Split scheme (`official`, `hash`, `icu`, `file`); empty means the cohort's default."""
+    rows: str = setting("train", options=("train", "all"))
+    """`all` also pretrains on validation and test films, as the paper did; a probe of such a run is refused."""
+    num_epochs: int = setting(100, low=1, high=100_000)
+    """Passes over the training films."""
+    batch_size: int = setting(64, low=2, high=65536)
+    """Films a step, over all processes."""
+    lr: float = setting(1e-3, low=0.0, high=10.0)
+    """Learning rate of AdamW at the end of the warm-up."""
+    lr_start_frac: float = setting(0.2, low=0.0, high=1.0, needs="train.warmup_frac")
+    """Where the warm-up starts, as a fraction of `lr`."""
+    lr_final_frac: float = setting(0.001, low=0.0, high=1.0, needs="train.warmup_frac < 1")
+    """Where the cosine ends, as a fraction of `lr`."""
+    warmup_frac: float = setting(0.15, low=0.0, high=1.0)
+    """Share of the steps in which the learning rate rises to `lr`."""
+    weight_decay_start: float = setting(0.04, low=0.0, high=10.0)
+    """Weight decay of the first step; a cosine leads to `weight_decay_final`."""
+    weight_decay_final: float = setting(0.4, low=0.0, high=10.0)
+    """Weight decay of the last step."""
+    decay_all: bool = setting(False, needs="train.weight_decay_start or train.weight_decay_final")
+    """Decay norms, biases, tokens and prototypes too, as the published code does."""
+    lr_per_epoch: bool = False
+    """Hold the learning rate within an epoch, as the published code does."""
+    clip_norm: float = setting(3.0, low=0.0, high=1e6)
+    """Largest gradient norm; 0 means no clipping."""
+    ema_start: float = setting(0.996, low=0.0, high=1.0)
+    """Momentum of the target at the first step; it moves to `ema_final` in a straight line."""
+    ema_final: float = setting(1.0, low=0.0, high=1.0)
+    """Momentum of the target at the last step; with 1 the target stays where it is."""
+    ema_first: bool = False
+    """Move the target before the optimiser step, as the published code does."""
+    precision: str = setting("fp32", options=("fp32", "bf16"))
+    """Arithmetic of the encoders; weights and loss are in float32."""
+    seed: int = setting(0, low=0, high=2**31)
+    """Decides weights, order of films, crops and masks."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    model: ModelSettings = field(default_factory=ModelSettings)
+    ehr: EhrSettings = field(default_factory=EhrSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
+    objective: ObjectiveSettings = field(default_factory=MsnSettings, metadata=choice(OBJECTIVES, "msn"))
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the values: independent of key order, comments and defaults left out."""
+        return hash_settings(self.to_dict())
