@@ -10,8 +10,8 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from cxrssl.core.durable import hash_settings
 from cxrssl.core.config import choice, setting
+from cxrssl.core.durable import hash_settings
 from cxrssl.recipe.objectives import OBJECTIVES, MsnSettings, ObjectiveSettings
 
 BACKBONES = {
