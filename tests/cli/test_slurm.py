@@ -44,7 +44,7 @@ def write_program(path, text):
 def run(workspace, *more, code="from cxrssl.__main__ import main; main()"):
     changes = [word for change in TINY for word in ("--set", change)]
     words = ["pretrain", "--recipe", "demo", "--device", "cuda", *changes, "--workspace", str(workspace.root), *more]
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=600)
 
 
 ONE_LIMIT = ("--slurm", "time=24:00:00")
@@ -185,21 +185,21 @@ def start_stopped_job(folder, asked_by, rank="0"):
 
 def test_a_warning_queues_the_job_again(cluster, tmp_path):
     job = start_stopped_job(tmp_path, "SIGUSR1")
-    job.communicate(timeout=30)
+    job.communicate(timeout=600)
     assert (cluster / "scontrol").read_text() == "requeue 4242\n"
     assert (tmp_path / "4242_submitted.pkl").exists()
 
 
 def test_the_other_tasks_leave_without_an_exit_code_that_would_end_the_first(cluster, tmp_path):
     for asked_by in ("SIGUSR2", "SIGTERM"):
-        assert start_stopped_job(tmp_path, asked_by, rank="1").wait(timeout=30) == 0
+        assert start_stopped_job(tmp_path, asked_by, rank="1").wait(timeout=600) == 0
     assert not list(cluster.iterdir())
 
 
 def test_a_job_that_cannot_be_queued_again_says_so_and_leaves_with_75(cluster, tmp_path):
     write_program(tmp_path / "bin" / "scontrol", "#!/bin/sh\nexit 1\n")
     job = start_stopped_job(tmp_path, "SIGUSR2")
-    _, errors = job.communicate(timeout=30)
+    _, errors = job.communicate(timeout=600)
     assert job.returncode == 75
     assert "cxrssl: the job was not queued again" in errors
     assert "Traceback" not in errors
@@ -214,5 +214,5 @@ def test_a_cancelled_job_waits_for_its_end_and_is_queued_again_only_if_a_warning
     assert job.poll() is None
     assert not (cluster / "scontrol").exists()
     job.send_signal(signal.SIGUSR2)
-    job.communicate(timeout=30)
+    job.communicate(timeout=600)
     assert (cluster / "scontrol").read_text() == "requeue 4242\n"

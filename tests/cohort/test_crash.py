@@ -59,7 +59,7 @@ def ingester(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[[float],
     assert server.stdout is not None
     assert server.stdout.readline() == "ready\n"
 
-    def ingest(kill_after_s: float = 60.0) -> int:
+    def ingest(kill_after_s: float = 600.0) -> int:
         server.stdin.write("\n")
         server.stdin.flush()
         child = int(server.stdout.readline())
@@ -92,7 +92,7 @@ def write_worlds(world: Any, tmp_path: Path) -> tuple[Path, Path]:
 def test_killed_ingest_leaves_the_old_cohort_or_the_new_one(
     world: Any, workspace: Workspace, tmp_path: Path, ingester: Callable[..., int]
 ) -> None:
-    """Killed at a random moment between its beginning and its end, then run again."""
+    """Killed at its beginning and at random moments before its end, then run again."""
     first, second = write_worlds(world, tmp_path)
     root = tmp_path / "data"
     contents, kept = {}, tmp_path / "kept"
@@ -111,7 +111,9 @@ def test_killed_ingest_leaves_the_old_cohort_or_the_new_one(
     for trial in range(scaled(10, 100)):
         shutil.rmtree(workspace.root)
         shutil.copytree(kept, workspace.root)
-        ingester(rng.uniform(0, 1.2 * whole_s))
+        started = time.monotonic()
+        if ingester(rng.uniform(0, 1.2 * whole_s) if trial else 0.0) == 0:
+            whole_s = time.monotonic() - started  # a busy machine that is idle now: the next kill comes earlier
         found = content_of(workspace)
         assert found in contents.values(), f"seed {SEED}, trial {trial}"
         seen.add(found)
@@ -175,7 +177,7 @@ def test_readers_see_no_error_while_cohorts_are_exchanged(world: Any, workspace:
                     point(root, version)
                     build_cohort(workspace, "mimic", root)
                     num_swaps += 1
-        except CxrsslError as error:
+        except BaseException as error:
             failures.append(error)
 
     thread = threading.Thread(target=exchange)

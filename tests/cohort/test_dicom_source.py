@@ -396,9 +396,9 @@ def test_mutated_headers_are_read_or_refused_by_name_and_fast(tmp_path: Path) ->
     data = write_dicom(tmp_path / "seed.dcm", **tags).read_bytes()
     for num in range(scaled(400, 10_000)):
         (tmp_path / "mutant.dcm").write_bytes(mutate(data, rng))
-        started = time.monotonic()
+        started = time.process_time()
         row = read_headers(tmp_path, ["mutant.dcm"])
-        assert time.monotonic() - started < 1, f"CXRSSL_SEED={seed}, mutant {num}"
+        assert time.process_time() - started < 1, f"CXRSSL_SEED={seed}, mutant {num}"
         assert row["rule"].item() in (None, "damaged", "not a DICOM file"), f"CXRSSL_SEED={seed}, mutant {num}"
 
 

@@ -27,6 +27,7 @@ from tests.scale import scaled
 
 SIZE = Size(patients=30, admissions=40, icu_stays=12, film_subjects=12, studies=20, films=30)
 MAX_TREE_S = 2.0
+"""Of processor time, of all threads."""
 COLUMNS = [column for spec in mimic.SPECS.values() for column in spec.columns]
 FREE_TEXT = [each.name for each in COLUMNS if each.kind == "text" and not each.form and not each.values]
 FREE_TEXT += ["view", "position"]
@@ -150,7 +151,7 @@ def test_damage_to_a_tree_is_harmless_or_refused_or_told(tree: Path) -> None:
     whole = read_tree(tree, listing)
     expected, calm = {free: content(whole, free) for free in (True, False)}, complaints(whole)
     outcomes: dict[str, int] = {}
-    started = time.monotonic()
+    started = time.process_time()
     for seed in range(num_trees := scaled(200, 2_000)):
         rng = random.Random(seed)
         name, file = rng.choice(sorted(files.items()))
@@ -176,7 +177,7 @@ def test_damage_to_a_tree_is_harmless_or_refused_or_told(tree: Path) -> None:
         assert outcome == "same" or kind in HARMFUL, f"{where}: {outcome}"
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     assert set(outcomes) == {"same", "told", "refused"}
-    assert time.monotonic() - started < MAX_TREE_S * num_trees
+    assert time.process_time() - started < MAX_TREE_S * num_trees
 
 
 def repack(root: Path, pack_file: Callable[[bytes], bytes] | None) -> None:

@@ -46,18 +46,17 @@ def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40))
 
 async def settle(pilot: Pilot[None], screen: MainScreen) -> None:
     screen.action_read()
-    for _ in range(2000):
-        await pilot.pause(0.01)
-        if screen.state is not None and not screen._is_reading:
-            break
+    await until(pilot, lambda: screen.state is not None and not screen._is_reading)
     await pilot.pause(0.05)
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-    for _ in range(200):
+    """Wait as long as it takes: only a dashboard that hangs takes a minute of the machine's idle time."""
+    for _ in range(6000):
+        await pilot.pause(0.01)
         if condition():
             return
-        await pilot.pause(0.01)
+    pytest.fail("the dashboard hangs")
 
 
 async def press(pilot: Pilot[None], screen: MainScreen, *keys: str) -> None:

@@ -327,9 +327,10 @@ def test_file_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with open(tmp_path / "big.png", "wb") as file:
         file.write(png_header(64, 64))
         file.truncate(decode.MAX_FILE_BYTES + 1)
-    started = time.monotonic()
+    tracemalloc.start()
     assert rule_of("big.png", tmp_path) == "too large"
-    assert time.monotonic() - started < 0.1
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
@@ -362,7 +363,7 @@ def test_mutated_films_give_their_declared_shape_or_a_rule(tmp_path: Path) -> No
         name, data = seeds[num % len(seeds)]
         mutant = mutate(data, rng)
         (tmp_path / name).write_bytes(mutant)
-        started = time.monotonic()
+        started = time.process_time()
         try:
             film = decode_film(Path(name), tmp_path)
         except DecodeError as error:
@@ -375,7 +376,7 @@ def test_mutated_films_give_their_declared_shape_or_a_rule(tmp_path: Path) -> No
                 frame = re.search(rb"\xff[\xc0\xc2]..\x08(....)", mutant, re.DOTALL)
                 assert frame
                 assert film.shape == struct.unpack(">HH", frame[1])
-        assert time.monotonic() - started < 1.0, f"mutant {num}"
+        assert time.process_time() - started < 1.0, f"mutant {num}"
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
     assert sum(outcomes.values()) == NUM_MUTANTS
     assert {"truncated", "damaged", "decoded"} <= set(outcomes) <= {*DECODE_RULES, "decoded"}

@@ -128,11 +128,11 @@ def test_near_pairs_of_a_whole_dataset_take_seconds() -> None:
     rng = np.random.default_rng(0)
     share = np.clip(rng.normal(0.5, 0.17, 64), 0.03, 0.93)
     a, b = (draw_hashes(rng, share, scaled(num // 10, num)) for num in (377_110, 112_120))
-    started = time.monotonic()
+    started = time.process_time()
     found = near_pairs(a, b)
-    took_s = time.monotonic() - started
+    took_s = time.process_time() - started
     assert (np.bitwise_count(a[found[0]] ^ b[found[1]]) <= NEAR_BITS).all()
-    assert took_s < 120, f"{len(a):,} x {len(b):,}: {len(found[0]):,} pairs in {took_s:.1f} s"
+    assert took_s < 120, f"{len(a):,} x {len(b):,}: {len(found[0]):,} pairs in {took_s:.1f} s of CPU"
 
 
 def draw_hashes(rng: np.random.Generator, share: np.ndarray, num: int) -> np.ndarray:

@@ -1,13 +1,16 @@
 """Runs the command line again and again in processes of its own, each forked from this one, which has loaded torch.
 
 In: lines of JSON on stdin: argv, kill_at (kill point), fail_at and kind (failing disk), and two files to write, stderr
-and calls (how often the disk was changed). Out: for each line the process id, then its wait status, a line each.
+and calls (how often the disk was changed); or pause_at, a kill point at which the process stays instead, and the file
+`paused` that it writes there. Out: for each line the process id, then its wait status, a line each.
 """
 
 import json
 import os
 import sys
+import time
 import traceback
+from pathlib import Path
 
 import cxrssl.cli.app
 import cxrssl.train.loop
@@ -18,7 +21,9 @@ from tests.faults import FailingDisk
 
 def run(order):
     """Become the command that `order` describes."""
-    durable._KILL_AT = order.get("kill_at", "")
+    durable._KILL_AT = order.get("kill_at", "") or order.get("pause_at", "")
+    if order.get("pause_at"):
+        os.kill = lambda *_: pause(order["paused"])
     sys.argv = ["cxrssl", *order["argv"]]
     with open(order["stderr"], "w", buffering=1) as stderr:
         os.dup2(stderr.fileno(), 2)
@@ -34,6 +39,13 @@ def run(order):
         with open(order["calls"], "w") as calls:
             calls.write(str(disk.num_calls))
     os._exit(code)
+
+
+def pause(path):
+    """Stay here, with signals as they come, for longer than any test waits."""
+    Path(path).touch()
+    time.sleep(600)
+    os._exit(98)
 
 
 def tell(number):

@@ -446,13 +446,16 @@ def test_what_may_differ_between_start_and_resume_changes_no_bit(template, half_
 def reading(plan):
     """The dashboard's reader at work, all the time."""
     reader, is_over, num_read = Reader(Workspace(plan.folder.parents[1])), threading.Event(), []
+    has_begun = threading.Event()
 
     def read():
         while not is_over.is_set():
             num_read.append(reader.read_state(plan.run_id).runs[0].step)
+            has_begun.set()
 
     thread = threading.Thread(target=read)
     thread.start()
+    assert has_begun.wait(300)
     yield
     is_over.set()
     thread.join()

@@ -89,8 +89,8 @@ def test_a_finished_run_does_nothing_when_asked_again(workspace, tmp_path):
 
 
 def test_two_processes_cannot_train_the_same_run(workspace, tmp_path):
-    plan = plan_in(workspace, tmp_path, overrides=["train.num_epochs=60"])
-    child = run_child(tmp_path, [*TINY, "train.num_epochs=60"])
+    plan = plan_in(workspace, tmp_path, overrides=["train.num_epochs=5000"])
+    child = run_child(tmp_path, [*TINY, "train.num_epochs=5000"])
     while not read_journal(plan.folder / "events.jsonl"):
         assert child.poll() is None, child.stderr.read()
         time.sleep(0.02)

@@ -31,15 +31,18 @@ PREEMPTED, CTRL_C = 75, 130
 class Command:
     """`cxrssl pretrain` on a workspace of its own, in a process that can be signalled."""
 
-    def __init__(self, runner, folder, template, overrides):
+    def __init__(self, runner, folder, template, pause_at):
         self.folder = folder
         for part in ("cohorts", "images"):
             if not (folder / part).exists():
                 (folder / part).symlink_to(template.root / part)
+        self.paused = folder / "paused.txt"
+        self.paused.unlink(missing_ok=True)
         argv = ["pretrain", "--recipe", "demo", "--device", "cpu", "--threads", "1", "--workspace", str(folder)]
-        for change in [*MINUTE[:-1], "train.num_epochs=50000", *overrides]:
+        for change in [*MINUTE[:-1], "train.num_epochs=50000"]:
             argv += ["--set", change]
         files = {"stderr": str(folder / "stderr.txt"), "calls": str(folder / "calls.txt")}
+        files |= {"pause_at": pause_at, "paused": str(self.paused)}
         runner.stdin.write(json.dumps({"argv": [*argv, "--checkpoint-every", "100000"], **files}) + "\n")
         runner.stdin.flush()
         self.pid, self._runner = int(runner.stdout.readline()), runner
@@ -47,6 +50,11 @@ class Command:
     def wait_for_step(self, step):
         runs = self.folder / "runs"
         while not any(r["step"] >= step for path in runs.glob("*/metrics-*.jsonl") for r in read_journal(path)[-1:]):
+            assert start_ticks(self.pid) is not None, self.wait()
+            time.sleep(0.01)
+
+    def wait_for_pause(self):
+        while not self.paused.exists():
             assert start_ticks(self.pid) is not None, self.wait()
             time.sleep(0.01)
 
@@ -77,7 +85,7 @@ def start(tmp_path_factory):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     runner = subprocess.Popen([sys.executable, str(path)], env=environment, **pipes)
     template = make_workspace(tmp_path_factory.mktemp("signals"), num_patients=24)
-    yield lambda folder, overrides=(): Command(runner, folder, template, overrides)
+    yield lambda folder, pause_at="": Command(runner, folder, template, pause_at)
     runner.stdin.close()
     runner.wait()
 
@@ -116,18 +124,18 @@ def test_a_signal_lets_the_step_end_saves_and_leaves_with_its_code(start, tmp_pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT][: scaled(1, 2)])
 def test_the_same_signal_again_ends_at_once_and_leaves_the_last_checkpoint_as_it_was(start, tmp_path, number):
-    long_steps = ["views.num_focal=48"]
-    command = start(tmp_path, long_steps)
+    """In a step that comes to no end, so that its end is not what the second signal meets."""
+    command = start(tmp_path)
     command.wait_for_step(0)
     command.send(signal.SIGUSR1)
     assert command.wait()[0] == PREEMPTED
     (path,) = command.checkpoints
     before = {file: file.read_bytes() for file in path.iterdir()}
-    again = start(tmp_path, long_steps)
-    again.wait_for_step(read_run(again.run).step)
-    again.send(number)
-    time.sleep(0.02)
-    again.send(number)
+    again = start(tmp_path, pause_at="train-after-step:1")
+    again.wait_for_pause()
+    while start_ticks(again.pid) is not None:
+        again.send(number)  # two that follow on each other may arrive as one
+        time.sleep(0.05)
     assert again.wait()[0] == 128 + number
     assert again.checkpoints == [path]
     assert {file: file.read_bytes() for file in path.iterdir()} == before

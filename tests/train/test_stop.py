@@ -32,6 +32,6 @@ def test_one_signal_asks_for_a_stop_and_the_old_handlers_come_back(number):
 
 
 def test_a_warning_before_sigterm_is_no_impatience_but_sigterm_twice_is():
-    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=600)
     assert done.stdout == "asked\n"
     assert done.returncode == 128 + signal.SIGTERM
