@@ -1,6 +1,7 @@
 """A small world in the true NIH layout, written by the tests and ingested by the real code."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,7 +39,7 @@ def write_nih(root: Path, num_patients: int = 40, films_each: int = 2, px: int =
     return root
 
 
-def make_workspace(folder: Path, **options) -> Workspace:
+def make_workspace(folder: Path, **options: Any) -> Workspace:
     """Return a workspace with the cohort `nih` ingested and packed."""
     workspace = Workspace(folder / "workspace").create()
     ingest_dataset(workspace, "nih", write_nih(folder / "nih", **options), size=48, workers=1)

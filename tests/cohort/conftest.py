@@ -194,7 +194,7 @@ def link(empty_cohort: Database) -> Callable[..., Linked]:
         database.execute("BEGIN")
         try:
             time = pl.Datetime("us")
-            image = {"image_id": pl.String, "subject_id": pl.String, "taken_at": time}
+            image: dict[str, Any] = {"image_id": pl.String, "subject_id": pl.String, "taken_at": time}
             image_frame = pl.DataFrame(films, image, orient="row", strict=False)
             image_frame = image_frame.with_columns(pl.col("image_id").alias("study_id"), pl.lit("p").alias("path"))
             database.insert("image", image_frame)
@@ -202,7 +202,7 @@ def link(empty_cohort: Database) -> Callable[..., Linked]:
                 pl.lit(False).alias("age_is_censored")
             )
             database.insert("given_feature", given)
-            admission = dict.fromkeys(("subject_id", "hadm_id"), pl.String) | dict.fromkeys(
+            admission: dict[str, Any] = dict.fromkeys(("subject_id", "hadm_id"), pl.String) | dict.fromkeys(
                 ("admittime", "dischtime", "edregtime", "edouttime"), time
             )
             full = [(*row, *(None, None, False)[len(row) - 4 :])[:7] for row in admissions]
@@ -211,7 +211,7 @@ def link(empty_cohort: Database) -> Callable[..., Linked]:
             words = pl.DataFrame(said, WORDS_OF_ADMISSION)
             lines = pl.Series("line", range(2, len(full) + 2), pl.Int64)
             database.insert("admission", pl.DataFrame(full, schema, orient="row").hstack(words).with_columns(lines))
-            icu = dict.fromkeys(("subject_id", "hadm_id", "stay_id"), pl.String) | dict.fromkeys(
+            icu: dict[str, Any] = dict.fromkeys(("subject_id", "hadm_id", "stay_id"), pl.String) | dict.fromkeys(
                 ("intime", "outtime"), time
             )
             stays = pl.DataFrame([row[:5] for row in icu_stays], icu, orient="row")
@@ -219,7 +219,7 @@ def link(empty_cohort: Database) -> Callable[..., Linked]:
             extra = {"first_careunit": units, "line": range(2, len(units) + 2)}
             stays = stays.hstack(pl.DataFrame(extra, {"first_careunit": pl.String, "line": pl.Int64}))
             database.insert("icu_stay", stays)
-            ed = dict.fromkeys(("subject_id", "hadm_id", "ed_stay_id"), pl.String)
+            ed: dict[str, Any] = dict.fromkeys(("subject_id", "hadm_id", "ed_stay_id"), pl.String)
             ed |= {"intime": time, "outtime": time, "arrival_transport": pl.String}
             database.insert("ed_stay", pl.DataFrame([(*row, None)[:6] for row in ed_stays], ed, orient="row"))
             link_films(database, rule)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 CR, DX, CAPTURE = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.7"
 TAGS = {
@@ -30,8 +30,8 @@ def write_dicom(path: Path, orientation: str = "", view_code: str = "", **tags: 
     """Write a radiograph; a tag given as None is left out."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = tags.get("SOPClassUID") or CR
-    meta.MediaStorageSOPInstanceUID = tags.get("SOPInstanceUID") or "1.2.3.1"
+    meta.MediaStorageSOPClassUID = UID(tags.get("SOPClassUID") or CR)
+    meta.MediaStorageSOPInstanceUID = UID(tags.get("SOPInstanceUID") or "1.2.3.1")
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     for name, value in {**TAGS, **tags}.items():
         if value is not None:

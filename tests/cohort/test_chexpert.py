@@ -100,7 +100,7 @@ def test_resized_tree_may_lie_elsewhere(workspace: Workspace, tmp_path: Path) ->
 
 
 def test_without_a_test_table_the_valid_set_is_the_test_set(workspace: Workspace, tmp_path: Path) -> None:
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (f"train/patient{i:05d}/study1/view1_frontal.jpg", "Male", "50", "Frontal", "AP", {}) for i in range(1, 101)
     ]
     cohort = build(workspace, write(tmp_path / "data", train=rows))

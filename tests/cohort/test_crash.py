@@ -55,20 +55,21 @@ def ingester(workspace: Workspace, tmp_path: Path) -> Iterator[Callable[[float],
     words = [sys.executable, "-c", INGEST, str(workspace.root), str(tmp_path / "data")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     server = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert server.stdin is not None
-    assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n"
+    stdin, stdout = server.stdin, server.stdout
+    assert stdin is not None
+    assert stdout is not None
+    assert stdout.readline() == "ready\n"
 
     def ingest(kill_after_s: float = 600.0) -> int:
-        server.stdin.write("\n")
-        server.stdin.flush()
-        child = int(server.stdout.readline())
-        if not select.select([server.stdout], [], [], kill_after_s)[0]:
+        stdin.write("\n")
+        stdin.flush()
+        child = int(stdout.readline())
+        if not select.select([stdout], [], [], kill_after_s)[0]:
             os.kill(child, signal.SIGKILL)
-        return int(server.stdout.readline())
+        return int(stdout.readline())
 
     yield ingest
-    server.stdin.close()
+    stdin.close()
     server.wait()
 
 

@@ -122,7 +122,7 @@ def test_one_uid_in_two_files_counts_once_if_equal_and_not_at_all_if_not(workspa
 
 def test_study_is_the_subject_where_the_patient_is_not_told(workspace: Workspace, tmp_path: Path) -> None:
     for num, study in ((1, "1.2.3"), (2, "1.2.3"), (3, "1.2.4")):
-        tags = {"SOPInstanceUID": f"1.2.3.{num}", "StudyInstanceUID": study, "PatientID": None}
+        tags: dict[str, Any] = {"SOPInstanceUID": f"1.2.3.{num}", "StudyInstanceUID": study, "PatientID": None}
         write_dicom(tmp_path / "data" / f"{num}.dcm", **tags)
     cohort = build(workspace, tmp_path / "data")
     assert cohort.subject_id.tolist() == ["1.2.3", "1.2.3", "1.2.4"]
@@ -284,7 +284,7 @@ def test_one_file_may_hold_labels_and_record(workspace: Workspace, tmp_path: Pat
 
 def test_changed_map_or_table_makes_the_cohort_anew(workspace: Workspace, tmp_path: Path) -> None:
     root = write_mapped(tmp_path)
-    options = {"map_path": root / "map.toml"}
+    options: dict[str, Any] = {"map_path": root / "map.toml"}
     assert not build_cohort(workspace, "dicom", root / "dicom", **options).was_current
     assert build_cohort(workspace, "dicom", root / "dicom", **options).was_current
     (root / "map.toml").write_text(MAP.replace("KEY", "study").replace('"yes"', '"yes", "y"'))

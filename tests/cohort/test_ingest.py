@@ -310,7 +310,8 @@ def test_order_of_the_rows_does_not_matter(world: Any, workspace: Workspace, tmp
     world.add_admission(subject, 2, "2151-03-01 10:00:00", "2151-03-05 12:00:00")  # ties that order must not decide
     hadm_id = world.add_admission(subject, 3, "2151-03-02 00:00:00", "2151-03-09 00:00:00", race="WHITE")
     world.add_icu(subject, hadm_id, 2, "2151-03-02 00:00:00", "2151-03-03 00:00:00")
-    seed, hashes, expected = 20, set(), {}
+    seed, hashes = 20, set()
+    expected: dict[str, list[Any]] = {}
     rng = random.Random(seed)
     for number in range(scaled(3, 100)):
         root = world.write(tmp_path / f"data{number}")

@@ -371,7 +371,8 @@ def test_linking_equals_a_brute_force_oracle_on_random_worlds_in_any_row_order(l
     own = [by_subject(table) for table in tables[1:]]
     seen = set()
     for film in tables[0]:
-        expected = oracle(film, *(groups.get(film[1], []) for groups in own), tolerance_h)
+        admissions, stays, ed_stays = (groups.get(film[1], []) for groups in own)
+        expected = oracle(film, admissions, stays, ed_stays, tolerance_h)
         assert tuple(rows[film[0]][name] for name in COLUMNS) == pytest.approx(expected), (seed, film)
         seen.add(expected[0])
     assert len(seen) == 9  # every status occurred

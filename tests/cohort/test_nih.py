@@ -87,7 +87,7 @@ def test_films_beside_the_table_or_named_with_films_are_found(films: str, worksp
     place.mkdir(parents=True, exist_ok=True)
     for film in (tmp_path / "moved").iterdir():
         film.rename(place / film.name)
-    options = {"films_path": place} if films else {}
+    options: dict[str, Any] = {"films_path": place} if films else {}
     cohort = open_cohort(build_cohort(workspace, "nih", root, **options).path)
     assert cohort.root == place
     assert cohort.path.tolist() == ["00000001_000.png", "00000002_000.png"]

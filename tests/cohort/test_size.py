@@ -30,6 +30,7 @@ NUM_SAMPLED = 5_000
 Rows = list[dict[str, str]]
 Stay = tuple[datetime, datetime, str, str]
 """Begin, end, id, id of the admission."""
+Place = tuple[str, str, str, timedelta | None]
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +124,14 @@ def time_of(film: dict[str, str]) -> datetime:
     return moment + timedelta(microseconds=int(part.ljust(6, "0")))
 
 
-def find_stay(
-    taken_at: datetime, icu: list[Stay], stays: list[Stay], visits: list[Stay]
-) -> tuple[str, str, str, timedelta | None]:
+def find_stay(taken_at: datetime, icu: list[Stay], stays: list[Stay], visits: list[Stay]) -> Place:
     """Return (status, hadm_id, stay_id, gap) by the rules at the head of cohort/link.py; "" is unknown."""
     zero = timedelta(0)
 
     def covering(intervals: list[Stay]) -> list[Stay]:
         return [stay for stay in intervals if stay[0] <= taken_at <= stay[1]]
 
-    def choose(found: list[Stay], status: str, order: Callable[[Stay], Any], gap: timedelta) -> Any:
+    def choose(found: list[Stay], status: str, order: Callable[[Stay], Any], gap: timedelta) -> Place:
         best = min(found, key=order)
         if sum(stay[:2] == best[:2] for stay in found) > 1:
             return "ambiguous", "", "", gap

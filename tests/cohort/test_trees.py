@@ -203,7 +203,7 @@ def test_plain_packed_and_twice_packed_trees_give_equal_databases(tree: Path, wo
     (tree / "hosp" / "patients.csv.gz").write_bytes(
         gzip.compress(gzip.decompress((tree / "hosp" / "patients.csv.gz").read_bytes()) + b"1,F,,,,\n")
     )
-    found = []
+    found: list[tuple[dict[str, list[Any]], str]] = []
     for pack_file in (lambda data: data, lambda data: pack(data, random.Random(1)), None):
         if pack_file is None or found:
             repack(tree, pack_file)

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,25 +21,25 @@ from tests.faults import KINDS, FailingDisk
 NUM_FLIPS = 60
 
 
-def make(dest, content=b"content", **settings):
+def make(dest: Path, content: bytes = b"content", **settings: Any) -> Path:
     with publish(dest, "thing", settings) as folder:
         write_bytes(folder / "data.bin", content)
     return dest
 
 
-def test_what_was_published_is_found_again_with_its_settings(tmp_path):
+def test_what_was_published_is_found_again_with_its_settings(tmp_path: Path) -> None:
     found = open_artefact(make(tmp_path / "a", size=3), "thing")
     assert found.settings == {"size": 3}
     assert is_published(tmp_path / "a", "thing", {"size": 3})
     assert not is_published(tmp_path / "a", "thing", {"size": 4})
 
 
-def test_equal_content_has_equal_hashes_whenever_it_was_made(tmp_path):
+def test_equal_content_has_equal_hashes_whenever_it_was_made(tmp_path: Path) -> None:
     first, second = (open_artefact(make(tmp_path / name), "thing") for name in "ab")
     assert first.content_sha256 == second.content_sha256
 
 
-def test_every_flipped_bit_and_every_cut_is_seen(tmp_path):
+def test_every_flipped_bit_and_every_cut_is_seen(tmp_path: Path) -> None:
     make(tmp_path / "a", bytes(range(256)) * 40)
     rng = np.random.default_rng(0)
     for name in ("data.bin", "manifest.json"):
@@ -58,7 +60,7 @@ def test_every_flipped_bit_and_every_cut_is_seen(tmp_path):
     open_artefact(tmp_path / "a", "thing")
 
 
-def test_a_failure_while_filling_leaves_the_old_version_and_nothing_else(tmp_path):
+def test_a_failure_while_filling_leaves_the_old_version_and_nothing_else(tmp_path: Path) -> None:
     make(tmp_path / "a", b"old")
     with pytest.raises(ZeroDivisionError), publish(tmp_path / "a", "thing", {}) as folder:
         write_bytes(folder / "data.bin", b"new")
@@ -67,14 +69,14 @@ def test_a_failure_while_filling_leaves_the_old_version_and_nothing_else(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_new_version_takes_the_place_of_the_old_one(tmp_path):
+def test_a_new_version_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     make(tmp_path / "a", b"old")
     make(tmp_path / "a", b"new")
     assert (tmp_path / "a/data.bin").read_bytes() == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_publishing_leaves_alone_what_is_being_built_under_a_longer_name(tmp_path):
+def test_publishing_leaves_alone_what_is_being_built_under_a_longer_name(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), publish(tmp_path / "mimic-small", "thing", {}, resume_key="k") as folder:
         write_bytes(folder / "part.bin", b"kept")
         raise KeyboardInterrupt
@@ -83,7 +85,7 @@ def test_publishing_leaves_alone_what_is_being_built_under_a_longer_name(tmp_pat
         assert (folder / "part.bin").read_bytes() == b"kept"
 
 
-def test_what_a_living_process_builds_is_not_taken_for_a_left_over(tmp_path):
+def test_what_a_living_process_builds_is_not_taken_for_a_left_over(tmp_path: Path) -> None:
     alive, gone = tmp_path / f".building-a~{os.getppid()}", tmp_path / ".building-a~999999999"
     alive.mkdir()
     gone.mkdir()
@@ -96,8 +98,8 @@ def test_what_a_living_process_builds_is_not_taken_for_a_left_over(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("may_exchange", [True, False])
 def test_a_disk_that_fails_anywhere_ends_in_a_setup_error_and_the_old_version_stays(
-    tmp_path, monkeypatch, kind, may_exchange
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, may_exchange: bool
+) -> None:
     """The n-th call fails, for n = 1, 2, 3 ... until a publication goes through; a short write is made good."""
     if not may_exchange:
         monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
@@ -126,7 +128,9 @@ def test_a_disk_that_fails_anywhere_ends_in_a_setup_error_and_the_old_version_st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_is_whole_or_as_it_was_wherever_the_disk_fails(tmp_path, monkeypatch, kind):
+def test_a_file_is_whole_or_as_it_was_wherever_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     path = tmp_path / "file"
     for fail_at in itertools.count(1):
         write_bytes(path, b"old" * 9)
@@ -146,17 +150,19 @@ def test_a_file_is_whole_or_as_it_was_wherever_the_disk_fails(tmp_path, monkeypa
     assert fail_at > 5
 
 
-def interrupt_publishing(dest):
+def interrupt_publishing(dest: Path) -> None:
     with pytest.raises(KeyboardInterrupt), publish(dest, "thing", {}):
         raise KeyboardInterrupt
 
 
-def content_of(dest):
+def content_of(dest: Path) -> bytes:
     open_artefact(dest, "thing")
     return (dest / "data.bin").read_bytes()
 
 
-def test_a_process_killed_between_two_renames_leaves_the_old_version_to_the_next(tmp_path, monkeypatch):
+def test_a_process_killed_between_two_renames_leaves_the_old_version_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the file system cannot exchange two folders."""
     monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
     make(tmp_path / "a", b"old")
@@ -172,7 +178,9 @@ def test_a_process_killed_between_two_renames_leaves_the_old_version_to_the_next
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_is_being_removed_has_lost_its_name_first_and_is_found_as_left_over(tmp_path, monkeypatch):
+def test_what_is_being_removed_has_lost_its_name_first_and_is_found_as_left_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make(tmp_path / "a")
     names = []
     with monkeypatch.context() as patch:
@@ -184,10 +192,10 @@ def test_what_is_being_removed_has_lost_its_name_first_and_is_found_as_left_over
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_the_disk_cannot_read_is_damaged(tmp_path, monkeypatch):
+def test_a_file_that_the_disk_cannot_read_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "a")
 
-    def fail(path):
+    def fail(path: Path) -> None:
         raise OSError(errno.EIO, "Input/output error", str(path))
 
     monkeypatch.setattr(artefact, "sha256_file", fail)
@@ -195,7 +203,7 @@ def test_a_file_that_the_disk_cannot_read_is_damaged(tmp_path, monkeypatch):
         open_artefact(tmp_path / "a", "thing")
 
 
-def test_a_kind_is_not_taken_for_another(tmp_path):
+def test_a_kind_is_not_taken_for_another(tmp_path: Path) -> None:
     make(tmp_path / "a")
     with pytest.raises(IntegrityError, match="not a checkpoint"):
         open_artefact(tmp_path / "a", "checkpoint")

@@ -13,7 +13,7 @@ from cxrssl.core.text import plain
 from tests.faults import KINDS, FailingDisk
 
 
-def test_what_is_logged_is_read_again_with_nan_and_infinity(tmp_path):
+def test_what_is_logged_is_read_again_with_nan_and_infinity(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     journal.log({"step": 1, "loss": math.nan, "parts": [math.inf, 2.0]})
     journal.close()
@@ -24,13 +24,13 @@ def test_what_is_logged_is_read_again_with_nan_and_infinity(tmp_path):
     assert second["event"] == "stop"
 
 
-def test_an_unfinished_last_line_and_lines_that_are_not_records_are_no_data(tmp_path):
+def test_an_unfinished_last_line_and_lines_that_are_not_records_are_no_data(tmp_path: Path) -> None:
     (tmp_path / "j.jsonl").write_bytes(b'{"step":1}\nnoise\n[1]\n\xff\xfe\n{"step":2}\n{"step":3,"lo')
     assert [record["step"] for record in read_journal(tmp_path / "j.jsonl")] == [1, 2]
     assert read_journal(tmp_path / "absent.jsonl") == []
 
 
-def log_two(path):
+def log_two(path: Path) -> None:
     with contextlib.closing(Journal(path)) as journal:
         journal.log({"step": 2})
         journal.log({"step": 3})
@@ -39,7 +39,9 @@ def log_two(path):
 
 @pytest.mark.crash
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disk_that_fails_at_any_call_is_told_and_costs_no_other_record(tmp_path, monkeypatch, kind):
+def test_a_disk_that_fails_at_any_call_is_told_and_costs_no_other_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     for fail_at in itertools.count(1):
         path = tmp_path / str(fail_at) / "j.jsonl"
         append_record(path, {"step": 1})
@@ -63,7 +65,9 @@ def test_a_disk_that_fails_at_any_call_is_told_and_costs_no_other_record(tmp_pat
     assert fail_at == 5  # open, twice write, sync; then nothing is left to fail
 
 
-def test_a_journal_that_was_told_of_a_failure_goes_on_with_a_line_of_its_own(tmp_path, monkeypatch):
+def test_a_journal_that_was_told_of_a_failure_goes_on_with_a_line_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     with monkeypatch.context() as patch:
         FailingDisk(1, "ENOSPC").install(patch.setattr)
@@ -74,12 +78,12 @@ def test_a_journal_that_was_told_of_a_failure_goes_on_with_a_line_of_its_own(tmp
     assert [record["step"] for record in read_journal(tmp_path / "j.jsonl")] == [2]
 
 
-def test_a_device_that_is_truly_full_is_told(tmp_path):
+def test_a_device_that_is_truly_full_is_told(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no space left"):
         append_record(Path("/dev/full"), {"step": 1})
 
 
-def test_plain_text_has_no_control_bidirectional_or_zero_width_characters():
+def test_plain_text_has_no_control_bidirectional_or_zero_width_characters() -> None:
     hostile = "a\x1b[31mb\x07c\x9bd\u202ee\u200bf\u2066g\n"
     assert not set(plain(hostile)) & set("\x1b\x07\x9b\u202e\u200b\u2066\n")
     assert plain("Hernia, 60 y, Größe 肺") == "Hernia, 60 y, Größe 肺"

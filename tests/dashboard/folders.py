@@ -38,7 +38,7 @@ def make_run(
     folder = workspace.runs / run_id
     folder.mkdir(parents=True)
     recipe = {"model": {"backbone": "vit-tiny"}, "ehr": {"features": list(ehr)}, "train": {"seed": 7}}
-    about = {"run_id": run_id, "recipe": recipe, "cohort": cohort, "dataset": "mimic", "split": "paper"}
+    about: dict[str, Any] = {"run_id": run_id, "recipe": recipe, "cohort": cohort, "dataset": "mimic", "split": "paper"}
     about |= {"num_films": 1234, "num_steps": num_steps, "device": "cpu", **description}
     write_json(folder / "run.json", about)
     write_lines(folder / "events.jsonl", [{"ts": started_at, "event": "start", "step": 0, **(process or ALIVE)}])
@@ -74,7 +74,7 @@ def make_evaluation(
     findings["Fracture"] = {**finding, "auroc": undefined, "auprc": undefined, "num_pos": 0, "is_defined": False}
     scores = {"findings": findings, "macro_auroc": interval, "macro_auprc": interval, "num_films": 206}
     scores |= {"num_subjects": 103, "num_resamples": 1000, "level": 0.95, "seed": 0}
-    about = {"candidate_id": candidate_id, "kind": kind, "label": f"label of {kind}", "cohort": cohort}
+    about: dict[str, Any] = {"candidate_id": candidate_id, "kind": kind, "label": f"label of {kind}", "cohort": cohort}
     about |= {"split": "paper", "is_outcome_used": False, "cohort_sha256": "c", "images_sha256": "i", "probe": {}}
     path = workspace.evals / f"{candidate_id}-on-{cohort}-paper-0"
     with publish(path, "evaluation", {**about, **settings}) as building:

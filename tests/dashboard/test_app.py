@@ -107,6 +107,7 @@ def test_alarms_and_what_was_measured_beside_the_loss_are_on_the_screen(tmp_path
         assert "running !" in text
         assert "val probe 0.770 at step 300" in text
         assert "alarm at step 30: collapse: [/x]" in text
+        assert screen.state is not None
         await press(pilot, screen, *("m",) * len(screen.state.metrics))
         assert {"probe_auroc", "feature_rank"} <= set(screen.state.metrics)
 
@@ -167,7 +168,12 @@ def test_a_live_run_moves_without_the_table_being_rebuilt(
         table = screen.query_one(RunTable)
         monkeypatch.setattr(table, "_rebuild", lambda *_: pytest.fail("rebuilt"))
         update = table.update_cell
-        monkeypatch.setattr(table, "update_cell", lambda *args: (written.append(args[1]), update(*args)))
+
+        def update_cell(*args: Any) -> None:
+            written.append(args[1])
+            update(*args)
+
+        monkeypatch.setattr(table, "update_cell", update_cell)
         await settle(pilot, screen)
         assert written == []
         write_lines(

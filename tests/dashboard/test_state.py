@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,9 @@ def only_run(workspace: Workspace) -> RunRow:
         (ELSEWHERE, "", 500, "unseen"),
     ],
 )
-def test_state_is_that_of_results(workspace: Workspace, process: dict, end: str, silent_s: float, state: str) -> None:
+def test_state_is_that_of_results(
+    workspace: Workspace, process: dict[str, Any], end: str, silent_s: float, state: str
+) -> None:
     age_files(make_run(workspace, "r", range(10), process=process, end=end), silent_s)
     assert only_run(workspace).state == state
     assert [record.state for record in list_runs(workspace)] == [state]
@@ -87,7 +90,7 @@ def test_rows_agree_with_results_after_resumes(workspace: Workspace) -> None:
     assert (run.step, run.loss) == (record.step, record.latest("loss")) == (25, 9.0)
 
 
-def alarm(step: int, what: str) -> dict:
+def alarm(step: int, what: str) -> dict[str, Any]:
     return {"ts": 1.0, "event": "alarm", "step": step, "kind": "collapse", "what": what}
 
 

@@ -1,6 +1,7 @@
 """Evaluations: baselines of the right encoder, every test film, films and cohort row for row, no leak unsaid."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError, LeakageError
+from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
-from cxrssl.evaluate.evaluation import ProbeSettings, list_evaluations
+from cxrssl.evaluate.evaluation import Evaluation, ProbeSettings, list_evaluations
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.report.summary import group_evaluations, macro_table
@@ -20,11 +22,13 @@ from cxrssl.train.plan import open_films, plan_run
 from tests.world import TINY, make_workspace
 
 CPU = torch.device("cpu")
+World = tuple[Workspace, list[str], list[list[Evaluation]]]
+"""A workspace, its runs, and the evaluations of each."""
 SETTINGS = ProbeSettings(num_resamples=50)
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A workspace with a vanilla run and one with sex and view, both probed."""
     workspace = make_workspace(tmp_path_factory.mktemp("world"), num_patients=60)
     runs = []
@@ -34,7 +38,7 @@ def world(tmp_path_factory):
     return workspace, runs, [probe_run(workspace, run, "", "", SETTINGS) for run in runs]
 
 
-def test_every_test_film_is_scored_by_every_candidate(world):
+def test_every_test_film_is_scored_by_every_candidate(world: World) -> None:
     workspace, _, evaluations = world
     cohort, _ = open_films(workspace, "nih")
     test_films = cohort.image_id[cohort.rows_of("test")]
@@ -44,7 +48,7 @@ def test_every_test_film_is_scored_by_every_candidate(world):
         assert evaluation.scores["num_not_packed"] == 0
 
 
-def test_a_finding_that_train_never_shows_has_no_probe_and_no_score(world):
+def test_a_finding_that_train_never_shows_has_no_probe_and_no_score(world: World) -> None:
     _, _, (vanilla, _) = world
     hernia = vanilla[0].scores["findings"]["Hernia"]
     assert "Hernia" in vanilla[0].scores["not_fitted"]
@@ -52,7 +56,7 @@ def test_a_finding_that_train_never_shows_has_no_probe_and_no_score(world):
     assert vanilla[0].scores["macro_auroc"]["value"] == vanilla[0].scores["findings"]["Effusion"]["auroc"]["value"]
 
 
-def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world):
+def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world: World) -> None:
     workspace, _, (vanilla, fused) = world
     assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]
     assert [e.settings["kind"] for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
@@ -61,7 +65,7 @@ def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other
     assert rows["MSN + sex, view"][3:] != ["", ""]
 
 
-def test_a_probe_finds_what_is_drawn_on_the_films(world):
+def test_a_probe_finds_what_is_drawn_on_the_films(world: World) -> None:
     """Effusion is a bright lower half; a probe on an encoder sees it, the record does not."""
     _, _, (vanilla, _) = world
     auroc = {e.settings["kind"]: e.scores["findings"]["Effusion"]["auroc"]["value"] for e in vanilla}
@@ -69,7 +73,7 @@ def test_a_probe_finds_what_is_drawn_on_the_films(world):
     assert auroc["view-only"] < 0.8
 
 
-def test_equal_weights_with_another_head_count_or_normalisation_have_features_of_their_own(world):
+def test_equal_weights_with_another_head_count_or_normalisation_have_features_of_their_own(world: World) -> None:
     workspace, _, _ = world
     _, images = open_films(workspace, "nih")
     recipe = load_recipe("demo", [*TINY, "model.backbone=vit-tiny"])
@@ -83,7 +87,7 @@ def test_equal_weights_with_another_head_count_or_normalisation_have_features_of
     assert not np.array_equal(features[0], features[2])
 
 
-def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(world):
+def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(world: World) -> None:
     workspace, _, _ = world
     cohort, images = open_films(workspace, "nih")
     known = dataclasses.replace(cohort, ehr_known=np.ones_like(cohort.ehr_known))
@@ -95,7 +99,7 @@ def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(wor
     assert not baselines["ehr-only"].is_outcome_used
 
 
-def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world):
+def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world: World) -> None:
     workspace, _, _ = world
     recipe = load_recipe("demo", [*TINY, "train.rows=all"])
     run = pretrain(plan_run(workspace, "nih", recipe, Machine("cpu", 1))).run_id
@@ -105,7 +109,7 @@ def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world):
     assert "took part in pretraining" in leaky[0].settings["leak"]
 
 
-def test_films_packed_for_an_older_cohort_are_refused(tmp_path):
+def test_films_packed_for_an_older_cohort_are_refused(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, num_patients=12)
     (tmp_path / "nih/images/00000003_001.png").unlink()
     ingest_dataset(workspace, "nih", tmp_path / "nih", size=48, workers=1, pack=False)

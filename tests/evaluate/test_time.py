@@ -1,5 +1,7 @@
 """A world whose only signal is known after the film; and nothing that is fitted has seen a val or test row."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,16 +9,18 @@ from cxrssl.audit.gate import audit_candidate
 from cxrssl.cohort.features import FEATURE_NAMES, FEATURES
 from cxrssl.cohort.read import Cohort, Films
 from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
-from cxrssl.evaluate.probe import fit_linear_probe
+from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.recipe.load import load_recipe
 from cxrssl.stats.scores import score_predictions
 from tests.world import TINY
 
 NUM = 4_000
+NO_FILMS: Any = None
+"""In the place of what only candidates that look at films ask for."""
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory) -> Cohort:
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """4,000 people with one film each; whoever dies has the finding, and the rest of the record is drawn by chance."""
     rng = np.random.default_rng(23)
     ids = np.array([f"{number:05d}" for number in range(NUM)])
@@ -43,7 +47,7 @@ def cohort(tmp_path_factory) -> Cohort:
     )  # fmt: skip
 
 
-def fit(cohort, features, **options):
+def fit(cohort: Cohort, features: np.ndarray, **options: Any) -> tuple[LinearProbe, float]:
     rows = {split: cohort.rows_of(split) for split in ("train", "val", "test")}
     labels = cohort.labels(["Edema"])
     probe = fit_linear_probe(
@@ -55,23 +59,25 @@ def fit(cohort, features, **options):
     return probe, scores.to_dict()["macro_auroc"]["value"]
 
 
-def test_record_baseline_does_not_see_the_signal_that_is_known_after_the_film_only(cohort):
-    baselines = {b.kind: b for b in baseline_candidates(None, load_recipe("demo", TINY), cohort, None, None)}
+def test_record_baseline_does_not_see_the_signal_that_is_known_after_the_film_only(cohort: Cohort) -> None:
+    baselines = {
+        b.kind: b for b in baseline_candidates(NO_FILMS, load_recipe("demo", TINY), cohort, NO_FILMS, NO_FILMS)
+    }
     _, auroc = fit(cohort, baselines["ehr-only"].features())
     assert auroc == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("name", ["mortality", "los"])
-def test_the_signal_is_there_and_its_use_at_the_time_of_the_film_is_refused(cohort, name):
+def test_the_signal_is_there_and_its_use_at_the_time_of_the_film_is_refused(cohort: Cohort, name: str) -> None:
     candidate = table_candidate(cohort, (name,), "ehr-only")
     _, auroc = fit(cohort, candidate.features())
     assert auroc > 0.99
-    audit = audit_candidate(candidate.kind, candidate.settings["features"], None, cohort, None, "hash")
+    audit = audit_candidate(candidate.kind, candidate.settings["features"], None, cohort, NO_FILMS, "hash")
     assert [result.code for result in audit.refusals] == ["known-after-film"]
     assert f"{name}, known only after the film" in audit.refusals[0].finding
 
 
-def test_garbage_in_val_and_test_rows_leaves_every_fitted_value_bit_identical(cohort):
+def test_garbage_in_val_and_test_rows_leaves_every_fitted_value_bit_identical(cohort: Cohort) -> None:
     names = tuple(f.name for f in FEATURES if f.known != "after")
     rng = np.random.default_rng(24)
     features = cohort.features(names)

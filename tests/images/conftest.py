@@ -17,7 +17,7 @@ def draw_grey(height: int, width: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     waves = np.sin(x / (3 + seed % 5)) + np.cos(y / (4 + seed % 7)) + rng.normal(0, 0.1, (height, width))
-    return np.clip((waves + 2) / 4 * 255, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((waves + 2) / 4 * 255, 0, 255), np.uint8)
 
 
 @pytest.fixture

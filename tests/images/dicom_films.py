@@ -9,6 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import compress
+from pydicom.uid import UID
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 BASELINE, EXTENDED, LOSSLESS_SV1 = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.70"
@@ -21,14 +22,16 @@ def draw_cells(rows: int = 40, columns: int = 48, bits: int = 12, seed: int = 0)
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:rows, 0:columns]
     waves = np.sin(x / 7) + np.cos(y / 5) + rng.normal(0, 0.02, (rows, columns))
-    return np.clip((waves + 2) / 4 * (2**bits - 1), 0, 2**bits - 1).astype(np.uint8 if bits <= 8 else np.uint16)
+    return np.asarray(np.clip((waves + 2) / 4 * (2**bits - 1), 0, 2**bits - 1)).astype(
+        np.uint8 if bits <= 8 else np.uint16
+    )
 
 
 def make_dataset(cells: np.ndarray, **tags: Any) -> Dataset:
     """Return a radiograph of 12 or 8 bits with explicit VRs; a tag given as None is left out."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = EXPLICIT
+    dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT)
     size = {"Rows": cells.shape[0], "Columns": cells.shape[1]}
     bits_allocated = cells.dtype.itemsize * 8
     bits_stored = int(tags.get("BitsStored") or min(bits_allocated, 12))
@@ -56,7 +59,7 @@ def make_film(cells: np.ndarray, syntax: str = EXPLICIT, **tags: Any) -> bytes:
     dataset = make_dataset(cells, **tags)
     if syntax in (JPEG_LS, JPEG_2000, RLE):
         compress(dataset, syntax, generate_instance_uid=False)
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return write_film(dataset)
 
 
@@ -66,7 +69,7 @@ def wrap_codestream(codestream: bytes, syntax: str, **tags: Any) -> bytes:
     dataset.PixelData = encapsulate([codestream])
     dataset["PixelData"].VR = "OB"
     dataset["PixelData"].is_undefined_length = True
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return write_film(dataset)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from PIL import Image
+from pydicom.uid import UID
 
 from cxrssl.core.errors import DecodeError
 from cxrssl.dicom import read_header
@@ -42,7 +43,7 @@ def draw_seeds(real_data: Path | None) -> list[bytes]:
     seeds += [films.wrap_codestream(buffer.getvalue(), films.BASELINE, Rows=40, Columns=48)]
     seeds += [film_of(make_case(num)) for num in (0, 2, 8, 13)]
     dataset = films.make_dataset(films.draw_cells())
-    dataset.file_meta.TransferSyntaxUID = films.IMPLICIT
+    dataset.file_meta.TransferSyntaxUID = UID(films.IMPLICIT)
     seeds += [films.write_film(dataset)]
     if real_data is not None:
         seeds += [(real_data / EXTENDED_FILM).read_bytes()]
@@ -148,4 +149,5 @@ def main(folder: Path, seed: int, first: int, count: int, real_data: Path | None
 
 if __name__ == "__main__":
     _, where, *numbers = sys.argv
-    main(Path(where), *(int(number) for number in numbers[:3]), Path(numbers[3]) if numbers[3:] else None)
+    first_seed, begin, end = (int(number) for number in numbers[:3])
+    main(Path(where), first_seed, begin, end, Path(numbers[3]) if numbers[3:] else None)

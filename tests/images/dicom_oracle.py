@@ -69,7 +69,7 @@ def stored_values(case: Case) -> np.ndarray:
     span = 2**case.bits - 1
     rng = np.random.default_rng(case.num)
     ramp = np.linspace(0.97, 0.06, ROWS * COLUMNS) * span + rng.integers(-2, 3, ROWS * COLUMNS) * (case.bits > 8)
-    values = np.clip(np.rint(ramp), 3, span - 3).astype(np.int64).reshape(ROWS, COLUMNS)
+    values: np.ndarray = np.clip(np.rint(ramp), 3, span - 3).astype(np.int64).reshape(ROWS, COLUMNS)
     if case.is_inverse:
         values = span - values
     values += lowest(case)
@@ -161,7 +161,7 @@ def greys(case: Case) -> np.ndarray:
     shown = [after_modality(case, v) for v in sorted({*stored.ravel().tolist()}) if not is_padding(case, v)]
     low, high = min(shown), max(shown)
     known = {value: grey(case, value, low, high) for value in {*stored.ravel().tolist()}}
-    return np.vectorize(known.__getitem__)(stored).astype(np.uint8)
+    return np.asarray(np.vectorize(known.__getitem__)(stored), np.uint8)
 
 
 def grey(case: Case, stored: int, low: Fraction, high: Fraction) -> int:

@@ -33,7 +33,7 @@ def draw_seeds() -> list[tuple[str, bytes]]:
     y, x = np.mgrid[0:150, 0:210]
     grey = (127 + 60 * np.sin(x / 9) + 50 * np.cos(y / 7)).astype(np.uint8)
     image = Image.fromarray(grey)
-    seeds = [
+    seeds: list[tuple[Image.Image, str, dict[str, Any]]] = [
         (image, "JPEG", {}),
         (image, "JPEG", {"progressive": True, "quality": 95}),
         (image.convert("RGB"), "JPEG", {"optimize": True}),

@@ -10,6 +10,7 @@ import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def rule_of(path: str, root: Path) -> str:
     return caught.value.rule
 
 
-def save(image: Image.Image, path: Path, **options: object) -> np.ndarray:
+def save(image: Image.Image, path: Path, **options: Any) -> np.ndarray:
     image.save(path, **options)
     return decode_film(Path(path.name), path.parent)
 

@@ -128,7 +128,13 @@ def test_polarity_is_applied_once(photometric: str, shape: str | None, first: in
 def test_bits_above_the_high_bit_and_empty_tags_are_no_matter() -> None:
     cells = draw_cells()
     overlaid = cells | np.uint16(0xF000)
-    empty = {"WindowCenter": "", "WindowWidth": "", "RescaleSlope": "", "PixelPaddingValue": None, "NumberOfFrames": ""}
+    empty: dict[str, Any] = {
+        "WindowCenter": "",
+        "WindowWidth": "",
+        "RescaleSlope": "",
+        "PixelPaddingValue": None,
+        "NumberOfFrames": "",
+    }
     whole, other = (decode_grey(open_film(film, "film")) for film in (make_film(cells), make_film(overlaid, **empty)))
     np.testing.assert_array_equal(whole, other)
 

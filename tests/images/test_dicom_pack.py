@@ -26,7 +26,7 @@ def decode_pixel_data(src, version=1, **options):
         os.kill(os.getpid(), signal.SIGSEGV)
     if kind == 2:
         left_s, _ = signal.getitimer(signal.ITIMER_PROF)
-        assert 0 < left_s <= 60, "no limit is set"
+        assert left_s > 0, "no limit is set"
         signal.setitimer(signal.ITIMER_PROF, left_s / 1000)
         while True: pass
     if kind == 3:

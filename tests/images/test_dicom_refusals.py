@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.pixels.utils import compress
+from pydicom.uid import UID
 
 from cxrssl import dicom
 from cxrssl.core.errors import DecodeError, SetupError
@@ -104,7 +105,7 @@ def test_other_transfer_syntaxes_are_refused(syntax: str, tmp_path: Path) -> Non
 
 def test_big_endian_film_is_refused(tmp_path: Path) -> None:
     dataset = make_dataset(draw_cells())
-    dataset.file_meta.TransferSyntaxUID = BIG_ENDIAN
+    dataset.file_meta.TransferSyntaxUID = UID(BIG_ENDIAN)
     assert rule_of(write_film(dataset), tmp_path) == "unsupported transfer syntax"
 
 
@@ -138,7 +139,7 @@ def test_every_lossless_syntax_gives_the_cells_that_were_written(syntax: str) ->
             cells = draw_cells(bits=bits)
             if syntax == IMPLICIT:
                 dataset = make_dataset(cells, BitsStored=bits, PixelRepresentation=signed)
-                dataset.file_meta.TransferSyntaxUID = IMPLICIT
+                dataset.file_meta.TransferSyntaxUID = UID(IMPLICIT)
                 film = write_film(dataset)
             else:
                 if signed:

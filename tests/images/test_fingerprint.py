@@ -26,7 +26,7 @@ def draw_film(seed: int, height: int = 300, width: int = 260) -> np.ndarray:
 
 def hash_of(film: np.ndarray, size_px: int = SIZE_PX) -> np.uint64:
     square, box = letterbox(film, size_px)
-    return perceptual_hash(square[None], np.array([box], np.int16))[0]
+    return np.uint64(perceptual_hash(square[None], np.array([box], np.int16))[0])
 
 
 def distance(a: np.uint64, b: np.uint64) -> int:

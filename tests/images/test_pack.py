@@ -24,7 +24,6 @@ from cxrssl.core import durable
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, SetupError, UsageError
 from cxrssl.core.lock import hold_lock
-from cxrssl.images import pack
 from cxrssl.images.decode import decode_letterboxed
 from cxrssl.images.fingerprint import hash_pixels, identical_pairs, perceptual_hash
 from cxrssl.images.pack import PackSummary, pack_images
@@ -343,10 +342,10 @@ def test_full_disk_is_refused_beforehand_with_both_numbers(
     paths = make_films(12)
     needed = 12 * 1024**2 * 1.05
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: usage(0, 0, needed - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, needed - 1))
     with pytest.raises(SetupError, match=r"12\.6 MiB free on the disk, 12\.6 MiB needed"):
         call_pack(tmp_path, paths, size_px=1024)
-    monkeypatch.setattr(pack.shutil, "disk_usage", lambda _: usage(0, 0, needed))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, needed))
     assert call_pack(tmp_path, paths, size_px=1024).num_packed == 12
 
 

@@ -83,7 +83,12 @@ def test_verified_files_are_not_hashed_again_until_one_changes(packed: Path, mon
     age(packed, monkeypatch)
     open_images(packed)
     hashed: list[str] = []
-    monkeypatch.setattr(artefact, "sha256_file", lambda path: hashed.append(path.name) or sha256_file(path))
+
+    def hash_file(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr(artefact, "sha256_file", hash_file)
     open_images(packed)
     assert hashed == []
     shard = packed / "shard-0001.npy"
@@ -105,9 +110,9 @@ def test_files_are_hashed_again_after_a_day_and_after_another_pack(
     assert stamp.is_remembered(opened)
     now = time.time()
     for later_s, expected in ((stamp.MAX_AGE_S - 60, True), (stamp.MAX_AGE_S, False), (-3600, False)):
-        monkeypatch.setattr(stamp.time, "time", lambda later_s=later_s: now + later_s)
+        monkeypatch.setattr(time, "time", lambda later_s=later_s: now + later_s)
         assert stamp.is_remembered(opened) == expected
-    monkeypatch.setattr(stamp.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     other = replace(opened, manifest={**opened.manifest, "content_sha256": "0"})
     assert not stamp.is_remembered(other)
 

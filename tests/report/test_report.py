@@ -1,15 +1,19 @@
 """A report over hand-made evaluations: what stands beside what, and what the first line says."""
 
 import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from cxrssl.audit.evaluated import EVALUATION_KIND as KIND
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.evaluation import KIND, compare_evaluations, list_evaluations
+from cxrssl.evaluate.evaluation import compare_evaluations, list_evaluations
 from cxrssl.report.summary import finding_table, group_evaluations, macro_table, outcome_sentence
 from cxrssl.report.write import write_report
 from cxrssl.stats.scores import score_predictions
@@ -18,14 +22,23 @@ FINDINGS = ["Edema", "Hernia"]
 SHAPE = {"backbone": "vit-tiny", "patch_px": 16, "view_px": 224, "seed": 0}
 
 
-def make_evaluation(workspace, name, kind="run", features=(), skill=1.0, shape=SHAPE, seed=0, **settings):
+def make_evaluation(
+    workspace: Workspace,
+    name: str,
+    kind: str = "run",
+    features: Sequence[str] = (),
+    skill: float = 1.0,
+    shape: dict[str, Any] = SHAPE,
+    seed: int = 0,
+    **settings: Any,
+) -> None:
     """Publish an evaluation of 60 films of 30 subjects; `skill` is how far the scores follow the labels."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, (60, 2)).astype(np.int8)
     labels[:, 1] = 0
     logits = labels * skill + np.random.default_rng(zlib.crc32(name.encode())).normal(size=labels.shape)
     subjects = np.array([f"s{row // 2}" for row in range(60)])
-    candidate = {"features": list(features)} if kind != "random-init" else {}
+    candidate: dict[str, Any] = {"features": list(features)} if kind != "random-init" else {}
     if kind in {"run", "random-init"}:
         candidate |= {"architecture": shape, "setup_sha256": str(shape), "num_epochs": 3}
     settings = {
@@ -44,7 +57,7 @@ def make_evaluation(workspace, name, kind="run", features=(), skill=1.0, shape=S
 
 
 @pytest.fixture
-def workspace(tmp_path):
+def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "ws").create()
     make_evaluation(workspace, "vanilla", skill=2.0)
     make_evaluation(workspace, "with-stay", features=["mortality"], skill=3.0)
@@ -54,7 +67,7 @@ def workspace(tmp_path):
     return workspace
 
 
-def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspace):
+def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspace: Workspace) -> None:
     (group,) = group_evaluations(list_evaluations(workspace))
     rows = {row[0].split(" (")[0]: row[1:] for row in macro_table(group).rows}
     assert rows["vanilla"][2].startswith("+")
@@ -64,7 +77,7 @@ def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspa
     assert rows["untrained"][2:] == rows["view-only"][2:] == ["", ""]
 
 
-def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspace):
+def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspace: Workspace) -> None:
     (group,) = group_evaluations(list_evaluations(workspace))
     table = finding_table(group)
     hernia = next(row for row in table.rows if row[0] == "Hernia")
@@ -72,7 +85,7 @@ def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspac
     assert "macro mean over 1 finding;" in macro_table(group).note
 
 
-def test_the_first_line_names_runs_that_were_given_an_outcome_or_have_seen_test_subjects(workspace):
+def test_the_first_line_names_runs_that_were_given_an_outcome_or_have_seen_test_subjects(workspace: Workspace) -> None:
     assert outcome_sentence(list_evaluations(workspace)).endswith("was a pretraining input of `with-stay`.")
     make_evaluation(workspace, "leaky", leak="3 test subjects of cohort mimic took part in pretraining")
     first = write_report(workspace).markdown.splitlines()[0]
@@ -80,7 +93,7 @@ def test_the_first_line_names_runs_that_were_given_an_outcome_or_have_seen_test_
     assert "`leaky`: 3 test subjects of cohort mimic took part in pretraining." in first
 
 
-def test_evaluations_of_other_films_or_settings_stand_in_tables_of_their_own(workspace):
+def test_evaluations_of_other_films_or_settings_stand_in_tables_of_their_own(workspace: Workspace) -> None:
     make_evaluation(workspace, "elsewhere", cohort="nih", seed=1)
     evaluations = {e.settings["candidate_id"]: e for e in list_evaluations(workspace)}
     assert len(group_evaluations(list(evaluations.values()))) == 2
@@ -88,13 +101,13 @@ def test_evaluations_of_other_films_or_settings_stand_in_tables_of_their_own(wor
         compare_evaluations(evaluations["elsewhere"], evaluations["vanilla"])
 
 
-def test_every_report_says_whether_the_files_of_its_cohorts_were_checked(workspace):
+def test_every_report_says_whether_the_files_of_its_cohorts_were_checked(workspace: Workspace) -> None:
     make_evaluation(workspace, "a")
     cohort = list_evaluations(workspace)[0].settings["cohort"]
     assert f"- {cohort}: unverified" in write_report(workspace).markdown
 
 
-def test_the_first_line_names_each_outcome_and_the_published_imputation(workspace):
+def test_the_first_line_names_each_outcome_and_the_published_imputation(workspace: Workspace) -> None:
     shown = {
         "architecture": SHAPE,
         "setup_sha256": "s",
@@ -108,7 +121,7 @@ def test_the_first_line_names_each_outcome_and_the_published_imputation(workspac
     assert "imputed from the films of all splits, as published: `long-stays`." in line
 
 
-def test_titles_name_the_rule_that_linked_the_cohort(workspace):
+def test_titles_name_the_rule_that_linked_the_cohort(workspace: Workspace) -> None:
     make_evaluation(workspace, "by-day", link="linked by day, as published", split="icu")
     titles = [macro_table(group).title for group in group_evaluations(list_evaluations(workspace))]
     assert "Probe on cohort mimic (c), linked by day, as published, split icu" in titles

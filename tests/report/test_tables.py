@@ -3,7 +3,7 @@
 from cxrssl.report.tables import Table, format_interval
 
 
-def test_cells_from_data_stay_in_their_cell():
+def test_cells_from_data_stay_in_their_cell() -> None:
     table = Table("T", ["a|b", "c"], [["x|y\n| z", "<script>\x1b[31m"], ["plain", "1"]])
     lines = table.to_markdown().splitlines()[2:]
     assert len(lines) == 4
@@ -13,7 +13,7 @@ def test_cells_from_data_stay_in_their_cell():
     assert "\x1b" not in "".join(lines)
 
 
-def test_intervals_are_written_with_their_bounds_and_undefined_ones_in_words():
+def test_intervals_are_written_with_their_bounds_and_undefined_ones_in_words() -> None:
     interval = {"value": 0.7341, "lo": 0.7019, "hi": 0.7654}
     assert format_interval(interval) == "0.734 [0.702, 0.765]"
     assert format_interval({"value": -0.01, "lo": -0.02, "hi": 0.01}, signed=True) == "-0.010 [-0.020, +0.010]"

@@ -12,7 +12,9 @@ from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import compare_predictions, score_predictions
 
 
-def draw_world(seed: int, num_subjects: int, films_each: int, shared: float = 1.0) -> tuple[np.ndarray, ...]:
+def draw_world(
+    seed: int, num_subjects: int, films_each: int, shared: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(scores, labels, subject_ids): normal scores, means 1 apart, variance 1, `shared` of it per subject."""
     rng = np.random.default_rng(seed)
     subject_ids = np.repeat(np.arange(num_subjects), films_each)
