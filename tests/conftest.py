@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,8 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name in FOREIGN_NAMES or (name.startswith(FOREIGN) and name not in OWN_NAMES):
             del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with contextlib.suppress(ImportError):  # a machine with a GPU may lack it
         from hypothesis import HealthCheck, settings
 
