@@ -193,8 +193,8 @@ def describe_plan(plan: RunPlan) -> dict[str, Any]:
     """Return what a run will take on this machine, as measured by a few steps."""
     from dataclasses import asdict
 
+    from cxrssl.train.device import choose_device
     from cxrssl.train.estimate import estimate_run
-    from cxrssl.train.loop import choose_device
 
     estimate = estimate_run(plan, choose_device(plan.machine.device))
     sizes = {"num_films": len(plan.rows), "steps_per_epoch": plan.steps_per_epoch, "num_steps": plan.num_steps}

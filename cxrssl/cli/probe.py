@@ -71,7 +71,7 @@ def probe_run(
     from cxrssl.core.errors import DataError
     from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
     from cxrssl.evaluate.evaluation import evaluate_candidate
-    from cxrssl.train.loop import choose_device
+    from cxrssl.train.device import choose_device
     from cxrssl.train.plan import open_films
 
     run_id, encoder = open_run(workspace, run)

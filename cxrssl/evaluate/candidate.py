@@ -81,7 +81,7 @@ def run_candidate(
 
 def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, device: torch.device) -> Candidate:
     """Return the recipe's encoder as it is before its first step: same architecture, same seed, no training."""
-    module = init_state(recipe, 0, torch.device("cpu")).model.target_encoder.eval()
+    module = init_state(recipe, 0, torch.device("cpu")).model.published.eval()
     weights = {name: value.detach() for name, value in module.state_dict().items()}
     sha256 = hashlib.sha256(save(weights)).hexdigest()
     encoder = Encoder(module, recipe, sha256)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import plain
-from cxrssl.model.msn import MSN
+from cxrssl.model.objective import Objective
 from cxrssl.train.ranks import Ranks
 
-COMPILED = ("encode_anchors", "encode_targets", "compare")
+COMPILED = ("encode", "encode_targets", "compare")
 """What runs once or more a step: all views of one film, and all that looks at the whole batch."""
 INDUCTOR = "inductor"
 
@@ -44,7 +44,7 @@ def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
     return False
 
 
-def compile_model(model: MSN, backend: str = INDUCTOR) -> None:
+def compile_model(model: Objective, backend: str = INDUCTOR) -> None:
     """Let the model's methods run as whole graphs of fixed shapes; modules stay as they are, and so do weight names."""
     # Else kernels are chosen by timing them, and another process, or the same one resumed, may round otherwise.
     options: dict[str, Any] | None = {"deterministic": True} if backend == INDUCTOR else None

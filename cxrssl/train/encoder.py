@@ -22,7 +22,7 @@ from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import IntegrityError
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.settings import Recipe
-from cxrssl.views import whole_views
+from cxrssl.views.resample import whole_views
 
 WEIGHTS_FILE = "encoder.safetensors"
 

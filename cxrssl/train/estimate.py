@@ -26,11 +26,13 @@ from cxrssl.recipe.settings import Recipe
 from cxrssl.train.checkpoint import serialise
 from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.feed import MAX_FILMS_FRAC
+from cxrssl.train.guard import Guard
 from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.ranks import Ranks
+from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state
-from cxrssl.train.step import backward
-from cxrssl.views import Views, make_views
+from cxrssl.train.step import Batch, take_step
+from cxrssl.views.draw import Views, make_views
 
 TRIAL_SIZES = (4, 12)
 TRIAL_STEPS = 3
@@ -153,19 +155,16 @@ def _take_steps(
     films = torch.from_numpy(plan.images.read_rows(rows)).to(device)
     valid = torch.from_numpy(plan.images.box_N4[rows].astype(np.float32))
     ehr = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
-    precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
+    guard, now = Guard(state.optimizer, device), settings_at(0, TRIAL_STEPS, 1, recipe.train)
     times: list[float] = []
-    for step in range(TRIAL_STEPS):
+    for _ in range(TRIAL_STEPS):
         started = time.perf_counter()
 
-        def views_of(part: slice, step: int = step) -> Views:
-            return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, step, part)
+        def views_of(part: slice) -> Views:
+            return make_views(films[part], valid, state.model.view_plan, recipe.train.seed, state.step, part)
 
-        losses = backward(state.model, views_of, ehr[rows] if plan.ehr_columns else None, [slice(0, size)], precision)
-        state.model.remember(losses, torch.zeros((), device=device))
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.model.move_target(0.99)
+        batch = Batch(views_of, ehr[rows] if plan.ehr_columns else None, [slice(0, size)])
+        take_step(state, batch, now, guard, recipe.train)
         if device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)

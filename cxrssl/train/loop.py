@@ -1,6 +1,6 @@
 """The training loop: batch, views, forward, loss, guard, step, target, log, maybe save.
 
-In: a RunPlan. Out: journals, checkpoints and the published target encoder under the run's folder.
+In: a RunPlan. Out: journals, checkpoints and the published encoder under the run's folder.
 Never: a step whose loss or gradient is not finite, or a number that depends on where the run was interrupted.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import signal
 import sys
@@ -33,23 +32,23 @@ from cxrssl.core.progress import track
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import plain
 from cxrssl.recipe.machine import Machine
-from cxrssl.recipe.settings import Recipe
+from cxrssl.train.alarms import Alarm
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.compiler import choose_compile, compile_model
+from cxrssl.train.device import choose_device, fix_kernels, take_device
 from cxrssl.train.encoder import publish_encoder
 from cxrssl.train.feed import FilmPlan, open_feed, send
 from cxrssl.train.guard import Guard
-from cxrssl.train.health import Alarm
+from cxrssl.train.health import Health
 from cxrssl.train.pace import CHECKPOINT_EVERY, Pace
-from cxrssl.train.panel import Health
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks, wait_for_all
-from cxrssl.train.recorder import Recorder, step_numbers
-from cxrssl.train.schedule import StepSettings, settings_at
+from cxrssl.train.recorder import Recorder
+from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state, state_bytes
-from cxrssl.train.step import backward, split_batch
+from cxrssl.train.step import Batch, split_batch, take_step
 from cxrssl.train.stop import StopRequest, catch_signals
-from cxrssl.views import Views, make_views
+from cxrssl.views.draw import Views, make_views
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     elif plan.machine.deterministic:
         fix_kernels()
     with join_ranks(kind.type) as ranks, catch_signals() as stop:
-        device = _take_device(kind, ranks)
+        device = take_device(kind, ranks)
         if ranks.is_first:
             with hold_lock(plan.folder / "run.lock", _make_busy(plan)):
                 return _pretrain(plan, device, ranks, stop, encoder_path)
@@ -147,7 +146,6 @@ def _train(
     parts = split_batch(size, ranks.rank, ranks.world_size, machine.micro_batch)
     own = slice(parts[0].start, parts[-1].stop)
     film_plan = FilmPlan(plan.images, plan.rows, lambda step: batch_rows(plan, step)[own], state.step, plan.num_steps)
-    precision = torch.bfloat16 if recipe.train.precision == "bf16" else torch.float32
     vote = StopVote(ranks, device)
     guard = Guard(state.optimizer, device)
     with (
@@ -155,7 +153,7 @@ def _train(
         contextlib.closing(_open_journal(plan, ranks)) as journal,
         track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress,
     ):
-        recorder = Recorder(plan, journal, events, progress, device, state.step)
+        recorder = Recorder(plan, state.model, journal, events, progress, state.step)
         health = Health(plan, device)
         pace = Pace(CHECKPOINT_EVERY, machine.checkpoint_every)
         while state.step < plan.num_steps:
@@ -167,33 +165,18 @@ def _train(
             films = feed.films(step)
             recorder.wait_s += time.perf_counter() - started
             rows = batch_rows(plan, step)
-            views_of = functools.partial(_make_part, recipe, films, own.start, valid_N4[rows], step)
+            views_of = functools.partial(_make_part, plan, state, films, own.start, valid_N4[rows])
             ehr = send(ehr_NM[rows], device) if plan.ehr_columns else None
 
-            # ---- forward and backward
-            losses = backward(state.model, views_of, ehr, parts, precision, ranks.group)
-
-            # ---- guard, then step
-            numbers_P = step_numbers(losses, _clip_gradients(state, recipe.train.clip_norm))
-            guard.check(numbers_P)
-            state.model.remember(losses, guard.is_bad)
-            _set_schedule(state.optimizer, now)
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
-            state.step += 1
+            # ---- forward, backward, guard, optimiser, target
+            batch = Batch(views_of, ehr, parts)
+            loss, numbers_P = take_step(state, batch, now, guard, recipe.train, ranks.group)
             is_last = state.step == plan.num_steps
-
-            # ---- target; one that moves before each step moves here before the next, when this one is known to be good
-            if not recipe.train.ema_first:
-                state.model.move_target(now.ema_momentum, guard.is_bad)
-            elif not is_last:
-                then = settings_at(state.step, plan.num_steps, plan.steps_per_epoch, recipe.train)
-                state.model.move_target(then.ema_momentum, guard.is_bad)
             kill_point("train-after-step")
 
-            # ---- tell and save
+            # ---- report and save
             is_stopped = vote.is_stop(bool(stop)) and not is_last
-            extra = health.measure(step, is_last, losses, state.model) if ranks.is_first else {}
+            extra = health.measure(step, is_last, loss, state.model) if ranks.is_first else {}
             recorder.send(step, rows, now, numbers_P, guard.is_bad, extra)
             is_saved = is_stopped or is_last or pace.is_due(state.step)
             _tell_alarms(recorder.read(wait=is_saved), machine, events, ranks)
@@ -208,11 +191,10 @@ def _train(
                 _raise_stopped(stop, state.step)
 
 
-def _make_part(recipe: Recipe, films: Tensor, first: int, valid_B4: Tensor, step: int, part: slice) -> Views:
+def _make_part(plan: RunPlan, state: TrainState, films: Tensor, first: int, valid_B4: Tensor, part: slice) -> Views:
     """Return the views of a part of the batch; `films` are those of this process, which begin at `first`."""
     here = films[part.start - first : part.stop - first]
-    patch_px, seed = recipe.model.patch_px, recipe.train.seed
-    return make_views(here, valid_B4, recipe.views, recipe.objective, patch_px, seed, step, part)
+    return make_views(here, valid_B4, state.model.view_plan, plan.recipe.train.seed, state.step, part)
 
 
 def _tell_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path, ranks: Ranks) -> None:
@@ -244,55 +226,6 @@ def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks, is_co
     if device.type == "cuda":
         place["deterministic"] = str(plan.machine.deterministic).lower()
     return {"precision": plan.recipe.train.precision, **plan.origin, **place, **shares}
-
-
-def _take_device(kind: torch.device, ranks: Ranks) -> torch.device:
-    """Return this process's own device of a kind."""
-    if kind.type == "cpu":
-        return kind
-    if ranks.local_rank >= torch.cuda.device_count():
-        raise SetupError(
-            f"rank {ranks.rank} finds {torch.cuda.device_count()} CUDA devices and would be number "
-            f"{ranks.local_rank + 1}",
-            hint="ask for fewer with --gpus",
-        )
-    device = torch.device("cuda", ranks.local_rank)
-    torch.cuda.set_device(device)
-    return device
-
-
-def fix_kernels() -> None:
-    """Have every kernel of this process repeat itself bit for bit; call it before anything is put on a GPU.
-
-    Source: PyTorch's notes on reproducibility: cuBLAS does so only with workspaces of fixed size.
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    # Every value is written before it is read.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device for `auto`, `cpu` or `cuda`; raises SetupError when there is none of that kind."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise SetupError("this machine has no CUDA device that torch can use", hint="leave --device out, or use cpu")
-    if name not in {"cpu", "cuda"}:
-        raise UsageError(f'no device "{name}"', hint="known: auto, cpu, cuda")
-    return torch.device(name)
-
-
-def _clip_gradients(state: TrainState, clip_norm: float) -> Tensor:
-    parameters = [parameter for _, parameter in state.model.anchor_parameters()]
-    return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
-
-
-def _set_schedule(optimizer: torch.optim.AdamW, now: StepSettings) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = now.lr
-        group["weight_decay"] = now.weight_decay if group["is_decayed"] else 0.0
 
 
 def _raise_stopped(stop: StopRequest, step: int) -> None:
@@ -332,7 +265,7 @@ def _describe_run(plan: RunPlan, device: torch.device) -> None:
     cohort = plan.cohort
     description: dict[str, Any] = {
         "run_id": plan.run_id,
-        "objective": "msn",
+        "objective": plan.recipe.objective.name,
         "recipe": plan.recipe.to_dict(),
         "ehr_columns": plan.ehr_columns,
         "cohort": cohort.name,
@@ -351,12 +284,12 @@ def _describe_run(plan: RunPlan, device: torch.device) -> None:
 
 
 def _publish(plan: RunPlan, state: TrainState, path: Path) -> None:
-    """Publish the target encoder with the list of films that shaped it."""
+    """Publish the encoder with the list of films that shaped it."""
     cohort = plan.cohort
     films = list_films(cohort, plan.images, plan.rows)
     where = {"cohort": cohort.name, "dataset": cohort.dataset, "link": cohort.link, "split": plan.scheme}
     origin = {"run_id": plan.run_id, "step": state.step, **where, **plan.origin}
-    publish_encoder(path, state.model.target_encoder, plan.recipe, origin, films)
+    publish_encoder(path, state.model.published, plan.recipe, origin, films)
 
 
 def _tell_finish(plan: RunPlan) -> None:

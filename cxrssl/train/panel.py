@@ -1,6 +1,6 @@
 """A probe while the run goes: a few findings on a small fixed panel of films, so that a person sees whether it learns.
 
-In: the target encoder. Out: AUROC on val films of a ridge classifier fitted on train films.
+In: the encoder that the run is for. Out: AUROC on val films of a ridge classifier fitted on train films.
 Never: a test film, or a number that steers the run. It is no result: `cxrssl probe` makes those.
 Shape letters: F films to fit on, S films to score, L findings, D embedding width.
 """
@@ -8,7 +8,6 @@ Shape letters: F films to fit on, S films to score, L findings, D embedding widt
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import torch
@@ -17,14 +16,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from cxrssl.core.seed import derive_seed
-from cxrssl.model.msn import MSN, LossParts
 from cxrssl.model.vit import encode_views
 from cxrssl.stats.metrics import auroc
 from cxrssl.train.feed import read_films
-from cxrssl.train.health import rank_me
-from cxrssl.train.pace import PROBE_EVERY, Pace
 from cxrssl.train.plan import RunPlan
-from cxrssl.views import whole_views
+from cxrssl.views.resample import whole_views
 
 NUM_FIT, NUM_SCORED, MAX_FINDINGS = 384, 256, 5
 MIN_OF_EACH = 5
@@ -78,30 +74,6 @@ class Panel:
         scores = (features[scored] - features[fit].mean(dim=0)) @ weights
         # The guard, and not this, ends a run whose numbers are not finite.
         return auroc(scores.numpy(), labels[scored].numpy()) if bool(scores.isfinite().all()) else math.nan
-
-
-class Health:
-    """What is measured beside the step every now and then, and what share of the time that takes."""
-
-    def __init__(self, plan: RunPlan, device: torch.device) -> None:
-        self._machine = plan.machine
-        self._panel = Panel(plan, device) if plan.machine.probe_every != 0 else None
-        self._pace = Pace(PROBE_EVERY, plan.machine.probe_every)
-        self._started = time.perf_counter()
-        self._spent_s = 0.0
-
-    def measure(self, step: int, is_last: bool, losses: LossParts, model: MSN) -> dict[str, float]:
-        """Return what is due at `step` for the journal."""
-        started = time.perf_counter()
-        found: dict[str, float] = {}
-        if step % self._machine.health_every == 0 or is_last:
-            found["feature_rank"] = rank_me(losses.targets_BD)
-        if self._panel and (self._pace.is_due(step) or is_last):
-            with self._pace.spend():
-                found |= self._panel.score(model.target_encoder)
-        now = time.perf_counter()
-        self._spent_s += now - started
-        return {**found, "health_frac": self._spent_s / max(now - self._started, 1e-9)} if found else {}
 
 
 def _fit_ridge(features_FD: Tensor, labels_F: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""What is told of a run while it goes: guard, journal, alarms, progress. It reads numbers and never makes any.
+"""What is reported of a run while it trains: guard, journal, alarms, progress. It reads numbers and makes none.
 
 In: the numbers of each step, which come from the device a few steps late. Out: metrics journal, events, progress bar.
-Never: a step after one that is not finished unharmed told as if nothing had happened.
+Never: a step reported as good after a bad one.
 """
 
 from __future__ import annotations
@@ -21,27 +21,12 @@ from cxrssl.core.errors import GuardStop
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.process import peak_rss_bytes
 from cxrssl.core.progress import Track
-from cxrssl.model.msn import LossParts
-from cxrssl.train.health import Alarm, Watch
+from cxrssl.model.objective import Objective
+from cxrssl.train.alarms import Alarm, Watch
 from cxrssl.train.meter import Meter
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.schedule import StepSettings
-
-COLUMNS = ("loss", "cross_entropy", "memax", "target_entropy", "prototype_usage", "feature_std", "grad_norm")
-
-
-def step_numbers(parts: LossParts, grad_norm: Tensor) -> Tensor:
-    """Return the values of COLUMNS in one vector on the device."""
-    values = (
-        parts.total.detach(),
-        parts.cross_entropy,
-        parts.memax,
-        parts.target_entropy,
-        parts.prototype_usage,
-        parts.feature_std,
-        grad_norm,
-    )
-    return torch.stack([value.float() for value in values])
+from cxrssl.train.step import number_names
 
 
 @dataclass(frozen=True)
@@ -55,15 +40,16 @@ class _Step:
 
 
 class Recorder:
-    """Reads the numbers of every step as they arrive. `told` is the number of steps that are known to be good."""
+    """Reads the numbers of every step as they arrive."""
 
     def __init__(
-        self, plan: RunPlan, journal: Journal, events: Path, progress: Track, device: torch.device, first: int
+        self, plan: RunPlan, model: Objective, journal: Journal, events: Path, progress: Track, first: int
     ) -> None:
         self._plan, self._journal, self._events = plan, journal, events
-        self._progress, self._device = progress, device
-        self._meter: Meter[_Step] = Meter(device)
-        self._watch = Watch()
+        self._progress, self._device = progress, model.device
+        self._names = number_names(model)
+        self._meter: Meter[_Step] = Meter(model.device)
+        self._watch = Watch(model.numbers)
         self._since = time.perf_counter()
         self._since_step = first
         self.wait_s = 0.0
@@ -89,7 +75,7 @@ class Recorder:
         """
         alarms: list[tuple[int, Alarm]] = []
         for about, (*values, is_bad) in self._meter.arrived(wait):
-            record = dict(zip(COLUMNS, values, strict=True))
+            record = dict(zip(self._names, values, strict=True))
             if is_bad:
                 raise self._stop(about, record)
             self.loss = record["loss"]

@@ -1,6 +1,6 @@
 """Everything that a step changes, and its flat form for a checkpoint.
 
-State = {step, weights (anchor, prototypes, EHR layers, target), AdamW moments}. Schedules and draws are functions of
+State = {step, weights (all that the objective registers), AdamW moments}. Schedules and draws are functions of
 the step, so no generator and no loader state is part of it.
 """
 
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.seed import derive_seed
-from cxrssl.model.msn import MSN
+from cxrssl.model.build import build_objective
+from cxrssl.model.objective import Objective
 from cxrssl.recipe.settings import Recipe
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -23,7 +24,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 class TrainState:
     step: int
     """Steps done so far."""
-    model: MSN
+    model: Objective
     optimizer: torch.optim.AdamW
 
 
@@ -31,17 +32,18 @@ def init_state(recipe: Recipe, num_ehr_columns: int, device: torch.device) -> Tr
     """Return the state before the first step: weights drawn from the recipe's seed, whatever was drawn before."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.train.seed, 0, "weights"))
-        model = MSN(recipe, num_ehr_columns)
+        model = build_objective(recipe, num_ehr_columns)
     model.to(device)
     return TrainState(0, model, build_optimizer(model, recipe))
 
 
-def build_optimizer(model: MSN, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over the trainable parameters; matrices decay, norms, biases, tokens and prototypes do not."""
+def build_optimizer(model: Objective, recipe: Recipe) -> torch.optim.AdamW:
+    """Return AdamW over the trainable parameters; matrices decay, but for those that the
+    objective calls `undecayed`; norms and biases do not."""
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
-    for name, parameter in model.anchor_parameters():
-        is_matrix = parameter.ndim > 1 and not name.endswith(("prototypes", "cls_token", "pos_embed"))
+    for name, parameter in model.trained_parameters():
+        is_matrix = parameter.ndim > 1 and not name.endswith(model.undecayed)
         (decayed if is_matrix or recipe.train.decay_all else kept).append(parameter)
     groups = [{"params": decayed, "is_decayed": True}, {"params": kept, "is_decayed": False}]
     # Fused, because this kernel alone can pass over a step on the device's own word (`found_inf`).
@@ -50,7 +52,7 @@ def build_optimizer(model: MSN, recipe: Recipe) -> torch.optim.AdamW:
 
 def state_bytes(state: TrainState) -> int:
     """Return the size of the state's checkpoint, a little more rather than less; AdamW's moments may be yet to come."""
-    values = [*state.model.state_dict().values(), *(p for _, p in state.model.anchor_parameters() for _ in "mv")]
+    values = [*state.model.state_dict().values(), *(p for _, p in state.model.trained_parameters() for _ in "mv")]
     name_bytes = 128
     return sum(value.numel() * value.element_size() + 2 * name_bytes for value in values)
 
@@ -58,7 +60,7 @@ def state_bytes(state: TrainState) -> int:
 def flatten_state(state: TrainState) -> dict[str, Tensor]:
     """Return all tensors of the state by name, on the CPU."""
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
-    for name, parameter in state.model.anchor_parameters():
+    for name, parameter in state.model.trained_parameters():
         for moment in MOMENTS:
             if moment in (moments := state.optimizer.state.get(parameter, {})):
                 tensors[f"optimizer.{name}.{moment}"] = moments[moment]
@@ -76,7 +78,7 @@ def restore_state(state: TrainState, tensors: dict[str, Tensor]) -> None:
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in expected.items()}:
         raise IntegrityError("the checkpoint's weights do not fit the recipe's model")
     state.model.load_state_dict(weights)
-    for name, parameter in state.model.anchor_parameters():
+    for name, parameter in state.model.trained_parameters():
         found = {moment: tensors.get(f"optimizer.{name}.{moment}") for moment in MOMENTS}
         moments = {moment: value for moment, value in found.items() if value is not None}
         if moments:

@@ -1,25 +1,46 @@
-"""The gradient of one step, whatever share of its films is encoded at a time, and by how many processes.
+"""One step: views, forward, backward, guard, optimiser, target, whatever share of its films is encoded at a time, and
+by how many processes.
 
-In: the films of this process, the whole batch's boxes and health record. Out: gradients as if one process had held all.
-Only the encoder works film by film; fusion, head and loss see the whole batch. So class tokens are encoded in parts,
-the loss and its gradient with respect to them are taken once over all, and each part is encoded again to carry its own
+In: the films of this process, the whole batch's health record. Out: weights as if one process had held all.
+Encoders work film by film; the rest of an objective sees the whole batch. So films are encoded in parts, the loss and
+its gradient with respect to what they gave are taken once over all, and each part is encoded again to carry its own
 share back. Source: Gao et al. 2021 (GradCache), applied here to parts and to processes alike.
-Shape letters: V anchor views, B films of the whole batch, P films of a part, D embedding width, M EHR columns.
+Shape letters: B films of the whole batch, M EHR columns, P numbers of a step.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from cxrssl.model.msn import MSN, LossParts
-from cxrssl.views import Views
+from cxrssl.model.objective import Loss, Objective, Tensors
+from cxrssl.recipe.settings import TrainSettings
+from cxrssl.train.guard import Guard
+from cxrssl.train.schedule import StepSettings
+from cxrssl.train.state import TrainState
+from cxrssl.views.draw import Views
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PartViews = Callable[[slice], Views]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step is made of."""
+
+    views_of: PartViews
+    """Makes the views of a part of the batch; it is asked twice for each of several parts."""
+    ehr_BM: Tensor | None
+    """The encoded health record of the whole batch."""
+    parts: Sequence[slice]
+    """The films of this process, as slices of the batch that are encoded one after the other."""
 
 
 def split_batch(num_films: int, rank: int, world_size: int, micro_batch: int) -> list[slice]:
@@ -34,63 +55,114 @@ def split_batch(num_films: int, rank: int, world_size: int, micro_batch: int) ->
     return [slice(at, min(at + size, first + share)) for at in range(first, first + share, size)]
 
 
+def take_step(
+    state: TrainState,
+    batch: Batch,
+    now: StepSettings,
+    guard: Guard,
+    train: TrainSettings,
+    group: ProcessGroup | None = None,
+) -> tuple[Loss, Tensor]:
+    """Take one step and return its loss and its numbers: those of `number_names`, in one vector on the device.
+
+    From the first number on that is not finite, `guard` keeps weights, moments, target and queue as they were.
+    """
+    state.model.begin_step(now.ema_momentum, guard.is_bad)
+    loss = backward(state.model, batch, PRECISIONS[train.precision], group)
+    numbers_P = join_numbers(state.model, loss, clip_gradients(state.model, train.clip_norm))
+    guard.check(numbers_P)
+    set_schedule(state.optimizer, now)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    state.model.end_step(loss, now.ema_momentum, guard.is_bad)
+    return loss, numbers_P
+
+
+def number_names(model: Objective) -> tuple[str, ...]:
+    """Return the names of a step's numbers, in the order of the journal."""
+    return ("loss", *(number.name for number in model.numbers), "grad_norm")
+
+
+def join_numbers(model: Objective, loss: Loss, grad_norm: Tensor) -> Tensor:
+    """Return the values of `number_names` in one vector on the device."""
+    values = {"loss": loss.total.detach(), **loss.numbers, "grad_norm": grad_norm}
+    return torch.stack([values[name].float() for name in number_names(model)])
+
+
+def clip_gradients(model: Objective, clip_norm: float) -> Tensor:
+    """Scale the gradients down to a norm of `clip_norm`, 0 leaves them, and return the norm that they had."""
+    parameters = [parameter for _, parameter in model.trained_parameters()]
+    return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
+
+
+def set_schedule(optimizer: torch.optim.Optimizer, now: StepSettings) -> None:
+    """Give the optimiser its learning rate and weight decay of this step."""
+    for group in optimizer.param_groups:
+        group["lr"] = now.lr
+        group["weight_decay"] = now.weight_decay if group["is_decayed"] else 0.0
+
+
 def backward(
-    model: MSN,
-    views_of: PartViews,
-    ehr_BM: Tensor | None,
-    parts: Sequence[slice],
+    model: Objective,
+    batch: Batch,
     precision: torch.dtype = torch.float32,
     group: ProcessGroup | None = None,
-) -> LossParts:
+) -> Loss:
     """Add the gradient of the whole batch to the model's and return the loss, the same in every process."""
 
-    def autocast() -> torch.autocast:
-        return torch.autocast(model.prototypes.device.type, precision, enabled=precision != torch.float32)
+    def autocast() -> contextlib.AbstractContextManager[object]:
+        return torch.autocast(model.device.type, precision, enabled=precision != torch.float32)
 
-    # ---- class tokens of all parts; one part alone keeps its graph
-    keeps_graph = len(parts) == 1
-    anchors: list[Tensor] = []
-    targets: list[Tensor] = []
-    for part in parts:
-        views = views_of(part)
+    # ---- all parts encoded; one part alone keeps its graph
+    keeps_graph = len(batch.parts) == 1
+    encoded: list[Tensors] = []
+    targets: list[Tensors] = []
+    for part in batch.parts:
+        views = batch.views_of(part)
         with autocast():
             with torch.set_grad_enabled(keeps_graph):
-                anchors.append(model.encode_anchors(views))
+                encoded.append(model.encode(views))
             targets.append(model.encode_targets(views))
-    target_BD = _gather(torch.cat(targets), 0, group)
+    whole_targets = _join(targets, group)
     if keeps_graph and group is None:
         with autocast():
-            losses = model.compare(anchors[0], target_BD, ehr_BM)
-        torch.autograd.backward(losses.total)
-        return losses
+            loss = model.compare(encoded[0], whole_targets, batch.ehr_BM)
+        torch.autograd.backward(loss.total)
+        return loss
 
-    # ---- loss of the whole batch, and its gradient at the class tokens
-    cxr_VBD = _gather(torch.cat([tokens.detach() for tokens in anchors], dim=1), 1, group).requires_grad_()
+    # ---- loss of the whole batch, and its gradient at what was encoded
+    leaves = tuple(leaf.requires_grad_() for leaf in _join(encoded, group))
     with autocast():
-        losses = model.compare(cxr_VBD, target_BD, ehr_BM)
-    torch.autograd.backward(losses.total)
-    assert cxr_VBD.grad is not None, "the loss depends on the class tokens"
+        loss = model.compare(leaves, whole_targets, batch.ehr_BM)
+    torch.autograd.backward(loss.total)
 
     # ---- each part carries its share back into the encoder
-    for number, part in enumerate(parts):
+    for number, part in enumerate(batch.parts):
         if keeps_graph:
-            tokens = anchors[number]
+            mine = encoded[number]
         else:
             with autocast():
-                tokens = model.encode_anchors(views_of(part))
-        torch.autograd.backward(tokens, cxr_VBD.grad[:, part])
+                mine = model.encode(batch.views_of(part))
+        used = [(tensor, leaf.grad[part]) for tensor, leaf in zip(mine, leaves, strict=True) if leaf.grad is not None]
+        torch.autograd.backward([tensor for tensor, _ in used], [grad for _, grad in used])
     if group is not None:
-        _sum_gradients(list(model.encoder.parameters()), group)
-    return losses
+        _sum_gradients(model.film_parameters(), group)
+    return loss
 
 
-def _gather(mine: Tensor, axis: int, group: ProcessGroup | None) -> Tensor:
-    """Return the tensors of all processes, joined along `axis` in the order of their ranks."""
+def _join(parts: Sequence[Tensors], group: ProcessGroup | None) -> Tensors:
+    """Return each tensor of all parts and processes as one, films in the order of the batch, without a graph."""
+    return tuple(_gather(torch.cat([tensor.detach() for tensor in same]), group) for same in zip(*parts, strict=True))
+
+
+def _gather(mine: Tensor, group: ProcessGroup | None) -> Tensor:
+    """Return the tensors of all processes, joined in the order of their ranks."""
     if group is None:
         return mine
     everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
     dist.all_gather(everyone, mine.contiguous(), group=group)
-    return torch.cat(everyone, dim=axis)
+    return torch.cat(everyone)
 
 
 def _sum_gradients(parameters: Sequence[Tensor], group: ProcessGroup) -> None:

@@ -21,9 +21,11 @@ from torch import nn
 
 from cxrssl.core.process import keep_freed_memory, peak_rss_bytes
 from cxrssl.recipe.load import load_recipe
+from cxrssl.train.guard import Guard
+from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import init_state
-from cxrssl.train.step import backward
-from cxrssl.views import make_views
+from cxrssl.train.step import Batch, take_step
+from cxrssl.views.draw import make_views
 
 NUM_FILMS, NUM_TURNS, STORE_PX, NUM_EHR = 64, 9, 320, 6
 NUM_FOCAL, GLOBAL_PX, FOCAL_PX, PATCH_PX, MASK_FRAC, MOMENTUM = 10, 224, 96, 16, 0.15, 0.996
@@ -91,21 +93,18 @@ class Ours:
     def __init__(self):
         self.recipe = load_recipe("paper", [], {"ehr": {"features": ["sex"]}})
         self.state = init_state(self.recipe, NUM_EHR, torch.device("cpu"))
+        self.guard = Guard(self.state.optimizer, torch.device("cpu"))
+        self.now = StepSettings(lr=1e-4, weight_decay=1e-3, ema_momentum=MOMENTUM)
         self.films = torch.randint(0, 256, (NUM_FILMS, STORE_PX, STORE_PX), dtype=torch.uint8)
         self.valid = torch.tensor([[0.0, 0.0, STORE_PX, STORE_PX]]).expand(NUM_FILMS, 4)
 
     def make_views(self, part=slice(None)):
-        return make_views(
-            self.films[part], self.valid, self.recipe.views, self.recipe.objective, PATCH_PX, 0, self.state.step, part
-        )
+        return make_views(self.films[part], self.valid, self.state.model.view_plan, 0, self.state.step, part)
 
     def step(self, views_of, ehr):
-        self.state.model.move_target(MOMENTUM)
-        losses = backward(self.state.model, views_of, ehr, [slice(0, NUM_FILMS)])
-        self.state.optimizer.step()
-        self.state.optimizer.zero_grad(set_to_none=True)
-        self.state.step += 1
-        return losses.total.item()
+        batch = Batch(views_of, ehr, [slice(0, NUM_FILMS)])
+        loss, _ = take_step(self.state, batch, self.now, self.guard, self.recipe.train)
+        return loss.total.item()
 
 
 def draw_inputs():

@@ -15,15 +15,18 @@ import torch
 from lightly.transforms.msn_transform import MSNTransform
 from PIL import Image
 
-from cxrssl.recipe.objectives import MsnSettings
+from cxrssl.model.msn import plan_views
+from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import ViewSettings
-from cxrssl.views import Boxes, cut_views, make_views
+from cxrssl.views.boxes import Boxes
+from cxrssl.views.draw import make_views
+from cxrssl.views.resample import cut_views
 
 JPEG_PX = 512
 STORE_SIZES = (256, 320, 384, 512)
-NUM_FILMS, NUM_TURNS, PATCH_PX = 64, 9, 16
+NUM_FILMS, NUM_TURNS = 64, 9
 TRANSFORM = MSNTransform(cj_prob=0.0, gaussian_blur=0.0, random_gray_scale=0.0)
-VIEWS, OBJECTIVE = ViewSettings(), MsnSettings()
+PLAN = plan_views(load_recipe("strict"))
 
 
 def draw_film(seed):
@@ -51,7 +54,7 @@ def views_of_images(images):
 
 def views_of_store(store, valid, step):
     films = torch.from_numpy(store[np.arange(NUM_FILMS)])
-    return make_views(films, valid, VIEWS, OBJECTIVE, PATCH_PX, 0, step)
+    return make_views(films, valid, PLAN, 0, step)
 
 
 def cpu_ms(work, *arguments):

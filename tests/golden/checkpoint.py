@@ -16,10 +16,11 @@ from cxrssl.core.artefact import FORMAT_VERSION
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import BACKBONES
 from cxrssl.train.checkpoint import Checkpoints
+from cxrssl.train.guard import Guard
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import flatten_state, init_state, restore_state
-from cxrssl.train.step import backward
-from cxrssl.views import make_views
+from cxrssl.train.step import Batch, take_step
+from cxrssl.views.draw import make_views
 
 FOLDER = Path(__file__).parent
 SHAPE = (8, 1, 2)
@@ -47,22 +48,15 @@ def take_steps(recipe, state, num):
     films = torch.from_numpy(rng.integers(0, 256, (BATCH, 24, 24), dtype=np.uint8))
     valid = torch.tensor([[0.0, 0.0, 24.0, 24.0]] * BATCH)
     ehr = torch.from_numpy(rng.random((BATCH, NUM_EHR), dtype=np.float32))
-    losses = []
+    guard, losses = Guard(state.optimizer, torch.device("cpu")), []
     for _ in range(num):
-        step = state.step
 
-        def views_of(part, step=step):
-            return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, step, part)
+        def views_of(part):
+            return make_views(films[part], valid, state.model.view_plan, 0, state.step, part)
 
-        now = settings_at(step, NUM_STEPS, 5, recipe.train)
-        parts = backward(state.model, views_of, ehr, [slice(0, BATCH)], torch.float32)
-        for group in state.optimizer.param_groups:
-            group["lr"] = now.lr
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.model.move_target(now.ema_momentum)
-        state.step += 1
-        losses.append(float(parts.total.detach()))
+        now = settings_at(state.step, NUM_STEPS, 5, recipe.train)
+        loss, _ = take_step(state, Batch(views_of, ehr, [slice(0, BATCH)]), now, guard, recipe.train)
+        losses.append(float(loss.total.detach()))
     return losses
 
 

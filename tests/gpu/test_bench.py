@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
-from cxrssl.train.step import backward
-from cxrssl.views import make_views
+from cxrssl.train.step import Batch, backward
+from cxrssl.views.draw import make_views
 from tests.gpu.trace import GAPS, NO_SPAN, WINDOW, profile_trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,10 +94,10 @@ def test_a_step_asks_the_device_for_no_more_operations_than_it_did():
     valid, record = torch.tensor([[0.0, 0.0, 320.0, 320.0]]).expand(2, 4), torch.rand(2, 3)
 
     def views_of(part):
-        return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, 0, part)
+        return make_views(films[part], valid, state.model.view_plan, 0, 0, part)
 
     def take_step():
-        backward(state.model, views_of, record, [slice(0, 2)], torch.bfloat16)
+        backward(state.model, Batch(views_of, record, [slice(0, 2)]), torch.bfloat16)
         state.optimizer.step()
 
     take_step()  # moments are made once

@@ -20,14 +20,14 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from cxrssl.core.process import peak_rss_bytes
 from cxrssl.model.msn import MSN
 from cxrssl.recipe.machine import Machine
-from cxrssl.train import loop
+from cxrssl.train import loop, step
 from cxrssl.train.feed import Feed
+from cxrssl.train.health import Health
 from cxrssl.train.pace import PROBE_EVERY
-from cxrssl.train.panel import Health
 from cxrssl.train.recorder import Recorder
 from tests.gpu.trace import WINDOW
 
-MODEL_SPANS = {"encode_targets": "target encoder", "encode_anchors": "anchor encoder", "compare": "head and loss"}
+MODEL_SPANS = {"encode_targets": "target encoder", "encode": "anchor encoder", "compare": "head and loss"}
 OPTIMISER = "Optimizer.step#AdamW.step"
 """How torch itself calls the optimiser's step in a trace."""
 NAMES = (
@@ -51,7 +51,7 @@ class StepWatch:
 def watch_loop(watch: StepWatch) -> Iterator[None]:
     """Call `watch` at every step of the loop inside the block, and name the parts of the step."""
     open_feed = loop.open_feed
-    clip, set_schedule, guard = loop._clip_gradients, loop._set_schedule, contextlib.ExitStack()
+    clip, set_schedule, guard = step.clip_gradients, step.set_schedule, contextlib.ExitStack()
     timed_measure = _named(Health.measure, "health")
 
     def measure(health: Health, step: int, is_last: bool, *rest: Any) -> Any:
@@ -75,9 +75,9 @@ def watch_loop(watch: StepWatch) -> Iterator[None]:
     laid_over = [
         (loop, "open_feed", lambda *inputs: _WatchedFeed(open_feed(*inputs), watch)),
         (loop, "_make_part", _named(loop._make_part, "views")),
-        (loop, "backward", _name_model(loop.backward)),
-        (loop, "_clip_gradients", clip_then_guard),
-        (loop, "_set_schedule", leave_guard),
+        (step, "backward", _name_model(step.backward)),
+        (step, "clip_gradients", clip_then_guard),
+        (step, "set_schedule", leave_guard),
         (torch.autograd, "backward", _named(torch.autograd.backward, "backward")),
         (MSN, "move_target", _named(MSN.move_target, "moving average")),
         (Health, "measure", _outside(measure)),

@@ -10,10 +10,10 @@ from cxrssl.model.msn import MSN, assign_prototypes, entropy, msn_loss, sharpen,
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import Recipe
-from cxrssl.train.loop import _clip_gradients, _set_schedule
 from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import init_state
-from cxrssl.views import make_views
+from cxrssl.train.step import clip_gradients, set_schedule
+from cxrssl.views.draw import make_views
 
 NUM_VIEWS, NUM_FILMS, WIDTH, NUM_PROTOTYPES = 3, 8, 16, 12
 
@@ -120,12 +120,12 @@ def one_step(recipe: Recipe, num_columns: int, momentum: float = 0.9):
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     films = torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)
-    views = make_views(films, valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, 0)
+    views = make_views(films, valid, state.model.view_plan, 0, 0)
     ehr = torch.rand(8, num_columns, generator=torch.Generator().manual_seed(1)) if num_columns else None
     state.model(views, ehr).total.backward()
     gradients = {name: value.grad for name, value in state.model.named_parameters()}
-    _clip_gradients(state, recipe.train.clip_norm)
-    _set_schedule(state.optimizer, StepSettings(1e-3, 0.1, momentum))
+    clip_gradients(state.model, recipe.train.clip_norm)
+    set_schedule(state.optimizer, StepSettings(1e-3, 0.1, momentum))
     state.optimizer.step()
     anchor = {name: value.clone() for name, value in state.model.state_dict().items()}
     state.model.move_target(momentum)
@@ -134,7 +134,7 @@ def one_step(recipe: Recipe, num_columns: int, momentum: float = 0.9):
 
 def test_after_one_step_everything_trainable_has_moved_and_nothing_frozen_has():
     state, before, anchor, gradients = one_step(tiny_recipe(), num_columns=5)
-    trainable = {name for name, _ in state.model.anchor_parameters()}
+    trainable = {name for name, _ in state.model.trained_parameters()}
     assert {
         "prototypes",
         "fusion.embed.weight",
@@ -160,7 +160,7 @@ def test_the_target_moves_by_exactly_one_minus_momentum_of_the_distance():
 
 def test_prototypes_stay_where_they_are_when_the_recipe_freezes_them():
     state, before, anchor, gradients = one_step(tiny_recipe(train_prototypes=False), num_columns=5)
-    assert "prototypes" not in {name for name, _ in state.model.anchor_parameters()}
+    assert "prototypes" not in {name for name, _ in state.model.trained_parameters()}
     assert gradients["prototypes"] is None
     assert torch.equal(anchor["prototypes"], before["prototypes"])
 
@@ -180,11 +180,11 @@ def test_no_gradient_flows_into_targets_and_the_record_changes_only_the_anchors(
     model = MSN(recipe, 5)
     films = torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)
-    views = make_views(films, valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, 0)
+    views = make_views(films, valid, model.view_plan, 0, 0)
     # A record that is the same for all films is a shift, which the head's batch norm removes.
     without, with_record = model(views, torch.zeros(8, 5)), model(views, torch.rand(8, 5))
-    assert without.target_entropy == with_record.target_entropy
-    assert without.cross_entropy != with_record.cross_entropy
+    assert without.numbers["target_entropy"] == with_record.numbers["target_entropy"]
+    assert without.numbers["cross_entropy"] != with_record.numbers["cross_entropy"]
     with_record.total.backward()
     assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("target_"))
 

@@ -50,10 +50,12 @@ def test_the_loss_with_a_queue_equals_the_slow_numpy_version_while_it_fills_and_
     means = [probs.mean(axis=(0, 1)), *(mean.double().numpy() for _, mean in held)]
     mean = np.mean(means, axis=0)
     memax = math.log(NUM_PROTOTYPES) + sum(m * math.log(m) for m in mean)
-    assert fast.cross_entropy.item() == pytest.approx(cross_entropy, rel=1e-5)
-    assert fast.memax.item() == pytest.approx(memax, rel=1e-4)
+    assert fast.numbers["cross_entropy"].item() == pytest.approx(cross_entropy, rel=1e-5)
+    assert fast.numbers["memax"].item() == pytest.approx(memax, rel=1e-4)
     assert fast.total.item() == pytest.approx(cross_entropy + 0.7 * memax, rel=1e-5)
-    assert fast.target_entropy.item() == pytest.approx(-(wanted * np.log(wanted)).sum(axis=1).mean(), rel=1e-5)
+    assert fast.numbers["target_entropy"].item() == pytest.approx(
+        -(wanted * np.log(wanted)).sum(axis=1).mean(), rel=1e-5
+    )
 
 
 def test_an_empty_queue_changes_neither_loss_nor_gradient():
@@ -96,7 +98,9 @@ def test_a_queue_lets_a_small_batch_keep_sharp_targets_over_many_prototypes():
     for old in earlier.split(64):
         queue.push(old, torch.full((1024,), 1 / 1024), GOOD)
     objective = MsnSettings()
-    alone, joined = (msn_loss(batch[None], batch, prototypes, objective, each).target_entropy for each in (None, queue))
+    alone, joined = (
+        msn_loss(batch[None], batch, prototypes, objective, each).numbers["target_entropy"] for each in (None, queue)
+    )
     assert alone > 0.9 * math.log(1024)
     assert joined < 0.01
 
@@ -150,5 +154,5 @@ def test_usage_of_prototypes_is_told_for_the_batch_alone():
     prototypes = draw(rng, NUM_PROTOTYPES, WIDTH)
     collapsed = prototypes[0].expand(NUM_VIEWS, BATCH, WIDTH)
     parts = msn_loss(collapsed, draw(rng, BATCH, WIDTH), prototypes, OBJECTIVE, queue)
-    assert parts.prototype_usage < 0.15
-    assert entropy(queue.join_mean(parts.mean_K.log())).exp() > 0.7 * NUM_PROTOTYPES
+    assert parts.numbers["prototype_usage"] < 0.15
+    assert entropy(queue.join_mean(parts.kept[0].log())).exp() > 0.7 * NUM_PROTOTYPES

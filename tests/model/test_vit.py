@@ -11,7 +11,7 @@ from cxrssl.model import vit
 from cxrssl.model.msn import MSN
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.load import load_recipe
-from cxrssl.views import make_views
+from cxrssl.views.draw import make_views
 from tests.world import TINY
 
 MAX_ERROR = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -139,7 +139,7 @@ def test_views_loss_and_gradients_never_wait_for_the_device():
     model, films = MSN(recipe, 3), torch.randint(0, 256, (4, 40, 40), dtype=torch.uint8)
     valid, ehr = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 4), torch.rand(4, 3)
     with NoWait():
-        views = make_views(films, valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, 0)
+        views = make_views(films, valid, model.view_plan, 0, 0)
         model(views, ehr).total.backward()
         model.move_target(0.9)
     with pytest.raises(AssertionError, match="waits for the device"), NoWait():
@@ -150,7 +150,7 @@ def test_in_bf16_the_loss_is_float32_and_near_that_of_float32():
     recipe = load_recipe("demo", TINY)
     model, films = MSN(recipe, 0), torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)
-    views = make_views(films, valid, recipe.views, recipe.objective, recipe.model.patch_px, 0, 0)
+    views = make_views(films, valid, model.view_plan, 0, 0)
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(views, None).total
     assert loss.dtype == torch.float32

@@ -85,7 +85,7 @@ def test_an_encoder_that_cannot_be_published_whole_is_not_published(tmp_path, mo
 
     def publish():
         shutil.rmtree(dest, ignore_errors=True)
-        publish_encoder(dest, state.model.target_encoder, recipe, {"step": 1}, films)
+        publish_encoder(dest, state.model.published, recipe, {"step": 1}, films)
 
     for error in fail_each_call(publish, monkeypatch, kind):
         if error:

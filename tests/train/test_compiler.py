@@ -15,12 +15,14 @@ from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import BACKBONES
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.compiler import INDUCTOR, choose_compile, compile_model
+from cxrssl.train.guard import Guard
 from cxrssl.train.loop import checkpoint_settings
 from cxrssl.train.plan import plan_run
 from cxrssl.train.ranks import Ranks
+from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import init_state
-from cxrssl.train.step import backward, split_batch
-from cxrssl.views import make_views
+from cxrssl.train.step import Batch, split_batch, take_step
+from cxrssl.views.draw import make_views
 from tests.scale import scaled
 from tests.world import TINY, make_workspace
 
@@ -49,20 +51,16 @@ def take_steps(monkeypatch, micro_batch, backend=""):
     films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
     valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
     ehr = torch.rand(NUM_FILMS, NUM_EHR, generator=generator)
-    for group in state.optimizer.param_groups:
-        group["lr"] = 1e-4
+    guard, now = Guard(state.optimizer, CPU), StepSettings(lr=1e-4, weight_decay=0.04, ema_momentum=0.9)
     losses, graphs = [], []
-    for step in range(NUM_STEPS):
+    for _ in range(NUM_STEPS):
 
-        def views_of(part, step=step):
-            return make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 5, step, part)
+        def views_of(part):
+            return make_views(films[part], valid, state.model.view_plan, 5, state.step, part)
 
-        parts = backward(state.model, views_of, ehr, split_batch(NUM_FILMS, 0, 1, micro_batch))
-        state.model.remember(parts, torch.zeros(()))
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        state.model.move_target(0.9)
-        losses.append(parts.total.item())
+        batch = Batch(views_of, ehr, split_batch(NUM_FILMS, 0, 1, micro_batch))
+        loss, _ = take_step(state, batch, now, guard, recipe.train)
+        losses.append(loss.total.item())
         graphs.append(_dynamo.utils.counters["stats"]["unique_graphs"])
     return losses, graphs, state.model
 
@@ -75,7 +73,7 @@ def test_compiled_steps_have_the_losses_of_uncompiled_ones_in_whole_graphs_made_
     assert graphs == [NUM_GRAPHS[micro_batch]] * NUM_STEPS
     assert not _dynamo.utils.counters["graph_break"]
     assert compiled.state_dict().keys() == plain.state_dict().keys()
-    assert [name for name, _ in compiled.anchor_parameters()] == [name for name, _ in plain.anchor_parameters()]
+    assert [name for name, _ in compiled.trained_parameters()] == [name for name, _ in plain.trained_parameters()]
 
 
 def test_a_machine_without_a_compiler_says_so_in_one_sentence_and_goes_on(monkeypatch, tmp_path, capsys):

@@ -19,7 +19,7 @@ from cxrssl.dashboard.reader import Reader
 from cxrssl.model import msn
 from cxrssl.model.msn import MSN
 from cxrssl.results import read_run
-from cxrssl.train import loop, recorder
+from cxrssl.train import loop, recorder, step
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.loop import batch_rows, checkpoint_settings, pretrain
 from cxrssl.train.meter import Meter
@@ -87,38 +87,41 @@ def poison(place, value, bad_step, watch, patch):
     def spoil(tensor):
         tensor.data[(0,) * tensor.ndim] = value
 
-    def spoil_part(parts, *_):
-        old = getattr(parts, place.removeprefix("part "))
-        if place == "part total":
-            old.data.fill_(value)
-            return parts
-        return dataclasses.replace(parts, **{place.removeprefix("part "): torch.full_like(old, value)})
+    def spoil_part(loss, *_):
+        name = place.removeprefix("part ")
+        if name == "total":
+            loss.total.data.fill_(value)
+            return loss
+        return dataclasses.replace(loss, numbers={**loss.numbers, name: torch.full_like(loss.numbers[name], value)})
 
-    def spoil_gradient(losses, model, *_):
+    def spoil_gradient(loss, model, *_):
         spoil(dict(model.named_parameters())[place.removeprefix("gradient ")].grad)
-        return losses
+        return loss
 
     def spoil_first(tensor, *_):
         tensor = tensor.clone()
         spoil(tensor)
         return tensor
 
+    def spoil_targets(targets, *_):
+        return tuple(spoil_first(tensor) for tensor in targets)
+
     def spoil_views(views, *_):
-        which = {"target": views.target_B1PP, "random": views.anchors_BV1PP[0], "focal": views.anchors_BV1PP[1]}
-        which[place.removesuffix(" pixels")][0] = value  # all of a view: a masked patch would not be seen
+        pixels = views[place.removesuffix(" pixels")].pixels_BV1PP
+        pixels[0] = value  # all of a view: a masked patch would not be seen
         return views
 
     kind, _, name = place.partition(" ")
     if place == "gradient norm":
-        after(loop, "_clip_gradients", lambda norm, *_: torch.full_like(norm, value))
+        after(step, "clip_gradients", lambda norm, *_: torch.full_like(norm, value))
     elif kind == "part":
         after(MSN, "compare", spoil_part)
     elif kind == "gradient":
-        after(loop, "backward", spoil_gradient)
+        after(step, "backward", spoil_gradient)
     elif place == "target assignment":
         after(msn, "sinkhorn", spoil_first)
     elif place == "target embedding":
-        after(MSN, "encode_targets", spoil_first)
+        after(MSN, "encode_targets", spoil_targets)
     elif name == "pixels":
         after(loop, "make_views", spoil_views)
     elif place == "record":
@@ -174,14 +177,14 @@ def test_a_bad_number_changes_nothing_and_is_named(template, tmp_path, monkeypat
         poison(place, value, bad_step, watch, patch)
         if is_late:
             patch.setattr(recorder, "Meter", LateMeter)
-        original = loop.backward
+        original = step.backward
 
         def remember(*args, **kwargs):
             if watch.state.step == bad_step:
                 before.update(bits(watch.state))
             return original(*args, **kwargs)
 
-        patch.setattr(loop, "backward", remember)
+        patch.setattr(step, "backward", remember)
         with pytest.raises(GuardStop, match=f"at step {bad_step}; no weight was changed") as error:
             pretrain(plan)
         after = bits(watch.state)
@@ -282,26 +285,24 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
         return {name: value.clone() for name, value in state.model.state_dict().items()}
 
     with watched(monkeypatch) as watch, monkeypatch.context() as patch:
-        clip, move_target = loop._clip_gradients, MSN.move_target
+        clip, move_target = step.clip_gradients, MSN.move_target
 
-        def clipped(state, *args):
+        def clipped(model, *args):
             if not states:
-                states.append(tensors_of(state))
-            gradients.append(
-                {name: p.grad.clone() for name, p in state.model.anchor_parameters() if p.grad is not None}
-            )
-            return clip(state, *args)
+                states.append(tensors_of(watch.state))
+            gradients.append({name: p.grad.clone() for name, p in model.trained_parameters() if p.grad is not None})
+            return clip(model, *args)
 
         def moved(model, momentum, *args):
             targets.append((watch.state.step, momentum, {name: v.clone() for name, v in model.state_dict().items()}))
             move_target(model, momentum, *args)
 
-        patch.setattr(loop, "_clip_gradients", clipped)
+        patch.setattr(step, "clip_gradients", clipped)
         patch.setattr(MSN, "move_target", moved)
-        for step in range(1, plan.num_steps + 1):
-            watch.at[step] = lambda: states.append(tensors_of(watch.state))
+        for number in range(1, plan.num_steps + 1):
+            watch.at[number] = lambda: states.append(tensors_of(watch.state))
         pretrain(plan)
-        trainable = {name for name, _ in watch.state.model.anchor_parameters()}
+        trainable = {name for name, _ in watch.state.model.trained_parameters()}
 
     frozen = {name for name in states[0] if name.startswith("target_")} | {"prototypes"} - trainable
     assert ("prototypes" in trainable) == (recipe == "strict")
@@ -316,13 +317,13 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
             assert torch.equal(before["prototypes"], after["prototypes"])
 
     # The published code moves the target before each step, of which the first finds target and anchor equal.
-    assert [step for step, *_ in targets] == list(range(1, plan.num_steps + (recipe == "strict")))
-    for step, momentum, before in targets:
-        is_early = recipe == "paper"
-        now = settings_at(step - (not is_early), plan.num_steps, plan.steps_per_epoch, plan.recipe.train)
+    is_early = recipe == "paper"
+    assert [done for done, *_ in targets] == list(range(1 - is_early, plan.num_steps + 1 - is_early))
+    for done, momentum, before in targets:
+        now = settings_at(done - (not is_early), plan.num_steps, plan.steps_per_epoch, plan.recipe.train)
         assert momentum == now.ema_momentum < 1
         for name, old in before.items():
-            new = states[step][name].double()
+            new = states[done + is_early][name].double()
             if not name.startswith("target_"):
                 assert torch.equal(new, old.double())
                 continue

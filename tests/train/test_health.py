@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxrssl.train.health import Watch, rank_me
+from cxrssl.model.msn import MSN
+from cxrssl.train.alarms import Watch
+from cxrssl.train.health import rank_me
 from tests.scale import scaled
 
 RECORDED = Path(__file__).with_name("healthy_curves.csv")
@@ -27,7 +29,7 @@ CURVES = read_curves()
 
 
 def alarms(records):
-    watch = Watch()
+    watch = Watch(MSN.numbers)
     return [(step, alarm.kind) for step, record in enumerate(records) for alarm in watch.update(record)]
 
 

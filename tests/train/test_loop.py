@@ -124,7 +124,7 @@ def test_checkpoints_hold_every_weight_and_moment(workspace, tmp_path):
     names = set(load_file(newest / "state.safetensors"))
     model = MSN(plan.recipe, len(plan.ehr_columns))
     assert {f"model.{name}" for name in model.state_dict()} <= names
-    assert {f"optimizer.{name}.exp_avg" for name, _ in model.anchor_parameters()} <= names
+    assert {f"optimizer.{name}.exp_avg" for name, _ in model.trained_parameters()} <= names
     manifest = json.loads((newest / "manifest.json").read_text())
     assert manifest["settings"]["recipe_sha256"] == plan.recipe.sha256
 

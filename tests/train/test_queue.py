@@ -75,7 +75,7 @@ def test_the_films_of_a_bad_step_and_of_those_after_it_never_enter_the_queue(wor
 
     def poison(model, parts):
         parts.total.data.fill_(float("nan"))
-        parts.targets_BD.fill_(float("inf"))
+        parts.features_BD.fill_(float("inf"))
 
     original = loop.init_state
     monkeypatch.setattr(loop, "init_state", init_state)

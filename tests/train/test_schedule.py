@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import TrainSettings
-from cxrssl.train.loop import _clip_gradients, _set_schedule
 from cxrssl.train.schedule import StepSettings, learning_rate, settings_at
 from cxrssl.train.state import init_state
+from cxrssl.train.step import clip_gradients, set_schedule
 from tests.world import TINY
 
 TRAIN = TrainSettings(lr=1.0, lr_start_frac=0.2, lr_final_frac=0.0, warmup_frac=0.1)
@@ -56,7 +56,7 @@ def test_every_step_has_settings_between_their_ends_whatever_was_asked_before(nu
 def state_of(*overrides):
     recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": ["sex"]}})
     state = init_state(recipe, 3, torch.device("cpu"))
-    for _, parameter in state.model.anchor_parameters():
+    for _, parameter in state.model.trained_parameters():
         parameter.grad = torch.zeros_like(parameter)
     return state
 
@@ -65,11 +65,11 @@ def state_of(*overrides):
 def test_weight_decay_shrinks_matrices_and_leaves_norms_biases_tokens_positions_and_prototypes(decay_all):
     """With a gradient of zero only weight decay moves a parameter: by rate x decay of itself."""
     state = state_of(f"train.decay_all={str(decay_all).lower()}")
-    before = {name: value.detach().clone() for name, value in state.model.anchor_parameters()}
-    _set_schedule(state.optimizer, StepSettings(lr=0.5, weight_decay=0.2, ema_momentum=0.9))
+    before = {name: value.detach().clone() for name, value in state.model.trained_parameters()}
+    set_schedule(state.optimizer, StepSettings(lr=0.5, weight_decay=0.2, ema_momentum=0.9))
     state.optimizer.step()
-    shrunk = {name for name, value in state.model.anchor_parameters() if not torch.equal(value, before[name])}
-    for name, value in state.model.anchor_parameters():
+    shrunk = {name for name, value in state.model.trained_parameters() if not torch.equal(value, before[name])}
+    for name, value in state.model.trained_parameters():
         if name in shrunk:
             torch.testing.assert_close(value.detach(), before[name] * (1 - 0.5 * 0.2))
     matrices = {
@@ -95,8 +95,8 @@ def test_weight_decay_shrinks_matrices_and_leaves_norms_biases_tokens_positions_
 @pytest.mark.parametrize(("clip_norm", "length"), [(3.0, 3.0), (1e5, 100.0), (0.0, 100.0)])
 def test_a_long_gradient_is_cut_to_the_clip_norm_and_keeps_its_direction(clip_norm, length):
     state = state_of()
-    (_, first), (_, second), *_ = state.model.anchor_parameters()
+    (_, first), (_, second), *_ = state.model.trained_parameters()
     first.grad.view(-1)[0], second.grad.view(-1)[0] = 60.0, 80.0
-    assert _clip_gradients(state, clip_norm).item() == pytest.approx(100.0)
+    assert clip_gradients(state.model, clip_norm).item() == pytest.approx(100.0)
     found = first.grad.view(-1)[0].item(), second.grad.view(-1)[0].item()
     assert found == pytest.approx((0.6 * length, 0.8 * length), rel=1e-6)

@@ -5,8 +5,8 @@ import torch
 
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
-from cxrssl.train.step import backward, split_batch
-from cxrssl.views import make_views
+from cxrssl.train.step import Batch, backward, split_batch
+from cxrssl.views.draw import View, make_views
 from tests.world import TINY
 
 NUM_FILMS = 12
@@ -26,12 +26,11 @@ def gradients(micro_batch, ehr, overrides=()):
     record = torch.rand(NUM_FILMS, 3, generator=generator, dtype=torch.double) if ehr else None
 
     def views_of(part):
-        views = make_views(films[part], valid, recipe.views, recipe.objective, recipe.model.patch_px, 5, 7, part)
-        views.anchors_BV1PP[:] = [anchors.double() for anchors in views.anchors_BV1PP]
-        return type(views)(views.target_B1PP.double(), views.anchors_BV1PP, views.kept_BVK)
+        views = make_views(films[part], valid, model.view_plan, 5, 7, part)
+        return {purpose: View(view.pixels_BV1PP.double(), view.kept_BVK) for purpose, view in views.items()}
 
-    parts = backward(model, views_of, record, split_batch(NUM_FILMS, 0, 1, micro_batch))
-    return parts, {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+    loss = backward(model, Batch(views_of, record, split_batch(NUM_FILMS, 0, 1, micro_batch)))
+    return loss, {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
 
 
 @pytest.mark.parametrize(("ehr", "overrides"), [((), ()), (("sex", "age"), ()), ((), QUEUE)])
@@ -47,8 +46,8 @@ def test_parts_of_any_size_give_the_gradients_of_the_whole(micro_batch, ehr, ove
 
 def test_a_step_looks_at_the_films_of_its_queue():
     (alone, _), (joined, _) = (gradients(0, (), overrides) for overrides in (QUEUE[:1], QUEUE))
-    assert abs(alone.memax.item() - joined.memax.item()) > 1e-4
-    assert abs(alone.target_entropy.item() - joined.target_entropy.item()) > 1e-4
+    assert abs(alone.numbers["memax"] - joined.numbers["memax"]) > 1e-4
+    assert abs(alone.numbers["target_entropy"] - joined.numbers["target_entropy"]) > 1e-4
 
 
 def test_every_film_of_a_batch_is_in_one_part_of_one_process():

@@ -8,15 +8,32 @@ import pytest
 import torch
 from PIL import Image
 
-from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import ViewSettings
-from cxrssl.views import Boxes, cut_views, draw_boxes, draw_kept, make_views, whole_views
+from cxrssl.views.boxes import Boxes, draw_boxes
+from cxrssl.views.draw import make_views
+from cxrssl.views.masks import draw_kept
+from cxrssl.views.plan import Mask, ViewKind, ViewPlan
+from cxrssl.views.resample import cut_views, whole_views
 from tests.scale import scaled
 
 PLAIN = ViewSettings(pixel_mean=0.0, pixel_std=1.0, flip_prob=0.0)
 MAX_GREY_ERROR = 1.001
 """Pillow rounds to whole grey levels after each axis; on float films it does not."""
 MAX_FLOAT_ERROR = 2e-4
+
+
+def plan_views(settings, patch_px=16, focal_mask=None):
+    """One target view, random views and focal ones."""
+    kinds = (
+        ViewKind("target", 1, settings.global_px, settings.global_scale),
+        ViewKind("random", settings.num_random, settings.global_px, settings.global_scale, Mask(0.15)),
+        ViewKind("focal", settings.num_focal, settings.focal_px, settings.focal_scale, focal_mask),
+    )
+    return ViewPlan(kinds, settings, patch_px)
+
+
+def shapes_of(views):
+    return {purpose: tuple(view.pixels_BV1PP.shape) for purpose, view in views.items()}
 
 
 def smooth_film(height, width, seed=0):
@@ -146,13 +163,14 @@ def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale():
 
 
 def test_views_have_the_numbers_and_sizes_of_the_recipe():
-    views = make_views(torch.zeros(2, 64, 64, dtype=torch.uint8), torch.tensor([[0, 0, 64, 64]] * 2), ViewSettings(),
-                       MsnSettings(), 16, seed=0, step=0)  # fmt: skip
-    assert views.target_B1PP.shape == (2, 1, 224, 224)
-    assert [tuple(anchors.shape) for anchors in views.anchors_BV1PP] == [(2, 1, 1, 224, 224), (2, 10, 1, 96, 96)]
-    # 15 % of 196 patches are dropped from the random view; focal views are not masked (Assran et al. 2022).
-    assert views.kept_BVK[0].shape == (2, 1, 166)
-    assert views.kept_BVK[1] is None
+    films, valid = torch.zeros(2, 64, 64, dtype=torch.uint8), torch.tensor([[0, 0, 64, 64]] * 2)
+    views = make_views(films, valid, plan_views(ViewSettings()), seed=0, step=0)
+    wanted = {"target": (2, 1, 1, 224, 224), "random": (2, 1, 1, 224, 224), "focal": (2, 10, 1, 96, 96)}
+    assert shapes_of(views) == wanted
+    # 15 % of 196 patches are dropped from the random view.
+    assert views["random"].kept_BVK.shape == (2, 1, 166)
+    assert views["target"].kept_BVK is None
+    assert views["focal"].kept_BVK is None
 
 
 def test_views_are_a_function_of_seed_and_step():
@@ -161,8 +179,8 @@ def test_views_are_a_function_of_seed_and_step():
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1, rotation_deg=10.0)
 
     def make(seed, step):
-        views = make_views(films, valid, settings, MsnSettings(), 8, seed, step)
-        return torch.cat([views.target_B1PP.flatten(), *(anchors.flatten() for anchors in views.anchors_BV1PP)])
+        views = make_views(films, valid, plan_views(settings, 8), seed, step)
+        return torch.cat([view.pixels_BV1PP.flatten() for view in views.values()])
 
     torch.manual_seed(1)
     first = make(0, 5)
@@ -177,27 +195,28 @@ def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg):
     films = torch.randint(0, 256, (21, 64, 64), dtype=torch.uint8)
     valid = torch.tensor([[0, 4, 64, 50]] * 21)
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, rotation_deg=rotation_deg)
-    whole = make_views(films, valid, settings, MsnSettings(), 8, 3, 4)
+    whole = make_views(films, valid, plan_views(settings, 8), 3, 4)
     part = slice(5, 18)
-    views = make_views(films[part], valid, settings, MsnSettings(), 8, 3, 4, part)
-    assert torch.equal(views.target_B1PP, whole.target_B1PP[part])
-    for ours, theirs in zip(views.anchors_BV1PP, whole.anchors_BV1PP, strict=True):
-        assert torch.equal(ours, theirs[part])
-    assert torch.equal(views.kept_BVK[0], whole.kept_BVK[0][part])
+    views = make_views(films[part], valid, plan_views(settings, 8), 3, 4, part)
+    for purpose, view in views.items():
+        assert torch.equal(view.pixels_BV1PP, whole[purpose].pixels_BV1PP[part])
+    assert torch.equal(views["random"].kept_BVK, whole["random"].kept_BVK[part])
 
 
 @pytest.mark.parametrize(("num_random", "num_focal"), [(2, 0), (0, 3), (3, 2)])
 def test_any_number_of_views_of_each_kind(num_random, num_focal):
     settings = ViewSettings(global_px=32, focal_px=16, num_random=num_random, num_focal=num_focal)
-    views = make_views(torch.zeros(2, 40, 40, dtype=torch.uint8), torch.tensor([[0, 0, 40, 40]] * 2), settings,
-                       MsnSettings(mask_focal=True), 8, seed=0, step=0)  # fmt: skip
-    shapes = [(2, num_random, 1, 32, 32)] * (num_random > 0) + [(2, num_focal, 1, 16, 16)] * (num_focal > 0)
-    assert [tuple(anchors.shape) for anchors in views.anchors_BV1PP] == shapes
-    assert [kept.shape[:2] for kept in views.kept_BVK] == [shape[:2] for shape in shapes]
+    films, valid = torch.zeros(2, 40, 40, dtype=torch.uint8), torch.tensor([[0, 0, 40, 40]] * 2)
+    views = make_views(films, valid, plan_views(settings, 8, focal_mask=Mask(0.15)), seed=0, step=0)
+    wanted = {"target": (2, 1, 1, 32, 32), "random": (2, num_random, 1, 32, 32), "focal": (2, num_focal, 1, 16, 16)}
+    assert shapes_of(views) == {purpose: shape for purpose, shape in wanted.items() if shape[1]}
+    for purpose, view in views.items():
+        kept = None if view.kept_BVK is None else view.kept_BVK.shape[:2]
+        assert kept == (None if purpose == "target" else wanted[purpose][:2])
 
 
 def test_kept_patches_are_distinct_ascending_and_differ_between_films():
-    kept = draw_kept(50, 2, 196, MsnSettings(mask_frac=0.15), seed=0)
+    kept = draw_kept(50, 2, 196, Mask(0.15), seed=0)
     assert kept.shape == (50, 2, 166)
     assert (kept.diff(dim=2) > 0).all()
     assert len({tuple(row.tolist()) for row in kept.flatten(0, 1)}) == 100
@@ -206,17 +225,17 @@ def test_kept_patches_are_distinct_ascending_and_differ_between_films():
 
 def test_equal_draws_keep_the_first_patches_whatever_the_machine_sorts_by(monkeypatch):
     monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.full(shape, 0.5))
-    kept = draw_kept(3, 2, 196, MsnSettings(mask_frac=0.15), seed=0)
+    kept = draw_kept(3, 2, 196, Mask(0.15), seed=0)
     assert torch.equal(kept, torch.arange(166).expand(3, 2, -1))
 
 
 def test_the_published_index_range_never_shows_the_last_patch():
     """Source: the published code: class token + 165 of 196 patches, + 29 of 36 for focal views, never the last one."""
-    objective = MsnSettings(mask_frac=0.15, hide_last_patch=True)
-    kept = draw_kept(200, 1, 196, objective, seed=0)
+    mask = Mask(0.15, hides_last=True)
+    kept = draw_kept(200, 1, 196, mask, seed=0)
     assert kept.shape[2] == 165
     assert kept.max() == 194
-    assert draw_kept(2, 1, 36, objective, seed=0).shape[2] == 29
+    assert draw_kept(2, 1, 36, mask, seed=0).shape[2] == 29
 
 
 def test_the_evaluation_view_shows_the_whole_film_with_its_aspect():
@@ -234,8 +253,7 @@ def test_the_evaluation_view_shows_the_whole_film_with_its_aspect():
 def test_views_on_the_gpu_equal_those_on_the_cpu():
     films = torch.randint(0, 256, (4, 320, 320), dtype=torch.uint8)
     valid = torch.tensor([[0, 0, 320, 320]] * 4)
-    cpu = make_views(films, valid, ViewSettings(), MsnSettings(), 16, 0, 3)
-    gpu = make_views(films.cuda(), valid, ViewSettings(), MsnSettings(), 16, 0, 3)
-    torch.testing.assert_close(gpu.target_B1PP.cpu(), cpu.target_B1PP, rtol=0, atol=1e-4)
-    for ours, theirs in zip(gpu.anchors_BV1PP, cpu.anchors_BV1PP, strict=True):
-        torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=1e-4)
+    cpu = make_views(films, valid, plan_views(ViewSettings()), 0, 3)
+    gpu = make_views(films.cuda(), valid, plan_views(ViewSettings()), 0, 3)
+    for purpose, view in gpu.items():
+        torch.testing.assert_close(view.pixels_BV1PP.cpu(), cpu[purpose].pixels_BV1PP, rtol=0, atol=1e-4)

@@ -1,0 +1,102 @@
+"""What a training objective is: the seam between the loop, which knows no equation, and the equations.
+
+    views     an objective asks for them by a plan                                  view_plan
+    encode    film by film, so that a batch may be encoded in parts and by processes    encode, encode_targets
+    compare   over the whole batch, because batch norm and normalisations need it       compare
+    end_step  what moves without a gradient: a moving average, a queue                  end_step
+    publish   the encoder that probes, reports and users get                            published
+
+A new objective is a subclass here, a dataclass of settings in `recipe.objectives` and a line in `model.build`.
+Shape letters: B films, D embedding width, M EHR columns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from cxrssl.views.draw import Views
+from cxrssl.views.plan import ViewPlan
+
+Tensors = tuple[Tensor, ...]
+"""Tensors whose first axis is the films."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A scalar of every step that the journal records."""
+
+    name: str
+    meaning: str
+    low: float | None = None
+    """The least value of a healthy run; the median of several steps below it is a collapse."""
+    complaint: str = ""
+    """What a collapse means: a format of `value` and `low`."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a batch and what is recorded of it; everything lies on the device, only `total` has a gradient."""
+
+    total: Tensor
+    numbers: Mapping[str, Tensor]
+    """The scalars that the objective's `numbers` declare."""
+    features_BD: Tensor
+    """Embeddings whose rank tells whether the features fill their space."""
+    kept: Tensors = ()
+    """What the objective wants back at the end of the step."""
+
+
+class Objective(nn.Module, ABC):
+    """A model that turns views into a loss. Weights are registered as in any module; a checkpoint holds them all."""
+
+    numbers: ClassVar[tuple[Number, ...]]
+    undecayed: ClassVar[tuple[str, ...]] = ("cls_token", "pos_embed")
+    """Ends of the names of the matrices that weight decay leaves alone; norms and biases it always does."""
+    view_plan: ViewPlan
+
+    @abstractmethod
+    def encode(self, views: Views) -> Tensors:
+        """Return what depends on one film alone and carries a gradient. It is called twice when a batch is in parts."""
+
+    def encode_targets(self, views: Views) -> Tensors:
+        """Return what depends on one film alone and carries no gradient."""
+        return ()
+
+    @abstractmethod
+    def compare(self, encoded: Tensors, targets: Tensors, ehr_BM: Tensor | None) -> Loss:
+        """Return the loss of a whole batch from what the encoders gave for it and the encoded health record."""
+
+    def end_step(self, loss: Loss, momentum: float, is_bad: Tensor) -> None:
+        """Move what has no gradient; leave it as it is when `is_bad`, a scalar on the device, is 1."""
+
+    def begin_step(self, momentum: float, is_bad: Tensor) -> None:
+        """Move what moves before the step, if the recipe says so; leave it as it is when `is_bad` is 1."""
+
+    @property
+    @abstractmethod
+    def published(self) -> VisionTransformer:
+        """The encoder that the run is for."""
+
+    def film_parameters(self) -> Sequence[Tensor]:
+        """Return the parameters that `encode` uses: several processes add up their gradients."""
+        return list(self.published.parameters())
+
+    def trained_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Return the named parameters that the optimiser trains."""
+        return [(name, value) for name, value in self.named_parameters() if value.requires_grad]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
+    def forward(self, views: Views, ehr_BM: Tensor | None) -> Loss:
+        """Return the loss of views that are all at hand."""
+        return self.compare(self.encode(views), self.encode_targets(views), ehr_BM)
