@@ -26,6 +26,10 @@ class ObjectiveSettings:
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ConfigError when settings contradict each other; `values` are the whole recipe's, by dotted key."""
 
+    def warnings(self, batch_size: int) -> list[str]:
+        """Return sentences about settings that work but are seldom wanted."""
+        return []
+
 
 @dataclass(frozen=True)
 class MsnSettings(ObjectiveSettings):
@@ -57,6 +61,15 @@ class MsnSettings(ObjectiveSettings):
         if self.queue_size % values["train.batch_size"]:
             what = f'"objective.queue_size" is {self.queue_size}, not a multiple of "train.batch_size"'
             raise ConfigError(f"{what} ({values['train.batch_size']})", hint="the queue holds whole batches")
+
+    def warnings(self, batch_size: int) -> list[str]:
+        num_balanced = batch_size + self.queue_size
+        if not self.sinkhorn_iters or self.num_prototypes <= num_balanced:
+            return []
+        return [
+            f"{self.num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn caps every "
+            f"target at {num_balanced / self.num_prototypes:.2f}, whatever the film shows"
+        ]
 
 
 OBJECTIVES: dict[str, type[ObjectiveSettings]] = {"msn": MsnSettings}

@@ -23,7 +23,6 @@ from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
-from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import Recipe
 
 
@@ -66,15 +65,7 @@ class RunPlan:
     @property
     def warnings(self) -> list[str]:
         """Sentences about settings that work but are seldom wanted."""
-        objective = self.recipe.objective
-        sentences = []
-        if isinstance(objective, MsnSettings) and objective.sinkhorn_iters:
-            num_prototypes, num_balanced = objective.num_prototypes, self.recipe.train.batch_size + objective.queue_size
-            if num_prototypes > num_balanced:
-                sentences.append(
-                    f"{num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn caps "
-                    f"every target at {num_balanced / num_prototypes:.2f}, whatever the film shows"
-                )
+        sentences = self.recipe.objective.warnings(self.recipe.train.batch_size)
         if self.num_twins_left_out:
             twins = count_noun(self.num_twins_left_out, "train film")
             sentences.append(f"{twins} left out: validation or test shows the same film")
@@ -122,7 +113,8 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_hash(), "images": images.content_sha256}
     names = recipe.ehr.features
-    label = check_name(name, "run") if name else "msn+" + name_features(names, "+") if names else "msn"
+    parts = [recipe.objective.name, *([name_features(names, "+")] if names else [])]
+    label = check_name(name, "run") if name else "+".join(parts)
     digest = hash_settings(hashes)[:8]
     run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
     return RunPlan(

@@ -294,8 +294,9 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
             return clip(model, *args)
 
         def moved(model, momentum, *args):
-            targets.append((watch.state.step, momentum, {name: v.clone() for name, v in model.state_dict().items()}))
+            before = tensors_of(watch.state)
             move_target(model, momentum, *args)
+            targets.append((watch.state.step, momentum, before, tensors_of(watch.state)))
 
         patch.setattr(step, "clip_gradients", clipped)
         patch.setattr(MSN, "move_target", moved)
@@ -319,11 +320,11 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
     # The published code moves the target before each step, of which the first finds target and anchor equal.
     is_early = recipe == "paper"
     assert [done for done, *_ in targets] == list(range(1 - is_early, plan.num_steps + 1 - is_early))
-    for done, momentum, before in targets:
+    for done, momentum, before, after in targets:
         now = settings_at(done - (not is_early), plan.num_steps, plan.steps_per_epoch, plan.recipe.train)
         assert momentum == now.ema_momentum < 1
         for name, old in before.items():
-            new = states[done + is_early][name].double()
+            new = after[name].double()
             if not name.startswith("target_"):
                 assert torch.equal(new, old.double())
                 continue
