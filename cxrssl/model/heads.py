@@ -17,11 +17,13 @@ def build_projection(width: int, hidden: int) -> nn.Sequential:
     Source: Shurrab et al. 2024, the head h. Batch statistics are those of the batch at hand, for the moving average
     too, so no running ones are kept.
     """
+    # No bias before a batch norm, which would remove it.
     layers: list[nn.Module] = []
     for inputs in (width, hidden):
         layers += [nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden, track_running_stats=False), nn.GELU()]
     head = nn.Sequential(*layers, nn.Linear(hidden, width, bias=False))
     for module in head:
+        # As timm initialises the encoder's layers.
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
     return head
@@ -39,4 +41,5 @@ class EhrFusion(nn.Module):
         self.fuse = nn.Linear(width + embed_dim, width)
 
     def forward(self, cxr_BD: Tensor, ehr_BM: Tensor) -> Tensor:
+        # As published, `fuse` starts at random and leaves little of the film's own direction in what it returns.
         return cast(Tensor, self.fuse(torch.cat([cxr_BD, self.embed(ehr_BM)], dim=1)))

@@ -56,6 +56,7 @@ def plan_views(recipe: Recipe) -> ViewPlan:
 
 def assign_prototypes(embeddings_BD: Tensor, prototypes_KD: Tensor, temp: float) -> Tensor:
     """Return log softmax(cosine / temp), [B, K]. Source: Assran et al. 2022, eq. 1."""
+    # In float32 whatever the encoders ran in: a cosine in bf16 divided by .1 is off by up to .02.
     similarity = F.normalize(embeddings_BD.float(), dim=1) @ F.normalize(prototypes_KD.float(), dim=1).T
     return F.log_softmax(similarity / temp, dim=1)
 
@@ -73,9 +74,11 @@ def sinkhorn(log_probs_NK: Tensor, num_iters: int, log_weights_N: Tensor | None 
     """
     if num_iters == 0:
         return log_probs_NK
+    # Scaling factors of rows and columns in place of the matrix itself: the probabilities are never multiplied out.
     wanted_N = log_probs_NK.new_zeros(len(log_probs_NK)) if log_weights_N is None else log_weights_N
     film_N = wanted_N
     for _ in range(num_iters):
+        # First every prototype gets its share, then every film its weight: the films come last, so rows sum to 1.
         prototype_K = -torch.logsumexp(log_probs_NK + film_N[:, None], dim=0)
         film_N = wanted_N - torch.logsumexp(log_probs_NK + prototype_K, dim=1)
     return log_probs_NK + film_N[:, None] + prototype_K
@@ -102,15 +105,19 @@ def msn_loss(
     Shapes: anchors [V, B, D], targets [B, D], prototypes [K, D]; no gradient flows into targets and queue.
     """
     num_views, num_films, _ = anchors_VBD.shape
+    # Targets teach and are not taught: a gradient into them lets both branches agree on a constant.
     with torch.no_grad():
+        # Of unit vectors spread evenly, each coordinate deviates by 1/sqrt(D).
         spread = F.normalize(targets_BD.float(), dim=1).std(dim=0).mean() * math.sqrt(targets_BD.shape[1])
         log_wanted_BK = _balance_targets(targets_BD, prototypes_KD, objective, queue)
     log_probs = assign_prototypes(anchors_VBD.flatten(0, 1), prototypes_KD, objective.anchor_temp)
     cross_entropy = -(log_wanted_BK.exp() * log_probs.view(num_views, num_films, -1)).sum(dim=2).mean()
+    # The mean of probabilities, not of their logarithms: me-max is about how often a prototype is used.
     log_mean_K = torch.logsumexp(log_probs, dim=0) - math.log(len(log_probs))
     joined_K = log_mean_K if queue is None else queue.join_mean(log_mean_K)
     memax = math.log(len(prototypes_KD)) - entropy(joined_K)
     if queue is not None:
+        # join_mean gave the batch 1/(1 + batches) of the gradient; this gives it back whole, and leaves the value.
         memax = memax.detach() + (memax - memax.detach()) * (1 + queue.num_batches)
     numbers = {
         "cross_entropy": cross_entropy.detach(),
@@ -129,6 +136,7 @@ def _balance_targets(
     """Return the log assignments [B, K] that the anchors are to have."""
     known_ND, log_weights_N = targets_BD, None
     if queue is not None:
+        # Old embeddings are scored against the prototypes of today: their old assignments would be stale.
         known_ND = torch.cat([F.normalize(targets_BD.float(), dim=1), queue.targets_QD])
         log_weights_N = torch.cat([queue.targets_QD.new_zeros(len(targets_BD)), queue.log_weights()])
     log_probs_NK = sharpen(assign_prototypes(known_ND, prototypes_KD, objective.anchor_temp), objective.target_temp)
@@ -171,6 +179,7 @@ class MSN(Objective):
         self.prototypes = nn.Parameter(prototypes, requires_grad=self.settings.train_prototypes)
         # Made last, so that runs with and without the record start from the same encoder, head and prototypes.
         self.fusion = EhrFusion(num_ehr_columns, recipe.ehr.embed_dim, width) if num_ehr_columns else None
+        # Equal to the anchor at the start, so that the first targets are those of an agreeing pair.
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.target_head = copy.deepcopy(self.head).requires_grad_(False)
         size = self.settings.queue_size
@@ -182,7 +191,8 @@ class MSN(Objective):
         seen: list[Tensor] = []
         for view in (views[purpose] for purpose in ANCHORS if purpose in views):
             num_films, num_views = view.pixels_BV1PP.shape[:2]
-            # View-major rows: all films of view 0, then of view 1, as the head takes them.
+            # View-major rows: all films of view 0, then of view 1. The head's batch norm and the loss add up in this
+            # order, and golden losses hold to the last digit of it.
             flat = view.pixels_BV1PP.transpose(0, 1).flatten(0, 1)
             flat_kept = None if view.kept_BVK is None else view.kept_BVK.transpose(0, 1).flatten(0, 1)
             seen.append(encode_views(self.encoder, flat, flat_kept).view(num_views, num_films, -1))
@@ -197,6 +207,7 @@ class MSN(Objective):
         """Return the loss of a whole batch: batch norm, Sinkhorn and me-max look at all its films together."""
         (cxr_BVD,), (target_cxr_BD,) = encoded, targets
         num_films, num_views, _ = cxr_BVD.shape
+        # The record is on the anchor's side alone: the target sees the film as a user will, without it.
         with torch.no_grad():
             targets_BD = self.target_head(target_cxr_BD)
         rows = cxr_BVD.transpose(0, 1).flatten(0, 1)
@@ -204,6 +215,7 @@ class MSN(Objective):
             assert ehr_BM is not None, "the model was built with EHR columns"
             rows = self.fusion(rows, ehr_BM.repeat(num_views, 1))
         anchors_VBD = self.head(rows).view(num_views, num_films, -1)
+        # Exponentials of cosines over a temperature: bf16 has not the digits for them.
         with torch.autocast(anchors_VBD.device.type, enabled=False):
             return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.settings, self.queue)
 
@@ -228,6 +240,7 @@ class MSN(Objective):
         """
         anchor: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
         target: list[Tensor] = [*self.target_encoder.parameters(), *self.target_head.parameters()]
+        # The device itself decides whether the step was good: asking it would hold the host up at every step.
         moves = torch._foreach_sub(anchor, target)
         torch._foreach_mul_(moves, (1.0 - momentum) * (1.0 - is_bad))
         torch._foreach_add_(target, moves)

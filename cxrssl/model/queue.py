@@ -34,6 +34,7 @@ class FilmQueue(nn.Module):
     @torch.no_grad()
     def push(self, targets_BD: Tensor, mean_K: Tensor, is_bad: Tensor) -> None:
         """Take a batch in and let the oldest go, unless `is_bad`; the device decides, nobody waits for its word."""
+        # One shape at every step, full or not: a compiled graph is made once, and no branch asks how full it is.
         for kept, new in ((self.targets_QD, F.normalize(targets_BD.float(), dim=1)), (self.means_SK, mean_K[None])):
             moved = torch.cat([new, kept])[: len(kept)]
             kept.copy_(torch.where(is_bad > 0, kept, moved))
@@ -46,4 +47,5 @@ class FilmQueue(nn.Module):
 
     def join_mean(self, log_mean_K: Tensor) -> Tensor:
         """Return the log of the mean assignment over batch and queue; only the batch's share has a gradient."""
+        # (mean of the batch + sum of the means kept) / (1 + their number), in logarithms.
         return torch.logaddexp(log_mean_K, self.means_SK.sum(dim=0).log()) - torch.log1p(self.num_batches)

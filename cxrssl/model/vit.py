@@ -79,6 +79,7 @@ def encode_views(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor
     grid differs from the one the encoder was built for.
     Source: Dosovitskiy et al. 2021; Assran et al. 2022, section 3 for the dropped patches.
     """
+    # Groups change the speed alone: films do not see each other in an encoder.
     num_groups = _count_groups(encoder, views_B1PP, kept_BK)
     views = views_B1PP.tensor_split(num_groups)
     kept = [None] * num_groups if kept_BK is None else kept_BK.tensor_split(num_groups)
@@ -101,6 +102,7 @@ def _count_groups(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
 
 def _encode(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> Tensor:
     tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, kept_BK))
+    # Of the last block only the class token is read, so only that one is computed.
     *first, last = cast(Any, encoder.blocks)
     for block in first:
         tokens = _tokens_after(block, tokens)
@@ -120,6 +122,7 @@ def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     position_ND = _resample_positions(positions[0, num_prefix:], embed.grid_size, (rows, columns))
     position_BND = position_ND.expand(len(pixels_BNC), -1, -1)
     if kept_BK is not None:
+        # Before the embedding: a dropped patch costs nothing at all.
         pixels_BNC = _take(pixels_BNC, kept_BK)
         position_BND = _take(position_BND, kept_BK)
     patches_BND = embed.norm(F.linear(pixels_BNC, embed.proj.weight.flatten(1), embed.proj.bias)) + position_BND
@@ -137,6 +140,7 @@ def _resample_positions(position_ND: Tensor, old: tuple[int, int], new: tuple[in
     """
     if old == new:
         return position_ND
+    # Interpolation is linear: what it makes of the unit vectors are its weights, the same at every step.
     each_NN = torch.eye(len(position_ND), dtype=position_ND.dtype, device=position_ND.device)
     weights = F.interpolate(each_NN.view(1, -1, *old), size=new, mode="bicubic", antialias=True)[0].flatten(1)
     with torch.autocast(position_ND.device.type, enabled=False):

@@ -38,9 +38,11 @@ class Watch:
 
     def update(self, record: Mapping[str, float]) -> list[Alarm]:
         """Return the alarms that this record raises."""
+        # A median of several steps, since a single batch may be odd in a healthy run.
         for name, values in self._recent.items():
             values.append(record[name])
         alarms = [alarm for alarm in (self._find_collapse(), self._find_spike(record["loss"])) if alarm]
+        # After the comparison: a jump is measured against what came before it.
         self._losses.append(record["loss"])
         new = [alarm for alarm in alarms if alarm.kind not in self._raised]
         self._raised = {alarm.kind for alarm in alarms}
@@ -58,6 +60,7 @@ class Watch:
         if len(self._losses) < WINDOW // 2:
             return None
         usual = statistics.median(self._losses)
+        # Both, because twice a loss near zero is nothing, and half a nat above a large one neither.
         if loss > SPIKE_RATIO * usual and loss > usual + SPIKE_RISE:
             return Alarm("spike", f"spike: the loss is {loss:.3f}, usually {usual:.3f}")
         return None

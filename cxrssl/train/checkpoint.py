@@ -65,6 +65,7 @@ class Checkpoints:
             except IntegrityError as error:
                 on_damage(error)
                 continue
+            # Not damage: an older checkpoint would not fit either, so nothing is passed over.
             self._check_settings(path, artefact.settings)
             self._whole = [path]
             return load((path / STATE_FILE).read_bytes())

@@ -26,13 +26,15 @@ INDUCTOR = "inductor"
 def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
     """Return whether the run compiles: `on`, `off`, or `auto`, which is on for CUDA; not where a trial fails.
 
-    All processes decide alike. A trial that fails is told in one sentence.
+    All processes decide alike. A trial that fails is reported in one sentence.
     """
     if word not in ("auto", "on", "off"):
         raise UsageError(f'--compile is auto, on or off, not "{plain(word, 40)}"')
     if word == "off" or (word == "auto" and device.type == "cpu"):
         return False
+    # A small graph of its own, since a compiler that is missing shows itself only when the first step is under way.
     reason = _try_compiler(device)
+    # One process that cannot is enough: compiled and plain steps round differently, and ranks must agree to the bit.
     failed = torch.full((), float(bool(reason)), device=device)
     if ranks.group is not None:
         dist.all_reduce(failed, dist.ReduceOp.MAX, group=ranks.group)
@@ -46,7 +48,7 @@ def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
 
 def compile_model(model: Objective, backend: str = INDUCTOR) -> None:
     """Let the model's methods run as whole graphs of fixed shapes; modules stay as they are, and so do weight names."""
-    # Else kernels are chosen by timing them, and another process, or the same one resumed, may round otherwise.
+    # Else kernels are chosen by timing them, and another process, or the same one resumed, may round differently.
     options: dict[str, Any] | None = {"deterministic": True} if backend == INDUCTOR else None
     for name in COMPILED:
         method = torch.compile(getattr(model, name), fullgraph=True, dynamic=False, backend=backend, options=options)

@@ -51,6 +51,7 @@ def publish_encoder(
     films: SeenFilms,
 ) -> None:
     """Publish an encoder with its recipe, its origin and the films it was trained on."""
+    # timm's own names, so that a file loads without this package.
     weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     with publish(dest, ENCODER_KIND, {"recipe": recipe.to_dict(), **origin}) as building:
         write_bytes(building / WEIGHTS_FILE, save(weights))

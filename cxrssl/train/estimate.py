@@ -77,9 +77,11 @@ def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
     films_bytes = len(plan.rows) * plan.images.size_px**2
     holds_films = device.type == "cuda" and films_bytes <= MAX_FILMS_FRAC * trials.free_bytes
 
+    # A straight line through two sizes, read off at the size asked for.
     def at_size(first: float, second: float) -> float:
         return second + (second - first) / span * (size - min(TRIAL_SIZES[1], size)) if span else second
 
+    # The smaller trial ran first in the same process, so its peak is its own and the larger one's is the process's.
     peak_bytes = max(at_size(low.peak_bytes, high.peak_bytes), trials.save_bytes)
     # A batch in parts is encoded twice, but for the backward pass: about four thirds of the work.
     num_parts = -(-plan.recipe.train.batch_size // size)

@@ -24,6 +24,7 @@ from cxrssl.images.store import ImageStore
 
 FEEDS = ("resident", "ahead")
 AHEAD = 3
+"""Batches that are read before they are taken: enough for a disk that stutters, few enough to pin."""
 MAX_FILMS_FRAC = 0.5
 CHUNK_FILMS = 256
 Rows = NDArray[np.int64]
@@ -56,8 +57,7 @@ class FilmPlan:
 def open_feed(plan: FilmPlan, device: torch.device, stall_s: float, kind: str = "") -> Feed:
     """Return a feed of one of FEEDS, which waits for films no longer than `stall_s`.
 
-    Left to itself, a GPU holds the films when they take at most half of its free memory: the rest is for the model.
-    The CPU reads ahead: the page cache is its memory.
+    Without a `kind`, a GPU holds the films when they take at most half of its free memory, and a CPU reads ahead.
     """
     kind = kind or _choose_kind(plan, device)
     assert kind in FEEDS, "kinds are named in FEEDS"
@@ -65,14 +65,15 @@ def open_feed(plan: FilmPlan, device: torch.device, stall_s: float, kind: str = 
 
 
 def read_films(images: ImageStore, rows: Rows, device: torch.device, stall_s: float, what: str) -> Tensor:
-    """Return the films of these rows on the device; `what` they are is said when the disk does not give them."""
+    """Return the films of these rows on the device; an error calls them `what`."""
     with contextlib.closing(FilmReader(images, [rows], device, stall_s)) as reader:
         return reader.take(what)
 
 
 def _choose_kind(plan: FilmPlan, device: torch.device) -> str:
     if device.type == "cpu":
-        return "ahead"
+        return "ahead"  # the page cache holds what fits, and is shared with other runs
+    # Half, because weights, moments and activations want the rest.
     free, _ = torch.cuda.mem_get_info(device)
     return "resident" if len(plan.rows) * plan.images.size_px**2 <= free * MAX_FILMS_FRAC else "ahead"
 
@@ -83,6 +84,7 @@ class _Resident:
     def __init__(self, plan: FilmPlan, device: torch.device, stall_s: float) -> None:
         self._plan, self._device = plan, device
         rows, size = plan.rows, plan.images.size_px
+        # Filled in chunks: the host never holds all films at once.
         self._films = torch.empty((len(rows), size, size), dtype=torch.uint8, device=device)
         chunks = [rows[first : first + CHUNK_FILMS] for first in range(0, len(rows), CHUNK_FILMS)]
         with contextlib.closing(FilmReader(plan.images, chunks, device, stall_s)) as reader:
@@ -90,6 +92,7 @@ class _Resident:
             for chunk in chunks:
                 self._films[first : first + len(chunk)].copy_(reader.take("the films to be held by the device"))
                 first += len(chunk)
+        # From a row of the cohort to its place among the films of the run, by a table rather than a search.
         self._place_of = np.full(int(rows.max()) + 1, -1, np.int64)
         self._place_of[rows] = np.arange(len(rows))
 
@@ -122,7 +125,7 @@ class FilmReader:
     """A thread that reads one batch of films after the other, on a GPU into pinned memory and from there on a stream of
     its own, up to AHEAD batches before they are taken.
 
-    Who takes them is told within `stall_s` when the thread hangs with its disk, and at once when it has died.
+    The caller gets an error within `stall_s` if the disk hangs, and at once if the thread has died.
     """
 
     def __init__(self, images: ImageStore, batches: Iterable[Rows], device: torch.device, stall_s: float) -> None:
@@ -149,6 +152,7 @@ class FilmReader:
         if isinstance(sent, BaseException):
             raise sent
         if sent.is_there is not None:
+            # The device waits for the copy, the host does not; and the memory is not reused while the step reads it.
             current = torch.cuda.current_stream(self._device)
             current.wait_event(sent.is_there)
             sent.films.record_stream(current)
@@ -156,6 +160,7 @@ class FilmReader:
 
     def close(self) -> None:
         """End the thread, or leave it behind when it hangs."""
+        # A thread inside a hanging read cannot be ended; it is a daemon and goes with the process.
         self._is_closed.set()
         self._thread.join(timeout=1.0)
 
@@ -163,6 +168,7 @@ class FilmReader:
         try:
             stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
             for rows in self._batches:
+                # Copies overlap with the step because they have a stream of their own.
                 films = torch.from_numpy(self._images.read_rows(rows))
                 is_there = None
                 with torch.cuda.stream(stream) if stream else contextlib.nullcontext():
@@ -176,6 +182,7 @@ class FilmReader:
 
     def _hand_over(self, sent: _Sent | BaseException) -> bool:
         while not self._is_closed.is_set():
+            # Short waits, so that a feed that is closed early does not keep its thread.
             with contextlib.suppress(queue.Full):
                 self._ready.put(sent, timeout=0.1)
                 return True

@@ -46,6 +46,7 @@ def rank_me(embeddings_BD: Tensor) -> float:
 
     Source: Garrido et al. 2023 (RankMe), eq. 1. At most min(B, D); 1 is a line, nan where one is not finite.
     """
+    # In double precision on the host, so that the rank does not depend on the device's kernels.
     host_BD = embeddings_BD.detach().to("cpu", torch.float64)
     if not torch.isfinite(host_BD).all():
         return math.nan

@@ -91,7 +91,7 @@ def pretrain(plan: RunPlan) -> RunResult:
 
 def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopRequest, encoder_path: Path) -> RunResult:
     started = time.monotonic()
-    # Only the first process writes: what the others would tell is the same.
+    # Only the first process writes: the others would write the same.
     events = plan.folder / "events.jsonl" if ranks.is_first else Path(os.devnull)
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
@@ -117,7 +117,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
             _publish(plan, state, encoder_path)
             kill_point("run-before-finish")
     except BaseException as error:
-        # On a full disk this record fails too; the error that ended the run is the one to tell.
+        # On a full disk this record fails too; the error that ended the run is the one to report.
         with contextlib.suppress(SetupError):
             append_record(events, _describe_end(error, state.step))
         if isinstance(error, torch.OutOfMemoryError):
@@ -145,6 +145,7 @@ def _train(
         raise UsageError(f"a batch of {size} films cannot be shared evenly by {ranks.world_size} processes")
     parts = split_batch(size, ranks.rank, ranks.world_size, machine.micro_batch)
     own = slice(parts[0].start, parts[-1].stop)
+    # The reader may run ahead of the loop: which films a step needs is a function of the step alone.
     film_plan = FilmPlan(plan.images, plan.rows, lambda step: batch_rows(plan, step)[own], state.step, plan.num_steps)
     vote = StopVote(ranks, device)
     guard = Guard(state.optimizer, device)
@@ -175,12 +176,15 @@ def _train(
             kill_point("train-after-step")
 
             # ---- report and save
+            # All processes stop after the same step, and a run that is done is not stopped.
             is_stopped = vote.is_stop(bool(stop)) and not is_last
             extra = health.measure(step, is_last, loss, state.model) if ranks.is_first else {}
             recorder.send(step, rows, now, numbers_P, guard.is_bad, extra)
+            # Before a save the host waits for all numbers: no checkpoint of a step that the guard may yet call bad.
             is_saved = is_stopped or is_last or pace.is_due(state.step)
             _tell_alarms(recorder.read(wait=is_saved), machine, events, ranks)
             if is_saved and ranks.is_first:
+                # The journal first: a checkpoint never knows of steps that the journal has lost.
                 journal.sync()
                 with pace.spend():
                     checkpoints.save(state.step, flatten_state(state))
@@ -207,6 +211,7 @@ def _tell_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path
 
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
     """Return the cohort rows of a step: each epoch is one permutation of all rows, its ragged end dropped."""
+    # No sampler, no state: a run that resumes asks for a step and gets the films it would have had.
     epoch, index = divmod(step, plan.steps_per_epoch)
     size = plan.recipe.train.batch_size
     order = _epoch_order(plan.recipe.train.seed, epoch, len(plan.rows))

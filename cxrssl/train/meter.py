@@ -26,6 +26,7 @@ class Meter(Generic[Note]):
 
     def send(self, note: Note, values_P: Tensor) -> None:
         """Begin to bring `values_P` to the host."""
+        # Reading a number now would wait for the whole step; its copy arrives while the next ones are launched.
         is_there = None
         if self._is_cuda:
             values_P = values_P.to("cpu", non_blocking=True)
@@ -37,6 +38,7 @@ class Meter(Generic[Note]):
         while self._under_way:
             note, values_P, is_there = self._under_way[0]
             if is_there is not None and not is_there.query():  # type: ignore[no-untyped-call]
+                # Beyond LAG the host waits after all: it must not run away from the device.
                 if not wait and len(self._under_way) <= LAG:
                     return
                 is_there.synchronize()

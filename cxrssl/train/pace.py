@@ -1,4 +1,4 @@
-"""How often something that holds a run up may be done: as often as asked, or by itself as often as is cheap.
+"""How often to do something that delays training: at the interval asked for, or, if none is, as often as is cheap.
 
 In: an interval in steps, and how long each time took. Out: whether it is due. Never: a number that depends on it.
 """
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 CHECKPOINT_EVERY, PROBE_EVERY = 100, 200
 MAX_SHARE = 0.01
-"""Of the time, that a thing takes which is done by itself."""
+"""Largest share of run time that an automatic action may take."""
 
 
 class Pace:
-    """Every `asked` steps; with None every `usual` steps, but not before its last time is MAX_SHARE of what passed."""
+    """Every `asked` steps; with None every `usual` steps, but no sooner than keeps it under MAX_SHARE of run time."""
 
     def __init__(self, usual: int, asked: int | None) -> None:
         self._every = usual if asked is None else asked
@@ -31,5 +31,6 @@ class Pace:
         """Measure what one time takes."""
         started = time.monotonic()
         yield
+        # If it took d seconds, it is cheap again when d is MAX_SHARE of the time since it began.
         ended = time.monotonic()
         self._next = ended + (ended - started) * (1 / MAX_SHARE - 1)

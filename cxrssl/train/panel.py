@@ -40,6 +40,7 @@ class Panel:
         scored = _draw(val[packed[val]], NUM_SCORED, plan)
         names = plan.cohort.finding_names.tolist()
         labels_NL = plan.cohort.labels(names)
+        # By the rarer class, in the smaller of the two parts: an AUROC of three films says nothing.
         rarest = np.array([_rarest(labels_NL[rows]) for rows in (fit, scored)]).min(axis=0)
         chosen = [int(i) for i in np.argsort(-rarest, kind="stable")[:MAX_FINDINGS] if rarest[i] >= MIN_OF_EACH]
         self.findings = [names[i] for i in chosen]
@@ -70,6 +71,7 @@ class Panel:
         labels = self._labels[:, finding]
         is_fit = torch.arange(len(labels)) < self._num_fit
         fit, scored = is_fit & (labels >= 0), ~is_fit & (labels >= 0)
+        # Ridge in closed form: no iteration, no learning rate, the same answer every time.
         weights = _fit_ridge(features[fit], labels[fit])
         scores = (features[scored] - features[fit].mean(dim=0)) @ weights
         # The guard, and not this, ends a run whose numbers are not finite.
@@ -81,6 +83,7 @@ def _fit_ridge(features_FD: Tensor, labels_F: Tensor) -> Tensor:
     centred = features_FD - features_FD.mean(dim=0)
     wanted = labels_F.double() - labels_F.double().mean()
     gram = centred.T @ centred
+    # In proportion to the features' own scale, which grows while an encoder trains.
     penalty = RIDGE * gram.trace() / math.sqrt(len(gram)) + 1e-9
     weights: Tensor = torch.linalg.solve(gram + penalty * torch.eye(len(gram), dtype=gram.dtype), centred.T @ wanted)
     return weights

@@ -111,6 +111,7 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     if len(rows) < recipe.train.batch_size:
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
+    # The same command finds its own run again; another recipe, cohort or film makes another run.
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_hash(), "images": images.content_sha256}
     names = recipe.ehr.features
     parts = [recipe.objective.name, *([name_features(names, "+")] if names else [])]

@@ -52,15 +52,16 @@ def join_ranks(device_type: str) -> Iterator[Ranks]:
     """Yield this process's place; alone unless torchrun or a SLURM job has started it as one of several.
 
     Raises: SetupError that names a process that has not answered for TIMEOUT. Only on the CPU: on CUDA the watchdog of
-    NCCL ends the processes by itself.
+    NCCL ends the processes without help.
     """
+    # torchrun and SLURM jobs name the processes through the environment; alone there is nothing to set up.
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Ranks()
         return
     rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
-    # A message that has timed out leaves its connections closed: who is missing is asked over others.
+    # A message that timed out leaves its connections closed, so the roll is called over connections of its own.
     roll = dist.new_group(backend="gloo", timeout=PATIENCE) if device_type == "cpu" else None
     try:
         yield Ranks(rank, world_size, local_rank, dist.group.WORLD)
@@ -96,10 +97,11 @@ class StopVote:
         """Return whether all stop after this step. Every process asks once a step."""
         if self._ranks.group is None:
             return is_wanted
+        # One scalar a step, on the device: what any process wants, all learn.
         vote = torch.full((), float(is_wanted), device=self._device)
         dist.all_reduce(vote, dist.ReduceOp.MAX, group=self._ranks.group)
         self._votes.append(vote)
-        # An old vote has long arrived: reading it holds nothing up.
+        # An old vote has long arrived, so reading it delays nothing.
         return len(self._votes) > self._lag and bool(self._votes.popleft().item())
 
 
@@ -107,6 +109,7 @@ def check_same_step(step: int, ranks: Ranks, device: torch.device) -> None:
     """Raise SetupError if the processes do not begin at one step, as on folders that are not shared."""
     if ranks.group is None:
         return
+    # Nodes that do not share a disk would find different checkpoints, and average their gradients all the same.
     steps = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(ranks.world_size)]
     dist.all_gather(steps, torch.tensor(step, device=device), group=ranks.group)
     found = sorted({int(each) for each in steps})

@@ -66,6 +66,7 @@ class Recorder:
         extra: Mapping[str, float],
     ) -> None:
         """Take the numbers of a step, and what the guard thinks of it; returns at once."""
+        # The verdict travels with the numbers, so that none is reported before it is known to be good.
         self._meter.send(_Step(step, rows, now, extra), torch.cat([numbers_P, is_bad[None]]))
 
     def read(self, wait: bool = False) -> list[tuple[int, Alarm]]:

@@ -21,6 +21,7 @@ class StepSettings:
 
 def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSettings) -> StepSettings:
     """Return what step `step` of `num_steps` (counted from 0) uses."""
+    # Divided by num_steps, not by num_steps - 1: the last step is still a step away from the final values.
     return StepSettings(
         lr=learning_rate(step - step % steps_per_epoch if train.lr_per_epoch else step, num_steps, train),
         weight_decay=cosine(step / num_steps, train.weight_decay_start, train.weight_decay_final),
@@ -30,6 +31,7 @@ def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSet
 
 def learning_rate(step: int, num_steps: int, train: TrainSettings) -> float:
     """Linear from a fraction of `lr` to `lr` over the warm-up, then a half cosine to a fraction of it."""
+    # Without warm-up the first branch is never taken, and nothing is divided by zero.
     num_warmup = round(train.warmup_frac * num_steps)
     if step < num_warmup:
         return train.lr * (train.lr_start_frac + (1 - train.lr_start_frac) * step / num_warmup)

@@ -30,6 +30,7 @@ class TrainState:
 
 def init_state(recipe: Recipe, num_ehr_columns: int, device: torch.device) -> TrainState:
     """Return the state before the first step: weights drawn from the recipe's seed, whatever was drawn before."""
+    # On the CPU, whatever the device: the same seed gives the same weights everywhere.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.train.seed, 0, "weights"))
         model = build_objective(recipe, num_ehr_columns)
@@ -43,6 +44,7 @@ def build_optimizer(model: Objective, recipe: Recipe) -> torch.optim.AdamW:
     decayed: list[Tensor] = []
     kept: list[Tensor] = []
     for name, parameter in model.trained_parameters():
+        # Decay pulls towards zero, which means "no effect" for a matrix and nothing sensible for a scale or a token.
         is_matrix = parameter.ndim > 1 and not name.endswith(model.undecayed)
         (decayed if is_matrix or recipe.train.decay_all else kept).append(parameter)
     groups = [{"params": decayed, "is_decayed": True}, {"params": kept, "is_decayed": False}]
@@ -61,6 +63,7 @@ def flatten_state(state: TrainState) -> dict[str, Tensor]:
     """Return all tensors of the state by name, on the CPU."""
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     for name, parameter in state.model.trained_parameters():
+        # Before the first step there are none; a moment is stored under its parameter's name, not its place in a list.
         for moment in MOMENTS:
             if moment in (moments := state.optimizer.state.get(parameter, {})):
                 tensors[f"optimizer.{name}.{moment}"] = moments[moment]
@@ -75,6 +78,7 @@ def restore_state(state: TrainState, tensors: dict[str, Tensor]) -> None:
     """
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     expected = state.model.state_dict()
+    # Checked before anything is copied: a checkpoint fits whole or not at all.
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in expected.items()}:
         raise IntegrityError("the checkpoint's weights do not fit the recipe's model")
     state.model.load_state_dict(weights)

@@ -67,9 +67,11 @@ def take_step(
 
     From the first number on that is not finite, `guard` keeps weights, moments, target and queue as they were.
     """
+    # Where the recipe moves the target first, as the published code does; else nothing.
     state.model.begin_step(now.ema_momentum, guard.is_bad)
     loss = backward(state.model, batch, PRECISIONS[train.precision], group)
     numbers_P = join_numbers(state.model, loss, clip_gradients(state.model, train.clip_norm))
+    # The guard judges before the optimiser acts; its verdict stays on the device, where optimiser and target read it.
     guard.check(numbers_P)
     set_schedule(state.optimizer, now)
     state.optimizer.step()
@@ -115,6 +117,7 @@ def backward(
         return torch.autocast(model.device.type, precision, enabled=precision != torch.float32)
 
     # ---- all parts encoded; one part alone keeps its graph
+    # Several parts would hold all their activations at once, which is what parts are there to avoid.
     keeps_graph = len(batch.parts) == 1
     encoded: list[Tensors] = []
     targets: list[Tensors] = []
@@ -132,6 +135,7 @@ def backward(
         return loss
 
     # ---- loss of the whole batch, and its gradient at what was encoded
+    # Each process computes the same loss from the same films, so head and prototypes get equal gradients everywhere.
     leaves = tuple(leaf.requires_grad_() for leaf in _join(encoded, group))
     with autocast():
         loss = model.compare(leaves, whole_targets, batch.ehr_BM)
@@ -147,6 +151,7 @@ def backward(
         used = [(tensor, leaf.grad[part]) for tensor, leaf in zip(mine, leaves, strict=True) if leaf.grad is not None]
         torch.autograd.backward([tensor for tensor, _ in used], [grad for _, grad in used])
     if group is not None:
+        # Of the encoder alone: each process has carried back its own films' share.
         _sum_gradients(model.film_parameters(), group)
     return loss
 
@@ -168,6 +173,7 @@ def _gather(mine: Tensor, group: ProcessGroup | None) -> Tensor:
 def _sum_gradients(parameters: Sequence[Tensor], group: ProcessGroup) -> None:
     """Add up the gradients of all processes, in one message."""
     grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    # One message: its cost is mostly in its number.
     flat = torch.cat([grad.flatten() for grad in grads])
     dist.all_reduce(flat, group=group)
     sums = torch.split(flat, [grad.numel() for grad in grads])

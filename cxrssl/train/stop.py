@@ -1,7 +1,7 @@
 """Signals: before the first step they end the command; while it trains, the first asks for a stop after the current
 step, and the same again ends the process at once.
 
-A different one is no impatience: a cluster warns with SIGUSR2 or SIGTERM, or with both, one after the other.
+A second, different signal is not a demand to quit at once: a cluster warns with SIGUSR2, SIGTERM, or both in turn.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ def catch_signals() -> Iterator[StopRequest]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
+        # Only a flag is set: a handler runs between any two instructions, also inside a save.
         if request.signal != number:
             request.signal, request.asked_at = signal.Signals(number), now
         elif now - request.asked_at >= echo_s:
-            os._exit(128 + number)
+            os._exit(128 + number)  # as a shell reports it; no cleanup, which is what was asked for twice
 
     with _handlers(SIGNALS, handle):
         yield request

@@ -39,6 +39,7 @@ def draw_boxes(valid_B4: Tensor, num_views: int, scale: tuple[float, float], vie
     Source: Szegedy et al. 2015 (inception crop). Differs: a box that does not fit is clipped to the film at once, where
     the usual implementation tries ten times and then takes the centre.
     """
+    # One draw of eight numbers a view, used or not: a setting that is switched on moves no other number.
     drawn = torch.rand((8, len(valid_B4), num_views), generator=torch.Generator().manual_seed(seed))
     area, ratio, down, across, flip, contrast, brightness, angle = drawn.unbind()
 
@@ -47,7 +48,9 @@ def draw_boxes(valid_B4: Tensor, num_views: int, scale: tuple[float, float], vie
 
     top, left, height, width = (column[:, None].float() for column in valid_B4.cpu().unbind(1))
     area = between(area, *scale) * height * width
+    # Uniform in the logarithm, so that wide and tall crops are equally likely.
     ratio = torch.exp(between(ratio, math.log(ASPECT_RATIO[0]), math.log(ASPECT_RATIO[1])))
+    # A crop of almost the whole film may be wider than it: cut to size here, its area is then smaller than drawn.
     box_width = torch.minimum(torch.sqrt(area * ratio), width)
     box_height = torch.minimum(torch.sqrt(area / ratio), height)
     return Boxes(

@@ -53,6 +53,7 @@ def make_views(
     kinds = [kind for kind in plan.kinds if kind.num_views]
 
     # ---- draws, for the whole batch
+    # All films are drawn for and a part is taken: a film's views do not depend on how the batch is shared out.
     drawn = [valid_B4[part]]
     for kind in kinds:
         box_seed = derive_seed(seed, step, f"views/{kind.purpose}")
@@ -80,6 +81,7 @@ def _cut_kinds(
     films_BSS: Tensor, valid_B4: Tensor, kinds: Sequence[ViewKind], boxes_of: Sequence[Tensor], views: ViewSettings
 ) -> list[Tensor]:
     """Return the views of each kind, [B, V, 1, P, P]; kinds of one size and scale are cut at once."""
+    # Target and random views are alike and cut together: fewer and larger sums.
     alike: dict[tuple[int, tuple[float, float]], list[Tensor]] = {}
     for kind, boxes in zip(kinds, boxes_of, strict=True):
         alike.setdefault((kind.px, kind.scale), []).append(boxes)
@@ -104,6 +106,7 @@ def _cache_sized(films_BSS: Tensor) -> list[slice]:
 
 def _send(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Return tensors of the CPU on `device`, in one transfer that nobody waits for; float32 holds indices to 2^24."""
+    # One message in place of a dozen: each would cost a launch of its own.
     joined = torch.cat([tensor.flatten().float() for tensor in tensors])
     if device.type == "cuda":
         joined = joined.pin_memory().to(device, non_blocking=True)

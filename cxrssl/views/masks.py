@@ -18,6 +18,7 @@ def draw_kept(num_films: int, num_views: int, num_patches: int, mask: Mask, seed
     Source: Assran et al. 2022, section 3 (random drop). The class token is never counted and always kept.
     """
     choices = num_patches - mask.hides_last
+    # Rounded down, and the same number in every view, so that views stack; one patch at least stays.
     num_kept = max(1, int(num_patches * (1 - mask.dropped_frac)) - mask.hides_last)
     noise = torch.rand((num_films, num_views, choices), generator=torch.Generator().manual_seed(seed))
     # Equal draws in the order of their patches, whatever the machine: the draw's 24 bits above those of the index.

@@ -26,6 +26,7 @@ def cut_views(
     around it with twice as many pixels, through a filter as wide as that of the view; then it is turned with bilinear
     interpolation.
     """
+    # A triangle filter reaches one pixel of the view to either side, and one pixel of the film at least.
     num_taps = math.ceil(2 * max(1.0, longest_side / px))
     if views.rotation_deg:
         grey_BVPP = _cut_rotated(films_BSS, valid_B4, boxes, px, num_taps, views.rotation_deg)
@@ -33,6 +34,7 @@ def cut_views(
         reach = (boxes.height_BV.double() / px, boxes.width_BV.double() / px)
         grey_BVPP = _resample(films_BSS, valid_B4, boxes, px, reach, num_taps)
     if views.contrast or views.brightness:
+        # About the view's own mean, as Pillow's and torchvision's contrast; clipped to what a film can hold.
         mean = grey_BVPP.mean(dim=(2, 3), keepdim=True)
         changed = (grey_BVPP - mean) * boxes.contrast_BV[..., None, None] + mean
         grey_BVPP = (changed + boxes.brightness_BV[..., None, None] * 255.0).clamp_(0.0, 255.0)
@@ -43,6 +45,7 @@ def cut_views(
 def whole_views(films_BSS: Tensor, valid_B4: Tensor, views: ViewSettings) -> Tensor:
     """Return the evaluation view [B, 1, P, P]: the whole valid box, longer side filling P, aspect kept."""
     valid_B4 = valid_B4.to(films_BSS.device).float()
+    # A square around the valid box: its short side is padded with black, and nothing is stretched.
     longest = valid_B4[:, 2:].amax(dim=1, keepdim=True)
     centre = valid_B4[:, :2] + valid_B4[:, 2:] / 2
     top_B1, left_B1 = torch.split(centre - longest / 2, 1, dim=1)
@@ -63,6 +66,7 @@ def _resample(
     size = films_BSS.shape[-1]
     top, left, height, width = valid_B4.unbind(1)
     step_BVP = torch.arange(px, device=films_BSS.device).expand(*boxes.top_BV.shape, -1) + 0.5
+    # A flip reads the columns backwards; no pixel is copied for it.
     mirrored_BVP = torch.where(boxes.is_flipped_BV.bool()[..., None], px - step_BVP, step_BVP)
     # Positions in double: at 500 pixels from the edge, float32 moves a filter by 3e-5 pixels.
     across_BVP = boxes.left_BV[..., None] + mirrored_BVP * (boxes.width_BV.double() / px)[..., None]
@@ -88,6 +92,7 @@ def _filter_taps(
     distance_BVPT = (first_BVP + 0.5 - centre_BVP).float()[..., None] + tap_T
     weights = (1.0 - distance_BVPT.abs() / reach_BV1.float()[..., None]).clamp_(min=0.0)
     low, high = low_B[:, None, None], (low_B + length_B)[:, None, None]
+    # Padding around the film has no weight, and what is left sums to one again: no dark rim.
     weights *= (index_BVPT >= low[..., None]) & (index_BVPT < high[..., None])
     weights /= weights.sum(dim=3, keepdim=True).clamp_(min=1e-6)
     weights *= ((centre_BVP >= low) & (centre_BVP <= high))[..., None]
@@ -104,6 +109,7 @@ def _sum_rows(table: Tensor, size: int, taps: tuple[Tensor, Tensor]) -> Tensor:
     first_row = torch.arange(num_parts, device=table.device)[:, None, None] * size
     rows = index_BVPT.clamp(0, size - 1).reshape(num_parts, -1, num_taps) + first_row
     weights = weights_BVPT.reshape(-1, num_taps)
+    # A table whose rows are rows of pixels, gathered and weighted in one kernel, forward only.
     sums = F.embedding_bag(rows.view(-1, num_taps), table, per_sample_weights=weights, mode="sum")
     return sums.view(*index_BVPT.shape[:3], -1)
 
@@ -116,12 +122,14 @@ def _cut_rotated(films_BSS: Tensor, valid_B4: Tensor, boxes: Boxes, px: int, num
     around_height, around_width = height * cos + width * sin.abs(), width * cos + height * sin.abs()
     top, left = boxes.top_BV + (height - around_height) / 2, boxes.left_BV + (width - around_width) / 2
     around = boxes._replace(top_BV=top, left_BV=left, height_BV=around_height, width_BV=around_width)
+    # The upright box around a turned one is larger by at most this factor.
     growth = math.cos(math.radians(max_deg)) + ASPECT_RATIO[1] * math.sin(math.radians(max_deg))
     # The spread of the turned filter along the axes of the film.
     down, across = torch.hypot(height * cos, width * sin), torch.hypot(width * cos, height * sin)
     reach = (down.double() / px, across.double() / px)
     upright_BVPP = _resample(films_BSS, valid_B4, around, 2 * math.ceil(px * growth), reach, num_taps)
 
+    # From the corners of the view, in [-1, 1], to those of the upright box: affine_grid takes the inverse map.
     zero = torch.zeros_like(angle)
     x = torch.stack([cos * width, -sin * height, zero], dim=-1) / around_width[..., None]
     y = torch.stack([sin * width, cos * height, zero], dim=-1) / around_height[..., None]
