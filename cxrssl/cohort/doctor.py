@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxrssl.cohort.files import FILM_SUFFIXES, Layout, check_folder
-from cxrssl.cohort.peek import estimate_rows
 from cxrssl.cohort.sources import SourceOptions, find_source, recognise
+from cxrssl.cohort.tables.peek import estimate_rows
 from cxrssl.core.errors import CxrsslError, DataError, DecodeError, UsageError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.dicom import SYNTAXES, find_codecs, read_header

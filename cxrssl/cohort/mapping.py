@@ -36,10 +36,10 @@ from typing import Any
 
 import polars as pl
 
-from cxrssl.cohort.columns import Column, Kind, TableSpec
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.sources import GIVEN_SCHEMA
-from cxrssl.cohort.table import Table, read_table
+from cxrssl.cohort.tables.columns import Column, Kind, TableSpec
+from cxrssl.cohort.tables.table import Table, read_table
 from cxrssl.core.config import build_settings, read_toml, setting
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain

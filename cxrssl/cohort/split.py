@@ -19,8 +19,8 @@ from pathlib import Path
 
 import polars as pl
 
-from cxrssl.cohort.columns import Column, TableSpec
-from cxrssl.cohort.table import read_table
+from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.table import read_table
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.seed import subject_fraction
 from cxrssl.core.text import count_noun, plain

@@ -15,7 +15,7 @@ import polars as pl
 
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.sources import SourceTables
-from cxrssl.cohort.table import Table
+from cxrssl.cohort.tables.table import Table
 from cxrssl.core.text import plain
 from cxrssl.db import Database
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from cxrssl.cohort.columns import Column, TableSpec
+from cxrssl.cohort.tables.columns import Column, TableSpec
 
 # What Unicode calls white space; Python's strip() takes \x1c to \x1f for it too.
 WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))

@@ -15,8 +15,8 @@ import pytest
 from cxrssl.cohort import doctor
 from cxrssl.cohort.doctor import count_films, examine, packed_bytes
 from cxrssl.cohort.files import Layout
-from cxrssl.cohort.peek import estimate_rows, peek_columns
 from cxrssl.cohort.sources import SourceOptions
+from cxrssl.cohort.tables.peek import estimate_rows, peek_columns
 from cxrssl.core.errors import DataError, UsageError
 from tests.cli import command
 from tests.cohort.dicom_files import write_dicom

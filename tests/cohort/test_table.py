@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cxrssl.cohort.columns import Column, TableSpec
-from cxrssl.cohort.table import Table, read_table
+from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.table import Table, read_table
 from cxrssl.core.errors import DataError
 from tests.cohort.slow_table import Refused, read_slowly
 from tests.scale import scaled

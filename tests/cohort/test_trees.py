@@ -17,7 +17,7 @@ import pytest
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources import SourceOptions, SourceTables, mimic
-from cxrssl.cohort.table import read_table
+from cxrssl.cohort.tables.table import read_table
 from cxrssl.core.errors import CxrsslError, DataError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
@@ -262,4 +262,4 @@ def test_no_type_is_sniffed_anywhere() -> None:
     }
     words = re.compile(r"ignore_errors|infer_schema_length|read_csv_auto|sniff|try_parse_dates")
     assert [(name, words.findall(text)) for name, text in texts.items() if words.search(text)] == []
-    assert [name for name, text in texts.items() if "pl.read_csv(" in text] == ["cohort/lines.py"]
+    assert [name for name, text in texts.items() if "pl.read_csv(" in text] == ["cohort/tables/lines.py"]

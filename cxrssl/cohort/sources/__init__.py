@@ -13,9 +13,9 @@ from typing import Protocol, cast
 
 import polars as pl
 
-from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, iter_folders
-from cxrssl.cohort.table import REJECT_SCHEMA, Table
+from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.table import REJECT_SCHEMA, Table
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cxrssl.cohort.columns import POLARS_TYPES, Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
-from cxrssl.cohort.peek import peek_columns
 from cxrssl.cohort.sources import (
     SourceOptions,
     SourceTables,
@@ -26,7 +24,9 @@ from cxrssl.cohort.sources import (
     list_table,
     reject_absent_films,
 )
-from cxrssl.cohort.table import Table, read_table
+from cxrssl.cohort.tables.columns import POLARS_TYPES, Column, TableSpec
+from cxrssl.cohort.tables.peek import peek_columns
+from cxrssl.cohort.tables.table import Table, read_table
 
 OPTIONS: tuple[str, ...] = ("films",)
 # In the order of train.csv.

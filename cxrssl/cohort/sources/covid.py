@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import polars as pl
 
-from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, find_one_folder, has_table, pick_file
-from cxrssl.cohort.peek import peek_columns
 from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
-from cxrssl.cohort.table import Table, read_table
+from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.peek import peek_columns
+from cxrssl.cohort.tables.table import Table, read_table
 
 OPTIONS: tuple[str, ...] = ()
 # finding in the file -> what it implies. Every infection here, and lipoid pneumonia, is a pneumonia in this collection:

@@ -23,7 +23,7 @@ from cxrssl.cohort.sources import (
     list_table,
     reject_absent_films,
 )
-from cxrssl.cohort.table import Table
+from cxrssl.cohort.tables.table import Table
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import DataError
 

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_folder, find_one_folder, has_table, pick_file
 from cxrssl.cohort.headers import read_headers, whole_time
-from cxrssl.cohort.peek import peek_columns
 from cxrssl.cohort.sources import (
     Hospital,
     SourceOptions,
@@ -24,7 +22,9 @@ from cxrssl.cohort.sources import (
     count_values,
     reject_absent_films,
 )
-from cxrssl.cohort.table import Table, read_tables
+from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.peek import peek_columns
+from cxrssl.cohort.tables.table import Table, read_tables
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from cxrssl.cohort.columns import Column, TableSpec
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
 from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
-from cxrssl.cohort.table import Table, read_table
+from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.table import Table, read_table
 from cxrssl.core.errors import DataError
 
 OPTIONS: tuple[str, ...] = ("films",)

@@ -17,9 +17,9 @@ import polars as pl
 from isal import igzip as gzip
 from isal import isal_zlib as zlib
 
-from cxrssl.cohort.columns import Column, TableSpec, cast_cells
 from cxrssl.cohort.files import SourceFile
-from cxrssl.cohort.lines import Broken, LineReader, read_cells
+from cxrssl.cohort.tables.columns import Column, TableSpec, cast_cells
+from cxrssl.cohort.tables.lines import Broken, LineReader, read_cells
 from cxrssl.core.errors import DataError
 from cxrssl.core.progress import track
 from cxrssl.core.text import nearest_hint, plain
