@@ -24,7 +24,8 @@ In: a TOML such as
     [ehr.age_y]
     column = "age"
 
-Out: Tables with ids under `id`, findings and features under their own names. Never: a word that means what nobody said.
+Out: source tables with ids under `id`, findings and features under their own names.
+Never: a word whose meaning the TOML does not state.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ import polars as pl
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.sources import GIVEN_SCHEMA
 from cxrssl.cohort.tables.columns import Column, Kind, TableSpec
-from cxrssl.cohort.tables.table import Table, read_table
+from cxrssl.cohort.tables.table import SourceTable, read_table
 from cxrssl.core.config import build_settings, read_toml, setting
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain
@@ -117,7 +118,7 @@ def find_tables(path: Path, record_map: RecordMap) -> dict[str, SourceFile]:
     return files
 
 
-def read_labels(file: SourceFile, record_map: RecordMap) -> Table:
+def read_labels(file: SourceFile, record_map: RecordMap) -> SourceTable:
     """Return the labels: `id` and one Int8 column a finding; a cell that the map does not explain rejects its row."""
     labels = record_map.labels
     assert labels is not None, "the map names a table of labels"
@@ -139,7 +140,7 @@ def read_labels(file: SourceFile, record_map: RecordMap) -> Table:
     return table
 
 
-def read_ehr(file: SourceFile, record_map: RecordMap) -> Table:
+def read_ehr(file: SourceFile, record_map: RecordMap) -> SourceTable:
     """Return the features: `id` and one column a feature in our words; an unexplained cell rejects its row."""
     ehr = record_map.ehr
     assert ehr is not None, "the map names a table of the health record"
@@ -222,7 +223,7 @@ def _check_named(file: str, column: str, name: str) -> None:
             raise ConfigError(f'[{name}] needs the key "{key}"')
 
 
-def _read(file: SourceFile, id_column: str, columns: list[Column]) -> Table:
+def _read(file: SourceFile, id_column: str, columns: list[Column]) -> SourceTable:
     unique = {column.name: column for column in columns if column.name != id_column}
     spec = TableSpec(file.shown, (Column(id_column), *unique.values()), key=(id_column,))
     return read_table(file.path, file.shown, spec)

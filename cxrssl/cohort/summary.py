@@ -15,7 +15,7 @@ import polars as pl
 
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.sources import SourceTables
-from cxrssl.cohort.tables.table import Table
+from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.text import plain
 from cxrssl.db import Database
 
@@ -60,7 +60,7 @@ def collect_rejects(tables: SourceTables) -> pl.DataFrame:
     return rejects.with_columns(pseudonym.alias("pseudonym")).drop("subject").sort("file", "line", "column", "rule")
 
 
-def _reject_file(table: Table) -> pl.Expr:
+def _reject_file(table: SourceTable) -> pl.Expr:
     """Return the file that each reject stands in; where rows are files, their own paths."""
     if table.row_files is None:
         return pl.lit(table.file).alias("file")
@@ -107,7 +107,7 @@ def summarise(
     }
 
 
-def _account(table: Table) -> dict[str, Any]:
+def _account(table: SourceTable) -> dict[str, Any]:
     return {
         "rows": table.rows,
         "accepted": table.frame.height,

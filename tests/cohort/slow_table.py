@@ -24,7 +24,7 @@ class Refused(Exception):
 
 @dataclass
 class SlowTable:
-    """What `Table` holds, as plain lists and dicts."""
+    """What `SourceTable` holds, as plain lists and dicts."""
 
     rows: int = 0
     frame: list[tuple[Any, ...]] = field(default_factory=list)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from cxrssl.cohort.tables.columns import Column, TableSpec
-from cxrssl.cohort.tables.table import Table, read_table
+from cxrssl.cohort.tables.table import SourceTable, read_table
 from cxrssl.core.errors import DataError
 from tests.cohort.slow_table import Refused, read_slowly
 from tests.scale import scaled
@@ -28,7 +28,7 @@ SPEC = TableSpec(
 GOOD = "thing_id,kind,num,seen\n001,a,7,2150-03-01 10:00:00\n002,b,,\n"
 
 
-def read(tmp_path: Path, content: str | bytes, name: str = "things.csv") -> Table:
+def read(tmp_path: Path, content: str | bytes, name: str = "things.csv") -> SourceTable:
     data = content.encode() if isinstance(content, str) else content
     (tmp_path / name).write_bytes(data)
     table = read_table(tmp_path / name, name, SPEC)

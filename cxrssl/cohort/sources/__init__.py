@@ -15,7 +15,7 @@ import polars as pl
 
 from cxrssl.cohort.files import Folder, Layout, iter_folders
 from cxrssl.cohort.tables.columns import Column, TableSpec
-from cxrssl.cohort.tables.table import REJECT_SCHEMA, Table
+from cxrssl.cohort.tables.table import REJECT_SCHEMA, SourceTable
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
@@ -84,9 +84,9 @@ class Hospital:
 class SourceTables:
     """What one dataset says, accepted rows only, with the account of the rest."""
 
-    films: Table
+    films: SourceTable
     """The file whose rows are films."""
-    others: list[Table]
+    others: list[SourceTable]
     """All other files read."""
     image: pl.DataFrame
     given: pl.DataFrame
@@ -101,11 +101,11 @@ class SourceTables:
     remarks: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     """Part of the dataset -> its version and what shows it, such as "2.2 (numbers of rows)"."""
-    film_parts: list[Table] = field(default_factory=list)
+    film_parts: list[SourceTable] = field(default_factory=list)
     """The files that `films` joins, where there are several."""
 
     @property
-    def files(self) -> list[Table]:
+    def files(self) -> list[SourceTable]:
         """Each file once, films first."""
         return [*(self.film_parts or [self.films]), *self.others]
 
@@ -153,21 +153,21 @@ def recognise(path: Path) -> dict[str, list[Path]]:
     return found
 
 
-def list_table(name: str, column: str, paths: Mapping[str, int]) -> Table:
+def list_table(name: str, column: str, paths: Mapping[str, int]) -> SourceTable:
     """Return a table whose rows are files: `line` k is the k-th path in sorted order, under `path` and `column`."""
     files = pl.Series(column, sorted(paths), pl.String())
     frame = pl.DataFrame({"line": range(1, len(files) + 1), column: files}, {"line": pl.Int64(), column: pl.String()})
     frame = frame.with_columns(files.alias("path"))
     spec = TableSpec(name, (Column(column),), key=(column,))
-    return Table(name, spec, len(files), frame, pl.DataFrame(schema=REJECT_SCHEMA), row_files=files)
+    return SourceTable(name, spec, len(files), frame, pl.DataFrame(schema=REJECT_SCHEMA), row_files=files)
 
 
-def join_films(parts: list[Table]) -> Table:
+def join_films(parts: list[SourceTable]) -> SourceTable:
     """Return one table of the rows of several, for counting: its flow and its rejects are the sums of theirs."""
     names = " + ".join(part.file for part in parts)
     frame = pl.concat([part.frame for part in parts], how="diagonal")
     rejects = pl.concat([part.rejects for part in parts])
-    return Table(names, parts[0].spec, sum(part.rows for part in parts), frame, rejects)
+    return SourceTable(names, parts[0].spec, sum(part.rows for part in parts), frame, rejects)
 
 
 def complete_given(given: pl.DataFrame) -> pl.DataFrame:
@@ -179,7 +179,7 @@ def complete_given(given: pl.DataFrame) -> pl.DataFrame:
     return whole.cast(GIVEN_SCHEMA)  # type: ignore[arg-type]
 
 
-def reject_absent_films(films: Table, present: dict[str, int]) -> None:
+def reject_absent_films(films: SourceTable, present: dict[str, int]) -> None:
     """Reject the rows whose `path` is not on the disk or is an empty file."""
     columns = {"path": list(present), "size": list(present.values())}
     sizes = pl.DataFrame(columns, {"path": pl.String(), "size": pl.Int64()})

@@ -26,7 +26,7 @@ from cxrssl.cohort.sources import (
 )
 from cxrssl.cohort.tables.columns import POLARS_TYPES, Column, TableSpec
 from cxrssl.cohort.tables.peek import peek_columns
-from cxrssl.cohort.tables.table import Table, read_table
+from cxrssl.cohort.tables.table import SourceTable, read_table
 
 OPTIONS: tuple[str, ...] = ("films",)
 # In the order of train.csv.
@@ -103,8 +103,8 @@ def find(options: SourceOptions) -> Layout:
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     """Return the tables of CheXpert; a film's labels are those of its study."""
     places = _find_places(present)
-    parts: dict[str, Table] = {}
-    others: list[Table] = []
+    parts: dict[str, SourceTable] = {}
+    others: list[SourceTable] = []
     for split, file in layout.files.items():
         columns = peek_columns(file.path)
         if "Study" in columns:
@@ -165,7 +165,7 @@ def _narrow(spec: TableSpec, columns: Sequence[str]) -> TableSpec:
     return replace(spec, columns=tuple(kept))
 
 
-def _films_of(studies: Table, places: Mapping[str, str], present: Mapping[str, int]) -> Table:
+def _films_of(studies: SourceTable, places: Mapping[str, str], present: Mapping[str, int]) -> SourceTable:
     """Return the films on the disk of the studies in a table that names no film."""
     study = pl.col("Study").str.extract(rf"({STUDY})$")
     labels = studies.frame.with_columns(study.alias("study")).drop("line", "Study")
@@ -178,7 +178,7 @@ def _films_of(studies: Table, places: Mapping[str, str], present: Mapping[str, i
     return films
 
 
-def _complete(films: Table, places: Mapping[str, str]) -> None:
+def _complete(films: SourceTable, places: Mapping[str, str]) -> None:
     """Add ids, the path on the disk, the view and columns that the table leaves out; apply the rules of a film."""
     absent = [pl.lit(None, POLARS_TYPES[column.kind]).alias(column.name) for column in SPEC.columns]
     films.frame = films.frame.with_columns(

@@ -14,7 +14,7 @@ from cxrssl.cohort.files import Folder, Layout, find_one_folder, has_table, pick
 from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.tables.columns import Column, TableSpec
 from cxrssl.cohort.tables.peek import peek_columns
-from cxrssl.cohort.tables.table import Table, read_table
+from cxrssl.cohort.tables.table import SourceTable, read_table
 
 OPTIONS: tuple[str, ...] = ()
 # finding in the file -> what it implies. Every infection here, and lipoid pneumonia, is a pneumonia in this collection:
@@ -99,7 +99,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     films = read_table(file.path, file.shown, replace(METADATA, columns=METADATA.columns + (OFFSET,) * has_offset))
     if not has_offset:
         films.frame = films.frame.with_columns(pl.lit(None, pl.Float64).alias(OFFSET.name))
-    others: list[Table] = []
+    others: list[SourceTable] = []
     subject_id = pl.col("patientid").alias("subject_id")
     if "index" in layout.files:
         index = read_table(layout.files["index"].path, layout.files["index"].shown, INDEX)

@@ -23,7 +23,7 @@ from cxrssl.cohort.sources import (
     list_table,
     reject_absent_films,
 )
-from cxrssl.cohort.tables.table import Table
+from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import DataError
 
@@ -76,7 +76,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     _reject_twins(films, layout.root)
     films.frame = films.frame.with_columns(_age_y().alias("age_y"), _taken_at().alias("taken_at"))
     films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
-    tables: dict[str, Table] = {}
+    tables: dict[str, SourceTable] = {}
     if record_map and record_map.labels:
         tables["labels"] = read_labels(layout.files["map labels"], record_map)
     if record_map and record_map.ehr:
@@ -114,7 +114,7 @@ def _is_hidden(path: str) -> bool:
     return path.rpartition("/")[2].startswith(".")
 
 
-def _check_headers(films: Table, body_part: tuple[str, ...]) -> list[str]:
+def _check_headers(films: SourceTable, body_part: tuple[str, ...]) -> list[str]:
     """Reject what is no radiograph, rule by rule, and return remarks on what was let in with a word of caution."""
     for rule in films.frame["rule"].drop_nulls().unique().sort():
         films.reject(pl.col("rule") == rule, rule)
@@ -140,7 +140,7 @@ def _check_headers(films: Table, body_part: tuple[str, ...]) -> list[str]:
     return [f"{what}: {num:,}" for what, num in counts.items() if num]
 
 
-def _reject_twins(films: Table, root: Path) -> None:
+def _reject_twins(films: SourceTable, root: Path) -> None:
     """Keep one of several equal files; reject all files of one SOPInstanceUID that differ: none can be preferred."""
     uid = pl.col("sop_instance_uid")
     twins = films.frame.filter(uid.is_duplicated())["path"].to_list()
@@ -214,7 +214,7 @@ def _num_prior(frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.when(is_timed).then(rank).alias("num_prior"))["num_prior"]
 
 
-def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: Table, key: str) -> pl.DataFrame:
+def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
     """Return `given` with the table's values where it has any: the user's word goes before the tag's."""
     names = [name for name in table.frame.columns if name in GIVEN_SCHEMA]
     ids = frame.select(pl.col("sop_instance_uid").alias("image_id"), pl.col(KEYS[key]).alias("id"))
@@ -226,14 +226,14 @@ def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: Table, key: str) 
     )
 
 
-def _make_labels(frame: pl.DataFrame, image: pl.DataFrame, table: Table, key: str) -> pl.DataFrame:
+def _make_labels(frame: pl.DataFrame, image: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
     findings = [name for name in table.frame.columns if name not in ("line", "id")]
     ids = pl.DataFrame({"study_id": image["study_id"], "id": frame[KEYS[key]]}).unique()
     _remark_strangers(table, ids["id"])
     return ids.join(table.frame, "id", "left").select("study_id", *findings)
 
 
-def _remark_strangers(table: Table, known: pl.Series) -> None:
+def _remark_strangers(table: SourceTable, known: pl.Series) -> None:
     num = table.frame.filter(~pl.col("id").is_in(known.implode())).height
     if num:
         table.remarks.append(f"rows whose id is no film's: {num:,}")

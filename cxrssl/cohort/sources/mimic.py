@@ -24,7 +24,7 @@ from cxrssl.cohort.sources import (
 )
 from cxrssl.cohort.tables.columns import Column, TableSpec
 from cxrssl.cohort.tables.peek import peek_columns
-from cxrssl.cohort.tables.table import Table, read_tables
+from cxrssl.cohort.tables.table import SourceTable, read_tables
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 
@@ -330,7 +330,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
 
 
 def _check_film_tables(
-    films: Table, tables: dict[str, Table], layout: Layout, present: dict[str, int]
+    films: SourceTable, tables: dict[str, SourceTable], layout: Layout, present: dict[str, int]
 ) -> tuple[list[str], pl.DataFrame | None]:
     """Leave only the films that can be used, with path, times and number of prior studies; return remarks and split."""
     _check_films(films, tables["patients"])
@@ -404,7 +404,7 @@ def _is_absent(column: str, known: pl.DataFrame) -> pl.Expr:
     return ~pl.col(column).is_in(known[column].implode())
 
 
-def _check_hospital(tables: dict[str, Table]) -> None:
+def _check_hospital(tables: dict[str, SourceTable]) -> None:
     patients, admissions, icustays = tables["patients"], tables["admissions"], tables["icustays"]
     admissions.reject(pl.col("dischtime") < pl.col("admittime"), "dischtime before admittime")
     admissions.reject(_is_absent("subject_id", patients.frame), "subject not in patients")
@@ -422,7 +422,7 @@ def _check_hospital(tables: dict[str, Table]) -> None:
         edstays.blank(_is_absent("hadm_id", admissions.frame), "not in admissions", ("hadm_id",))
 
 
-def _check_owner(table: Table, key: str, truth: Table) -> None:
+def _check_owner(table: SourceTable, key: str, truth: SourceTable) -> None:
     """Reject rows that give what `key` names to another subject than `truth` does."""
     owner = truth.frame.select(key, pl.col("subject_id").alias("owner"))
     owner = owner if truth.spec.key == (key,) else owner.unique(key)
@@ -431,12 +431,12 @@ def _check_owner(table: Table, key: str, truth: Table) -> None:
     table.frame = table.frame.drop("owner")
 
 
-def _check_films(films: Table, patients: Table) -> None:
+def _check_films(films: SourceTable, patients: SourceTable) -> None:
     films.reject(pl.col("subject_id").n_unique().over("study_id") > 1, "study under two subjects")
     films.reject(_is_absent("subject_id", patients.frame), "subject not in patients")
 
 
-def _add_paths(films: Table, present: dict[str, int]) -> list[str]:
+def _add_paths(films: SourceTable, present: dict[str, int]) -> list[str]:
     """Add the path of each film, found by its dicom_id, which names it in every tree; remark on films found twice."""
     paths = pl.DataFrame({"path": list(present)}, {"path": pl.String()})
     name = pl.col("path").str.split("/").list.last()
@@ -456,7 +456,7 @@ def _add_paths(films: Table, present: dict[str, int]) -> list[str]:
     return [f"films found in several files: {num_twice:,} files were left aside"] if num_twice else []
 
 
-def _add_tags(films: Table, root: Path) -> list[str]:
+def _add_tags(films: SourceTable, root: Path) -> list[str]:
     """Add what the metadata table would say, from the tags of the DICOM files; a file without them says nothing."""
     paths = [path for path in films.frame["path"].to_list() if (root / path).is_file()]
     tags = read_headers(root, paths).select(
@@ -475,7 +475,7 @@ def _add_tags(films: Table, root: Path) -> list[str]:
     return [f"films whose DICOM header cannot be read: {num_bad:,}"] if num_bad else []
 
 
-def _make_image(films: Table) -> pl.DataFrame:
+def _make_image(films: SourceTable) -> pl.DataFrame:
     # Views: PA, AP, LATERAL, LL, blank and rarer ones (15,757 films have none: mimic-code#1284).
     view = pl.col("ViewPosition")
     position = pl.col("PatientOrientationCodeSequence_CodeMeaning")
@@ -509,7 +509,7 @@ def _make_given(frame: pl.DataFrame, image: pl.DataFrame, patients: pl.DataFrame
     return complete_given(given)
 
 
-def _make_labels(tables: dict[str, Table]) -> pl.DataFrame:
+def _make_labels(tables: dict[str, SourceTable]) -> pl.DataFrame:
     """Return the labeller's findings, and the radiologists' instead for the studies that they labelled."""
     if "labels" not in tables:
         return pl.DataFrame(schema={"study_id": pl.String()})
@@ -521,7 +521,7 @@ def _make_labels(tables: dict[str, Table]) -> pl.DataFrame:
     return pl.concat([labels.join(theirs, "study_id", "anti"), theirs])
 
 
-def _make_hospital(tables: dict[str, Table]) -> Hospital:
+def _make_hospital(tables: dict[str, SourceTable]) -> Hospital:
     sex = pl.col("gender").replace_strict({"M": "male", "F": "female"}, return_dtype=pl.String)
     patient = tables["patients"].frame.select(
         "subject_id", sex.alias("sex"), "anchor_age", "anchor_year", "anchor_year_group", "dod"
@@ -537,14 +537,14 @@ def _make_hospital(tables: dict[str, Table]) -> Hospital:
     )
 
 
-def _refine_version(tables: dict[str, Table]) -> dict[str, str]:
+def _refine_version(tables: dict[str, SourceTable]) -> dict[str, str]:
     """Return MIMIC-IV's version by the rows of its tables, where they are those of one release."""
     patients, admissions, icustays = (tables[name].rows for name in ("patients", "admissions", "icustays"))
     release = ROWS_OF_RELEASES.get((patients, admissions, icustays))
     return {"MIMIC-IV": f"{release} (numbers of rows)"} if release else {}
 
 
-def _find_remarks(tables: dict[str, Table], image: pl.DataFrame, given: pl.DataFrame) -> list[str]:
+def _find_remarks(tables: dict[str, SourceTable], image: pl.DataFrame, given: pl.DataFrame) -> list[str]:
     counts = {
         "films without a usable time": image["taken_at"].null_count(),
         "films without a usable age": given["age_y"].null_count(),

@@ -11,7 +11,7 @@ import polars as pl
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
 from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.tables.columns import Column, TableSpec
-from cxrssl.cohort.tables.table import Table, read_table
+from cxrssl.cohort.tables.table import SourceTable, read_table
 from cxrssl.core.errors import DataError
 
 OPTIONS: tuple[str, ...] = ("films",)
@@ -115,7 +115,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     )
 
 
-def _read(file: SourceFile, spec: TableSpec, has_header: bool = True) -> Table:
+def _read(file: SourceFile, spec: TableSpec, has_header: bool = True) -> SourceTable:
     return read_table(file.path, file.shown, spec, has_header)
 
 
@@ -129,7 +129,7 @@ def _age_y() -> pl.Expr:
     return number / pl.when(unit == "M").then(12.0).when(unit == "D").then(365.25).otherwise(1.0)
 
 
-def _read_lists(layout: Layout, films: Table) -> tuple[list[Table], pl.DataFrame | None]:
+def _read_lists(layout: Layout, films: SourceTable) -> tuple[list[SourceTable], pl.DataFrame | None]:
     """Return the list tables, and the part of each subject; a subject in both parts is found in cohort/split."""
     tables, parts = [], []
     for part in LIST_NAMES:
@@ -142,7 +142,7 @@ def _read_lists(layout: Layout, films: Table) -> tuple[list[Table], pl.DataFrame
     return tables, pl.concat(parts) if parts else None
 
 
-def _add_path(films: Table, present: dict[str, int]) -> None:
+def _add_path(films: SourceTable, present: dict[str, int]) -> None:
     """Add the path of each film, found by its name: in images/, or in images_001/images/ to images_012/images/."""
     paths = {path.rsplit("/", 1)[-1]: path for path in sorted(present, reverse=True)}
     path = pl.col("Image Index").replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String)

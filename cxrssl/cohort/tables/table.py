@@ -1,6 +1,6 @@
 """Reading one declared table from csv or csv.gz, with every row accounted for.
 
-In: a file and its declaration. Out: a Table, for which rows in the file = accepted + rejected at every moment.
+In: a file and its declaration. Out: a SourceTable, for which rows in the file = accepted + rejected at every moment.
 Never: a row that is dropped, padded, cut or guessed without a reject row that names file, line, column and rule.
 """
 
@@ -32,7 +32,7 @@ REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "rule": pl.String, "subj
 
 
 @dataclass
-class Table:
+class SourceTable:
     """The rows of one source file."""
 
     file: str
@@ -88,11 +88,11 @@ class Table:
         self.rejects = pl.concat([self.rejects, pl.DataFrame(rejects, REJECT_SCHEMA)])
 
 
-def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec]) -> dict[str, Table]:
+def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec]) -> dict[str, SourceTable]:
     """Return the table in each of `files`, in their order, as declared under the same name in `specs`."""
     with track("read tables", len(files), "table") as progress, ThreadPoolExecutor(NUM_THREADS) as pool:
 
-        def read(name: str) -> Table:
+        def read(name: str) -> SourceTable:
             table = read_table(files[name].path, files[name].shown, specs[name])
             progress.advance(note=files[name].shown)
             return table
@@ -103,7 +103,7 @@ def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec])
         return {name: tables[name] for name in files}
 
 
-def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) -> Table:
+def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) -> SourceTable:
     """Return the table in `path` after the rules for cells and for keys.
 
     Without a header the columns are taken in the order of `spec`.
@@ -178,7 +178,7 @@ def _find_column(header: list[str], column: Column, file: str, path: Path) -> in
     return header.index(names[0])
 
 
-def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Broken]) -> Table:
+def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Broken]) -> SourceTable:
     checked, rules = cast_cells(cells, spec)
     rejects = pl.DataFrame([(each.line, "", each.rule, None) for each in broken], REJECT_SCHEMA, orient="row")
     blanked = {
@@ -187,7 +187,7 @@ def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Brok
         if column.when_bad == "blank" and column.name in rules.columns
         for rule, num in rules[column.name].drop_nulls().value_counts().iter_rows()
     }
-    table = Table(file, spec, len(broken) + checked.height, checked, rejects, blanked)
+    table = SourceTable(file, spec, len(broken) + checked.height, checked, rejects, blanked)
     strict = [column.name for column in spec.columns if column.when_bad == "reject" and column.name in rules.columns]
     if strict:
         # The first broken column in declared order speaks for the row, so a row is rejected once.
@@ -201,7 +201,7 @@ def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Brok
     return table
 
 
-def _reject_duplicates(table: Table) -> None:
+def _reject_duplicates(table: SourceTable) -> None:
     """Keep one of several equal rows; reject all rows of one key that differ, because none can be preferred."""
     if not table.spec.key:
         return
