@@ -115,6 +115,11 @@ def has_table(folder: Folder, stem: str) -> bool:
     return f"{stem}.csv" in folder.files or f"{stem}.csv.gz" in folder.files
 
 
+def has_file(folder: Path, stem: str) -> bool:
+    """Return whether `<stem>.csv` or `<stem>.csv.gz` lies in the folder."""
+    return (folder / f"{stem}.csv").is_file() or (folder / f"{stem}.csv.gz").is_file()
+
+
 def pick_file(folder: Path, name: str, remarks: list[str], prefix: str = "") -> SourceFile:
     """Return `<name>.gz`, which is what publishers ship and give hashes for, or `<name>` where it was unpacked.
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
-from cxrssl.cohort.sources.mimic import FINDINGS
+from cxrssl.cohort.sources.mimic.tables import FINDINGS
 from cxrssl.cohort.words import word_rows
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import Database, apply_schema, open_database

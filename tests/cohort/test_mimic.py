@@ -13,7 +13,8 @@ import pytest
 
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.read import Cohort, open_cohort
-from cxrssl.cohort.sources.mimic import FINDINGS, study_times
+from cxrssl.cohort.sources.mimic.films import study_times
+from cxrssl.cohort.sources.mimic.tables import FINDINGS
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+import cxrssl
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources import SourceOptions, SourceTables, mimic
+from cxrssl.cohort.sources.mimic.tables import METADATA, SPECS
 from cxrssl.cohort.tables.table import read_table
 from cxrssl.core.errors import CxrsslError, DataError
 from cxrssl.core.workspace import Workspace
@@ -28,7 +30,7 @@ from tests.scale import scaled
 SIZE = Size(patients=30, admissions=40, icu_stays=12, film_subjects=12, studies=20, films=30)
 MAX_TREE_S = 2.0
 """Of processor time, of all threads."""
-COLUMNS = [column for spec in mimic.SPECS.values() for column in spec.columns]
+COLUMNS = [column for spec in SPECS.values() for column in spec.columns]
 FREE_TEXT = [each.name for each in COLUMNS if each.kind == "text" and not each.form and not each.values]
 FREE_TEXT += ["view", "position"]
 """Columns in which a damaged cell may be as good as the whole one."""
@@ -165,7 +167,7 @@ def test_damage_to_a_tree_is_harmless_or_refused_or_told(tree: Path) -> None:
         path.write_bytes(pack(data, rng) if is_packed else data)
         where = f"seed {seed}: {kind} in {path.name}"
         try:
-            compare(path, mimic.SPECS[name], data)
+            compare(path, SPECS[name], data)
             tables = read_tree(tree, listing)
             is_same = content(tables, kind in HARMLESS) == expected[kind in HARMLESS]
             outcome = "same" if is_same else "told"
@@ -223,13 +225,13 @@ def test_a_cut_or_damaged_packed_file_is_refused_100_times_of_100(tree: Path) ->
     for _ in range(50):
         path.write_bytes(whole[: rng.randrange(len(whole))])
         with pytest.raises(DataError, match=r"cut short|is empty"):
-            read_table(path, path.name, mimic.METADATA)
+            read_table(path, path.name, METADATA)
     for _ in range(50):
         broken = bytearray(whole)
         broken[-rng.randint(1, 8)] ^= rng.randint(1, 255)  # the last eight bytes are CRC and length
         path.write_bytes(broken)
         with pytest.raises(DataError, match="is damaged"):
-            read_table(path, path.name, mimic.METADATA)
+            read_table(path, path.name, METADATA)
 
 
 def test_rejects_name_file_line_column_rule_and_a_pseudonym_but_no_subject(tree: Path, workspace: Workspace) -> None:
@@ -255,7 +257,7 @@ def test_rejects_name_file_line_column_rule_and_a_pseudonym_but_no_subject(tree:
 
 
 def test_no_type_is_sniffed_anywhere() -> None:
-    package = Path(mimic.__file__).parents[2]
+    package = Path(cxrssl.__file__).parent
     texts = {
         str(path.relative_to(package)): re.sub(r"rmtree\([^)]*\)", "", path.read_text())
         for path in package.rglob("*.py")

@@ -54,7 +54,7 @@ class SourceOptions:
     map: Path | None = None
     """For `dicom`: the TOML that says what the user's own tables mean."""
     labels: str = ""
-    """For `mimic`: a word of `mimic.LABELS`."""
+    """For `mimic`: a word of `mimic.versions.LABELS`."""
 
     def check(self, dataset: str) -> None:
         """Raise UsageError when an option is given that has no meaning for the dataset."""
