@@ -11,7 +11,7 @@ from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, 
 from cxrssl.core.text import count_noun, format_bytes
 
 if TYPE_CHECKING:
-    from cxrssl.cohort.release import ReleaseCheck
+    from cxrssl.cohort.release.check import ReleaseCheck
 
 NUM_SHOWN = 10
 
@@ -27,7 +27,8 @@ def check(
 
     Example: cxrssl check /path/to/physionet.org
     """
-    from cxrssl.cohort.release import check_release, find_listings
+    from cxrssl.cohort.release.check import check_release
+    from cxrssl.cohort.release.listing import find_listings
     from cxrssl.core.errors import IntegrityError
 
     folders = find_listings(path)

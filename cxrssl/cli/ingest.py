@@ -141,7 +141,7 @@ def ingest_dataset(
 
 def describe_cohort(values: dict[str, Any]) -> list[str]:
     """Return the lines that account for every film of a cohort."""
-    from cxrssl.cohort.release import describe_release
+    from cxrssl.cohort.release.verified import describe_release
 
     films = values["films"]
     lines = [

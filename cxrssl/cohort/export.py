@@ -16,7 +16,7 @@ from cxrssl.cohort import meds
 from cxrssl.cohort.features import FEATURES, Feature
 from cxrssl.cohort.films import FEATURE_COLUMNS
 from cxrssl.cohort.read import Cohort, open_cohort
-from cxrssl.cohort.release import describe_release
+from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, open_artefact, publish
 from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import IntegrityError, UsageError

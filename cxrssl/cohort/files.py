@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,14 @@ def check_folder(path: Path, what: str) -> Path:
     if not path.is_dir():
         raise UsageError(f"{what} must be a folder, not a file", path)
     return path.absolute()
+
+
+def check_apart(workspace: Path, folders: Iterable[Path]) -> None:
+    """Raise UsageError if the workspace lies in one of these folders of a dataset, which are never written to."""
+    for folder in folders:
+        if workspace.resolve().is_relative_to(folder.resolve()):
+            hint = "name another folder with --workspace"
+            raise UsageError("the workspace lies inside the dataset folder", workspace, hint)
 
 
 def iter_folders(root: Path, depth: int = MAX_SEARCH_DEPTH) -> Iterator[Folder]:

@@ -17,11 +17,11 @@ from typing import Any
 import polars as pl
 
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.files import Layout, check_folder, hash_listing, leave_unwritable, list_films
+from cxrssl.cohort.files import Layout, check_apart, check_folder, hash_listing, leave_unwritable, list_films
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
 from cxrssl.cohort.read import KIND
-from cxrssl.cohort.release import Verified, count_verified, find_verified
+from cxrssl.cohort.release.verified import Verified, count_verified, find_verified
 from cxrssl.cohort.sources import Source, SourceOptions, SourceTables, find_source, recognise
 from cxrssl.cohort.split import Shares, read_split_file, split_subjects
 from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
@@ -154,7 +154,8 @@ def _make_plan(
             hint = f"this looks like {others[0]}: cxrssl ingest {others[0]} PATH"
             raise DataError(error.what, error.where, f"{hint} ({error.hint})") from None
         raise
-    _check_apart(workspace, layout)
+    tables = [file for name, file in layout.files.items() if not name.startswith("map")]  # these are the user's own
+    check_apart(workspace.root, {layout.root, *(file.path.parent for file in tables)})
     present = list_films(layout.root, layout.film_folders, layout.film_suffixes)
     layout.remarks.extend(leave_unwritable(present))
     hashes = {file.shown: _hash_file(file.path, file.shown) for file in layout.files.values()}
@@ -181,16 +182,6 @@ def _split(dataset: str, tables: SourceTables, plan: _Plan) -> tuple[pl.DataFram
     icu = set(tables.hospital.icu_stay["subject_id"].unique()) & subjects if tables.hospital else set()
     own, remarks = read_split_file(plan.split_path, subjects) if plan.split_path else (None, [])
     return split_subjects(dataset, subjects, tables.official, icu or None, own, plan.shares), remarks
-
-
-def _check_apart(workspace: Workspace, layout: Layout) -> None:
-    """Raise UsageError if the workspace lies in a folder of the dataset, which is never written to."""
-    tables = [file for name, file in layout.files.items() if not name.startswith("map")]  # these are the user's own
-    folders = {layout.root, *(file.path.parent for file in tables)}
-    for folder in folders:
-        if workspace.root.resolve().is_relative_to(folder.resolve()):
-            hint = "name another folder with --workspace"
-            raise UsageError("the workspace lies inside the dataset folder", workspace.root, hint)
 
 
 def _hash_file(path: Path, shown: str) -> str:

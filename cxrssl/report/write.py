@@ -12,7 +12,7 @@ from pathlib import Path
 from cxrssl import __version__
 from cxrssl.audit.checks import Audit, Result
 from cxrssl.audit.workspace import audit_workspace
-from cxrssl.cohort.release import describe_release
+from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import DataError

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from cxrssl.cohort.ingest import build_cohort
-from cxrssl.cohort.release import LISTING, check_release, describe_release, find_listings, read_listing
+from cxrssl.cohort.release.check import check_release
+from cxrssl.cohort.release.listing import LISTING, find_listings, read_listing
+from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace

@@ -1,0 +1,138 @@
+"""A release check: every listed file compared with its checksum, and the outcome published.
+
+In: a folder with a SHA256SUMS.txt. Out: checks/<key>/ with faults.csv and summary.json.
+Never: a write into the dataset, or "verified" for a file whose size or time has changed.
+Limit: a file damaged without a change of size and time is seen by `is_anew` only, which reads everything again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrssl.cohort.files import check_apart
+from cxrssl.cohort.release.hashing import Stamp, hash_files, stamp_files
+from cxrssl.cohort.release.listing import Fault, Listing, find_extra, read_listing
+from cxrssl.core.artefact import open_artefact, publish
+from cxrssl.core.durable import hash_settings, kill_point, write_bytes, write_json
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.journal import Journal, read_journal
+from cxrssl.core.text import plain
+from cxrssl.core.workspace import Workspace
+
+KIND = "check"
+FAULTS = ("missing", "mismatch", "unreadable", "refused", "extra")
+"""missing, mismatch, unreadable: listed files; refused: lines and links that lead nowhere good; extra: not listed."""
+
+
+@dataclass(frozen=True)
+class ReleaseCheck:
+    """What `check_release` found."""
+
+    folder: Path
+    """The folder that was checked."""
+    path: Path
+    """The published check."""
+    values: dict[str, Any]
+    """The content of summary.json."""
+    faults: list[Fault]
+    num_hashed: int
+    """Files read now; the others were known from an earlier or interrupted check."""
+
+
+def check_release(workspace: Workspace, folder: Path, num_workers: int = 0, is_anew: bool = False) -> ReleaseCheck:
+    """Verify every file that `folder`/SHA256SUMS.txt lists and publish the outcome under `checks/`.
+
+    Interrupted, it goes on where it stopped; files that have not changed since an earlier check are not read again,
+    unless `is_anew`.
+
+    Raises: DataError for the listing, UsageError when the workspace lies in the folder, SetupError.
+    """
+    check_apart(workspace.root, [folder])
+    listing = read_listing(folder)
+    journal_path = workspace.checks / f"{hash_settings([listing.sha256, str(folder.resolve())])[:16]}.jsonl"
+    stamps, faults = stamp_files(listing)
+    digests = {} if is_anew else _recall(journal_path, listing, stamps)
+    todo = [(number, name) for number, name in enumerate(listing.sums) if name in stamps and name not in digests]
+    with contextlib.closing(Journal(journal_path)) as journal:
+        for number, name, outcome in hash_files(folder, todo, len(stamps), num_workers or min(os.cpu_count() or 1, 8)):
+            if isinstance(outcome, Fault):
+                faults.append(outcome)
+                continue
+            stamps[name], digests[name] = outcome
+            journal.log({"line": number, "stamp": stamps[name], "sha256": digests[name]})
+            kill_point("check-after-file")
+    faults = _sort_faults([*faults, *_find_mismatches(listing, digests), *listing.refused, *find_extra(listing)])
+    values = _summarise(listing, stamps, digests, faults)
+    path = _publish(workspace.checks / make_key(listing, stamps), listing, values, faults)
+    return ReleaseCheck(folder, path, values, faults, len(todo))
+
+
+def make_key(listing: Listing, stamps: Mapping[str, Stamp]) -> str:
+    """Return the name of a check: the listing, and size and time of every file at the check."""
+    snapshot = hash_settings([[name, *stamps.get(name, ())] for name in listing.sums])
+    return f"{listing.sha256[:16]}-{snapshot[:16]}"
+
+
+def read_faults(path: Path) -> list[Fault]:
+    """Return the faults of a published check."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Fault(row["kind"], row["path"], row["detail"]) for row in csv.DictReader(file)]
+
+
+def _find_mismatches(listing: Listing, digests: Mapping[str, str]) -> list[Fault]:
+    return [
+        Fault("mismatch", name, f"SHA-256 is {digest}, listed is {listing.sums[name]}")
+        for name, digest in digests.items()
+        if digest != listing.sums[name]
+    ]
+
+
+def _sort_faults(faults: list[Fault]) -> list[Fault]:
+    return sorted(faults, key=lambda fault: (FAULTS.index(fault.kind), fault.path, fault.detail))
+
+
+def _recall(journal: Path, listing: Listing, stamps: Mapping[str, Stamp]) -> dict[str, str]:
+    """Return path -> SHA-256 of the files that an earlier check read and that have kept size and time since."""
+    names, digests = list(listing.sums), {}
+    for record in read_journal(journal):
+        with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
+            name = names[record["line"]]
+            if stamps.get(name) == tuple(record["stamp"]):
+                digests[name] = str(record["sha256"])
+    return digests
+
+
+def _summarise(
+    listing: Listing, stamps: Mapping[str, Stamp], digests: Mapping[str, str], faults: Sequence[Fault]
+) -> dict[str, Any]:
+    good = [name for name, digest in digests.items() if digest == listing.sums[name]]
+    return {
+        "folder": plain(listing.folder.name, 120),
+        "listed": len(listing.sums),
+        "verified": len(good),
+        "verified_bytes": sum(stamps[name][0] for name in good),
+        "faults": {kind: sum(fault.kind == kind for fault in faults) for kind in FAULTS},
+    }
+
+
+def _publish(dest: Path, listing: Listing, values: Mapping[str, Any], faults: list[Fault]) -> Path:
+    """Publish the outcome unless it is there already."""
+    settings = {"listing_sha256": listing.sha256, "faults": hash_settings([vars(fault) for fault in faults])}
+    with contextlib.suppress(IntegrityError):
+        if open_artefact(dest, KIND).settings == settings:
+            return dest
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["kind", "path", "detail"])
+    writer.writerows([fault.kind, fault.path, fault.detail] for fault in faults)
+    with publish(dest, KIND, settings) as building:
+        write_bytes(building / "faults.csv", out.getvalue().encode())
+        write_json(building / "summary.json", values)
+    return dest

@@ -1,0 +1,120 @@
+"""The publisher's SHA256SUMS.txt, read without trust in what it names.
+
+In: a folder. Out: path -> SHA-256, and the lines that are refused. Never: a path outside the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from cxrssl.cohort.files import MAX_SEARCH_DEPTH, check_folder, iter_folders
+from cxrssl.core.errors import DataError
+from cxrssl.core.text import plain
+
+LISTING = "SHA256SUMS.txt"
+# One space between the two is PhysioNet's way, two are sha256sum's, an asterisk marks its binary mode.
+LINE = re.compile(r"([0-9a-fA-F]{64}) [ *]?(.+)")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is not as published."""
+
+    kind: str
+    path: str
+    """Relative to the folder; where a line was refused, what it says."""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A SHA256SUMS.txt that was read."""
+
+    folder: Path
+    sha256: str
+    sums: dict[str, str]
+    """Path relative to the folder -> SHA-256."""
+    refused: list[Fault]
+
+
+def find_listings(path: Path) -> list[Path]:
+    """Return the folders at and under `path` that hold a SHA256SUMS.txt.
+
+    Raises: DataError when there is none.
+    """
+    path = check_folder(path, "the check")
+    found = [folder.path for folder in iter_folders(path) if LISTING in folder.files]
+    if not found:
+        hint = f"PhysioNet ships one in the folder of each project; looked {MAX_SEARCH_DEPTH} folders deep"
+        raise DataError(f"there is no {LISTING}", path, hint)
+    return found
+
+
+def read_listing(folder: Path) -> Listing:
+    """Return the lines of `folder`/SHA256SUMS.txt; a line that is malformed or names a place elsewhere is refused.
+
+    Raises: DataError when it cannot be read or lists no file.
+    """
+    path = folder / LISTING
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{LISTING} cannot be read: {(error.strerror or str(error)).lower()}", path) from None
+    sums: dict[str, str] = {}
+    refused = []
+    for number, line in enumerate(data.decode("utf-8", "replace").removeprefix("\ufeff").splitlines(), 1):
+        if not line.strip():
+            continue
+        name, digest, rule = _parse_line(line)
+        if not rule and sums.setdefault(name, digest) != digest:
+            rule = "listed twice with two checksums"
+        if rule:
+            refused.append(Fault("refused", plain(name, 200), f"line {number}: {rule}"))
+    if not sums:
+        raise DataError(f"{LISTING} lists no file", path, "each line is a SHA-256 and a path")
+    return Listing(folder, hashlib.sha256(data).hexdigest(), sums, refused)
+
+
+def find_release(folder: Path) -> Path | None:
+    """Return the nearest folder at or above `folder` with a listing."""
+    for place in (folder, *list(folder.parents)[:MAX_SEARCH_DEPTH]):
+        if (place / LISTING).is_file():
+            return place
+    return None
+
+
+def find_extra(listing: Listing) -> Iterator[Fault]:
+    """Yield the files in the folder that are not listed, leaving out folders with a listing of their own."""
+    for place, folders, files in os.walk(listing.folder):
+        here = PurePosixPath(Path(place).relative_to(listing.folder).as_posix())
+        if LISTING in files and str(here) != ".":
+            folders.clear()
+            continue
+        folders.sort()
+        for name in sorted(files):
+            path = str(here / name)
+            if path != LISTING and path not in listing.sums:
+                yield Fault("extra", plain(path))
+
+
+def _parse_line(line: str) -> tuple[str, str, str]:
+    """Return path, SHA-256 and the rule that the line breaks, if any."""
+    match = LINE.fullmatch(line)
+    if not match:
+        return line, "", "not a SHA-256 and a path"
+    name = match[2].removeprefix("./")
+    parts = name.split("/")
+    if name.startswith("/"):
+        return name, "", "an absolute path"
+    if ".." in parts:
+        return name, "", "a path that leaves the folder"
+    if "" in parts or "." in parts:
+        return name, "", "not a plain path"
+    if plain(name, len(name)) != name or "\N{REPLACEMENT CHARACTER}" in name:
+        return name, "", "control characters in the path, or not UTF-8"
+    return name, match[1].lower(), ""
