@@ -22,8 +22,7 @@ from PIL import Image, ImageFile, features
 from cxrssl.core.errors import DecodeError, SetupError
 from cxrssl.core.filmfile import open_inside, refuse
 from cxrssl.core.text import plain
-from cxrssl.dicom import codec_versions, is_dicom, open_film
-from cxrssl.images.dicom import check_radiograph, decode_grey
+from cxrssl.dicom import check_radiograph, codec_versions, decode_grey, is_dicom, open_film
 from cxrssl.images.resize import resize
 
 Grey: TypeAlias = NDArray[np.uint8]
@@ -46,7 +45,7 @@ Rule = Literal[
 DECODE_RULES: tuple[Rule, ...] = get_args(Rule)
 
 PIPELINE_VERSION = 2
-"""Decode, grey (of DICOM in the order of `images.dicom`), resize, pad. Raise it when a step changes a pixel: packed
+"""Decode, grey (of DICOM in the order of `dicom.grey`), resize, pad. Raise it when a step changes a pixel: packed
 films are then made anew."""
 DECODER = ", ".join(f"{name} {features.version(name)}" for name in ("pil", "libjpeg_turbo", "zlib"))
 DECODER += f", {codec_versions()}"

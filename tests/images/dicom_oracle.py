@@ -1,6 +1,6 @@
 """The grey of a stored value by the words of the standard, one value at a time, in exact fractions.
 
-And the 48 films of goal R37. Nothing is shared with `cxrssl.images.dicom`.
+And the 48 films of goal R37. Nothing is shared with `cxrssl.dicom.grey`.
 """
 
 from __future__ import annotations

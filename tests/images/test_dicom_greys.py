@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from cxrssl.dicom import open_film
+from cxrssl.dicom import decode_grey, open_film
 from cxrssl.images.decode import PIPELINE_VERSION, letterbox
-from cxrssl.images.dicom import decode_grey
 from tests.images import dicom_oracle as oracle
 from tests.images.dicom_films import draw_cells, make_film
 from tests.images.dicom_oracle import AIR, DENSE, NUM_CASES, Case, film_of, make_case

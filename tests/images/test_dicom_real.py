@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from cxrssl.core.errors import DecodeError
-from cxrssl.dicom import SYNTAXES, DicomFilm, open_film, read_header
+from cxrssl.dicom import SYNTAXES, DicomFilm, decode_grey, open_film, read_header
 from cxrssl.images.decode import decode_film, decode_letterboxed
-from cxrssl.images.dicom import decode_grey
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data/dicom_radiographs"
 MANIFEST = DATA / "manifest.csv"

@@ -19,9 +19,8 @@ from pydicom.uid import UID
 
 from cxrssl import dicom
 from cxrssl.core.errors import DecodeError, SetupError
-from cxrssl.dicom import SYNTAXES, check_codecs, find_codecs, open_film, pixels, read_header
+from cxrssl.dicom import SYNTAXES, check_codecs, decode_grey, find_codecs, open_film, pixels, read_header
 from cxrssl.images.decode import DECODE_RULES, MAX_PIXELS, decode_film
-from cxrssl.images.dicom import decode_grey
 from tests.images.dicom_films import (
     BASELINE,
     CAPTURE,

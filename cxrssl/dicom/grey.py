@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.core.filmfile import refuse
-from cxrssl.dicom import Cells, DicomFilm, Lut, Window
+from cxrssl.dicom.pixels import Cells, DicomFilm, Lut, Window
 
 Grey: TypeAlias = NDArray[np.uint8]
 Values: TypeAlias = NDArray[np.float64]
