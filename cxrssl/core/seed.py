@@ -1,4 +1,7 @@
-"""Randomness as a function: (seed, step, purpose) -> a 63-bit key. No generator state is ever saved."""
+"""Keys for the random draws of runs and splits: (seed, step, purpose) -> 63 bits, (subject, salt) -> [0, 1).
+
+The caller seeds its own generator (torch or NumPy) with the key, so no generator state is ever saved.
+"""
 
 from __future__ import annotations
 

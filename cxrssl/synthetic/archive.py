@@ -18,11 +18,11 @@ from pathlib import Path
 from PIL import Image
 
 from cxrssl.synthetic.chance import stream
-from cxrssl.synthetic.film import FilmKey, draw_film
-from cxrssl.synthetic.findings import LABELS, report_labels
-from cxrssl.synthetic.people import History
-from cxrssl.synthetic.tables import Row, write_csv_gz
-from cxrssl.synthetic.timeline import Film, Study, span_of
+from cxrssl.synthetic.hospital.findings import LABELS, report_labels
+from cxrssl.synthetic.hospital.people import History
+from cxrssl.synthetic.hospital.tables import Row, write_csv_gz
+from cxrssl.synthetic.hospital.timeline import Film, Study, span_of
+from cxrssl.synthetic.radiograph.film import FilmKey, draw_film
 
 METADATA = [
     "dicom_id",

@@ -1,4 +1,7 @@
-"""Randomness as a function of (seed, purpose, ids): no draw depends on any other draw having been made."""
+"""Draws and ids of the synthetic hospital: NumPy streams keyed by (seed, purpose, ids of the person, study or film).
+
+Never: a draw that depends on another draw. Runs take their keys from `core.seed`.
+"""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from cxrssl.core.errors import DataError
 from cxrssl.synthetic.archive import FilmAnswer, OnFilm, Visit, write_answers, write_archive
 from cxrssl.synthetic.chance import stream
-from cxrssl.synthetic.people import MAX_PER_PATIENT, History, draw_history
-from cxrssl.synthetic.tables import read_histories, write_tables
-from cxrssl.synthetic.timeline import PLACEMENTS, Study, draw_studies, draw_time, make_study
+from cxrssl.synthetic.hospital.people import MAX_PER_PATIENT, History, draw_history
+from cxrssl.synthetic.hospital.tables import read_histories, write_tables
+from cxrssl.synthetic.hospital.timeline import PLACEMENTS, Study, draw_studies, draw_time, make_study
 
 EHR_FOLDER, CXR_FOLDER = "mimic-iv-2.2", "mimic-cxr-jpg-2.0.0"
 BORDERS = ("admittime", "dischtime", "intime", "outtime", "edregtime")

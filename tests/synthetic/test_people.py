@@ -7,9 +7,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from cxrssl.stats.metrics import auroc
-from cxrssl.synthetic.findings import LABELS, true_labels
-from cxrssl.synthetic.people import History, draw_history
-from cxrssl.synthetic.timeline import Study, draw_studies
+from cxrssl.synthetic.hospital.findings import LABELS, true_labels
+from cxrssl.synthetic.hospital.people import History, draw_history
+from cxrssl.synthetic.hospital.timeline import Study, draw_studies
 
 COMMON = ("Atelectasis", "Cardiomegaly", "Edema", "Lung Opacity", "Pleural Effusion", "Support Devices")
 

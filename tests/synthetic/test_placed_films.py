@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cxrssl.synthetic import FilmAnswer, place_of, write_films_for
-from cxrssl.synthetic.tables import read_histories
+from cxrssl.synthetic.hospital.tables import read_histories
 
 DEMO = Path(__file__).parents[2].parent / "shared" / "data" / "mimic-iv-clinical-database-demo-2.2"
 pytestmark = pytest.mark.skipif(not DEMO.is_dir(), reason="the MIMIC-IV demo is not here")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cxrssl.synthetic.chance import hex_id, pick, scatter_id, stream
-from cxrssl.synthetic.findings import Circumstances, draw_findings
-from cxrssl.synthetic.people import MAX_PER_PATIENT, Admission, History
+from cxrssl.synthetic.hospital.findings import Circumstances, draw_findings
+from cxrssl.synthetic.hospital.people import MAX_PER_PATIENT, Admission, History
 
 PLACEMENTS = {
     "in_icu": 1.0,

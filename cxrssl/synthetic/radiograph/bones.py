@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxrssl.synthetic.anatomy import Body, Pose, Signs
-from cxrssl.synthetic.canvas import Canvas, Field, Line, bump, hill, ink, soft
 from cxrssl.synthetic.chance import stream
+from cxrssl.synthetic.radiograph.anatomy import Body, Pose, Signs
+from cxrssl.synthetic.radiograph.canvas import Canvas, Field, Line, bump, hill, ink, soft
 
 
 def draw_spine(canvas: Canvas) -> Field:

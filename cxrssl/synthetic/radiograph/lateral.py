@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxrssl.synthetic.anatomy import Body, Chest, Pose, Signs
-from cxrssl.synthetic.canvas import Canvas, Field, Line, bump, ellipse, hill, ink, join, profile, soft
 from cxrssl.synthetic.chance import stream
-from cxrssl.synthetic.frontal import heart_scale
+from cxrssl.synthetic.radiograph.anatomy import Body, Chest, Pose, Signs
+from cxrssl.synthetic.radiograph.canvas import Canvas, Field, Line, bump, ellipse, hill, ink, join, profile, soft
+from cxrssl.synthetic.radiograph.frontal import heart_scale
 
 
 def spine_corners(body: Body) -> list[tuple[float, float]]:

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from cxrssl.synthetic.anatomy import Body, Chest, Pose, Signs, draw_body, draw_pose
-from cxrssl.synthetic.canvas import Field, blurred, cloud, make_canvas, turn
 from cxrssl.synthetic.chance import stream
-from cxrssl.synthetic.devices import add_devices
-from cxrssl.synthetic.frontal import draw_frontal
-from cxrssl.synthetic.lateral import draw_lateral
-from cxrssl.synthetic.lesions import add_lesions
+from cxrssl.synthetic.radiograph.anatomy import Body, Chest, Pose, Signs, draw_body, draw_pose
+from cxrssl.synthetic.radiograph.canvas import Field, blurred, cloud, make_canvas, turn
+from cxrssl.synthetic.radiograph.devices import add_devices
+from cxrssl.synthetic.radiograph.frontal import draw_frontal
+from cxrssl.synthetic.radiograph.lateral import draw_lateral
+from cxrssl.synthetic.radiograph.lesions import add_lesions
 
 AIR_LOSS = 0.42
 """Attenuation that a lung full of air takes off the ray."""

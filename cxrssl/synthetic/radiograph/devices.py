@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxrssl.synthetic.anatomy import Chest, Pose
-from cxrssl.synthetic.canvas import Line, bump, ellipse, ink, soft
+from cxrssl.synthetic.radiograph.anatomy import Chest, Pose
+from cxrssl.synthetic.radiograph.canvas import Line, bump, ellipse, ink, soft
 
 Corners = Sequence[tuple[float, float]]
 BEDSIDE = ("tube", "gastric", "central", "electrodes", "chest drain")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrssl.synthetic.canvas import Canvas, Field
 from cxrssl.synthetic.chance import stream
+from cxrssl.synthetic.radiograph.canvas import Canvas, Field
 
 Signs = Mapping[str, float]
 """What is to be seen on the film: finding -> severity in (0, 1]."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cxrssl.synthetic.anatomy import Chest, Pose, Signs
-from cxrssl.synthetic.canvas import Field, bump, cloud, ellipse, hill, ink, profile, soft
+from cxrssl.synthetic.radiograph.anatomy import Chest, Pose, Signs
+from cxrssl.synthetic.radiograph.canvas import Field, bump, cloud, ellipse, hill, ink, profile, soft
 
 Rng = np.random.Generator
 

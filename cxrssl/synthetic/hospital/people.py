@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrssl.synthetic import vocabulary as words
 from cxrssl.synthetic.chance import pick, scatter_id, stream
+from cxrssl.synthetic.hospital import vocabulary as words
 
 MAX_PER_PATIENT = 32
 """Upper bound of admissions, stays, transfers or studies of one patient; ids are numbered within it."""

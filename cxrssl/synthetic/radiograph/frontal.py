@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxrssl.synthetic.anatomy import Body, Chest, Pose, Signs
-from cxrssl.synthetic.bones import draw_ribs, draw_shoulders, draw_spine
-from cxrssl.synthetic.canvas import Canvas, Field, Line, bump, ellipse, hill, ink, join, profile, soft
 from cxrssl.synthetic.chance import stream
+from cxrssl.synthetic.radiograph.anatomy import Body, Chest, Pose, Signs
+from cxrssl.synthetic.radiograph.bones import draw_ribs, draw_shoulders, draw_spine
+from cxrssl.synthetic.radiograph.canvas import Canvas, Field, Line, bump, ellipse, hill, ink, join, profile, soft
 
 LUNG_AXIS = 0.34
 """Distance of a lung's apex from the midline."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.errors import DataError
-from cxrssl.synthetic import vocabulary as words
 from cxrssl.synthetic.chance import pick, scatter_id, stream
-from cxrssl.synthetic.people import MAX_PER_PATIENT, Admission, History, IcuStay, Patient
+from cxrssl.synthetic.hospital import vocabulary as words
+from cxrssl.synthetic.hospital.people import MAX_PER_PATIENT, Admission, History, IcuStay, Patient
 
 PATIENTS = ["subject_id", "gender", "anchor_age", "anchor_year", "anchor_year_group", "dod"]
 ADMISSIONS = [
