@@ -63,7 +63,7 @@ def audit_evaluation(
     results = [audit_known(evaluated.settings["kind"], evaluated.settings["candidate"].get("features", ()))]
     results.append(_find_unsaid(evaluated.settings, refusals))
     codes = ("scored-other-films", "scored-other-labels", "fitted-outside-train")
-    if evaluated.settings["cohort_sha256"] != cohort.content_hash():
+    if evaluated.settings["cohort_sha256"] != cohort.content_sha256:
         return results + [skipped(code, "the cohort has changed since") for code in codes]
     if images is None:
         return results + [skipped(code, "the films are not packed") for code in codes]

@@ -215,7 +215,7 @@ def _find_changed_cohort(run: Pretraining, own: _Opened | None) -> Result:
     if own is None:
         return skipped(code, f"cohort {run.cohort} is not among the audited")
     compared = f"the hash of cohort {run.cohort}"
-    if own.cohort.content_hash() == run.cohort_sha256:
+    if own.cohort.content_sha256 == run.cohort_sha256:
         return passed(code, compared)
     return found(code, compared, f"cohort {run.cohort} is not what it was when the run began")
 

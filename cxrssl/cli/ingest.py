@@ -133,7 +133,7 @@ def ingest_dataset(
         cohort.image_id.tolist(),
         cohort.path.tolist(),
         size_px=size,
-        cohort_sha256=cohort.content_hash(),
+        cohort_sha256=cohort.content_sha256,
         num_workers=workers,
     )
     return summary, packed

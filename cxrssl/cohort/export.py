@@ -75,7 +75,7 @@ def export_cohort(
         "version": VERSION,
         "cohort": cohort.name,
         "dataset": cohort.dataset,
-        "cohort_sha256": cohort.content_hash(),
+        "cohort_sha256": cohort.content_sha256,
         "cohort_key": artefact.settings["key"],
         "split": cohort.default_split,
     }

@@ -134,12 +134,9 @@ class Cohort(Films):
         chosen = np.where(values == UNCERTAIN, UNCERTAIN_POLICIES[uncertain], values)
         return np.where(values == BLANK, BLANK_POLICIES[blank], chosen).astype(np.int8)
 
-    def content_hash(self) -> str:
-        """Return a SHA-256 over all arrays: equal cohorts have equal hashes, wherever and whenever they were made."""
-        return self._content_sha256
-
     @cached_property
-    def _content_sha256(self) -> str:
+    def content_sha256(self) -> str:
+        """A SHA-256 over all arrays: equal cohorts have equal hashes, wherever and whenever they were made."""
         digest = hashlib.sha256()
         for field in fields(Films):
             array = getattr(self, field.name)

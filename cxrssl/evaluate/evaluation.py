@@ -99,7 +99,7 @@ def evaluate_candidate(
         "dataset": cohort.dataset,
         "link": cohort.link,
         "split": scheme,
-        "cohort_sha256": cohort.content_hash(),
+        "cohort_sha256": cohort.content_sha256,
         "images_sha256": images.content_sha256,
         "protocol_version": PROTOCOL_VERSION,
         "probe": asdict(probe),

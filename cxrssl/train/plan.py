@@ -84,7 +84,7 @@ class RunPlan:
         """Hashes of all that a resume must find unchanged."""
         return {
             "recipe_sha256": self.recipe.sha256,
-            "cohort_sha256": self.cohort.content_hash(),
+            "cohort_sha256": self.cohort.content_sha256,
             "images_sha256": self.images.content_sha256,
         }
 
@@ -112,7 +112,7 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     # The same command finds its own run again; another recipe, cohort or film makes another run.
-    hashes = {"recipe": recipe.sha256, "cohort": cohort.content_hash(), "images": images.content_sha256}
+    hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
     names = recipe.ehr.features
     parts = [recipe.objective.name, *([name_features(names, "+")] if names else [])]
     label = check_name(name, "run") if name else "+".join(parts)

@@ -24,7 +24,7 @@ from tests.world import TINY
 def clean_run(cohort, images, **changes):
     """What a run on the train films of the official split was shown."""
     films = list_films(cohort, images, cohort.rows_of("train", "official"))
-    run = Pretraining("run", "mimic", "mimic", "official", cohort.content_hash(), {"features": ["sex"]}, films, images)
+    run = Pretraining("run", "mimic", "mimic", "official", cohort.content_sha256, {"features": ["sex"]}, films, images)
     return dataclasses.replace(run, **changes)
 
 

@@ -79,7 +79,7 @@ def content_of(workspace: Workspace) -> tuple[str, tuple[str, ...]]:
     with open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
         films = tuple(row[0] for row in database.rows("SELECT image_id FROM image ORDER BY image_id"))
     assert films == tuple(sorted(cohort.image_id.tolist()))
-    return cohort.content_hash(), films
+    return cohort.content_sha256, films
 
 
 def write_worlds(world: Any, tmp_path: Path) -> tuple[Path, Path]:
@@ -165,7 +165,7 @@ def test_readers_see_no_error_while_cohorts_are_exchanged(world: Any, workspace:
     for version in (first, second):
         point(root, version)
         build_cohort(workspace, "mimic", root)
-        contents[version] = open_cohort(workspace.cohorts / "mimic").content_hash()
+        contents[version] = open_cohort(workspace.cohorts / "mimic").content_sha256
     stop = threading.Event()
     failures: list[BaseException] = []
     num_swaps = 0
@@ -187,7 +187,7 @@ def test_readers_see_no_error_while_cohorts_are_exchanged(world: Any, workspace:
         num_reads = 0
         while num_reads < scaled(60, 1000) or num_swaps < scaled(4, 60):
             cohort = open_cohort(workspace.cohorts / "mimic")
-            assert cohort.content_hash() in contents.values()
+            assert cohort.content_sha256 in contents.values()
             assert cohort.summary["films"]["accepted"] == len(cohort)
             num_reads += 1
             assert not failures, failures
@@ -208,7 +208,7 @@ def try_ingest(workspace: Workspace, root: Path) -> int:
             cohort.image_id.tolist(),
             cohort.path.tolist(),
             size_px=64,
-            cohort_sha256=cohort.content_hash(),
+            cohort_sha256=cohort.content_sha256,
         )
     except CxrsslError as error:
         return error.exit_code

@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cxrssl.cohort import headers
+from cxrssl.cohort import dicom_headers
+from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.headers import read_headers, whole_time
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources.dicom import KEYS
@@ -354,8 +354,8 @@ def test_headers_read_in_processes_equal_those_read_here(tmp_path: Path, monkeyp
     here = read_headers(tmp_path, paths)
     assert here["rule"].to_list() == [None] * 5 + ["not a DICOM file", "file missing"]
     assert here["rows"].to_list() == [1, 2, 3, 4, 5, None, None]
-    monkeypatch.setattr(headers, "FEW_FILES", 0)
-    monkeypatch.setattr(headers, "CHUNK_FILES", 2)
+    monkeypatch.setattr(dicom_headers, "FEW_FILES", 0)
+    monkeypatch.setattr(dicom_headers, "CHUNK_FILES", 2)
     assert read_headers(tmp_path, paths).equals(here)
 
 

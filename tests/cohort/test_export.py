@@ -96,7 +96,7 @@ def test_the_codebook_explains_every_column(hospital: Workspace) -> None:
 def test_an_export_names_the_cohort_it_is_of(mimic: Workspace) -> None:
     export = export_cohort(mimic, "", "parquet")
     manifest = open_artefact(export.path, "cohort-export").manifest
-    assert manifest["settings"]["cohort_sha256"] == open_cohort(mimic.cohorts / "mimic").content_hash()
+    assert manifest["settings"]["cohort_sha256"] == open_cohort(mimic.cohorts / "mimic").content_sha256
     assert manifest["inputs"]["cohort"] == open_artefact(mimic.cohorts / "mimic", "cohort").content_sha256
     notice = (export.path / "NOTICE.txt").read_text()
     assert "Data\nUse Agreement" in notice

@@ -89,7 +89,7 @@ def test_moved_dataset_is_found_at_its_new_place_with_equal_content(
     (tmp_path / "data").rename(tmp_path / "moved")
     second = open_cohort(build_cohort(workspace, "mimic", tmp_path / "moved").path)
     assert second.root == tmp_path / "moved"
-    assert second.content_hash() == first.content_hash()
+    assert second.content_sha256 == first.content_sha256
 
 
 def test_dataset_folder_is_not_touched(
@@ -194,7 +194,7 @@ def test_parts_are_found_deep_and_apart(world: Any, workspace: Workspace, tmp_pa
     assert open_cohort(summary.path).root == deep / "physionet" / "mimic-cxr-jpg-2.1.0"
     world.write(tmp_path / "cxr", ehr_root=tmp_path / "ehr")
     apart = build_cohort(workspace, "mimic", tmp_path / "cxr", ehr_path=tmp_path / "ehr", name="apart")
-    assert open_cohort(apart.path).content_hash() == open_cohort(summary.path).content_hash()
+    assert open_cohort(apart.path).content_sha256 == open_cohort(summary.path).content_sha256
     with pytest.raises(DataError) as caught:
         build_cohort(workspace, "mimic", tmp_path / "cxr", name="x")
     assert "--ehr" in caught.value.hint
@@ -316,7 +316,7 @@ def test_order_of_the_rows_does_not_matter(world: Any, workspace: Workspace, tmp
     for number in range(scaled(3, 100)):
         root = world.write(tmp_path / f"data{number}")
         path = build_cohort(workspace, "mimic", root, name="mimic").path
-        hashes.add(open_cohort(path).content_hash())
+        hashes.add(open_cohort(path).content_sha256)
         expected = expected or dump(path / "cohort.duckdb")
         assert dump(path / "cohort.duckdb") == expected, seed
         shutil.rmtree(root)

@@ -213,7 +213,7 @@ def test_plain_packed_and_twice_packed_trees_give_equal_databases(tree: Path, wo
             repack(tree, gzip.compress)
         summary = build_cohort(workspace, "mimic", tree)
         assert not summary.was_current
-        found.append((dump(summary.path / "cohort.duckdb"), open_cohort(summary.path).content_hash()))
+        found.append((dump(summary.path / "cohort.duckdb"), open_cohort(summary.path).content_sha256))
     assert found[0] == found[1] == found[2]
     assert found[0][0]["reject"], "a reject row is compared as well"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
+from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.files import Folder, Layout
-from cxrssl.cohort.headers import read_headers, whole_time
 from cxrssl.cohort.mapping import find_tables, read_ehr, read_labels, read_map
 from cxrssl.cohort.sources import (
     GIVEN_SCHEMA,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cxrssl.cohort.headers import read_headers, whole_time
+from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.sources import complete_given
 from cxrssl.cohort.sources.mimic.layout import SUFFIXES
 from cxrssl.cohort.sources.mimic.tables import CENSORED_ANCHOR_AGE
