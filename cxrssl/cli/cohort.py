@@ -35,9 +35,10 @@ def show(
     Example: cxrssl cohort show mimic
     """
     from cxrssl.cli.ingest import describe_cohort
+    from cxrssl.cohort.read import KIND
     from cxrssl.core.artefact import open_artefact
 
-    folder = open_artefact(open_workspace(workspace).find_cohort(name), "cohort", verify=False).path
+    folder = open_artefact(open_workspace(workspace).find_cohort(name), KIND, verify=False).path
     values = json.loads((folder / "summary.json").read_text())
     print_summary(values, as_json, describe_cohort(values))
 

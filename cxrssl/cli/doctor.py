@@ -128,8 +128,8 @@ def _summarise(report: DatasetReport, machine: dict[str, Any], size_px: int) -> 
     """Return the report as plain values, with the disk that packing needs."""
     from dataclasses import asdict
 
-    from cxrssl.cohort.doctor import packed_bytes
     from cxrssl.core.text import format_bytes
+    from cxrssl.images.shard import packed_bytes
 
     needed = packed_bytes(report.films.num_to_pack, size_px)
     values = asdict(report) | {"packed_bytes": needed, "size_px": size_px}

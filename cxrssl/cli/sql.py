@@ -166,11 +166,12 @@ def write_json(names: list[str], rows: list[tuple[Any, ...]], out: TextIO) -> No
 
 
 def _find_database(workspace_path: Path, cohort: str, results: bool) -> Path:
+    from cxrssl.cohort.read import KIND
     from cxrssl.core.artefact import open_artefact
 
     workspace = open_workspace(workspace_path)
     if not results:
-        return open_artefact(workspace.find_cohort(cohort), "cohort", verify=False).path / "cohort.duckdb"
+        return open_artefact(workspace.find_cohort(cohort), KIND, verify=False).path / "cohort.duckdb"
     if cohort:
         raise UsageError("--results and --cohort exclude each other", hint="the store of experiments is one for all")
     from cxrssl.results import is_store_current, rebuild_store

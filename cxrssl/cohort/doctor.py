@@ -25,7 +25,6 @@ SAMPLED_HEADERS = 16
 MAX_FOLDERS = 1_000
 MAX_DEPTH = 12
 ENOUGH_FRAC = 0.95
-SPARE_FRAC = 0.05
 
 
 @dataclass
@@ -87,11 +86,6 @@ def examine(options: SourceOptions, dataset: str = "") -> list[DatasetReport]:
         hint = "looked for the tables of mimic, chexpert, nih and covid, and for DICOM files"
         raise DataError("no dataset is seen in the folder", path, hint)
     return [_examine_one(name, options) for name in names]
-
-
-def packed_bytes(num_films: int, size_px: int) -> int:
-    """Return the bytes that packing needs: one a pixel, and some to spare."""
-    return round(num_films * size_px**2 * (1 + SPARE_FRAC))
 
 
 def count_films(layout: Layout) -> FilmReport:

@@ -15,6 +15,7 @@ import polars as pl
 from cxrssl.cohort import meds
 from cxrssl.cohort.features import FEATURES, Feature
 from cxrssl.cohort.films import FEATURE_COLUMNS
+from cxrssl.cohort.read import KIND as COHORT_KIND
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, open_artefact, publish
@@ -68,7 +69,7 @@ def export_cohort(
     if to not in FORMATS:
         raise UsageError(f'there is no format "{plain(to, 40)}"', hint=nearest_hint(to, FORMATS))
     cohort = open_cohort(workspace.find_cohort(name))
-    artefact = open_artefact(cohort.folder, "cohort", verify=False)
+    artefact = open_artefact(cohort.folder, COHORT_KIND, verify=False)
     dest = (out or workspace.exports / f"{cohort.name}-{to}").absolute()
     settings = {
         "format": to,

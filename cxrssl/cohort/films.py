@@ -16,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from cxrssl.cohort.features import AGE_BANDS, FEATURES, Feature, band_index
+from cxrssl.cohort.read import BLANK
 from cxrssl.core.durable import write_bytes
 from cxrssl.db import Database
 
@@ -35,7 +36,6 @@ TEXT_ARRAYS = (
     "split_icu",
     "split_file",
 )
-BLANK_LABEL = -2
 FEATURE_COLUMNS = {
     **dict.fromkeys(("age", *AGE_BANDS), "age_y"),
     "since_admission": "since_admission_h",
@@ -70,7 +70,7 @@ def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.N
     arrays["ehr_values"] = values
     arrays["ehr_known"] = ~np.isnan(values)
     arrays["finding_names"] = np.array(list(findings), dtype=np.str_)
-    labels = films.select(pl.col(name).cast(pl.Int8).fill_null(BLANK_LABEL) for name in findings)
+    labels = films.select(pl.col(name).cast(pl.Int8).fill_null(BLANK) for name in findings)
     # A dataset without findings has N rows of none, which a frame without columns does not.
     values_NL = labels.to_numpy().reshape(films.height, len(findings))
     arrays["label_values"] = np.ascontiguousarray(values_NL, dtype=np.int8)

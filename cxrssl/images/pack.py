@@ -25,7 +25,16 @@ from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
 from cxrssl.images.index import Reject, make_index, read_index, read_rejects, write_index, write_rejects
-from cxrssl.images.shard import FILM_DTYPE, PACKED, FilmRecords, create_shard, finish_shard, part_name, read_part
+from cxrssl.images.shard import (
+    FILM_DTYPE,
+    PACKED,
+    FilmRecords,
+    create_shard,
+    finish_shard,
+    packed_bytes,
+    part_name,
+    read_part,
+)
 from cxrssl.images.store import KIND
 from cxrssl.images.worker import Batch, file_state, run_batches
 
@@ -34,7 +43,6 @@ FEW_FILMS = 64
 """Below this many films, starting processes takes longer than the work: they are decoded in this one."""
 PICTURES = (".jpg", ".jpeg", ".png")
 """What ends otherwise may be DICOM: its decoders are C code that can end a process, and this one shall live."""
-SPARE_FRAC = 0.05
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecor
         else:
             films[span.start : span.stop] = part
     num_left = sum(films_left.values())
-    _check_free_space(building, num_left * job.size_px**2)
+    _check_free_space(building, packed_bytes(num_left, job.size_px))
     started = time.monotonic()
     num_rejected = 0
     num_workers = _count_workers(num_workers, num_left, job.paths)
@@ -188,8 +196,8 @@ def _count_workers(num_workers: int, num_films: int, paths: Sequence[str]) -> in
     return min(num_workers or len(os.sched_getaffinity(0)), -(-num_films // BATCH_FILMS))
 
 
-def _check_free_space(folder: Path, num_bytes: int) -> None:
-    needed, free = num_bytes * (1 + SPARE_FRAC), shutil.disk_usage(folder).free
+def _check_free_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
     if needed > free:
         what = f"{format_bytes(free)} free on the disk, {format_bytes(needed)} needed for the packed films"
         raise SetupError(what, folder.parent, "free some space, or choose another folder with --workspace")

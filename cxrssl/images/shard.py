@@ -34,6 +34,12 @@ FILM_DTYPE = np.dtype(
 NO_FILE = (-1, 0)
 FilmRecords: TypeAlias = NDArray[np.void]
 HEADER_BYTES = 128
+SPARE_FRAC = 0.05
+
+
+def packed_bytes(num_films: int, size_px: int) -> int:
+    """Return the bytes that the disk must have free to pack films: one a pixel, and some to spare."""
+    return round(num_films * size_px**2 * (1 + SPARE_FRAC))
 
 
 def shard_name(shard: int) -> str:

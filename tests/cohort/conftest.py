@@ -15,7 +15,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from cxrssl.cohort.link import LinkRule, fill_ehr, link_films
+from cxrssl.cohort.ehr import fill_ehr
+from cxrssl.cohort.link import LinkRule, link_films
 from cxrssl.cohort.sources.mimic.tables import FINDINGS
 from cxrssl.cohort.words import word_rows
 from cxrssl.core.workspace import Workspace

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from cxrssl.cohort import doctor
-from cxrssl.cohort.doctor import count_films, examine, packed_bytes
+from cxrssl.cohort.doctor import count_films, examine
 from cxrssl.cohort.files import Layout
 from cxrssl.cohort.sources import SourceOptions
 from cxrssl.cohort.tables.peek import estimate_rows, peek_columns
 from cxrssl.core.errors import DataError, UsageError
+from cxrssl.images.shard import packed_bytes
 from tests.cli import command
 from tests.cohort.dicom_files import write_dicom
 
@@ -128,7 +129,7 @@ def test_folder_of_nothing_and_no_folder_are_errors(tmp_path: Path) -> None:
 
 
 def test_disk_that_is_too_small_is_told(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxrssl.cohort.doctor.packed_bytes", lambda num_films, size_px: 1 << 60)
+    monkeypatch.setattr("cxrssl.images.shard.packed_bytes", lambda num_films, size_px: 1 << 60)
     from typer.testing import CliRunner
 
     from cxrssl.cli.app import app

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from cxrssl.cohort.ehr import _PERSON
 from cxrssl.cohort.features import (
     AGE_BANDS,
     FEATURE_NAMES,
@@ -27,7 +28,6 @@ from cxrssl.cohort.features import (
     parse_ehr,
     scale_numbers,
 )
-from cxrssl.cohort.link import _PERSON
 from cxrssl.cohort.words import UNKNOWN, WORDS, word_rows
 from cxrssl.core.errors import UsageError
 from tests.scale import scaled

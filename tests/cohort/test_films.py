@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrssl.cohort.ingest import KEYS, build_cohort, check_keys
+from cxrssl.cohort.database import KEYS, check_keys
+from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace

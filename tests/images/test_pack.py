@@ -27,7 +27,7 @@ from cxrssl.core.lock import hold_lock
 from cxrssl.images.decode import decode_letterboxed
 from cxrssl.images.fingerprint import hash_pixels, identical_pairs, perceptual_hash
 from cxrssl.images.pack import PackSummary, pack_images
-from cxrssl.images.shard import film_offset, write_films
+from cxrssl.images.shard import film_offset, packed_bytes, write_films
 from cxrssl.images.store import open_images
 
 SIZE_PX = 32
@@ -340,7 +340,7 @@ def test_full_disk_is_refused_beforehand_with_both_numbers(
     tmp_path: Path, make_films: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = make_films(12)
-    needed = 12 * 1024**2 * 1.05
+    needed = packed_bytes(12, 1024)
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, needed - 1))
     with pytest.raises(SetupError, match=r"12\.6 MiB free on the disk, 12\.6 MiB needed"):

@@ -1,0 +1,80 @@
+"""The database of a cohort: the source tables and what follows from them, filled and checked.
+
+In: accepted rows and splits. Out: the tables of schemas/1_source.sql and 2_cohort.sql. Never: two rows with one key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
+import polars as pl
+
+from cxrssl.cohort.ehr import fill_ehr
+from cxrssl.cohort.link import LinkRule, link_films
+from cxrssl.cohort.sources import SourceTables
+from cxrssl.cohort.words import word_rows
+from cxrssl.core.errors import DataError
+from cxrssl.core.text import count_noun
+from cxrssl.db import Database, apply_schema
+
+KEYS = {
+    "patient": "subject_id",
+    "admission": "hadm_id",
+    "icu_stay": "stay_id",
+    "ed_stay": "ed_stay_id",
+    "image": "image_id",
+    "given_feature": "image_id",
+    "link": "image_id",
+    "ehr": "image_id",
+}
+"""Table -> what names its rows; small tables have it as their PRIMARY KEY."""
+
+
+def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame, rule: LinkRule) -> None:
+    """Fill an empty database with the source tables and with all that follows from them."""
+    apply_schema(database, "1_source.sql")
+    apply_schema(database, "2_cohort.sql")
+    with ThreadPoolExecutor(1) as pool, contextlib.closing(database.beside()) as beside:
+        others = pool.submit(_insert_unlinked, beside, tables, splits)
+        _insert_linked(database, tables, rule)
+        others.result()
+    check_keys(database)
+
+
+def _insert_linked(database: Database, tables: SourceTables, rule: LinkRule) -> None:
+    """Insert what films are linked by, and link them."""
+    order = tables.image["image_id"].arg_sort()
+    is_alike = tables.given["image_id"].equals(tables.image["image_id"])
+    database.insert("image", tables.image[order])
+    database.insert("given_feature", tables.given[order] if is_alike else tables.given.sort("image_id"))
+    words = {"feature": pl.String, "word": pl.String, "category": pl.String}
+    database.insert("word", pl.DataFrame(word_rows(), words, orient="row"))
+    if tables.hospital is not None:
+        database.insert("admission", tables.hospital.admission.sort("hadm_id"))
+        database.insert("icu_stay", tables.hospital.icu_stay.sort("stay_id"))
+        if tables.hospital.ed_stay is not None:
+            database.insert("ed_stay", tables.hospital.ed_stay.sort("ed_stay_id"))
+        link_films(database, rule)
+    fill_ehr(database, rule)
+
+
+def _insert_unlinked(database: Database, tables: SourceTables, splits: pl.DataFrame) -> None:
+    """Insert what no film is linked by."""
+    studies = tables.image.select("study_id").unique()
+    labels = tables.labels.join(studies, "study_id", "semi").sort("study_id")
+    labels = labels.unpivot(index="study_id", variable_name="finding", value_name="value")
+    database.insert("label", labels.drop_nulls("value"))
+    if tables.hospital is not None:
+        database.insert("patient", tables.hospital.patient.sort("subject_id"))
+    database.insert("split", splits)
+    steps = [(step, what, films) for step, (what, films) in enumerate(tables.films.flow())]
+    database.insert("flow", pl.DataFrame(steps, ("step", "what", "films"), orient="row"))
+
+
+def check_keys(database: Database) -> None:
+    """Raise DataError if two rows of a table have one key."""
+    for table, key in KEYS.items():
+        ((num_more,),) = database.rows(f"SELECT count(*) - count(DISTINCT {key}) FROM {table}")
+        if num_more:
+            raise DataError(f"{table}: {count_noun(num_more, 'row')} with a {key} that another row has")
