@@ -1,29 +1,7 @@
 """The user's own tables of labels and health-record columns, and the small TOML that says what they mean.
 
-In: a TOML such as
-
-    body_part = ["CHEST"]            # keep only films with this BodyPartExamined
-
-    [labels]
-    file = "labels.csv"              # beside the TOML, or an absolute path
-    column = "study_uid"             # the column with the ids
-    key = "study"                    # what an id names: image, study or patient
-    present = ["1", "yes"]
-    absent = ["0", "no"]
-    uncertain = ["-1"]
-    [labels.findings]                # finding = column
-    Edema = "edema"
-
-    [ehr]
-    file = "records.csv"
-    column = "mrn"
-    key = "patient"
-    [ehr.sex]
-    column = "gender"
-    words = { male = ["M"], female = ["F", "W"] }
-    [ehr.age_y]
-    column = "age"
-
+In: a TOML, of which `cxrssl ingest --help` shows an example. File names are relative to it, or absolute; `key` says
+whether an id names an image, a study or a patient; `words` lists our word -> the cells that mean it.
 Out: source tables with ids under `id`, findings and features under their own names.
 Never: a word whose meaning the TOML does not state.
 """

@@ -13,10 +13,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from cxrssl.cli.ingest import ingest
 from cxrssl.cohort import dicom_headers
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.mapping import read_map
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources.dicom import KEYS
 from cxrssl.core.errors import ConfigError, DataError, DecodeError
@@ -270,6 +272,15 @@ def test_map_gives_findings_and_features(key: str, workspace: Workspace, tmp_pat
     assert "labels.csv: rows whose id is no film's: 1" in cohort.summary["remarks"]
     assert cohort.summary["tables"]["labels.csv"]["rows"] == 3
     assert cohort.summary["versions"] == {"labels": "labels.csv"}
+
+
+def test_the_example_of_the_help_is_a_map(tmp_path: Path) -> None:
+    example = (ingest.__doc__ or "").partition("\b\n")[2].partition("\n\n")[0]
+    (tmp_path / "map.toml").write_text(example)
+    record_map = read_map(tmp_path / "map.toml")
+    assert record_map.findings == {"Edema": "edema"}
+    assert record_map.features["sex"].words == {"male": ("M",), "female": ("F",)}
+    assert set(record_map.features) == {"sex", "age_y"}
 
 
 def test_one_file_may_hold_labels_and_record(workspace: Workspace, tmp_path: Path) -> None:
