@@ -7,7 +7,7 @@ import sys
 HEAVY = ["torch", "timm", "polars", "duckdb", "textual", "numpy", "PIL", "pydicom", "rich"]
 
 
-def modules_after(code):
+def modules_after(code: str) -> set[str]:
     script = f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\nsys.stderr.write(' '.join(sys.modules))"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -43,7 +43,7 @@ for command in json.loads(sys.argv[1]):
 """
 
 
-def test_help_imports_nothing_heavy_and_ends_with_an_example():
+def test_help_imports_nothing_heavy_and_ends_with_an_example() -> None:
     words = [sys.executable, "-c", HELP, json.dumps(["", *COMMANDS])]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(lines) == len(COMMANDS) + 1
@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy_and_ends_with_an_example():
         assert "Example: cxrssl" in text, command
 
 
-def test_training_and_probing_import_without_polars_duckdb_textual_and_pydicom():
+def test_training_and_probing_import_without_polars_duckdb_textual_and_pydicom() -> None:
     """A GPU machine may have torch and timm only; it works on published artefacts."""
     absent = ["polars", "duckdb", "textual", "pydicom", "typer", "rich"]
     blocked = f"sys.modules.update(dict.fromkeys({absent}))"

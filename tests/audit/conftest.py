@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
-from cxrssl.images.store import open_images
+from cxrssl.images.store import ImageStore, open_images
 from cxrssl.synthetic import HospitalSpec, write_hospital
 
 
 @pytest.fixture(scope="session")
-def clean(tmp_path_factory) -> Workspace:
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace with the cohort `mimic`: 60 patients, 205 films, nothing wrong. Not to be written to."""
     folder = tmp_path_factory.mktemp("clean")
     write_hospital(folder / "hospital", HospitalSpec(num_patients=60, seed=0, film_px=64))
@@ -30,19 +31,19 @@ def clean(tmp_path_factory) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def hospital(clean):
+def hospital(clean: Workspace) -> tuple[Cohort, ImageStore]:
     """The open cohort and its packed films."""
     return open_cohort(clean.cohorts / "mimic"), open_images(clean.images / "mimic")
 
 
 @pytest.fixture
-def workspace(clean, tmp_path) -> Workspace:
+def workspace(clean: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the clean workspace."""
     shutil.copytree(clean.root, tmp_path / "workspace")
     return Workspace(tmp_path / "workspace")
 
 
-def republish_cohort(workspace: Workspace, name: str = "mimic", sql: str = "", **arrays) -> None:
+def republish_cohort(workspace: Workspace, name: str = "mimic", sql: str = "", **arrays: np.ndarray) -> None:
     """Publish a cohort again with other arrays, or after SQL on its tables: right hashes around wrong content."""
     folder = workspace.cohorts / name
     artefact = open_artefact(folder, "cohort")
@@ -61,12 +62,12 @@ def republish_cohort(workspace: Workspace, name: str = "mimic", sql: str = "", *
                 database.execute(sql)
 
 
-def _as_written(kept, array):
+def _as_written(kept: np.ndarray, array: np.ndarray) -> np.ndarray:
     is_text = kept.dtype.kind == "S" and array.dtype.kind == "U"
     return np.char.encode(array, "utf-8") if is_text else array
 
 
-def rename_cohort(workspace: Workspace, source: str, name: str, **settings) -> Path:
+def rename_cohort(workspace: Workspace, source: str, name: str, **settings: Any) -> Path:
     """Publish a cohort and its films a second time under another name, as if they came from elsewhere."""
     for folder, kind in ((workspace.cohorts, "cohort"), (workspace.images, "images")):
         artefact = open_artefact(folder / source, kind)

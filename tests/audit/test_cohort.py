@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cxrssl.audit.checks import CHECKS, make_audit, refuse
+from cxrssl.audit.checks import CHECKS, Audit, make_audit, refuse
 from cxrssl.audit.database import audit_database
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import audit_looks, find_twins
 from cxrssl.audit.values import audit_values
 from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import LeakageError
+from cxrssl.core.workspace import Workspace
 from cxrssl.images.fingerprint import hash_pixels, perceptual_hash
+from cxrssl.images.store import ImageStore
 from tests.audit.conftest import republish_cohort
 
+Hospital = tuple[Cohort, ImageStore]
+Planted = tuple[Cohort, ImageStore | None]
+"""What is left of the clean hospital; without films where they no longer belong to it."""
 
-def audit(cohort, images):
+
+def audit(cohort: Cohort, images: ImageStore | None) -> Audit:
     results = [
         *audit_ids(cohort),
         *audit_looks(cohort, images),
@@ -27,25 +36,25 @@ def audit(cohort, images):
     return make_audit("cohort", results)
 
 
-def change(cohort, **arrays):
+def change(cohort: Cohort, **arrays: Any) -> Cohort:
     return dataclasses.replace(cohort, **arrays)
 
 
-def put(array, row, value):
+def put(array: np.ndarray, row: int, value: Any) -> np.ndarray:
     """Return the array with another value in one row, as wide as it takes."""
     values = array.tolist()
     values[row] = value
     return np.array(values)
 
 
-def row_in(cohort, split, num=0, scheme="official"):
+def row_in(cohort: Cohort, split: str, num: int = 0, scheme: str = "official") -> int:
     """Return a row of the num-th subject of a split, with more than one film where `num` counts those only."""
     rows = cohort.rows_of(split, scheme)
     subjects = list(dict.fromkeys(cohort.subject_id[rows].tolist()))
     return int(rows[cohort.subject_id[rows] == subjects[num]][0])
 
 
-def two_films(cohort, split, num=0):
+def two_films(cohort: Cohort, split: str, num: int = 0) -> tuple[int, int]:
     """Return two rows of the num-th subject of a split (of both schemes) that has several studies."""
     rows = cohort.rows_of(split)
     rows = rows[cohort.split_hash[rows] == split]
@@ -58,32 +67,32 @@ def two_films(cohort, split, num=0):
 # ---- ids and splits
 
 
-def subject_unknown(cohort, images):
+def subject_unknown(cohort: Cohort, images: ImageStore | None) -> Planted:
     subject = cohort.subject_id[row_in(cohort, "train")]
     return change(cohort, subject_id=np.where(cohort.subject_id == subject, "", cohort.subject_id)), images
 
 
-def image_twice(cohort, images):
+def image_twice(cohort: Cohort, images: ImageStore | None) -> Planted:
     a, b = two_films(cohort, "train")
     return change(cohort, image_id=put(cohort.image_id, b, cohort.image_id[a])), None
 
 
-def image_under_two_subjects(cohort, images):
+def image_under_two_subjects(cohort: Cohort, images: ImageStore | None) -> Planted:
     a, b = row_in(cohort, "train"), row_in(cohort, "train", 1)
     return change(cohort, image_id=put(cohort.image_id, b, cohort.image_id[a])), None
 
 
-def file_twice(cohort, images):
+def file_twice(cohort: Cohort, images: ImageStore | None) -> Planted:
     a, b = row_in(cohort, "train"), row_in(cohort, "test")
     return change(cohort, path=put(cohort.path, b, cohort.path[a])), images
 
 
-def study_under_two_subjects(cohort, images):
+def study_under_two_subjects(cohort: Cohort, images: ImageStore | None) -> Planted:
     a, b = row_in(cohort, "train"), row_in(cohort, "test")
     return change(cohort, study_id=put(cohort.study_id, b, cohort.study_id[a])), images
 
 
-def subject_in_two_splits(cohort, images):
+def subject_in_two_splits(cohort: Cohort, images: ImageStore | None) -> Planted:
     """One film of a train subject and one of a test subject change sides: the counts stay."""
     a, _ = two_films(cohort, "train")
     b = row_in(cohort, "test", next(k for k in range(50) if _num_films(cohort, row_in(cohort, "test", k)) > 1))
@@ -91,7 +100,7 @@ def subject_in_two_splits(cohort, images):
     return change(cohort, split_official=split), images
 
 
-def film_without_split(cohort, images):
+def film_without_split(cohort: Cohort, images: ImageStore | None) -> Planted:
     """The subject was in no list, and the summary says so too."""
     subject = cohort.subject_id[row_in(cohort, "train")]
     split = np.where(cohort.subject_id == subject, "", cohort.split_official)
@@ -100,7 +109,7 @@ def film_without_split(cohort, images):
     return change(cohort, split_official=split, summary=summary), images
 
 
-def split_changed(cohort, images):
+def split_changed(cohort: Cohort, images: ImageStore | None) -> Planted:
     """A subject is moved whole from test to train after the split was made."""
     subject = cohort.subject_id[row_in(cohort, "test")]
     return change(cohort, split_official=np.where(cohort.subject_id == subject, "train", cohort.split_official)), images
@@ -109,7 +118,7 @@ def split_changed(cohort, images):
 # ---- pixels
 
 
-def with_copy(images, row, source, noise=0):
+def with_copy(images: ImageStore, row: int, source: int, noise: int = 0) -> ImageStore:
     """Return the pack in which `row` shows the film of the row `source`, each grey level changed by up to `noise`."""
     films, box = images.read_all(), images.box_N4.copy()
     steps = np.random.default_rng(0).integers(-noise, noise + 1, films[source].shape)
@@ -123,10 +132,11 @@ def with_copy(images, row, source, noise=0):
         pixel_hash=np.array([hash_pixels(film) for film in films], images.index.pixel_hash.dtype),
     )
     sha = f"{images.content_sha256} {row} {source} {noise}"
-    return dataclasses.replace(images, index=changed, content_sha256=sha, _shards={0: films})
+    shards: Any = {0: films}
+    return dataclasses.replace(images, index=changed, content_sha256=sha, _shards=shards)
 
 
-def sides(cohort, first, second):
+def sides(cohort: Cohort, first: str, second: str) -> tuple[int, int]:
     """Return a row of each split, of two subjects; those of one split are of one split in the other scheme too."""
     a, rows = cohort.rows_of(first)[0], cohort.rows_of(second)
     is_other = cohort.subject_id[rows] != cohort.subject_id[a]
@@ -134,36 +144,37 @@ def sides(cohort, first, second):
     return int(a), int(rows[is_other & (is_same_hash | (first != second))][0])
 
 
-def identical_films_in_two_splits(cohort, images):
+def identical_films_in_two_splits(cohort: Cohort, images: ImageStore) -> Planted:
     a, b = sides(cohort, "train", "test")
     return cohort, with_copy(images, a, b)
 
 
-def near_films_in_two_splits(cohort, images):
+def near_films_in_two_splits(cohort: Cohort, images: ImageStore) -> Planted:
     """The test film again, as another compression would leave it."""
     a, b = sides(cohort, "train", "test")
     return cohort, with_copy(images, a, b, noise=2)
 
 
-def identical_films_under_two_subjects(cohort, images):
+def identical_films_under_two_subjects(cohort: Cohort, images: ImageStore) -> Planted:
     a, b = sides(cohort, "train", "train")
     return cohort, with_copy(images, a, b)
 
 
-def films_of_another_cohort(cohort, images):
+def films_of_another_cohort(cohort: Cohort, images: ImageStore) -> Planted:
     order = np.arange(len(cohort))[::-1]
-    return cohort, dataclasses.replace(images, index=type(images.index)(*(array[order] for array in images.index)))
+    arrays: dict[str, Any] = {name: array[order] for name, array in images.index._asdict().items()}
+    return cohort, dataclasses.replace(images, index=images.index._replace(**arrays))
 
 
 # ---- values
 
 
-def link_outside_stay(cohort, images):
+def link_outside_stay(cohort: Cohort, images: ImageStore | None) -> Planted:
     (row, *_) = np.flatnonzero(cohort.link_status == "in_stay")
-    return change(cohort, gap_h=put(cohort.gap_h, row, 30.0).astype(np.float32)), images
+    return change(cohort, gap_h=put(cohort.gap_h, int(row), 30.0).astype(np.float32)), images
 
 
-def unknown_counted_as_no(cohort, images):
+def unknown_counted_as_no(cohort: Cohort, images: ImageStore | None) -> Planted:
     """What the published code does: outside every stay counts as alive."""
     column = FEATURE_NAMES.index("mortality")
     values, known = cohort.ehr_values.copy(), cohort.ehr_known.copy()
@@ -172,7 +183,7 @@ def unknown_counted_as_no(cohort, images):
     return change(cohort, ehr_values=values, ehr_known=known), images
 
 
-def feature_reveals_target(cohort, images):
+def feature_reveals_target(cohort: Cohort, images: ImageStore | None) -> Planted:
     """The position is recorded only where Edema is present."""
     column = FEATURE_NAMES.index("position")
     is_present = cohort.labels(["Edema"])[:, 0] == 1
@@ -182,7 +193,7 @@ def feature_reveals_target(cohort, images):
     return change(cohort, ehr_values=values, ehr_known=known), images
 
 
-def film_shape_reveals_target(cohort, images):
+def film_shape_reveals_target(cohort: Cohort, images: ImageStore) -> Planted:
     """Films with Edema come from another archive, which scans larger."""
     is_present = cohort.labels(["Edema"])[:, 0] == 1
     source = images.source_px_N2 * np.where(is_present, 3, 1)[:, None]
@@ -209,18 +220,20 @@ PLANTS = [
 ]
 
 
-def _num_films(cohort, row):
+def _num_films(cohort: Cohort, row: int) -> int:
     return int((cohort.subject_id == cohort.subject_id[row]).sum())
 
 
-def test_the_clean_hospital_has_no_finding_and_leaves_nothing_uncompared(hospital):
+def test_the_clean_hospital_has_no_finding_and_leaves_nothing_uncompared(hospital: Hospital) -> None:
     done = audit(*hospital)
     assert not done.findings
     assert {result.severity for result in done.results} == {"ok"}
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(hospital, plant):
+def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(
+    hospital: Hospital, plant: Callable[..., Planted]
+) -> None:
     done = audit(*plant(*hospital))
     code = plant.__name__.replace("_", "-")
     assert done.codes == {code}
@@ -230,7 +243,7 @@ def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(hospital, plant
     assert any(char.isdigit() for char in finding.finding) or code == "films-of-another-cohort"
 
 
-def test_what_refuses_raises_and_what_warns_does_not(hospital):
+def test_what_refuses_raises_and_what_warns_does_not(hospital: Hospital) -> None:
     with pytest.raises(LeakageError, match="subject-in-two-splits: 2 subjects of 60") as error:
         refuse(audit(*subject_in_two_splits(*hospital)), "cohort mimic")
     assert error.value.exit_code == 3
@@ -238,8 +251,9 @@ def test_what_refuses_raises_and_what_warns_does_not(hospital):
 
 
 @pytest.mark.parametrize("plant", [identical_films_in_two_splits, near_films_in_two_splits])
-def test_of_twins_the_film_of_the_earlier_split_is_left_out(hospital, plant):
+def test_of_twins_the_film_of_the_earlier_split_is_left_out(hospital: Hospital, plant: Callable[..., Planted]) -> None:
     cohort, images = plant(*hospital)
+    assert images is not None
     a, b = sides(hospital[0], "train", "test")
     assert find_twins(cohort, images, "official").left_out.tolist() == [a]
     assert cohort.split_official[[a, b]].tolist() == ["train", "test"]
@@ -256,7 +270,7 @@ def test_of_twins_the_film_of_the_earlier_split_is_left_out(hospital, plant):
         ("arrays-differ-from-database", "UPDATE label SET value = 1 - value WHERE finding = 'Edema' AND value = 0"),
     ],
 )  # fmt: skip
-def test_a_leak_planted_into_the_tables_is_named_by_its_code(workspace, code, sql):
+def test_a_leak_planted_into_the_tables_is_named_by_its_code(workspace: Workspace, code: str, sql: str) -> None:
     from cxrssl.cohort.read import open_cohort
 
     assert not make_audit("", audit_database(open_cohort(workspace.cohorts / "mimic"))).findings

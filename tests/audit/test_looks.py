@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from cxrssl.audit.looks import find_near
@@ -12,7 +14,7 @@ from cxrssl.images.fingerprint import identical_pairs, near_pairs
 from cxrssl.images.store import open_images
 
 
-def test_the_known_twins_of_the_covid_collection_are_found_and_no_others(real_data, tmp_path):
+def test_the_known_twins_of_the_covid_collection_are_found_and_no_others(real_data: Path, tmp_path: Path) -> None:
     """Four films of one case are in it twice, as published by Eurorad and by Radiopaedia; one film has two names."""
     workspace = Workspace(tmp_path / "workspace").create()
     ingest_dataset(workspace, "covid", real_data / "covid19_cxr", size=64, workers=1)

@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 import xml.dom.minidom
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cxrssl.audit.checks import CHECKS
 from cxrssl.audit.workspace import audit_workspace
@@ -31,17 +33,17 @@ from tests.world import TINY
 SETTINGS = ProbeSettings(num_resamples=20)
 
 
-def run_tiny(workspace, *settings):
+def run_tiny(workspace: Workspace, *settings: str) -> str:
     recipe = load_recipe("demo", [*TINY, "train.num_epochs=1", *settings])
     return pretrain(plan_run(workspace, "mimic", recipe, Machine("cpu", 1))).run_id
 
 
-def audit_command(workspace, *words):
+def audit_command(workspace: Workspace, *words: str) -> Result:
     return CliRunner().invoke(app, ["cohort", "audit", *words, "--workspace", str(workspace.root)])
 
 
 @pytest.fixture(scope="module")
-def probed(clean, tmp_path_factory):
+def probed(clean: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The clean hospital with a run on train films, probed. Not to be written to."""
     folder = tmp_path_factory.mktemp("whole") / "workspace"
     shutil.copytree(clean.root, folder)
@@ -51,12 +53,12 @@ def probed(clean, tmp_path_factory):
 
 
 @pytest.fixture
-def copy(probed, tmp_path):
+def copy(probed: Workspace, tmp_path: Path) -> Workspace:
     shutil.copytree(probed.root, tmp_path / "copy")
     return Workspace(tmp_path / "copy")
 
 
-def test_the_clean_hospital_with_a_probed_run_has_no_finding(probed):
+def test_the_clean_hospital_with_a_probed_run_has_no_finding(probed: Workspace) -> None:
     result = audit_command(probed)
     assert result.exit_code == 0, result.output
     assert "together:" in result.output
@@ -67,7 +69,7 @@ def test_the_clean_hospital_with_a_probed_run_has_no_finding(probed):
     assert {each["code"] for each in values["results"]} == set(CHECKS)
 
 
-def test_what_an_audit_finds_is_told_without_the_names_of_subjects_and_films(workspace):
+def test_what_an_audit_finds_is_told_without_the_names_of_subjects_and_films(workspace: Workspace) -> None:
     cohort = open_cohort(workspace.cohorts / "mimic")
     changed, _ = file_twice(cohort, None)
     republish_cohort(workspace, path=changed.path)
@@ -76,7 +78,7 @@ def test_what_an_audit_finds_is_told_without_the_names_of_subjects_and_films(wor
     assert not any(name in text for name in {*cohort.subject_id.tolist(), *cohort.image_id.tolist()})
 
 
-def test_a_sabotaged_cohort_is_refused_by_the_audit_and_by_pretrain(workspace):
+def test_a_sabotaged_cohort_is_refused_by_the_audit_and_by_pretrain(workspace: Workspace) -> None:
     cohort = open_cohort(workspace.cohorts / "mimic")
     changed, _ = file_twice(cohort, None)
     republish_cohort(workspace, path=changed.path)
@@ -87,7 +89,7 @@ def test_a_sabotaged_cohort_is_refused_by_the_audit_and_by_pretrain(workspace):
         run_tiny(workspace)
 
 
-def test_a_subject_in_two_splits_is_named_by_the_audit_though_no_cohort_opens(workspace):
+def test_a_subject_in_two_splits_is_named_by_the_audit_though_no_cohort_opens(workspace: Workspace) -> None:
     changed, _ = subject_in_two_splits(open_cohort(workspace.cohorts / "mimic"), None)
     republish_cohort(workspace, split_official=changed.split_official)
     assert {"subject-in-two-splits", "arrays-differ-from-database"} == audit_workspace(workspace).codes
@@ -96,7 +98,7 @@ def test_a_subject_in_two_splits_is_named_by_the_audit_though_no_cohort_opens(wo
 
 
 @pytest.mark.parametrize("file", ["cohorts/mimic/films.npz", "cohorts/mimic/summary.json", "images/mimic/index.npz"])
-def test_a_file_that_was_changed_after_publication_is_named(workspace, file):
+def test_a_file_that_was_changed_after_publication_is_named(workspace: Workspace, file: str) -> None:
     path = workspace.root / file
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -106,7 +108,9 @@ def test_a_file_that_was_changed_after_publication_is_named(workspace, file):
     assert audit_command(workspace).exit_code == 3
 
 
-def test_a_run_on_all_films_is_refused_by_probe_and_named_and_said_when_it_is_probed_all_the_same(copy):
+def test_a_run_on_all_films_is_refused_by_probe_and_named_and_said_when_it_is_probed_all_the_same(
+    copy: Workspace,
+) -> None:
     run = run_tiny(copy, "train.rows=all")
     with pytest.raises(LeakageError, match="took part in pretraining") as error:
         probe_run(copy, run, "", "", SETTINGS, baselines=False)
@@ -117,11 +121,15 @@ def test_a_run_on_all_films_is_refused_by_probe_and_named_and_said_when_it_is_pr
     assert "took part in pretraining" in write_report(copy).markdown.splitlines()[0]
 
 
-def test_a_run_whose_films_are_test_films_of_another_dataset_under_other_ids_is_refused_by_probe(copy):
+def test_a_run_whose_films_are_test_films_of_another_dataset_under_other_ids_is_refused_by_probe(
+    copy: Workspace,
+) -> None:
     """Another publisher ships the same films: its test split shows what the run was trained on."""
     cohort = open_cohort(copy.cohorts / "mimic")
     rename_cohort(copy, "mimic", "other", dataset="other")
-    other = {name: np.char.add("x", getattr(cohort, name)) for name in ("image_id", "study_id", "subject_id")}
+    other: dict[str, Any] = {
+        name: np.char.add("x", getattr(cohort, name)) for name in ("image_id", "study_id", "subject_id")
+    }
     swapped = np.select([cohort.split_official == part for part in ("train", "test")], ["test", "train"], "val")
     republish_cohort(copy, "other", split_official=swapped, **other)
     with np.load(copy.images / "other/index.npz") as index:
@@ -137,7 +145,7 @@ def test_a_run_whose_films_are_test_films_of_another_dataset_under_other_ids_is_
     assert not pair.refusals
 
 
-def rename_pack(workspace, name, arrays):
+def rename_pack(workspace: Workspace, name: str, arrays: dict[str, np.ndarray]) -> None:
     import io
 
     from cxrssl.core.artefact import open_artefact, publish
@@ -153,14 +161,14 @@ def rename_pack(workspace, name, arrays):
             write_bytes(building / file, data)
 
 
-def test_a_list_of_films_that_is_cut_is_named(copy):
+def test_a_list_of_films_that_is_cut_is_named(copy: Workspace) -> None:
     (run,) = copy.run_ids()
     path = copy.runs / run / "encoder/films.csv"
     path.write_bytes(path.read_bytes()[:-200])
     assert audit_workspace(copy).codes == {"films-not-listed"}
 
 
-def test_a_cohort_that_changed_since_the_run_is_named(copy):
+def test_a_cohort_that_changed_since_the_run_is_named(copy: Workspace) -> None:
     cohort = open_cohort(copy.cohorts / "mimic")
     values = cohort.ehr_values.copy()
     values[0, 1] += 1
@@ -168,7 +176,7 @@ def test_a_cohort_that_changed_since_the_run_is_named(copy):
     assert audit_workspace(copy).codes == {"cohort-changed-since-run", "arrays-differ-from-database"}
 
 
-def test_names_that_do_not_exist_are_usage_errors_with_the_nearest_one(probed):
+def test_names_that_do_not_exist_are_usage_errors_with_the_nearest_one(probed: Workspace) -> None:
     with pytest.raises(UsageError) as error:
         audit_workspace(probed, against=["mimc"])
     assert "mimic" in error.value.hint
@@ -180,7 +188,7 @@ def test_names_that_do_not_exist_are_usage_errors_with_the_nearest_one(probed):
 # ---- twins
 
 
-def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace):
+def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace: Workspace) -> None:
     """A train film gets the pixels of a test film: it is fitted on nowhere, and every test film is still scored."""
     cohort = open_cohort(workspace.cohorts / "mimic")
     a, b = int(cohort.rows_of("train")[0]), int(cohort.rows_of("test")[0])
@@ -202,7 +210,7 @@ def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace):
     assert audit_command(workspace).exit_code == 0
 
 
-def copy_film(workspace, row, source):
+def copy_film(workspace: Workspace, row: int, source: int) -> None:
     """Pack the film of `source` in the place of `row` too, with all that the index says of it."""
     from cxrssl.images.store import open_images
 
@@ -228,7 +236,7 @@ def copy_film(workspace, row, source):
 # ---- flow
 
 
-def test_the_flow_accounts_for_every_film_in_table_and_figure(probed, tmp_path):
+def test_the_flow_accounts_for_every_film_in_table_and_figure(probed: Workspace, tmp_path: Path) -> None:
     figure = tmp_path / "flow.svg"
     words = ["cohort", "flow", "mimic", "--figure", str(figure), "--workspace", str(probed.root), "--json"]
     result = CliRunner().invoke(app, words)

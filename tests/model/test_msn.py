@@ -1,6 +1,8 @@
 """The objective against a slow numpy version written from the paper's equations."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from cxrssl.train.step import clip_gradients, set_schedule
 from cxrssl.views.draw import make_views
 
 NUM_VIEWS, NUM_FILMS, WIDTH, NUM_PROTOTYPES = 3, 8, 16, 12
+Tensors = dict[str, torch.Tensor]
 
 
-def slow_softmax_cosine(z, q, temp):
+def slow_softmax_cosine(z: np.ndarray, q: np.ndarray, temp: float) -> np.ndarray:
     rows = []
     for vector in z:
         cosines = [float(vector @ p) / (np.linalg.norm(vector) * np.linalg.norm(p)) for p in q]
@@ -27,11 +30,11 @@ def slow_softmax_cosine(z, q, temp):
     return np.array(rows)
 
 
-def slow_sharpen(p, temp):
+def slow_sharpen(p: np.ndarray, temp: float) -> np.ndarray:
     return np.array([[v ** (1 / temp) / sum(w ** (1 / temp) for w in row) for v in row] for row in p])
 
 
-def slow_sinkhorn(p, num_iters):
+def slow_sinkhorn(p: np.ndarray, num_iters: int) -> np.ndarray:
     """Rows are films, columns prototypes: every prototype gets 1/K of the mass, then every film 1/B."""
     mass = p / p.sum()
     num_films, num_prototypes = p.shape
@@ -40,10 +43,10 @@ def slow_sinkhorn(p, num_iters):
             mass[:, k] /= mass[:, k].sum() * num_prototypes
         for b in range(num_films):
             mass[b] /= mass[b].sum() * num_films
-    return mass * num_films
+    return np.asarray(mass * num_films)
 
 
-def slow_loss(anchors, targets, q, objective):
+def slow_loss(anchors: np.ndarray, targets: np.ndarray, q: np.ndarray, objective: ObjectiveSettings) -> float:
     wanted = slow_sharpen(slow_softmax_cosine(targets, q, objective.anchor_temp), objective.target_temp)
     if objective.sinkhorn_iters:
         wanted = slow_sinkhorn(wanted, objective.sinkhorn_iters)
@@ -53,12 +56,12 @@ def slow_loss(anchors, targets, q, objective):
             terms.append(-sum(wanted[film, k] * math.log(probs[k]) for k in range(len(q))))
             mean += probs / (len(anchors) * len(view))
     memax = math.log(len(q)) + sum(m * math.log(m) for m in mean)
-    return sum(terms) / len(terms) + objective.memax_weight * memax
+    return float(sum(terms) / len(terms) + objective.memax_weight * memax)
 
 
 @pytest.mark.parametrize("sinkhorn_iters", [0, 1, 3])
 @pytest.mark.parametrize("seed", range(5))
-def test_loss_equals_the_slow_numpy_version(seed, sinkhorn_iters):
+def test_loss_equals_the_slow_numpy_version(seed: int, sinkhorn_iters: int) -> None:
     rng = np.random.default_rng(seed)
     anchors = rng.normal(size=(NUM_VIEWS, NUM_FILMS, WIDTH))
     targets, prototypes = rng.normal(size=(NUM_FILMS, WIDTH)), rng.normal(size=(NUM_PROTOTYPES, WIDTH))
@@ -69,7 +72,7 @@ def test_loss_equals_the_slow_numpy_version(seed, sinkhorn_iters):
     assert fast.total.item() == pytest.approx(slow, rel=1e-6)
 
 
-def test_each_step_of_the_target_equals_its_slow_version():
+def test_each_step_of_the_target_equals_its_slow_version() -> None:
     rng = np.random.default_rng(0)
     z, q = rng.normal(size=(NUM_FILMS, WIDTH)), rng.normal(size=(NUM_PROTOTYPES, WIDTH))
     probs = slow_softmax_cosine(z, q, 0.1)
@@ -80,12 +83,12 @@ def test_each_step_of_the_target_equals_its_slow_version():
     np.testing.assert_allclose(sinkhorn(log_probs, 3).exp().numpy(), slow_sinkhorn(probs, 3), atol=1e-12)
 
 
-def test_me_max_is_zero_for_a_uniform_mean_and_ln_k_for_one_prototype():
+def test_me_max_is_zero_for_a_uniform_mean_and_ln_k_for_one_prototype() -> None:
     assert math.log(4) - entropy(torch.full((4,), 0.25).log()).item() == pytest.approx(0.0, abs=1e-6)
     assert entropy(torch.tensor([0.0, -1e4, -1e4, -1e4])).item() == 0.0
 
 
-def test_sinkhorn_over_a_small_batch_caps_the_targets_of_many_prototypes():
+def test_sinkhorn_over_a_small_batch_caps_the_targets_of_many_prototypes() -> None:
     """As published: each of 1,024 prototypes gets 1/1,024 of 64 films, so no target exceeds 64/1,024."""
     one_hot = torch.nn.functional.one_hot(torch.arange(64), 1024).double() + 1e-9
     spread = sinkhorn(one_hot.log(), 3).exp()
@@ -93,7 +96,7 @@ def test_sinkhorn_over_a_small_batch_caps_the_targets_of_many_prototypes():
     assert entropy(spread.log()).mean().item() > 0.9 * math.log(1024)
 
 
-def test_no_temperature_is_too_low_for_the_loss():
+def test_no_temperature_is_too_low_for_the_loss() -> None:
     """At 0.001 all but one assignment are below the smallest float32."""
     generator = torch.Generator().manual_seed(0)
     anchors, targets, prototypes = (
@@ -101,10 +104,12 @@ def test_no_temperature_is_too_low_for_the_loss():
     )
     loss = msn_loss(anchors, targets, prototypes, MsnSettings(anchor_temp=0.001, target_temp=0.001)).total
     loss.backward()
-    assert all(torch.isfinite(value).all() for value in (loss, anchors.grad, prototypes.grad))
+    for value in (loss, anchors.grad, prototypes.grad):
+        assert value is not None
+        assert torch.isfinite(value).all()
 
 
-def tiny_recipe(ehr=("sex", "age"), **objective) -> Recipe:
+def tiny_recipe(ehr: Sequence[str] = ("sex", "age"), **objective: Any) -> Recipe:
     changes = {
         "model": {"backbone": "vit-micro", "patch_px": 8},
         "ehr": {"features": list(ehr)},
@@ -115,7 +120,9 @@ def tiny_recipe(ehr=("sex", "age"), **objective) -> Recipe:
     return load_recipe("strict", [], changes)
 
 
-def one_step(recipe: Recipe, num_columns: int, momentum: float = 0.9):
+def one_step(
+    recipe: Recipe, num_columns: int, momentum: float = 0.9
+) -> tuple[TrainState, Tensors, Tensors, dict[str, torch.Tensor | None]]:
     state = init_state(recipe, num_columns, torch.device("cpu"))
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     films = torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -132,7 +139,7 @@ def one_step(recipe: Recipe, num_columns: int, momentum: float = 0.9):
     return state, before, anchor, gradients
 
 
-def test_after_one_step_everything_trainable_has_moved_and_nothing_frozen_has():
+def test_after_one_step_everything_trainable_has_moved_and_nothing_frozen_has() -> None:
     state, before, anchor, gradients = one_step(tiny_recipe(), num_columns=5)
     trainable = {name for name, _ in state.model.trained_parameters()}
     assert {
@@ -143,14 +150,15 @@ def test_after_one_step_everything_trainable_has_moved_and_nothing_frozen_has():
         "head.0.weight",
     } <= trainable
     for name in trainable:
-        assert gradients[name] is not None, f"{name} has no gradient"
-        assert torch.isfinite(gradients[name]).all(), name
+        gradient = gradients[name]
+        assert gradient is not None, f"{name} has no gradient"
+        assert torch.isfinite(gradient).all(), name
         assert not torch.equal(anchor[name], before[name]), f"{name} did not move"
     for name in set(before) - trainable:
         assert torch.equal(anchor[name], before[name]), f"{name} is frozen, but the optimiser moved it"
 
 
-def test_the_target_moves_by_exactly_one_minus_momentum_of_the_distance():
+def test_the_target_moves_by_exactly_one_minus_momentum_of_the_distance() -> None:
     state, before, anchor, _ = one_step(tiny_recipe(), num_columns=5, momentum=0.75)
     after = state.model.state_dict()
     for name in (name for name in before if name.startswith("target_")):
@@ -158,14 +166,14 @@ def test_the_target_moves_by_exactly_one_minus_momentum_of_the_distance():
         torch.testing.assert_close(after[name], before[name] + 0.25 * (online - before[name]), rtol=1e-6, atol=1e-8)
 
 
-def test_prototypes_stay_where_they_are_when_the_recipe_freezes_them():
+def test_prototypes_stay_where_they_are_when_the_recipe_freezes_them() -> None:
     state, before, anchor, gradients = one_step(tiny_recipe(train_prototypes=False), num_columns=5)
     assert "prototypes" not in {name for name, _ in state.model.trained_parameters()}
     assert gradients["prototypes"] is None
     assert torch.equal(anchor["prototypes"], before["prototypes"])
 
 
-def test_with_and_without_the_record_the_same_seed_starts_from_the_same_encoder_head_and_prototypes():
+def test_with_and_without_the_record_the_same_seed_starts_from_the_same_encoder_head_and_prototypes() -> None:
     vanilla = init_state(tiny_recipe(ehr=()), 0, torch.device("cpu")).model.state_dict()
     fused = init_state(tiny_recipe(), 5, torch.device("cpu")).model.state_dict()
     assert set(fused) - set(vanilla) == {
@@ -175,7 +183,7 @@ def test_with_and_without_the_record_the_same_seed_starts_from_the_same_encoder_
         assert torch.equal(value, fused[name]), name
 
 
-def test_no_gradient_flows_into_targets_and_the_record_changes_only_the_anchors():
+def test_no_gradient_flows_into_targets_and_the_record_changes_only_the_anchors() -> None:
     recipe = tiny_recipe()
     model = MSN(recipe, 5)
     films = torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
@@ -189,9 +197,10 @@ def test_no_gradient_flows_into_targets_and_the_record_changes_only_the_anchors(
     assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("target_"))
 
 
-def test_paper_backbone_has_the_published_head_count_and_parameter_number():
+def test_paper_backbone_has_the_published_head_count_and_parameter_number() -> None:
     model = MSN(load_recipe("paper", [], {"ehr": {"features": ["sex"], "missing": "zero"}}), 2)
-    assert model.encoder.blocks[0].attn.num_heads == 6
+    first: Any = model.encoder.blocks[0]
+    assert first.attn.num_heads == 6
     backbone = sum(p.numel() for p in model.encoder.parameters())
     head = sum(p.numel() for p in model.head.parameters())
     # The published log: backbone 5.7 M with three input channels and a 1000-way head; here one channel and no head.

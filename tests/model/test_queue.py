@@ -19,11 +19,11 @@ GOOD, BAD = torch.tensor(0.0), torch.tensor(1.0)
 OBJECTIVE = MsnSettings(num_prototypes=NUM_PROTOTYPES, memax_weight=0.7, queue_size=QUEUE)
 
 
-def draw(rng, *shape):
+def draw(rng: np.random.Generator, *shape: int) -> torch.Tensor:
     return torch.tensor(rng.normal(size=shape), dtype=torch.float32)
 
 
-def filled_queue(rng, num_steps):
+def filled_queue(rng: np.random.Generator, num_steps: int) -> tuple[FilmQueue, list[tuple[torch.Tensor, torch.Tensor]]]:
     """A queue after some steps, and the targets and mean assignments of those steps, newest first."""
     queue = FilmQueue(QUEUE, BATCH, WIDTH, NUM_PROTOTYPES)
     steps = [(draw(rng, BATCH, WIDTH), draw(rng, NUM_PROTOTYPES).softmax(0)) for _ in range(num_steps)]
@@ -34,7 +34,9 @@ def filled_queue(rng, num_steps):
 
 @pytest.mark.parametrize("num_steps", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_loss_with_a_queue_equals_the_slow_numpy_version_while_it_fills_and_when_it_is_full(seed, num_steps):
+def test_the_loss_with_a_queue_equals_the_slow_numpy_version_while_it_fills_and_when_it_is_full(
+    seed: int, num_steps: int
+) -> None:
     rng = np.random.default_rng(seed)
     queue, steps = filled_queue(rng, num_steps)
     anchors, targets = draw(rng, NUM_VIEWS, BATCH, WIDTH), draw(rng, BATCH, WIDTH)
@@ -58,7 +60,7 @@ def test_the_loss_with_a_queue_equals_the_slow_numpy_version_while_it_fills_and_
     )
 
 
-def test_an_empty_queue_changes_neither_loss_nor_gradient():
+def test_an_empty_queue_changes_neither_loss_nor_gradient() -> None:
     rng = np.random.default_rng(0)
     anchors, targets, prototypes = draw(rng, NUM_VIEWS, BATCH, WIDTH), draw(rng, BATCH, WIDTH), draw(rng, 10, WIDTH)
     found = []
@@ -71,14 +73,14 @@ def test_an_empty_queue_changes_neither_loss_nor_gradient():
         torch.testing.assert_close(joined, alone, rtol=1e-5, atol=1e-7)
 
 
-def test_the_gradient_of_me_max_is_that_of_a_population_with_the_mean_of_batch_and_queue():
+def test_the_gradient_of_me_max_is_that_of_a_population_with_the_mean_of_batch_and_queue() -> None:
     """-(ln mean p) . d(mean p): the mean of all films, the change of the batch, whole whatever its share."""
     rng = np.random.default_rng(1)
     queue, _ = filled_queue(rng, 3)
     targets, prototypes = draw(rng, BATCH, WIDTH), draw(rng, NUM_PROTOTYPES, WIDTH)
     anchors = draw(rng, NUM_VIEWS, BATCH, WIDTH).requires_grad_()
 
-    def gradient(value):
+    def gradient(value: torch.Tensor) -> torch.Tensor:
         return torch.autograd.grad(value, anchors)[0]
 
     parts = msn_loss(anchors, targets, prototypes, OBJECTIVE, queue)
@@ -90,7 +92,7 @@ def test_the_gradient_of_me_max_is_that_of_a_population_with_the_mean_of_batch_a
     torch.testing.assert_close(found, 0.7 * gradient((mean * joined.log()).sum()), rtol=1e-4, atol=1e-6)
 
 
-def test_a_queue_lets_a_small_batch_keep_sharp_targets_over_many_prototypes():
+def test_a_queue_lets_a_small_batch_keep_sharp_targets_over_many_prototypes() -> None:
     """1,024 prototypes: alone, 64 films are spread over 16 prototypes each; with 960 more they keep their own."""
     prototypes = torch.linalg.qr(torch.randn(1024, 1024, generator=torch.Generator().manual_seed(0))).Q
     batch, earlier = prototypes[:64], prototypes[64:]
@@ -105,7 +107,7 @@ def test_a_queue_lets_a_small_batch_keep_sharp_targets_over_many_prototypes():
     assert joined < 0.01
 
 
-def test_the_newest_films_come_first_and_the_oldest_leave():
+def test_the_newest_films_come_first_and_the_oldest_leave() -> None:
     rng = np.random.default_rng(2)
     queue, steps = filled_queue(rng, 5)
     expected = torch.cat([torch.nn.functional.normalize(targets, dim=1) for targets, _ in steps[:3]])
@@ -117,7 +119,7 @@ def test_the_newest_films_come_first_and_the_oldest_leave():
     assert half.log_weights().tolist() == [0.0] * 8 + [-math.inf] * 4
 
 
-def test_a_bad_step_leaves_the_queue_as_it_was_and_nobody_waits_to_know():
+def test_a_bad_step_leaves_the_queue_as_it_was_and_nobody_waits_to_know() -> None:
     rng = np.random.default_rng(3)
     queue, _ = filled_queue(rng, 2)
     before = {name: value.clone() for name, value in queue.state_dict().items()}
@@ -128,7 +130,7 @@ def test_a_bad_step_leaves_the_queue_as_it_was_and_nobody_waits_to_know():
     assert torch.isfinite(parts.total)
 
 
-def test_a_model_without_a_queue_has_no_trace_of_one_and_the_published_one_has_none():
+def test_a_model_without_a_queue_has_no_trace_of_one_and_the_published_one_has_none() -> None:
     changes = {"model": {"backbone": "vit-micro"}, "ehr": {"features": ["sex"]}}
     published = load_recipe("paper", [], changes)
     assert published.objective.queue_size == 0
@@ -139,13 +141,13 @@ def test_a_model_without_a_queue_has_no_trace_of_one_and_the_published_one_has_n
     ]  # fmt: skip
 
 
-def test_a_queue_that_nothing_looks_at_is_refused():
+def test_a_queue_that_nothing_looks_at_is_refused() -> None:
     idle = ["objective.sinkhorn_iters=0", "objective.memax_weight=0"]
     with pytest.raises(ConfigError, match=r'queue_size" has no effect: "objective\.sinkhorn_iters" is 0'):
         load_recipe("strict", [*idle, "objective.queue_size=128"])
 
 
-def test_usage_of_prototypes_is_told_for_the_batch_alone():
+def test_usage_of_prototypes_is_told_for_the_batch_alone() -> None:
     """So that a collapse shows at once, not after as many steps as the queue holds."""
     rng = np.random.default_rng(4)
     queue = FilmQueue(QUEUE, BATCH, WIDTH, NUM_PROTOTYPES)

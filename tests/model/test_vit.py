@@ -1,9 +1,12 @@
 """The encoder against timm's own forward pass: the same class token and the same gradients, with less work."""
 
+from collections.abc import Callable
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cxrssl.core.errors import ConfigError
@@ -20,7 +23,7 @@ MAX_GRAD_ERROR = {torch.float32: 3e-6, torch.float64: 1e-12}
 """Of a gradient, relative to its norm; timm's own float32 gradients are no nearer to those in double precision."""
 
 
-def untrained(module):
+def untrained(module: VisionTransformer) -> VisionTransformer:
     """Biases and scales start at 0 and 1, where they hide mistakes."""
     generator = torch.Generator().manual_seed(0)
     for parameter in module.parameters():
@@ -29,7 +32,7 @@ def untrained(module):
     return module
 
 
-def plainly(encoder, views, kept=None):
+def plainly(encoder: VisionTransformer, views: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
     """All tokens through all of timm's blocks; dropped patches leave after the positions."""
     # timm resamples positions in float32, whatever all else is in.
     with patch.object(torch.Tensor, "float", lambda values: values):
@@ -38,10 +41,11 @@ def plainly(encoder, views, kept=None):
         rows = torch.arange(len(tokens))[:, None]
         prefix = encoder.num_prefix_tokens
         tokens = torch.cat([tokens[:, :prefix], tokens[rows, kept + prefix]], dim=1)
-    return encoder.norm(encoder.blocks(encoder.norm_pre(tokens)))[:, 0]
+    class_token: torch.Tensor = encoder.norm(encoder.blocks(encoder.norm_pre(tokens)))[:, 0]
+    return class_token
 
 
-def check_equal(encoder, px, num_views=3, kept=None):
+def check_equal(encoder: VisionTransformer, px: int, num_views: int = 3, kept: torch.Tensor | None = None) -> None:
     for precision in (torch.float32, torch.float64):
         encoder.to(precision)
         views = torch.randn(num_views, 1, px, px, generator=torch.Generator().manual_seed(1)).to(precision)
@@ -49,19 +53,23 @@ def check_equal(encoder, px, num_views=3, kept=None):
             encode_and_differentiate(encoder, encode, views, kept) for encode in (plainly, encode_views)
         )
         assert (fast - slow).abs().max() <= MAX_ERROR[precision] * slow.abs().max()
+        assert fast_grads.keys() == slow_grads.keys() == dict(encoder.named_parameters()).keys()
         for name, grad in slow_grads.items():
             assert (fast_grads[name] - grad).norm() <= MAX_GRAD_ERROR[precision] * grad.norm(), name
 
 
-def encode_and_differentiate(encoder, encode, views, kept):
+def encode_and_differentiate(
+    encoder: VisionTransformer, encode: Callable[..., torch.Tensor], views: torch.Tensor, kept: torch.Tensor | None
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     encoder.zero_grad()
     tokens = encode(encoder, views, kept)
     tokens.square().sum().backward()
-    return tokens.detach(), {name: value.grad.clone() for name, value in encoder.named_parameters()}
+    gradients = {name: value.grad for name, value in encoder.named_parameters()}
+    return tokens.detach(), {name: value.clone() for name, value in gradients.items() if value is not None}
 
 
 @pytest.mark.parametrize("px", [64, 32])
-def test_the_class_token_and_all_gradients_are_those_of_timms_own_forward_pass(px):
+def test_the_class_token_and_all_gradients_are_those_of_timms_own_forward_pass(px: int) -> None:
     check_equal(untrained(build_encoder("vit-micro", 8, 64)), px)
 
 
@@ -73,26 +81,26 @@ def test_the_class_token_and_all_gradients_are_those_of_timms_own_forward_pass(p
         ("vit_small_patch14_reg4_dinov2", 14, 28),  # registers, scaled layers, the class token without position
     ],
 )
-def test_any_vision_transformer_of_timm_gives_its_own_class_token(name, patch_px, px):
+def test_any_vision_transformer_of_timm_gives_its_own_class_token(name: str, patch_px: int, px: int) -> None:
     encoder = build_encoder(f"timm:{name}", patch_px, 2 * px)
     assert encoder.patch_embed.proj.in_channels == 1
     check_equal(untrained(encoder), px)
 
 
-def test_dropped_patches_have_no_part_in_the_class_token():
+def test_dropped_patches_have_no_part_in_the_class_token() -> None:
     kept = torch.tensor([[0, 2, 5], [1, 2, 3], [13, 14, 15]])
     check_equal(untrained(build_encoder("vit-micro", 8, 64)), 32, kept=kept)
 
 
 @pytest.mark.parametrize("part", ["q_norm", "k_norm"])
-def test_a_last_block_with_normalised_queries_or_keys_runs_as_timm_has_it(part):
+def test_a_last_block_with_normalised_queries_or_keys_runs_as_timm_has_it(part: str) -> None:
     encoder = untrained(build_encoder("vit-micro", 8, 32))
     setattr(encoder.blocks[-1].attn, part, torch.nn.LayerNorm(32))
     check_equal(encoder, 32)
 
 
 @pytest.mark.parametrize("max_bytes", [1, 20_000, 2**25])
-def test_groups_of_views_give_the_result_of_all_at_once(max_bytes, monkeypatch):
+def test_groups_of_views_give_the_result_of_all_at_once(max_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vit, "MAX_BLOCK_BYTES", max_bytes)
     kept = torch.arange(7)[:, None] + torch.tensor([0, 3, 9])
     check_equal(untrained(build_encoder("vit-micro", 8, 32)), 32, num_views=7)
@@ -109,14 +117,16 @@ def test_groups_of_views_give_the_result_of_all_at_once(max_bytes, monkeypatch):
         ("timm:vit_tiny_patch16_224", 14, 'patches of 16 px, "model.patch_px" is 14', "model.patch_px=16"),
     ],
 )
-def test_a_backbone_without_the_interface_is_refused_with_a_sentence(backbone, patch_px, told, hint):
+def test_a_backbone_without_the_interface_is_refused_with_a_sentence(
+    backbone: str, patch_px: int, told: str, hint: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
         build_encoder(backbone, patch_px, 224)
     assert told in caught.value.what
     assert hint in caught.value.hint
 
 
-def test_a_recipe_takes_the_names_of_timm_and_no_others():
+def test_a_recipe_takes_the_names_of_timm_and_no_others() -> None:
     assert load_recipe("strict", ["model.backbone=timm:vit_tiny_patch16_224"]).model.backbone.startswith("timm:")
     for name in ("vit-huge", "timm:", "timm", "resnet50"):
         with pytest.raises(ConfigError, match=r'"model\.backbone" cannot be') as caught:
@@ -129,12 +139,12 @@ class NoWait(TorchDispatchMode):
 
     WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "equal.default")
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         assert not any(word in str(function) for word in self.WAITING), f"{function} waits for the device"
         return function(*args, **(kwargs or {}))
 
 
-def test_views_loss_and_gradients_never_wait_for_the_device():
+def test_views_loss_and_gradients_never_wait_for_the_device() -> None:
     recipe = load_recipe("demo", [*TINY, "views.rotation_deg=10", "views.contrast=0.2"], {"ehr": {"features": ["sex"]}})
     model, films = MSN(recipe, 3), torch.randint(0, 256, (4, 40, 40), dtype=torch.uint8)
     valid, ehr = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 4), torch.rand(4, 3)
@@ -146,7 +156,7 @@ def test_views_loss_and_gradients_never_wait_for_the_device():
         films.float().mean().item()
 
 
-def test_in_bf16_the_loss_is_float32_and_near_that_of_float32():
+def test_in_bf16_the_loss_is_float32_and_near_that_of_float32() -> None:
     recipe = load_recipe("demo", TINY)
     model, films = MSN(recipe, 0), torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)

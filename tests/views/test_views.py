@@ -41,14 +41,25 @@ def smooth_film(height, width, seed=0):
     return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def cut_one(film, valid, top, left, height, width, px, flip=False, angle=0.0, views=PLAIN):
+def cut_one(
+    film: np.ndarray,
+    valid: tuple[int, int, int, int],
+    top: float,
+    left: float,
+    height: float,
+    width: float,
+    px: int,
+    flip: bool = False,
+    angle: float = 0.0,
+    views: ViewSettings = PLAIN,
+) -> torch.Tensor:
     one = torch.ones(1, 1)
     boxes = Boxes(one * top, one * left, one * height, one * width, one * flip, one, one * 0, one * angle)
-    films, valid = torch.tensor(film)[None].float(), torch.tensor([valid]).float()
-    return cut_views(films, valid, boxes, px, views, max(film.shape))[0, 0, 0] * 255
+    films, valid_B4 = torch.tensor(film)[None].float(), torch.tensor([valid]).float()
+    return cut_views(films, valid_B4, boxes, px, views, max(film.shape))[0, 0, 0] * 255
 
 
-def slow_axis(start, extent, low, length, px, size):
+def slow_axis(start: float, extent: float, low: int, length: int, px: int, size: int) -> np.ndarray:
     """The weights [P, S] of one axis in double precision, pixel by pixel."""
     weights = np.zeros((px, size))
     scale = extent / px
@@ -63,7 +74,7 @@ def slow_axis(start, extent, low, length, px, size):
 
 
 @pytest.mark.parametrize(("px", "extent"), [(96, 100.0), (96, 200.0), (224, 150.0), (48, 317.5), (224, 320.0)])
-def test_a_view_is_within_one_grey_level_of_pillows_antialiased_crop(px, extent):
+def test_a_view_is_within_one_grey_level_of_pillows_antialiased_crop(px: int, extent: float) -> None:
     film = smooth_film(320, 320)
     top, left = (320 - extent) * 0.3, (320 - extent) * 0.8
     ours = cut_one(film, (0, 0, 320, 320), top, left, extent, extent, px).numpy()
@@ -74,7 +85,7 @@ def test_a_view_is_within_one_grey_level_of_pillows_antialiased_crop(px, extent)
 
 
 @pytest.mark.fuzz
-def test_views_equal_the_slow_computation_in_double_precision():
+def test_views_equal_the_slow_computation_in_double_precision() -> None:
     seed = 20240601
     rng = np.random.default_rng(seed)
     for trial in range(scaled(20, 500)):
@@ -89,13 +100,15 @@ def test_views_equal_the_slow_computation_in_double_precision():
         columns = slow_axis(box[1], box[3], low_x, wide, px, size)
         expected = rows @ film.astype(float) @ columns.T
         is_flipped = bool(rng.integers(2))
-        ours = cut_one(film, (low_y, low_x, high, wide), *box, px, flip=is_flipped).double().numpy()
+        ours = (
+            cut_one(film, (low_y, low_x, high, wide), box[0], box[1], box[2], box[3], px, is_flipped).double().numpy()
+        )
         error = np.abs((ours[:, ::-1] if is_flipped else ours) - expected).max() / 255
         assert error < 1e-6, f"seed {seed}, trial {trial}: {error}"
 
 
 @pytest.mark.parametrize("angle", [-15.0, 4.0, 15.0, 45.0])
-def test_a_rotated_view_is_pillows_rotation_and_antialiased_crop(angle):
+def test_a_rotated_view_is_pillows_rotation_and_antialiased_crop(angle: float) -> None:
     """Anticlockwise, as Pillow turns; on structures of four pixels of the view, where nothing hides an error."""
     film = smooth_film(320, 320)
     views = dataclasses.replace(PLAIN, rotation_deg=45.0)
@@ -107,7 +120,7 @@ def test_a_rotated_view_is_pillows_rotation_and_antialiased_crop(angle):
     assert errors.mean() < 1.3
 
 
-def test_a_rotation_by_nothing_changes_nothing_but_the_interpolation():
+def test_a_rotation_by_nothing_changes_nothing_but_the_interpolation() -> None:
     film = smooth_film(320, 320)
     views = dataclasses.replace(PLAIN, rotation_deg=15.0)
     straight = cut_one(film, (0, 0, 320, 320), 20.0, 30.0, 200.0, 240.0, 96)
@@ -115,7 +128,7 @@ def test_a_rotation_by_nothing_changes_nothing_but_the_interpolation():
     torch.testing.assert_close(turned, straight, rtol=0, atol=3.0)
 
 
-def test_what_a_rotation_brings_in_from_outside_the_film_is_black():
+def test_what_a_rotation_brings_in_from_outside_the_film_is_black() -> None:
     film = np.full((64, 64), 200, np.uint8)
     views = dataclasses.replace(PLAIN, rotation_deg=45.0)
     view = cut_one(film, (0, 0, 64, 64), 0.0, 0.0, 64.0, 64.0, 32, angle=45.0, views=views)
@@ -123,7 +136,7 @@ def test_what_a_rotation_brings_in_from_outside_the_film_is_black():
     torch.testing.assert_close(view[8:24, 8:24], torch.full((16, 16), 200.0), rtol=0, atol=1e-3)
 
 
-def test_a_view_at_the_films_edge_takes_nothing_from_the_padding():
+def test_a_view_at_the_films_edge_takes_nothing_from_the_padding() -> None:
     """The valid box is cut out first: what lies outside it has no weight."""
     film = np.full((64, 64), 255, np.uint8)
     film[16:48] = 100
@@ -131,14 +144,14 @@ def test_a_view_at_the_films_edge_takes_nothing_from_the_padding():
     torch.testing.assert_close(view, torch.full((16, 16), 100.0), rtol=0, atol=1e-3)
 
 
-def test_a_flip_mirrors_left_and_right_only():
+def test_a_flip_mirrors_left_and_right_only() -> None:
     film = smooth_film(64, 64)
     straight = cut_one(film, (0, 0, 64, 64), 5.0, 7.0, 40.0, 44.0, 32)
     flipped = cut_one(film, (0, 0, 64, 64), 5.0, 7.0, 40.0, 44.0, 32, flip=True)
     torch.testing.assert_close(flipped, straight.flip(1))
 
 
-def test_contrast_spreads_about_the_mean_and_brightness_shifts_within_black_and_white():
+def test_contrast_spreads_about_the_mean_and_brightness_shifts_within_black_and_white() -> None:
     film = smooth_film(64, 64)
     straight = cut_one(film, (0, 0, 64, 64), 0.0, 0.0, 64.0, 64.0, 32) / 255
     one = torch.ones(1, 1)
@@ -149,7 +162,7 @@ def test_contrast_spreads_about_the_mean_and_brightness_shifts_within_black_and_
     torch.testing.assert_close(changed[0, 0, 0], expected, rtol=0, atol=1e-6)
 
 
-def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale():
+def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale() -> None:
     valid = torch.tensor([[30.0, 0.0, 260.0, 320.0]] * 500)
     boxes = draw_boxes(valid, 4, (0.05, 0.3), ViewSettings(), seed=1)
     assert (boxes.top_BV >= 30).all()
@@ -173,7 +186,7 @@ def test_views_have_the_numbers_and_sizes_of_the_recipe():
     assert views["focal"].kept_BVK is None
 
 
-def test_views_are_a_function_of_seed_and_step():
+def test_views_are_a_function_of_seed_and_step() -> None:
     films = torch.randint(0, 256, (2, 64, 64), dtype=torch.uint8)
     valid = torch.tensor([[0, 0, 64, 64]] * 2)
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1, rotation_deg=10.0)
@@ -191,7 +204,7 @@ def test_views_are_a_function_of_seed_and_step():
 
 
 @pytest.mark.parametrize("rotation_deg", [0.0, 10.0])
-def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg):
+def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg: float) -> None:
     films = torch.randint(0, 256, (21, 64, 64), dtype=torch.uint8)
     valid = torch.tensor([[0, 4, 64, 50]] * 21)
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, rotation_deg=rotation_deg)
@@ -204,7 +217,7 @@ def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg):
 
 
 @pytest.mark.parametrize(("num_random", "num_focal"), [(2, 0), (0, 3), (3, 2)])
-def test_any_number_of_views_of_each_kind(num_random, num_focal):
+def test_any_number_of_views_of_each_kind(num_random: int, num_focal: int) -> None:
     settings = ViewSettings(global_px=32, focal_px=16, num_random=num_random, num_focal=num_focal)
     films, valid = torch.zeros(2, 40, 40, dtype=torch.uint8), torch.tensor([[0, 0, 40, 40]] * 2)
     views = make_views(films, valid, plan_views(settings, 8, focal_mask=Mask(0.15)), seed=0, step=0)
@@ -223,13 +236,13 @@ def test_kept_patches_are_distinct_ascending_and_differ_between_films():
     assert 195 in kept
 
 
-def test_equal_draws_keep_the_first_patches_whatever_the_machine_sorts_by(monkeypatch):
+def test_equal_draws_keep_the_first_patches_whatever_the_machine_sorts_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.full(shape, 0.5))
     kept = draw_kept(3, 2, 196, Mask(0.15), seed=0)
     assert torch.equal(kept, torch.arange(166).expand(3, 2, -1))
 
 
-def test_the_published_index_range_never_shows_the_last_patch():
+def test_the_published_index_range_never_shows_the_last_patch() -> None:
     """Source: the published code: class token + 165 of 196 patches, + 29 of 36 for focal views, never the last one."""
     mask = Mask(0.15, hides_last=True)
     kept = draw_kept(200, 1, 196, mask, seed=0)
@@ -238,7 +251,7 @@ def test_the_published_index_range_never_shows_the_last_patch():
     assert draw_kept(2, 1, 36, mask, seed=0).shape[2] == 29
 
 
-def test_the_evaluation_view_shows_the_whole_film_with_its_aspect():
+def test_the_evaluation_view_shows_the_whole_film_with_its_aspect() -> None:
     film = np.zeros((64, 64), np.uint8)
     film[16:48] = 200
     settings = dataclasses.replace(PLAIN, global_px=32)
@@ -250,7 +263,7 @@ def test_the_evaluation_view_shows_the_whole_film_with_its_aspect():
 
 
 @pytest.mark.gpu
-def test_views_on_the_gpu_equal_those_on_the_cpu():
+def test_views_on_the_gpu_equal_those_on_the_cpu() -> None:
     films = torch.randint(0, 256, (4, 320, 320), dtype=torch.uint8)
     valid = torch.tensor([[0, 0, 320, 320]] * 4)
     cpu = make_views(films, valid, plan_views(ViewSettings()), 0, 3)
