@@ -84,7 +84,8 @@ class Watched:
     """The state of the run that is under way, and what is to happen at the ends of its steps."""
 
     def __init__(self) -> None:
-        self.state: TrainState | None = None
+        self.state: TrainState
+        """There from the run's first step on."""
         self.num_steps = 0
         """Steps done since the run was last started."""
         self.at: dict[int, Callable[[], None]] = {}
@@ -118,6 +119,18 @@ def run_until(plan: RunPlan, step: int, patch: pytest.MonkeyPatch, number: int =
         watch.at[step] = lambda: os.kill(os.getpid(), number)
         with pytest.raises(Preempted):
             loop.pretrain(plan)
+
+
+def read_run(folder: Path) -> results.RunRecord:
+    """Return what is known of a run that has begun."""
+    record = results.read_run(folder)
+    assert record is not None
+    return record
+
+
+def fail_on_damage(error: IntegrityError) -> None:
+    """Take what `load_newest` tells of a checkpoint that should be whole."""
+    pytest.fail(str(error))
 
 
 def all_finite(tensors: dict[str, torch.Tensor]) -> bool:

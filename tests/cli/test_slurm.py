@@ -7,11 +7,13 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from cxrssl.cli.slurm import parse_minutes, parse_options
 from cxrssl.core.errors import UsageError
+from cxrssl.core.workspace import Workspace
 from tests.world import TINY, make_workspace
 
 SBATCH = '#!/bin/sh\necho "$@" > "$CALLS/sbatch"\ncp "$1" "$CALLS/script.sh"\necho Submitted batch job 4242\n'
@@ -19,12 +21,12 @@ RECORD = '#!/bin/sh\necho "$@" >> "$CALLS/$(basename "$0")"\n'
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("slurm"))
 
 
 @pytest.fixture
-def cluster(tmp_path, monkeypatch):
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the calls of a cluster's programs, which take every job as number 4242 and run none."""
     calls, programs = tmp_path / "calls", tmp_path / "bin"
     calls.mkdir()
@@ -36,12 +38,14 @@ def cluster(tmp_path, monkeypatch):
     return calls
 
 
-def write_program(path, text):
+def write_program(path: Path, text: str) -> None:
     path.write_text(text)
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def run(workspace, *more, code="from cxrssl.__main__ import main; main()"):
+def run(
+    workspace: Workspace, *more: str, code: str = "from cxrssl.__main__ import main; main()"
+) -> subprocess.CompletedProcess[str]:
     changes = [word for change in TINY for word in ("--set", change)]
     words = ["pretrain", "--recipe", "demo", "--device", "cuda", *changes, "--workspace", str(workspace.root), *more]
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=600)
@@ -50,7 +54,9 @@ def run(workspace, *more, code="from cxrssl.__main__ import main; main()"):
 ONE_LIMIT = ("--slurm", "time=24:00:00")
 
 
-def test_the_batch_script_asks_for_what_the_command_says_and_the_job_is_told(workspace, cluster):
+def test_the_batch_script_asks_for_what_the_command_says_and_the_job_is_told(
+    workspace: Workspace, cluster: Path
+) -> None:
     options = ["--slurm", "partition=gpu", "--slurm", "time=1-12", "--slurm", "cpus-per-task=6", "--slurm", "exclusive"]
     done = run(workspace, *options, "--nodes", "2", "--gpus", "4", "--name", "big", "--json")
     assert done.returncode == 0, done.stderr
@@ -82,7 +88,7 @@ def test_the_batch_script_asks_for_what_the_command_says_and_the_job_is_told(wor
     assert not (workspace.runs / told["run_id"]).exists()
 
 
-def test_plan_prints_the_script_and_submits_nothing(workspace, cluster):
+def test_plan_prints_the_script_and_submits_nothing(workspace: Workspace, cluster: Path) -> None:
     done = run(workspace, *ONE_LIMIT, "--slurm", "gres=gpu:a100:2", "--gpus", "2", "--plan")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("#!/bin/bash")
@@ -91,7 +97,7 @@ def test_plan_prints_the_script_and_submits_nothing(workspace, cluster):
     assert not list(cluster.iterdir())
 
 
-def test_submitting_needs_no_torch_and_says_how_to_watch_and_to_stop(workspace, cluster):
+def test_submitting_needs_no_torch_and_says_how_to_watch_and_to_stop(workspace: Workspace, cluster: Path) -> None:
     code = "import sys; sys.modules['torch'] = None; from cxrssl.__main__ import main; main()"
     done = run(workspace, *ONE_LIMIT, code=code)
     assert done.returncode == 0, done.stderr
@@ -99,7 +105,9 @@ def test_submitting_needs_no_torch_and_says_how_to_watch_and_to_stop(workspace, 
         assert words in done.stdout
 
 
-def test_what_is_missing_is_said_in_one_sentence(workspace, cluster, tmp_path, monkeypatch):
+def test_what_is_missing_is_said_in_one_sentence(
+    workspace: Workspace, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = "import sys; sys.modules['submitit'] = None; from cxrssl.__main__ import main; main()"
     done = run(workspace, *ONE_LIMIT, code=code)
     assert done.returncode == 4
@@ -117,7 +125,7 @@ def test_what_is_missing_is_said_in_one_sentence(workspace, cluster, tmp_path, m
     assert "this machine has no SLURM: there is no sbatch" in done.stderr
 
 
-def test_processes_that_nobody_starts_are_refused(workspace, monkeypatch):
+def test_processes_that_nobody_starts_are_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(workspace, "--nodes", "2")
     assert done.returncode == 2
     assert "cannot start processes on 2 machines by itself" in done.stderr
@@ -140,12 +148,12 @@ def test_processes_that_nobody_starts_are_refused(workspace, monkeypatch):
         ("1-0:0:1", 1441),
     ],
 )
-def test_times_are_read_as_sbatch_reads_them(text, minutes):
+def test_times_are_read_as_sbatch_reads_them(text: str, minutes: int) -> None:
     assert parse_minutes(text) == minutes
 
 
 @pytest.mark.parametrize("text", ["", "1h", "1-", "-5", "1:2:3:4", "1-2-3", "٣"])
-def test_other_times_are_refused(text):
+def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_minutes(text)
 
@@ -153,7 +161,7 @@ def test_other_times_are_refused(text):
 @pytest.mark.parametrize(
     "words", [["partition=gpu"], ["time=9", "nodes=2"], ["time=9", "qos="], ["time=9", "a=b\nrm x"], ["time=9", "9=9"]]
 )
-def test_words_that_are_no_options_of_sbatch_are_refused(words):
+def test_words_that_are_no_options_of_sbatch_are_refused(words: list[str]) -> None:
     with pytest.raises(UsageError):
         parse_options(words)
 
@@ -176,27 +184,27 @@ sys.exit(stop.exit_code)
 """
 
 
-def start_stopped_job(folder, asked_by, rank="0"):
+def start_stopped_job(folder: Path, asked_by: str, rank: str = "0") -> subprocess.Popen[str]:
     place = {"SLURM_JOB_ID": "4242", "SLURM_PROCID": rank, "RANK": rank}
     environment = {**os.environ, "SUBMITIT_EXECUTOR": "slurm", **place}
     command = [sys.executable, "-c", STOPPED, str(folder), asked_by]
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_warning_queues_the_job_again(cluster, tmp_path):
+def test_a_warning_queues_the_job_again(cluster: Path, tmp_path: Path) -> None:
     job = start_stopped_job(tmp_path, "SIGUSR1")
     job.communicate(timeout=600)
     assert (cluster / "scontrol").read_text() == "requeue 4242\n"
     assert (tmp_path / "4242_submitted.pkl").exists()
 
 
-def test_the_other_tasks_leave_without_an_exit_code_that_would_end_the_first(cluster, tmp_path):
+def test_the_other_tasks_leave_without_an_exit_code_that_would_end_the_first(cluster: Path, tmp_path: Path) -> None:
     for asked_by in ("SIGUSR2", "SIGTERM"):
         assert start_stopped_job(tmp_path, asked_by, rank="1").wait(timeout=600) == 0
     assert not list(cluster.iterdir())
 
 
-def test_a_job_that_cannot_be_queued_again_says_so_and_leaves_with_75(cluster, tmp_path):
+def test_a_job_that_cannot_be_queued_again_says_so_and_leaves_with_75(cluster: Path, tmp_path: Path) -> None:
     write_program(tmp_path / "bin" / "scontrol", "#!/bin/sh\nexit 1\n")
     job = start_stopped_job(tmp_path, "SIGUSR2")
     _, errors = job.communicate(timeout=600)
@@ -205,8 +213,11 @@ def test_a_job_that_cannot_be_queued_again_says_so_and_leaves_with_75(cluster, t
     assert "Traceback" not in errors
 
 
-def test_a_cancelled_job_waits_for_its_end_and_is_queued_again_only_if_a_warning_follows(cluster, tmp_path):
+def test_a_cancelled_job_waits_for_its_end_and_is_queued_again_only_if_a_warning_follows(
+    cluster: Path, tmp_path: Path
+) -> None:
     job = start_stopped_job(tmp_path, "SIGTERM")
+    assert job.stderr is not None
     while "waiting for SLURM" not in job.stderr.readline():
         assert job.poll() is None
     job.send_signal(signal.SIGTERM)

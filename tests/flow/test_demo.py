@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +14,14 @@ from cxrssl.db import open_database
 from tests.cli import command
 
 
-def run(*words, workspace):
+def run(*words: object, workspace: Path) -> str:
     result = command.run(*words, workspace=workspace)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 @pytest.mark.slow
-def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_twice(tmp_path):
+def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_twice(tmp_path: Path) -> None:
     workspace = tmp_path / "ws"
     words = ["demo", "--patients", "60", "--epochs", "2"]
     first = [sys.executable, "-m", "cxrssl", *words, "--workspace", str(workspace)]
@@ -69,14 +70,14 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
     assert set(before) == set(after)
 
 
-def pretrain_on(workspace, dataset, folder, num_films, ehr):
+def pretrain_on(workspace: Path, dataset: str, folder: Path, num_films: int, ehr: str) -> Path:
     ingested = run("ingest", dataset, folder, "--size", "64", "--json", workspace=workspace)
     assert json.loads(ingested)["packed"]["num_packed"] == num_films
     run("pretrain", "--recipe", "demo", "--epochs", "1", "--split", "hash", "--ehr", ehr, workspace=workspace)
     return workspace
 
 
-def probe_and_report(workspace, dataset):
+def probe_and_report(workspace: Path, dataset: str) -> None:
     probed = json.loads(run("probe", dataset, "--json", "--resamples", "50", workspace=workspace))
     kinds = [evaluation["settings"]["kind"] for evaluation in probed.values()]
     assert kinds == ["run", "random-init", "ehr-only", "view-only"]
@@ -84,7 +85,7 @@ def probe_and_report(workspace, dataset):
 
 
 @pytest.fixture(scope="module")
-def nih(real_data, tmp_path_factory):
+def nih(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a run on the train films of NIH's own hash split."""
     workspace = tmp_path_factory.mktemp("nih") / "ws"
     return pretrain_on(workspace, "nih", real_data / "nih_chestxray14", 1000, "sex,view")
@@ -92,19 +93,19 @@ def nih(real_data, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("nih")
-def test_real_films_without_stays_go_through_the_whole_chain(nih):
+def test_real_films_without_stays_go_through_the_whole_chain(nih: Path) -> None:
     probe_and_report(nih, "nih")
 
 
 @pytest.mark.slow
-def test_real_films_with_stays_go_through_the_whole_chain(real_data, tmp_path):
+def test_real_films_with_stays_go_through_the_whole_chain(real_data: Path, tmp_path: Path) -> None:
     workspace = pretrain_on(tmp_path / "ws", "covid", real_data / "covid19_cxr", 354, "demo,meta,stay")
     probe_and_report(workspace, "covid")
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("nih")
-def test_a_probe_on_patients_that_were_pretrained_on_is_refused_unless_asked_for(nih):
+def test_a_probe_on_patients_that_were_pretrained_on_is_refused_unless_asked_for(nih: Path) -> None:
     words = ["probe", "nih", "--split", "official", "--resamples", "20"]
     refused = command.run(*words, workspace=nih)
     assert refused.returncode == 3

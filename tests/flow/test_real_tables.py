@@ -3,7 +3,8 @@
 import csv
 import gzip
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,28 +12,28 @@ import pytest
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, scale_numbers
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.link import make_link_rule
-from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.workspace import Workspace
-from cxrssl.synthetic import PLACEMENTS, write_films_for
+from cxrssl.synthetic import PLACEMENTS, FilmAnswer, write_films_for
 
 
-def read_rows(path):
+def read_rows(path: Path) -> list[dict[str, str]]:
     with gzip.open(path, "rt") as file:
         return list(csv.DictReader(file))
 
 
-def at(text):
-    return datetime.fromisoformat(text) if text else None
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 class Hospital:
-    def __init__(self, root):
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.patients = {row["subject_id"]: row for row in read_rows(root / "hosp/patients.csv.gz")}
         self.admissions = read_rows(root / "hosp/admissions.csv.gz")
         self.stays = read_rows(root / "icu/icustays.csv.gz")
 
-    def link(self, subject, when):
+    def link(self, subject: str, when: datetime) -> tuple[str, str, str]:
         """The documented rules in the plainest words: (status, hadm_id, stay_id, hours to the nearest admission)."""
         own = [row for row in self.admissions if row["subject_id"] == subject]
         stays = [row for row in self.stays if row["subject_id"] == subject]
@@ -65,7 +66,7 @@ class Hospital:
         is_after = bool(since) and (not until or min(since) <= min(until))
         return ("post_discharge" if is_after else "pre_admission"), "", ""
 
-    def link_as_published(self, subject, when):
+    def link_as_published(self, subject: str, when: date) -> tuple[int, int]:
         """The published loops in the fact sheet's words: by day, a later row overwrites, no stay is 0."""
         died = in_icu = 0
         for row in self.admissions:
@@ -77,8 +78,11 @@ class Hospital:
         return died, in_icu
 
 
+World = tuple[Hospital, list[FilmAnswer], Cohort]
+
+
 @pytest.fixture(scope="module")
-def world(real_data, tmp_path_factory):
+def world(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     root = real_data / "mimic-iv-clinical-database-demo-2.2"
     folder = tmp_path_factory.mktemp("tables")
     answers = write_films_for(root, folder / "cxr", seed=1, film_px=48)
@@ -86,7 +90,7 @@ def world(real_data, tmp_path_factory):
     return Hospital(root), answers, open_cohort(summary.path)
 
 
-def test_every_film_has_the_link_that_loops_over_the_tables_give(world):
+def test_every_film_has_the_link_that_loops_over_the_tables_give(world: World) -> None:
     hospital, answers, cohort = world
     assert len(cohort) == len(answers) > 400
     for row in range(len(cohort)):
@@ -95,9 +99,9 @@ def test_every_film_has_the_link_that_loops_over_the_tables_give(world):
         assert found == hospital.link(str(cohort.subject_id[row]), when), cohort.image_id[row]
 
 
-def test_every_placement_is_there_and_links_as_it_was_meant(world):
+def test_every_placement_is_there_and_links_as_it_was_meant(world: World) -> None:
     hospital, answers, cohort = world
-    left_ed = {row["hadm_id"]: at(row["edouttime"]) for row in hospital.admissions}
+    left_ed = {row["hadm_id"]: at(row["edouttime"]) for row in hospital.admissions if row["edouttime"]}
     status = dict(zip(cohort.image_id.tolist(), cohort.link_status.tolist(), strict=True))
     meant = {"in_icu": "in_icu", "in_stay": "in_stay", "in_ed": "in_ed", "pre_admission": "pre_admission",
              "post_discharge": "post_discharge"}  # fmt: skip
@@ -113,7 +117,7 @@ def test_every_placement_is_there_and_links_as_it_was_meant(world):
             assert is_soon or status[answer.dicom_id] == meant[answer.placement], answer
 
 
-def test_ages_and_outcomes_follow_the_tables_and_ages_above_89_are_marked(world):
+def test_ages_and_outcomes_follow_the_tables_and_ages_above_89_are_marked(world: World) -> None:
     hospital, _, cohort = world
     age, mortality = FEATURE_NAMES.index("age"), FEATURE_NAMES.index("mortality")
     died = {row["hadm_id"]: int(row["hospital_expire_flag"]) for row in hospital.admissions}
@@ -128,11 +132,13 @@ def test_ages_and_outcomes_follow_the_tables_and_ages_above_89_are_marked(world)
         if hadm_id:
             assert cohort.ehr_values[row, mortality] == died[hadm_id]
     assert cohort.age_is_censored.any()
-    encoded = scale_numbers(cohort.ehr_values[:, age], find_feature("age").scale)
+    scale = find_feature("age").scale
+    assert scale is not None
+    encoded = scale_numbers(cohort.ehr_values[:, age], scale)
     assert np.all((encoded >= 0) & (encoded <= 1))
 
 
-def test_oddities_of_the_demo_are_counted_and_its_words_are_all_known(world):
+def test_oddities_of_the_demo_are_counted_and_its_words_are_all_known(world: World) -> None:
     _, _, cohort = world
     assert {
         "ICU stays that begin before their admission: 2",
@@ -144,7 +150,7 @@ def test_oddities_of_the_demo_are_counted_and_its_words_are_all_known(world):
         assert cohort.ehr_known[:, FEATURE_NAMES.index(name)].any(), name
 
 
-def test_day_rule_gives_every_film_what_the_published_loops_give(world, tmp_path):
+def test_day_rule_gives_every_film_what_the_published_loops_give(world: World, tmp_path: Path) -> None:
     hospital, _, by_time = world
     root = by_time.root
     summary = build_cohort(Workspace(tmp_path / "ws").create(), "mimic", root, ehr_path=hospital.root,
@@ -161,7 +167,7 @@ def test_day_rule_gives_every_film_what_the_published_loops_give(world, tmp_path
     assert differs > len(cohort) / 10  # the two rules give different records
 
 
-def test_facts_of_the_admission_are_those_of_its_row(world):
+def test_facts_of_the_admission_are_those_of_its_row(world: World) -> None:
     hospital, _, cohort = world
     rows = {row["hadm_id"]: row for row in hospital.admissions}
     los, since = FEATURE_NAMES.index("los"), FEATURE_NAMES.index("since_admission")

@@ -7,6 +7,7 @@ new `FORMAT_VERSION`, and again only where a change of the numbers was meant and
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def start():
+def start() -> tuple[Recipe, TrainState]:
     """Return the recipe and its state before the first step."""
     BACKBONES["vit-micro"], kept = SHAPE, BACKBONES["vit-micro"]
     try:
@@ -42,7 +43,7 @@ def start():
         BACKBONES["vit-micro"] = kept
 
 
-def take_steps(recipe, state, num):
+def take_steps(recipe: Recipe, state: TrainState, num: int) -> list[float]:
     """Take `num` steps on films and records that are noise, the same at every step, and return their losses."""
     rng = np.random.default_rng(7)
     films = torch.from_numpy(rng.integers(0, 256, (BATCH, 24, 24), dtype=np.uint8))
@@ -60,14 +61,14 @@ def take_steps(recipe, state, num):
     return losses
 
 
-def resume(folder, on_damage):
+def resume(folder: Path, on_damage: Callable[[IntegrityError], None]) -> tuple[Recipe, TrainState]:
     """Return the recipe and the state that the newest checkpoint in `folder` holds."""
     recipe, state = start()
-    restore_state(state, Checkpoints(folder, {}, 1).load_newest(on_damage))
+    restore_state(state, Checkpoints(folder, {}, 1).load_newest(on_damage) or {})
     return recipe, state
 
 
-def write():
+def write() -> None:
     """Write the golden checkpoint of the current format."""
     torch.set_num_threads(1)
     folder = FOLDER / f"checkpoint-{FORMAT_VERSION}"
@@ -75,7 +76,7 @@ def write():
     take_steps(recipe, state, STEP)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    platform.platform = lambda: "Linux"  # which one is nobody's business
+    platform.platform = lambda *_: "Linux"  # which one is nobody's business
     Checkpoints(folder, {"recipe_sha256": recipe.sha256}, 1).save(state.step, flatten_state(state))
     losses = take_steps(recipe, state, NUM_NEXT)
     (folder / "next.json").write_text(json.dumps({"losses": losses}, indent=1) + "\n")

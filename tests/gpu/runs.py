@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.journal import read_journal
@@ -26,7 +27,7 @@ CALM = [
 """At ten times this rate, in batches of half the size, the mere order of sums changes a loss by a third."""
 
 
-def plan_steps(workspace: Path, name: str, num_steps: int, precision: str = "fp32", **machine: object) -> RunPlan:
+def plan_steps(workspace: Path, name: str, num_steps: int, precision: str = "fp32", **machine: Any) -> RunPlan:
     """Return a plan of at least `num_steps` steps."""
     changes = [*CALM, f"train.precision={precision}"]
     settings = Machine(num_threads=1, **{"checkpoint_every": 10**9, "probe_every": 0, **machine})
@@ -47,14 +48,14 @@ def hash_weights(folder: Path) -> str:
     return sha256_file(folder / "encoder" / "encoder.safetensors")
 
 
-def train(workspace: Path, name: str, num_steps: int, **settings: object) -> Path:
+def train(workspace: Path, name: str, num_steps: int, **settings: Any) -> Path:
     """Train here and return the run's folder."""
     plan = plan_steps(workspace, name, num_steps, **settings)
     pretrain(plan)
     return plan.folder
 
 
-def start(workspace: Path, name: str, num_steps: int, kill_at: str = "", **settings: object) -> subprocess.Popen[str]:
+def start(workspace: Path, name: str, num_steps: int, kill_at: str = "", **settings: Any) -> subprocess.Popen[str]:
     """Train in a process of its own, which repeats itself bit for bit and may be killed at a kill point."""
     order = {"workspace": str(workspace), "name": name, "num_steps": num_steps, "deterministic": True, **settings}
     environment = {**os.environ, "CXRSSL_KILL_AT": kill_at}

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,7 +21,7 @@ MAX_OPERATIONS = {"views": 300, "the step": 2250}
 """As counted, and a tenth more: what the host has to dispatch for one step, whatever the batch."""
 
 
-def test_the_benchmark_runs_on_a_cpu_without_what_a_gpu_machine_may_lack(tmp_path):
+def test_the_benchmark_runs_on_a_cpu_without_what_a_gpu_machine_may_lack(tmp_path: Path) -> None:
     for name in ABSENT:
         (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not here')\n")
     before = set(ROOT.glob("tests/bench/*"))
@@ -44,11 +45,11 @@ def test_the_benchmark_runs_on_a_cpu_without_what_a_gpu_machine_may_lack(tmp_pat
     assert set(ROOT.glob("tests/bench/*")) == before, "what a CPU shows is not kept"
 
 
-def span(name, ts, dur, cat="user_annotation", **args):
+def span(name: str, ts: float, dur: float, cat: str = "user_annotation", **args: Any) -> dict[str, Any]:
     return {"ph": "X", "name": name, "cat": cat, "ts": ts, "dur": dur, "args": args}
 
 
-def test_a_kernel_belongs_to_the_innermost_span_that_launched_it_and_idle_time_is_told():
+def test_a_kernel_belongs_to_the_innermost_span_that_launched_it_and_idle_time_is_told() -> None:
     events = [
         span(WINDOW, 0, 1),
         span("backward", 100, 300),
@@ -76,19 +77,30 @@ def test_a_kernel_belongs_to_the_innermost_span_that_launched_it_and_idle_time_i
 class Count(TorchDispatchMode):
     """Counts operations that do something, which a GPU would each be asked for by the host."""
 
-    FREE = ("view", "expand", "transpose", "aten.t.", "select.int", "slice", "squeeze", "detach", "alias", "permute")
+    FREE: tuple[str, ...] = (
+        "view",
+        "expand",
+        "transpose",
+        "aten.t.",
+        "select.int",
+        "slice",
+        "squeeze",
+        "detach",
+        "alias",
+        "permute",
+    )
     FREE += ("split", "unbind", "as_strided", "profiler.")
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.number = 0
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.number += not any(word in str(function) for word in self.FREE)
         return function(*args, **(kwargs or {}))
 
 
-def test_a_step_asks_the_device_for_no_more_operations_than_it_did():
+def test_a_step_asks_the_device_for_no_more_operations_than_it_did() -> None:
     recipe = load_recipe("strict", ["model.backbone=vit-tiny"], {"ehr": {"features": ["sex"]}})
     state, films = init_state(recipe, 3, torch.device("cpu")), torch.zeros(2, 320, 320, dtype=torch.uint8)
     valid, record = torch.tensor([[0.0, 0.0, 320.0, 320.0]]).expand(2, 4), torch.rand(2, 3)

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 WORK = ("kernel", "gpu_memcpy", "gpu_memset")
 CALLS = ("cuda_runtime", "cuda_driver")
@@ -38,7 +39,7 @@ class Profile:
         return {name: value / self.step_ms for name, value in self.span_ms.most_common()}
 
 
-def profile_trace(events: Iterable[dict], names: Iterable[str], num_steps: int) -> Profile:
+def profile_trace(events: Iterable[dict[str, Any]], names: Iterable[str], num_steps: int) -> Profile:
     """Return the profile of the `num_steps` steps between the two marks of a trace."""
     timed = [event for event in events if event.get("ph") == "X" and event.get("cat") != "gpu_user_annotation"]
     first, last = sorted(event["ts"] for event in timed if event["name"] == WINDOW)
@@ -46,7 +47,8 @@ def profile_trace(events: Iterable[dict], names: Iterable[str], num_steps: int) 
     wanted = set(names)
     spans = _Spans([event for event in inside if event["name"] in wanted])
     profile = Profile((last - first) / 1000 / num_steps)
-    launched = {event["args"]["correlation"]: event["ts"] for event in inside if event.get("cat") in CALLS}
+    calls = [event for event in inside if event.get("cat") in CALLS]
+    launched: dict[Any, float] = {event["args"]["correlation"]: event["ts"] for event in calls}
     work = [event for event in inside if event.get("cat") in WORK]
     for event in work:
         span = spans.at(launched.get(event["args"]["correlation"], event["ts"]))
@@ -62,7 +64,8 @@ def profile_trace(events: Iterable[dict], names: Iterable[str], num_steps: int) 
             profile.syncs[f"{event['name']} in {spans.at(event['ts'])}"] += 1
             profile.blocked_ms += event["dur"]
     profile.blocked_ms /= 1000 * num_steps
-    for counts, unit in ((profile.span_ms, 1000), (profile.num_kernels, 1), (profile.syncs, 1)):
+    counters: list[tuple[Any, int]] = [(profile.span_ms, 1000), (profile.num_kernels, 1), (profile.syncs, 1)]
+    for counts, unit in counters:
         for name in counts:
             counts[name] /= unit * num_steps
     return profile
@@ -71,7 +74,7 @@ def profile_trace(events: Iterable[dict], names: Iterable[str], num_steps: int) 
 class _Spans:
     """Named spans of the host's time, cut where one lies inside another, so that the inner one counts."""
 
-    def __init__(self, events: list[dict]) -> None:
+    def __init__(self, events: list[dict[str, Any]]) -> None:
         edges = sorted({edge for event in events for edge in (event["ts"], event["ts"] + event["dur"])})
         self._starts, self._names = edges, [NO_SPAN] * len(edges)
         # The longest first: those inside it are laid over it.

@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 import cxrssl.cli.app
 import cxrssl.train.loop
@@ -19,17 +20,17 @@ from cxrssl.recipe.settings import BACKBONES
 from tests.faults import FailingDisk
 
 
-def run(order):
+def run(order: dict[str, Any]) -> None:
     """Become the command that `order` describes."""
     durable._KILL_AT = order.get("kill_at", "") or order.get("pause_at", "")
     if order.get("pause_at"):
-        os.kill = lambda *_: pause(order["paused"])
+        os.kill = lambda pid, number, /: pause(order["paused"])
     sys.argv = ["cxrssl", *order["argv"]]
     with open(order["stderr"], "w", buffering=1) as stderr:
         os.dup2(stderr.fileno(), 2)
         os.dup2(stderr.fileno(), 1)
         disk = FailingDisk(order.get("fail_at", 0), order.get("kind", "EIO")).install()
-        code = 99
+        code: Any = 99
         try:
             cxrssl.cli.app.main()
         except SystemExit as end:
@@ -41,14 +42,14 @@ def run(order):
     os._exit(code)
 
 
-def pause(path):
+def pause(path: str) -> None:
     """Stay here, with signals as they come, for longer than any test waits."""
     Path(path).touch()
     time.sleep(600)
     os._exit(98)
 
 
-def tell(number):
+def tell(number: int) -> None:
     sys.stdout.write(f"{number}\n")
     sys.stdout.flush()
 

@@ -4,6 +4,7 @@ In CI the graphs are captured, functionalised and run by torch itself; with CXRS
 """
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, split_batch, take_step
 from cxrssl.views.draw import make_views
 from tests.scale import scaled
+from tests.small_runs import fail_on_damage
 from tests.world import TINY, make_workspace
 
 CPU = torch.device("cpu")
@@ -34,13 +36,15 @@ NUM_GRAPHS = {0: 3, 4: 4, 3: 7}
 
 
 @pytest.fixture(autouse=True)
-def nothing_compiled():
+def nothing_compiled() -> None:
     """No graph of another test, and no count of it."""
     _dynamo.reset()
     _dynamo.utils.counters.clear()
 
 
-def take_steps(monkeypatch, micro_batch, backend=""):
+def take_steps(
+    monkeypatch: pytest.MonkeyPatch, micro_batch: int, backend: str = ""
+) -> tuple[list[float], list[int], MSN]:
     """Return losses and number of graphs after each of some steps of a model of two blocks, and the model."""
     monkeypatch.setitem(BACKBONES, "vit-micro", (24, 2, 3))
     recipe = load_recipe("demo", [*TINY, "objective.queue_size=16"], {"ehr": {"features": ["sex"]}})
@@ -66,7 +70,9 @@ def take_steps(monkeypatch, micro_batch, backend=""):
 
 
 @pytest.mark.parametrize(("backend", "micro_batch"), CASES)
-def test_compiled_steps_have_the_losses_of_uncompiled_ones_in_whole_graphs_made_once(monkeypatch, backend, micro_batch):
+def test_compiled_steps_have_the_losses_of_uncompiled_ones_in_whole_graphs_made_once(
+    monkeypatch: pytest.MonkeyPatch, backend: str, micro_batch: int
+) -> None:
     expected, _, plain = take_steps(monkeypatch, micro_batch)
     found, graphs, compiled = take_steps(monkeypatch, micro_batch, backend)
     assert found == pytest.approx(expected, rel=1e-5)
@@ -76,7 +82,9 @@ def test_compiled_steps_have_the_losses_of_uncompiled_ones_in_whole_graphs_made_
     assert [name for name, _ in compiled.trained_parameters()] == [name for name, _ in plain.trained_parameters()]
 
 
-def test_a_machine_without_a_compiler_says_so_in_one_sentence_and_goes_on(monkeypatch, tmp_path, capsys):
+def test_a_machine_without_a_compiler_says_so_in_one_sentence_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(_inductor.config.cpp, "cxx", ("no-such-compiler",))
     assert not choose_compile("on", CPU, Ranks())
@@ -85,7 +93,9 @@ def test_a_machine_without_a_compiler_says_so_in_one_sentence_and_goes_on(monkey
     assert told[0].startswith("cxrssl: note: the steps run uncompiled, as no compiler works here: ")
 
 
-def test_auto_leaves_the_cpu_uncompiled_without_a_trial_and_other_words_are_refused(monkeypatch, capsys):
+def test_auto_leaves_the_cpu_uncompiled_without_a_trial_and_other_words_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torch, "compile", pytest.fail)
     assert not choose_compile("auto", CPU, Ranks())
     assert not choose_compile("off", torch.device("cuda"), Ranks())
@@ -94,13 +104,13 @@ def test_auto_leaves_the_cpu_uncompiled_without_a_trial_and_other_words_are_refu
         choose_compile("yes", CPU, Ranks())
 
 
-def test_a_run_does_not_go_on_compiled_where_it_began_uncompiled(tmp_path):
+def test_a_run_does_not_go_on_compiled_where_it_began_uncompiled(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, num_patients=20)
     plan = plan_run(workspace, "nih", load_recipe("demo", TINY), Machine("cpu", 1))
     off, on = (checkpoint_settings(plan, CPU, Ranks(), is_compiled) for is_compiled in (False, True))
     Checkpoints(tmp_path / "checkpoints", off, 2).save(3, {"step": torch.tensor(3)})
     with pytest.raises(IntegrityError, match="another compile: off, now on"):
-        Checkpoints(tmp_path / "checkpoints", on, 2).load_newest(pytest.fail)
+        Checkpoints(tmp_path / "checkpoints", on, 2).load_newest(fail_on_damage)
     assert (
         plan_run(workspace, "nih", plan.recipe, dataclasses.replace(plan.machine, compile="on")).run_id == plan.run_id
     )

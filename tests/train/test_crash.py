@@ -10,17 +10,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.durable import find_leftovers, sha256_file
 from cxrssl.core.journal import read_journal
-from cxrssl.results import read_run
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints
 from tests.faults import KINDS
 from tests.scale import scaled
+from tests.small_runs import fail_on_damage, read_run
 from tests.world import make_workspace
 
 pytestmark = pytest.mark.crash
@@ -45,8 +47,11 @@ class Trainer:
     def __init__(self, root: Path, template: Path) -> None:
         runner = Path(__file__).with_name("runner.py")
         environment = {**os.environ, "PYTHONPATH": str(runner.parents[2]), "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._server = subprocess.Popen([sys.executable, str(runner)], env=environment, **pipes)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._server = subprocess.Popen([sys.executable, str(runner)], env=environment, text=True, **pipes)
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._stdin, self._stdout = self._server.stdin, self._server.stdout
         self._root, self._template = root, template
         self._num_workspaces = 0
 
@@ -59,7 +64,9 @@ class Trainer:
             (folder / part).symlink_to(self._template / part)
         return folder
 
-    def pretrain(self, workspace, num_epochs=9, kill_after_s=300.0, **order):
+    def pretrain(
+        self, workspace: Path, num_epochs: int = 9, kill_after_s: float = 300.0, **order: Any
+    ) -> tuple[int, str]:
         """Return how the process ended, minus the signal or the exit code, and what it wrote to stderr."""
         argv = ["pretrain", "--recipe", "demo", "--ehr", "sex,view", "--device", "cpu", "--threads", "1"]
         argv += ["--workspace", str(workspace), "--checkpoint-every", str(EVERY)]
@@ -67,21 +74,21 @@ class Trainer:
             argv += ["--set", f"{key}={value}"]
         stderr = workspace / "stderr.txt"
         files = {"stderr": str(stderr), "calls": str(workspace / "calls.txt")}
-        self._server.stdin.write(json.dumps({"argv": argv, **files, **order}) + "\n")
-        self._server.stdin.flush()
-        child = int(self._server.stdout.readline())
-        if not select.select([self._server.stdout], [], [], kill_after_s)[0]:
+        self._stdin.write(json.dumps({"argv": argv, **files, **order}) + "\n")
+        self._stdin.flush()
+        child = int(self._stdout.readline())
+        if not select.select([self._stdout], [], [], kill_after_s)[0]:
             os.kill(child, signal.SIGKILL)
-        status = int(self._server.stdout.readline())
+        status = int(self._stdout.readline())
         return os.waitstatus_to_exitcode(status), stderr.read_text()
 
-    def close(self):
-        self._server.stdin.close()
+    def close(self) -> None:
+        self._stdin.close()
         self._server.wait()
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory):
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
     root = tmp_path_factory.mktemp("runs")
     trainer = Trainer(root, make_workspace(root / "template", num_patients=20).root)
     yield trainer
@@ -89,7 +96,7 @@ def trainer(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(trainer):
+def whole(trainer: Trainer) -> Path:
     """The folder of a run that nobody disturbed."""
     workspace = trainer.new_workspace()
     code, stderr = trainer.pretrain(workspace)
@@ -99,31 +106,31 @@ def whole(trainer):
     return folder
 
 
-def run_in(workspace):
+def run_in(workspace: Path) -> Path:
     (folder,) = (workspace / "runs").iterdir()
     return folder
 
 
-def calls_in(workspace):
+def calls_in(workspace: Path) -> int:
     """How often the last process changed the disk, or tried to."""
     return int((workspace / "calls.txt").read_text())
 
 
-def checkpoints_of(folder):
+def checkpoints_of(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("step-*"))
 
 
-def hashes(folder):
+def hashes(folder: Path) -> tuple[str, str]:
     """The published encoder, and all that the last step left: weights, target, prototypes and moments."""
     return sha256_file(folder / "encoder/encoder.safetensors"), sha256_file(checkpoints_of(folder)[-1] / STATE_FILE)
 
 
-def numbers(folder):
+def numbers(folder: Path) -> list[dict[str, Any]]:
     """What was told of each step, without what a clock or the operating system measured."""
     return [{key: record[key] for key in record.keys() - MEASURED} for record in read_run(folder).metrics]
 
 
-def assert_like(folder, whole):
+def assert_like(folder: Path, whole: Path) -> None:
     record = read_run(folder)
     assert record.state == "finished"
     assert hashes(folder) == hashes(whole)
@@ -131,16 +138,16 @@ def assert_like(folder, whole):
     assert leftovers_of(folder) == set()
 
 
-def leftovers_of(folder):
+def leftovers_of(folder: Path) -> set[str]:
     found = [*find_leftovers(folder), *find_leftovers(folder / "checkpoints")]
     return {path.relative_to(folder).as_posix() for path in found}
 
 
-def events(folder, name):
+def events(folder: Path, name: str) -> list[dict[str, Any]]:
     return [event for event in read_journal(folder / "events.jsonl") if event["event"] == name]
 
 
-def steps_told(folder):
+def steps_told(folder: Path) -> int:
     """Steps that some process has told as done."""
     logged = [record["step"] + 1 for path in folder.glob("metrics-*.jsonl") for record in read_journal(path)]
     return max(logged, default=0)
@@ -149,11 +156,12 @@ def steps_told(folder):
 class Chain:
     """One run, killed again and again, and what must hold whenever its process is gone."""
 
-    def __init__(self, trainer):
+    def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.workspace = trainer, trainer.new_workspace()
-        self.leftovers, self.num_starts, self.had_checkpoint, self.was_in_save = set(), 0, False, False
+        self.leftovers: set[str] = set()
+        self.num_starts, self.had_checkpoint, self.was_in_save = 0, False, False
 
-    def go_on(self, **how):
+    def go_on(self, **how: Any) -> int:
         """Run the command once more, and check what it did first: from where it went on."""
         folders = list((self.workspace / "runs").glob("*"))
         told = steps_told(folders[0]) if folders else 0
@@ -168,7 +176,7 @@ class Chain:
             self._check_disk(folder)
         return code
 
-    def _check_disk(self, folder):
+    def _check_disk(self, folder: Path) -> None:
         found = checkpoints_of(folder)
         for path in found:
             open_artefact(path, KIND)
@@ -178,26 +186,26 @@ class Chain:
         self.was_in_save = any(name.startswith("checkpoints/") for name in leftovers_of(folder))
         self.leftovers |= leftovers_of(folder)
 
-    def assert_finished_like(self, whole):
+    def assert_finished_like(self, whole: Path) -> None:
         folder = run_in(self.workspace)
         assert_like(folder, whole)
         assert self.leftovers <= {event["what"] for event in events(folder, "leftover")}
         shutil.rmtree(self.workspace)
 
 
-def draw_kills(rng, num):
+def draw_kills(rng: random.Random, num: int) -> list[dict[str, Any]]:
     """Return orders to kill: a bit more than half of them at a point by name, each as often, the rest at random."""
-    named = []
+    orders: list[dict[str, Any]] = []
     for number in range(num * 5 // 8):
         point = KILL_POINTS[number % len(KILL_POINTS)]
         most = {"train-after-step": 20, "run-before-finish": 1}.get(point, 4)
-        named.append({"kill_at": f"{point}:{rng.randint(1, most)}"})
-    orders = [*named, *({"moment": rng.random()} for _ in range(num - len(named)))]
+        orders.append({"kill_at": f"{point}:{rng.randint(1, most)}"})
+    orders += [{"moment": rng.random()} for _ in range(num - len(orders))]
     rng.shuffle(orders)
     return orders
 
 
-def test_a_run_killed_at_any_moment_ends_with_the_weights_of_an_undisturbed_one(trainer, whole):
+def test_a_run_killed_at_any_moment_ends_with_the_weights_of_an_undisturbed_one(trainer: Trainer, whole: Path) -> None:
     """One process killed, the next killed elsewhere, until one of them comes to the end; then another run."""
     start, end = (events(whole, name)[0]["ts"] for name in ("start", "finish"))
     rng = random.Random(SEED)
@@ -230,8 +238,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_weights_of_an_undisturbed_one(
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])
 def test_every_flipped_bit_and_every_cut_of_the_newest_checkpoint_is_seen_and_the_one_before_is_used(
-    whole, tmp_path, damage
-):
+    whole: Path, tmp_path: Path, damage: str
+) -> None:
     shutil.copytree(whole / "checkpoints", folder := tmp_path / "checkpoints")
     before, newest = checkpoints_of(tmp_path)
     rng = random.Random(f"{SEED} {damage}")
@@ -244,16 +252,17 @@ def test_every_flipped_bit_and_every_cut_of_the_newest_checkpoint_is_seen_and_th
         else:
             del damaged[rng.randrange(len(content)) :]
         path.write_bytes(damaged)
-        told = []
-        tensors = Checkpoints(folder, {}, 2).load_newest(told.append)
+        told: list[IntegrityError] = []
+        tensors = Checkpoints(folder, {}, 2).load_newest(told.append) or {}
         assert [Path(error.where) for error in told] == [path], f"seed {SEED}, {damage} {trial}"
         assert path.name in told[0].what
         assert int(tensors["step"]) == int(before.name[5:])
         path.write_bytes(content)
-    assert int(Checkpoints(folder, {}, 2).load_newest(pytest.fail)["step"]) == int(newest.name[5:])
+    tensors = Checkpoints(folder, {}, 2).load_newest(fail_on_damage) or {}
+    assert int(tensors["step"]) == int(newest.name[5:])
 
 
-def unfinished_copy(trainer, whole):
+def unfinished_copy(trainer: Trainer, whole: Path) -> tuple[Path, Path]:
     """A run that was killed between its last checkpoint and its encoder."""
     workspace = trainer.new_workspace()
     shutil.copytree(whole, workspace / "runs" / whole.name)
@@ -261,13 +270,13 @@ def unfinished_copy(trainer, whole):
     return workspace, run_in(workspace)
 
 
-def flip(path):
+def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(trainer, whole):
+def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(trainer: Trainer, whole: Path) -> None:
     workspace, folder = unfinished_copy(trainer, whole)
     before, newest = checkpoints_of(folder)
     flip(newest / STATE_FILE)
@@ -279,7 +288,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_goes_on_from_the_one_before(t
     assert_like(folder, whole)
 
 
-def test_a_run_without_any_whole_checkpoint_does_not_start_from_nothing_unasked(trainer, whole):
+def test_a_run_without_any_whole_checkpoint_does_not_start_from_nothing_unasked(trainer: Trainer, whole: Path) -> None:
     workspace, folder = unfinished_copy(trainer, whole)
     for path in checkpoints_of(folder):
         flip(path / "manifest.json")
@@ -298,7 +307,9 @@ def test_a_run_without_any_whole_checkpoint_does_not_start_from_nothing_unasked(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_disk_that_fails_at_any_call_of_a_run_ends_it_with_code_4_and_harms_nothing(trainer, kind):
+def test_a_disk_that_fails_at_any_call_of_a_run_ends_it_with_code_4_and_harms_nothing(
+    trainer: Trainer, kind: str
+) -> None:
     """Call 1 of the whole command fails, then call 2, to the last; in CI a few of them."""
     short = {"num_epochs": 1}
     workspace = trainer.new_workspace()

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from cxrssl.core.workspace import Workspace
 from tests.cli.command import run as run_here
 from tests.scale import scaled
 from tests.world import TINY, make_workspace
@@ -24,11 +25,11 @@ MICRO_BATCH = {"in parts": "8"}
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("estimate"))
 
 
-def words_of(name, setting):
+def words_of(name: str, setting: str) -> list[str]:
     changes = [word for change in [*TINY, "train.num_epochs=1", *SETTINGS[setting]] for word in ("--set", change)]
     machine = ["--device", "cpu", "--threads", "1", "--micro-batch", MICRO_BATCH.get(setting, "0")]
     machine += ["--checkpoint-every", "1"]  # else the last record is written before the first save
@@ -37,7 +38,7 @@ def words_of(name, setting):
 
 @pytest.mark.crash
 @pytest.mark.parametrize("setting", list(SETTINGS)[: scaled(1, len(SETTINGS))])
-def test_the_memory_foretold_is_within_a_tenth_of_what_the_run_takes(workspace, setting):
+def test_the_memory_foretold_is_within_a_tenth_of_what_the_run_takes(workspace: Workspace, setting: str) -> None:
     words = words_of(setting.replace(" ", "-"), setting)
     told = run_here(*words, "--plan", workspace=workspace.root)
     assert told.returncode == 0, told.stderr

@@ -5,6 +5,9 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ from cxrssl.train.loop import batch_rows, pretrain
 from cxrssl.train.panel import Panel
 from cxrssl.train.plan import plan_run
 from tests.scale import scaled
-from tests.small_runs import CPU, plan_in, two_layers, watched, weights_of, with_machine  # noqa: F401
+from tests.small_runs import CPU, plan_in, read_run, two_layers, watched, weights_of, with_machine  # noqa: F401
 from tests.world import TINY, make_workspace
 
 DEVICE = torch.device("cpu")
@@ -33,18 +36,18 @@ SOON_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory):
+def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("feed"), num_patients=24)
 
 
 @pytest.fixture(scope="module")
-def film_plan(template):
+def film_plan(template: Workspace) -> FilmPlan:
     plan = plan_run(template, "nih", load_recipe("demo", TINY), Machine())
     return FilmPlan(plan.images, plan.rows, lambda step: batch_rows(plan, step), 2, 9)
 
 
 @pytest.mark.parametrize("kind", FEEDS)
-def test_every_kind_gives_the_films_of_the_rows(film_plan, kind):
+def test_every_kind_gives_the_films_of_the_rows(film_plan: FilmPlan, kind: str) -> None:
     feed = open_feed(film_plan, DEVICE, 60, kind)
     for step in range(film_plan.first, film_plan.end):
         expected = film_plan.images.read_rows(film_plan.rows_of(step))
@@ -55,11 +58,11 @@ def test_every_kind_gives_the_films_of_the_rows(film_plan, kind):
 class Disk:
     """Takes the place of the system's reads; from the `num_good`-th on it hangs or fails."""
 
-    def __init__(self, num_good, error=None):
+    def __init__(self, num_good: int, error: BaseException | None = None) -> None:
         self._num_left, self._error, self.is_mended = num_good, error, threading.Event()
         self._read = os.preadv
 
-    def __call__(self, descriptor, buffers, offset):
+    def __call__(self, descriptor: int, buffers: Any, offset: int) -> int:
         self._num_left -= 1
         if self._num_left < 0:
             if self._error:
@@ -70,15 +73,17 @@ class Disk:
 
 
 @contextlib.contextmanager
-def disk_that(monkeypatch, num_good, error=None):
+def disk_that(monkeypatch: pytest.MonkeyPatch, num_good: int, error: BaseException | None = None) -> Iterator[None]:
     disk = Disk(num_good, error)
     with monkeypatch.context() as patch:
-        patch.setattr(store.os, "preadv", disk)
+        patch.setattr(os, "preadv", disk)
         yield
         disk.is_mended.set()
 
 
-def test_a_reader_that_hangs_is_named_and_not_waited_for_without_end(film_plan, monkeypatch):
+def test_a_reader_that_hangs_is_named_and_not_waited_for_without_end(
+    film_plan: FilmPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = r"film reader hangs: the films of step 2 did not arrive within 0\.4 s"
     with disk_that(monkeypatch, 0), pytest.raises(SetupError, match=words):
         open_feed(film_plan, DEVICE, STALL_S, "ahead").films(2)
@@ -88,11 +93,14 @@ def test_a_reader_that_hangs_is_named_and_not_waited_for_without_end(film_plan, 
         read_films(film_plan.images, film_plan.rows, DEVICE, STALL_S, "the panel's films")
 
 
-def test_a_reader_that_dies_is_named_at_once(film_plan, monkeypatch):
+def test_a_reader_that_dies_is_named_at_once(film_plan: FilmPlan, monkeypatch: pytest.MonkeyPatch) -> None:
     class Films:
         path = film_plan.images.path
 
-        def read_rows(self, rows):
+        def __init__(self, error: BaseException) -> None:
+            self.error = error
+
+        def read_rows(self, rows: Any) -> NoReturn:
             raise self.error
 
     for error, kind, words in (
@@ -100,15 +108,14 @@ def test_a_reader_that_dies_is_named_at_once(film_plan, monkeypatch):
         (OSError(errno.ESTALE, "Stale file handle"), SetupError, "the film reader died before the films: OSError"),
         (DataError("film 3 is not packed"), DataError, "film 3"),
     ):
-        films = Films()
-        films.error = error
+        films: Any = Films(error)
         started = time.monotonic()
         with pytest.raises(kind, match=words):
             FilmReader(films, [np.arange(4)], DEVICE, 60).take("the films")
         assert time.monotonic() - started < SOON_S
 
 
-def test_a_feed_that_is_closed_early_leaves_no_thread(film_plan):
+def test_a_feed_that_is_closed_early_leaves_no_thread(film_plan: FilmPlan) -> None:
     before = set(threading.enumerate())
     feed = open_feed(film_plan, DEVICE, 60, "ahead")
     feed.films(film_plan.first)
@@ -136,8 +143,8 @@ TRIALS = [
     ("trouble", "feed", "at"), TRIALS if scaled(0, 1) else [TRIALS[k] for k in (0, 2, 7, 9, 12, 14, 16)]
 )
 def test_a_run_whose_films_fail_it_ends_in_time_and_says_what_it_waits_for(
-    template, tmp_path, monkeypatch, trouble, feed, at
-):
+    template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, feed: str, at: int
+) -> None:
     """After `at` steps; those of the panel strike while it reads."""
     kind = "resident" if feed == "resident" else "ahead"
     stall_s = STALL_S if trouble == "hangs" else PATIENT_S
@@ -148,15 +155,15 @@ def test_a_run_whose_films_fail_it_ends_in_time_and_says_what_it_waits_for(
     shard = plan.images.path / "shard-0000.npy"
     expected, words = TROUBLES[trouble]
 
-    def strike():
+    def strike() -> None:
         if trouble == "hangs":
-            patch.setattr(store.os, "preadv", disk)
+            patch.setattr(os, "preadv", disk)
         elif trouble == "fails":
-            patch.setattr(store.os, "preadv", Disk(0, OSError(errno.EIO, os.strerror(errno.EIO))))
+            patch.setattr(os, "preadv", Disk(0, OSError(errno.EIO, os.strerror(errno.EIO))))
         else:
             os.truncate(shard, 128 if trouble == "emptied" else 128 + 48 * 48 + 7)
 
-    def struck(*args):
+    def struck(*args: Any) -> Any:
         strike()
         return encode(*args)
 
@@ -181,7 +188,9 @@ def test_a_run_whose_films_fail_it_ends_in_time_and_says_what_it_waits_for(
     assert isinstance(error.value, CxrsslError)
 
 
-def test_a_shard_that_is_removed_while_it_is_open_changes_nothing(template, tmp_path, monkeypatch):
+def test_a_shard_that_is_removed_while_it_is_open_changes_nothing(
+    template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = plan_in(tmp_path / "whole", template)
     pretrain(whole)
     plan = plan_in(tmp_path / "removed", template, copies=True)

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,18 +20,25 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.results import read_run
 from cxrssl.train.loop import batch_rows, pretrain
-from cxrssl.train.plan import plan_run
+from cxrssl.train.plan import RunPlan, plan_run
+from tests.small_runs import read_run
 from tests.world import TINY, make_workspace
 
 MACHINE = Machine(device="cpu", num_threads=1, checkpoint_every=3)
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("world"))
 
 
-def plan_in(workspace, folder, ehr=("sex", "view"), machine=MACHINE, overrides=()):
+def plan_in(
+    workspace: Workspace,
+    folder: Path,
+    ehr: Sequence[str] = ("sex", "view"),
+    machine: Machine = MACHINE,
+    overrides: Sequence[str] = (),
+) -> RunPlan:
     """A plan on the shared cohort whose run lies in a workspace of its own."""
     own = Workspace(folder)
     own.create()
@@ -40,16 +49,16 @@ def plan_in(workspace, folder, ehr=("sex", "view"), machine=MACHINE, overrides=(
     return plan_run(own, "nih", recipe, machine)
 
 
-def losses(plan):
+def losses(plan: RunPlan) -> list[tuple[int, float, float]]:
     record = read_run(plan.folder)
     return [(entry["step"], entry["loss"], entry["grad_norm"]) for entry in record.metrics]
 
 
-def weights_hash(plan):
+def weights_hash(plan: RunPlan) -> str:
     return sha256_file(plan.folder / "encoder" / "encoder.safetensors")
 
 
-def test_the_same_seed_gives_bit_identical_losses_and_weights_twice(workspace, tmp_path):
+def test_the_same_seed_gives_bit_identical_losses_and_weights_twice(workspace: Workspace, tmp_path: Path) -> None:
     first, second = plan_in(workspace, tmp_path / "a"), plan_in(workspace, tmp_path / "b")
     pretrain(first)
     torch.manual_seed(12345)
@@ -75,12 +84,12 @@ pretrain(plan_run(Workspace(Path(sys.argv[1])), "nih", recipe, Machine("cpu", 1,
 """
 
 
-def run_child(folder, overrides):
+def run_child(folder: Path, overrides: Sequence[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", CHILD, str(folder), *overrides]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_finished_run_does_nothing_when_asked_again(workspace, tmp_path):
+def test_a_finished_run_does_nothing_when_asked_again(workspace: Workspace, tmp_path: Path) -> None:
     plan = plan_in(workspace, tmp_path)
     pretrain(plan)
     before = {path: path.stat().st_mtime_ns for path in plan.folder.rglob("*")}
@@ -88,11 +97,11 @@ def test_a_finished_run_does_nothing_when_asked_again(workspace, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in plan.folder.rglob("*")} == before
 
 
-def test_two_processes_cannot_train_the_same_run(workspace, tmp_path):
+def test_two_processes_cannot_train_the_same_run(workspace: Workspace, tmp_path: Path) -> None:
     plan = plan_in(workspace, tmp_path, overrides=["train.num_epochs=5000"])
     child = run_child(tmp_path, [*TINY, "train.num_epochs=5000"])
     while not read_journal(plan.folder / "events.jsonl"):
-        assert child.poll() is None, child.stderr.read()
+        assert child.poll() is None, child.communicate()
         time.sleep(0.02)
     with pytest.raises(UsageError, match="in progress"):
         pretrain(plan)
@@ -101,7 +110,7 @@ def test_two_processes_cannot_train_the_same_run(workspace, tmp_path):
     assert read_run(plan.folder).state == "died"
 
 
-def test_only_train_films_are_pretrained_on_and_each_once_an_epoch(workspace, tmp_path):
+def test_only_train_films_are_pretrained_on_and_each_once_an_epoch(workspace: Workspace, tmp_path: Path) -> None:
     plan = plan_in(workspace, tmp_path)
     train = set(plan.cohort.rows_of("train").tolist())
     for epoch in range(2):
@@ -112,12 +121,12 @@ def test_only_train_films_are_pretrained_on_and_each_once_an_epoch(workspace, tm
     assert not set(plan.rows.tolist()) & set(plan.cohort.rows_of("val|test").tolist())
 
 
-def test_a_batch_larger_than_the_train_split_is_one_sentence(workspace, tmp_path):
+def test_a_batch_larger_than_the_train_split_is_one_sentence(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="fewer than one batch of 4096"):
         plan_in(workspace, tmp_path, overrides=["train.batch_size=4096"])
 
 
-def test_checkpoints_hold_every_weight_and_moment(workspace, tmp_path):
+def test_checkpoints_hold_every_weight_and_moment(workspace: Workspace, tmp_path: Path) -> None:
     plan = plan_in(workspace, tmp_path)
     pretrain(plan)
     newest = sorted((plan.folder / "checkpoints").iterdir())[-1]
@@ -129,7 +138,7 @@ def test_checkpoints_hold_every_weight_and_moment(workspace, tmp_path):
     assert manifest["settings"]["recipe_sha256"] == plan.recipe.sha256
 
 
-def test_the_panel_shows_that_the_encoder_tells_effusions_apart_and_costs_what_it_says(tmp_path):
+def test_the_panel_shows_that_the_encoder_tells_effusions_apart_and_costs_what_it_says(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, num_patients=150)
     longer = ["train.num_epochs=3"]
     plan = plan_in(workspace, tmp_path / "on", machine=Machine("cpu", 1, probe_every=20), overrides=longer)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from cxrssl.train import pace
 from cxrssl.train.pace import MAX_SHARE, Pace
 
 
@@ -12,7 +13,7 @@ from cxrssl.train.pace import MAX_SHARE, Pace
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which stands still until a test moves it."""
     now = [1000.0]
-    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 

@@ -1,11 +1,14 @@
 """What a run may be shown: outcomes only by the user's word, unknown values as the recipe says."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cli.pretrain import recipe_changes
-from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, is_outcome_used
+from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, Feature, is_outcome_used
 from cxrssl.core.errors import ConfigError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
@@ -17,16 +20,16 @@ MACHINE = Machine("cpu", 1)
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("world"), num_patients=20)
 
 
-def plan(workspace, name="demo", **changes):
+def plan(workspace: Workspace, name: str = "demo", /, **changes: Any) -> RunPlan:
     return plan_run(workspace, "nih", load_recipe(name, TINY, changes), MACHINE)
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
-def test_an_outcome_is_pretrained_on_only_if_somebody_says_so(workspace, feature):
+def test_an_outcome_is_pretrained_on_only_if_somebody_says_so(workspace: Workspace, feature: Feature) -> None:
     unsaid = {"features": [feature.name]}
     if feature.role == "outcome":
         with pytest.raises(LeakageError, match=r"outcome-undeclared: .* unsaid") as error:
@@ -41,7 +44,7 @@ def test_an_outcome_is_pretrained_on_only_if_somebody_says_so(workspace, feature
 
 
 @pytest.mark.parametrize("features", ["stay", "mortality", "discharge", "demo,meta,stay"])
-def test_a_recipe_file_that_holds_an_outcome_must_say_so(workspace, tmp_path, features):
+def test_a_recipe_file_that_holds_an_outcome_must_say_so(workspace: Workspace, tmp_path: Path, features: str) -> None:
     path = tmp_path / "mine.toml"
     words = ", ".join(f'"{word}"' for word in features.split(","))
     path.write_text(f"[ehr]\nfeatures = [{words}]\n")
@@ -51,18 +54,18 @@ def test_a_recipe_file_that_holds_an_outcome_must_say_so(workspace, tmp_path, fe
     assert plan(workspace, str(path)).recipe.ehr.may_use_outcomes
 
 
-def test_the_word_without_an_outcome_makes_no_other_run(workspace):
+def test_the_word_without_an_outcome_makes_no_other_run(workspace: Workspace) -> None:
     ehr = {"features": ["sex"]}
     assert plan(workspace, ehr=ehr).run_id == plan(workspace, ehr={**ehr, "may_use_outcomes": True}).run_id
     assert plan(workspace, **recipe_changes(ehr="demo")).recipe.ehr.may_use_outcomes is False
 
 
-def test_width_of_the_record_follows_features_and_policy(workspace):
+def test_width_of_the_record_follows_features_and_policy(workspace: Workspace) -> None:
     for policy, width in {"mask": 20, "zero": 18, "paper": 18}.items():
         assert len(plan(workspace, **recipe_changes(ehr="demo,age5", missing=policy)).ehr_columns) == width
 
 
-def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(tmp_path):
+def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(tmp_path: Path) -> None:
     root = write_nih(tmp_path / "nih", num_patients=20)
     table = root / "Data_Entry_2017.csv"
     lines = table.read_text().splitlines()
@@ -84,7 +87,7 @@ def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(
     assert np.array_equal(plan(workspace, **recipe_changes(missing="")).rows, mask.rows)  # vanilla takes all films
 
 
-def test_policies_that_cannot_be_are_refused(workspace):
+def test_policies_that_cannot_be_are_refused(workspace: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"ehr\.missing"):
         plan(workspace, **recipe_changes(ehr="demo", missing="guess"))
     with pytest.raises(ConfigError, match=r'"ehr\.features" is empty'):

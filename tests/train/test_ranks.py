@@ -12,7 +12,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import submitit
@@ -24,7 +26,8 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.results import read_run
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import plan_run
+from cxrssl.train.plan import RunPlan, plan_run
+from tests.small_runs import read_run
 from tests.world import TINY, make_workspace
 
 WORDS = ["--recipe", "demo", "--ehr", "sex,view", "--device", "cpu", "--cohort", "nih"]
@@ -34,35 +37,35 @@ LIMIT_S = 900
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_workspace(tmp_path_factory.mktemp("ranks"))
 
 
-def words_of(workspace, name, overrides=()):
+def words_of(workspace: Workspace, name: str, overrides: Sequence[str] = ()) -> list[str]:
     changes = [word for change in [*TINY, *overrides] for word in ("--set", change)]
     place = ["--name", name, "--workspace", str(workspace.root), "--checkpoint-every", "4"]
     return ["pretrain", *WORDS, *changes, *place]
 
 
-def start(workspace, name, overrides=(), *more):
+def start(workspace: Workspace, name: str, overrides: Sequence[str] = (), *more: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cxrssl", *words_of(workspace, name, overrides), "--gpus", "2", *more]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def plan_of(workspace, name, overrides=()):
+def plan_of(workspace: Workspace, name: str, overrides: Sequence[str] = ()) -> RunPlan:
     recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": ["sex", "view"]}})
     return plan_run(workspace, "nih", recipe, Machine("cpu", 1), name)
 
 
-def wait_for_step(plan, step, child, number=1):
+def wait_for_step(plan: RunPlan, step: int, child: subprocess.Popen[Any], number: int = 1) -> None:
     journal = plan.folder / f"metrics-{number:04d}.jsonl"
     while not any(record.get("step", 0) >= step for record in read_journal(journal)):
         assert child.poll() is None, child.communicate()
         time.sleep(0.02)
 
 
-def free_port():
+def free_port() -> int:
     """Return a port that is free and stays so: below those that the system gives away by itself."""
     while True:
         port = random.SystemRandom().randint(20_000, 32_000)
@@ -71,13 +74,13 @@ def free_port():
             return port
 
 
-def child_pids(pid):
+def child_pids(pid: int | str) -> list[int]:
     lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
     return [int(word) for text in lists for word in text.split()]
 
 
 @pytest.fixture(scope="module")
-def alone(workspace):
+def alone(workspace: Workspace) -> RunPlan:
     """A run of one process, at a low rate: AdamW divides rounding by rounding, and at 1e-3 float32 runs are 1e-4 apart
     after ten steps."""
     plan = plan_of(workspace, "alone", LOW_RATE)
@@ -86,7 +89,7 @@ def alone(workspace):
 
 
 @pytest.fixture(scope="module")
-def pair(workspace):
+def pair(workspace: Workspace) -> tuple[RunPlan, dict[str, Any]]:
     """A run of two processes that `--gpus 2` has started, and what it printed."""
     child = start(workspace, "pair", LOW_RATE, "--json")
     output, errors = child.communicate(timeout=LIMIT_S)
@@ -94,29 +97,29 @@ def pair(workspace):
     return plan_of(workspace, "pair", LOW_RATE), json.loads(output)
 
 
-def assert_same_losses(found, expected):
-    found, expected = read_run(found.folder), read_run(expected.folder)
-    assert [record["step"] for record in found.metrics] == [record["step"] for record in expected.metrics]
-    for one, two in zip(expected.metrics, found.metrics, strict=True):
+def assert_same_losses(found: RunPlan, expected: RunPlan) -> None:
+    ours, theirs = read_run(found.folder).metrics, read_run(expected.folder).metrics
+    assert [record["step"] for record in ours] == [record["step"] for record in theirs]
+    for one, two in zip(theirs, ours, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-3)
 
 
-def assert_written_once(plan):
+def assert_written_once(plan: RunPlan) -> None:
     """Only the first process writes: one journal, and one of each event."""
     assert len(list(plan.folder.glob("metrics-*.jsonl"))) == 1
     assert [event["event"] for event in read_run(plan.folder).events].count("start") == 1
     assert read_run(plan.folder).state == "finished"
 
 
-def test_two_processes_have_the_losses_of_one(alone, pair):
+def test_two_processes_have_the_losses_of_one(alone: RunPlan, pair: tuple[RunPlan, dict[str, Any]]) -> None:
     plan, told = pair
     assert told["num_steps"] == plan.num_steps
     assert_same_losses(plan, alone)
     assert_written_once(plan)
 
 
-def test_two_machines_with_a_torchrun_each_have_the_losses_of_one_process(workspace, alone):
+def test_two_machines_with_a_torchrun_each_have_the_losses_of_one_process(workspace: Workspace, alone: RunPlan) -> None:
     rendezvous = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{free_port()}", "--rdzv-id", "two"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", *rendezvous]
     command = [*launcher, "-m", "cxrssl", *words_of(workspace, "machines", LOW_RATE)]
@@ -135,13 +138,15 @@ def test_two_machines_with_a_torchrun_each_have_the_losses_of_one_process(worksp
 
 @pytest.mark.crash
 def test_a_preempted_job_is_queued_again_and_ends_with_the_weights_of_an_undisturbed_run(
-    workspace, pair, tmp_path, monkeypatch
-):
+    workspace: Workspace, pair: tuple[RunPlan, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     plan = plan_of(workspace, "job", LOW_RATE)
     executor = submitit.LocalExecutor(tmp_path, max_num_timeout=1)
     executor.update_parameters(tasks_per_node=2, timeout_min=60)
     job = executor.submit(Job((*words_of(workspace, "job", LOW_RATE), "--gpus", "2", "--slurm", "time=3")))
+    assert isinstance(job, submitit.LocalJob)
+    assert job._process is not None
     wait_for_step(plan, 6, job._process)
     for task in child_pids(job.job_id):
         os.kill(task, signal.SIGUSR2)
@@ -164,12 +169,12 @@ def test_a_preempted_job_is_queued_again_and_ends_with_the_weights_of_an_undistu
 
 
 @pytest.mark.crash
-def test_a_killed_rank_ends_the_job_with_its_name_and_the_run_goes_on_later(workspace):
+def test_a_killed_rank_ends_the_job_with_its_name_and_the_run_goes_on_later(workspace: Workspace) -> None:
     overrides = ["train.num_epochs=100"]
     plan = plan_of(workspace, "killed", overrides)
     child = start(workspace, "killed", overrides)
     wait_for_step(plan, 6, child)
-    ranks = {}
+    ranks: dict[str, int] = {}
     for pid in child_pids(child.pid):
         environment = Path(f"/proc/{pid}/environ").read_text().split("\0")
         ranks |= {word.split("=")[1]: pid for word in environment if word.startswith("RANK=")}
@@ -208,7 +213,7 @@ with ranks.join_ranks("cpu") as place:
 """
 
 
-def test_ranks_wait_for_the_one_that_writes_and_one_that_hangs_is_named(tmp_path):
+def test_ranks_wait_for_the_one_that_writes_and_one_that_hangs_is_named(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SILENT, str(free_port())]
     with open(tmp_path / "errors", "w") as errors:
         child = subprocess.Popen(command, stderr=errors, cwd=tmp_path, start_new_session=True)
@@ -221,7 +226,7 @@ def test_ranks_wait_for_the_one_that_writes_and_one_that_hangs_is_named(tmp_path
     assert "FileNotFoundError" not in told
 
 
-def test_a_batch_that_cannot_be_shared_is_one_sentence(workspace):
+def test_a_batch_that_cannot_be_shared_is_one_sentence(workspace: Workspace) -> None:
     child = start(workspace, "odd", ["train.batch_size=7"])
     _, errors = child.communicate(timeout=LIMIT_S)
     assert child.returncode == 2

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +18,12 @@ from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import Preempted
 from cxrssl.core.journal import read_journal
 from cxrssl.core.process import start_ticks
-from cxrssl.results import read_run
+from cxrssl.core.workspace import Workspace
 from cxrssl.train import stop
 from cxrssl.train.checkpoint import KIND
 from cxrssl.train.stop import catch_signals, leave_on_signals
 from tests.scale import scaled
-from tests.small_runs import MINUTE
+from tests.small_runs import MINUTE, read_run
 from tests.world import make_workspace
 
 pytestmark = pytest.mark.crash
@@ -31,7 +33,7 @@ PREEMPTED, CTRL_C = 75, 130
 class Command:
     """`cxrssl pretrain` on a workspace of its own, in a process that can be signalled."""
 
-    def __init__(self, runner, folder, template, pause_at):
+    def __init__(self, runner: subprocess.Popen[str], folder: Path, template: Workspace, pause_at: str) -> None:
         self.folder = folder
         for part in ("cohorts", "images"):
             if not (folder / part).exists():
@@ -43,47 +45,53 @@ class Command:
             argv += ["--set", change]
         files = {"stderr": str(folder / "stderr.txt"), "calls": str(folder / "calls.txt")}
         files |= {"pause_at": pause_at, "paused": str(self.paused)}
+        assert runner.stdin is not None
+        assert runner.stdout is not None
         runner.stdin.write(json.dumps({"argv": [*argv, "--checkpoint-every", "100000"], **files}) + "\n")
         runner.stdin.flush()
-        self.pid, self._runner = int(runner.stdout.readline()), runner
+        self.pid, self._answers = int(runner.stdout.readline()), runner.stdout
 
-    def wait_for_step(self, step):
+    def wait_for_step(self, step: int) -> None:
         runs = self.folder / "runs"
         while not any(r["step"] >= step for path in runs.glob("*/metrics-*.jsonl") for r in read_journal(path)[-1:]):
             assert start_ticks(self.pid) is not None, self.wait()
             time.sleep(0.01)
 
-    def wait_for_pause(self):
+    def wait_for_pause(self) -> None:
         while not self.paused.exists():
             assert start_ticks(self.pid) is not None, self.wait()
             time.sleep(0.01)
 
-    def send(self, *numbers):
+    def send(self, *numbers: signal.Signals) -> None:
         for number in numbers:
             os.kill(self.pid, number)
 
-    def wait(self):
+    def wait(self) -> tuple[int, str]:
         """Return how it ended, minus the signal or the exit code, and what it said."""
-        status = int(self._runner.stdout.readline())
+        status = int(self._answers.readline())
         return os.waitstatus_to_exitcode(status), (self.folder / "stderr.txt").read_text()
 
     @property
-    def run(self):
+    def run(self) -> Path:
         (run,) = (self.folder / "runs").iterdir()
         return run
 
     @property
-    def checkpoints(self):
+    def checkpoints(self) -> list[Path]:
         return sorted((self.run / "checkpoints").glob("step-*"))
 
 
+Start = Callable[..., Command]
+
+
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Return what starts a command in a folder."""
     path = Path(__file__).with_name("runner.py")
     environment = {**os.environ, "PYTHONPATH": str(path.parents[2]), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    runner = subprocess.Popen([sys.executable, str(path)], env=environment, **pipes)
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    runner = subprocess.Popen([sys.executable, str(path)], env=environment, text=True, **pipes)
+    assert runner.stdin is not None
     template = make_workspace(tmp_path_factory.mktemp("signals"), num_patients=24)
     yield lambda folder, pause_at="": Command(runner, folder, template, pause_at)
     runner.stdin.close()
@@ -101,7 +109,9 @@ def start(tmp_path_factory):
         ((signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM), PREEMPTED, "stopped by SIGTERM after step"),
     ],
 )
-def test_a_signal_lets_the_step_end_saves_and_leaves_with_its_code(start, tmp_path, signals, code, words):
+def test_a_signal_lets_the_step_end_saves_and_leaves_with_its_code(
+    start: Start, tmp_path: Path, signals: tuple[signal.Signals, ...], code: int, words: str
+) -> None:
     command = start(tmp_path)
     command.wait_for_step(2)
     command.send(*signals)
@@ -123,7 +133,9 @@ def test_a_signal_lets_the_step_end_saves_and_leaves_with_its_code(start, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT][: scaled(1, 2)])
-def test_the_same_signal_again_ends_at_once_and_leaves_the_last_checkpoint_as_it_was(start, tmp_path, number):
+def test_the_same_signal_again_ends_at_once_and_leaves_the_last_checkpoint_as_it_was(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
     """In a step that comes to no end, so that its end is not what the second signal meets."""
     command = start(tmp_path)
     command.wait_for_step(0)
@@ -143,7 +155,7 @@ def test_the_same_signal_again_ends_at_once_and_leaves_the_last_checkpoint_as_it
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_before_the_first_step_has_the_same_code(number):
+def test_a_signal_before_the_first_step_has_the_same_code(number: signal.Signals) -> None:
     with pytest.raises(Preempted, match=f"stopped by {number.name} before the first step") as error, leave_on_signals():
         os.kill(os.getpid(), number)
         time.sleep(1)
@@ -152,19 +164,19 @@ def test_a_signal_before_the_first_step_has_the_same_code(number):
 
 
 @pytest.fixture
-def ends(monkeypatch):
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit codes with which the process would have ended at once."""
-    codes = []
-    monkeypatch.setattr(stop.os, "_exit", codes.append)
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
     return codes
 
 
-def send(*numbers):
+def send(*numbers: signal.Signals) -> None:
     for number in numbers:
         os.kill(os.getpid(), number)
 
 
-def test_a_warning_of_the_cluster_and_its_second_one_are_no_impatience(ends):
+def test_a_warning_of_the_cluster_and_its_second_one_are_no_impatience(ends: list[int]) -> None:
     with catch_signals() as request:
         send(signal.SIGUSR2, signal.SIGCONT, signal.SIGTERM)
         assert (request.signal, ends) == (signal.SIGTERM, [])
@@ -172,10 +184,10 @@ def test_a_warning_of_the_cluster_and_its_second_one_are_no_impatience(ends):
     assert ends == [128 + signal.SIGTERM]
 
 
-def test_a_signal_that_torchrun_passes_on_is_no_second_one(ends, monkeypatch):
+def test_a_signal_that_torchrun_passes_on_is_no_second_one(ends: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     clock = [100.0]
-    monkeypatch.setattr(stop.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with catch_signals() as request:
         send(signal.SIGTERM)
         clock[0] += stop.ECHO_S / 2
@@ -186,7 +198,7 @@ def test_a_signal_that_torchrun_passes_on_is_no_second_one(ends, monkeypatch):
     assert ends == [128 + signal.SIGTERM]
 
 
-def test_the_handlers_of_before_come_back():
+def test_the_handlers_of_before_come_back() -> None:
     before = [signal.getsignal(number) for number in stop.SIGNALS]
     with leave_on_signals(), catch_signals():
         assert signal.getsignal(signal.SIGTERM) not in before

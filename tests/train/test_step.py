@@ -1,5 +1,7 @@
 """A batch encoded in parts has the loss and the gradients of a batch encoded at once."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -15,7 +17,9 @@ NUM_FILMS = 12
 QUEUE = ["train.batch_size=12", "objective.queue_size=24"]
 
 
-def gradients(micro_batch, ehr, overrides=()):
+def gradients(
+    micro_batch: int, ehr: Sequence[str], overrides: Sequence[str] = ()
+) -> tuple[LossParts, dict[str, torch.Tensor]]:
     recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": list(ehr)}} if ehr else {})
     model = init_state(recipe, 3 if ehr else 0, torch.device("cpu")).model.double()
     generator = torch.Generator().manual_seed(0)
@@ -35,7 +39,9 @@ def gradients(micro_batch, ehr, overrides=()):
 
 @pytest.mark.parametrize(("ehr", "overrides"), [((), ()), (("sex", "age"), ()), ((), QUEUE)])
 @pytest.mark.parametrize("micro_batch", [3, 5, 12])
-def test_parts_of_any_size_give_the_gradients_of_the_whole(micro_batch, ehr, overrides):
+def test_parts_of_any_size_give_the_gradients_of_the_whole(
+    micro_batch: int, ehr: Sequence[str], overrides: Sequence[str]
+) -> None:
     whole, expected = gradients(0, ehr, overrides)
     parts, found = gradients(micro_batch, ehr, overrides)
     assert parts.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
@@ -44,13 +50,13 @@ def test_parts_of_any_size_give_the_gradients_of_the_whole(micro_batch, ehr, ove
         torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-8, msg=name)
 
 
-def test_a_step_looks_at_the_films_of_its_queue():
+def test_a_step_looks_at_the_films_of_its_queue() -> None:
     (alone, _), (joined, _) = (gradients(0, (), overrides) for overrides in (QUEUE[:1], QUEUE))
     assert abs(alone.numbers["memax"] - joined.numbers["memax"]) > 1e-4
     assert abs(alone.numbers["target_entropy"] - joined.numbers["target_entropy"]) > 1e-4
 
 
-def test_every_film_of_a_batch_is_in_one_part_of_one_process():
+def test_every_film_of_a_batch_is_in_one_part_of_one_process() -> None:
     for world_size, micro_batch in ((1, 0), (1, 5), (2, 0), (3, 3), (4, 2)):
         parts = [split_batch(24, rank, world_size, micro_batch) for rank in range(world_size)]
         films = [film for own in parts for part in own for film in range(part.start, part.stop)]

@@ -22,7 +22,7 @@ with catch_signals() as request:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
-def test_one_signal_asks_for_a_stop_and_the_old_handlers_come_back(number):
+def test_one_signal_asks_for_a_stop_and_the_old_handlers_come_back(number: signal.Signals) -> None:
     old = signal.getsignal(number)
     with catch_signals() as request:
         assert not request
@@ -31,7 +31,7 @@ def test_one_signal_asks_for_a_stop_and_the_old_handlers_come_back(number):
     assert signal.getsignal(number) is old
 
 
-def test_a_warning_before_sigterm_is_no_impatience_but_sigterm_twice_is():
+def test_a_warning_before_sigterm_is_no_impatience_but_sigterm_twice_is() -> None:
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=600)
     assert done.stdout == "asked\n"
     assert done.returncode == 128 + signal.SIGTERM
