@@ -14,17 +14,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.mimic_size import link_films, write_mimic
 
 NUM_LOOPED = 300
 CXR = "mimic-cxr-2.0.0"
+Result = dict[str, Any]
+"""What a contender found and spent."""
 
 
-def run_ours(root):
+def run_ours(root: Path) -> Result:
     """Build the cohort; every call of the named functions is timed."""
     import cxrssl.cohort.database as database
     import cxrssl.cohort.ingest as ingest
@@ -32,13 +35,14 @@ def run_ours(root):
     from cxrssl.core import artefact
     from cxrssl.core.workspace import Workspace
 
-    spent, cpu = Counter(), Counter()
+    spent: dict[str, float] = defaultdict(float)
+    cpu: dict[str, float] = defaultdict(float)
 
-    def time_calls(owner, name, stage):
+    def time_calls(owner: Any, name: str, stage: str) -> None:
         inner = getattr(owner, name)
 
         @functools.wraps(inner)
-        def timed(*args, **kwargs):
+        def timed(*args: Any, **kwargs: Any) -> Any:
             started, cpu_started = time.perf_counter(), time.process_time()
             try:
                 return inner(*args, **kwargs)
@@ -51,7 +55,7 @@ def run_ours(root):
     listing = root / "listing.json"
     if listing.is_file():
         films = json.loads(listing.read_text())
-        ingest.list_films = lambda *args, **kwargs: films
+        vars(ingest)["list_films"] = lambda *args, **kwargs: films
     time_calls(ingest, "list_films", "list films")
     time_calls(ingest, "sha256_file", "hash files")
     time_calls(ingest, "hash_listing", "hash files")
@@ -76,7 +80,7 @@ def run_ours(root):
     return {"stages": spent, "cpu": cpu, "total_s": total_s, "inside": inside}
 
 
-def run_duckdb(root):
+def run_duckdb(root: Path) -> Result:
     """DuckDB's own reader, which guesses types, and its interval join: no checks, no rejects, no files."""
     import duckdb
 
@@ -89,10 +93,10 @@ def run_duckdb(root):
         SELECT count(DISTINCT dicom_id) FROM film JOIN read_csv('{root}/hosp/admissions.csv.gz') USING (subject_id)
         WHERE taken BETWEEN admittime AND dischtime
     """
-    return {"inside": duckdb.sql(sql).fetchall()[0][0]}
+    return {"inside": duckdb.execute(sql).fetchall()[0][0]}
 
 
-def run_polars(root):
+def run_polars(root: Path) -> Result:
     """Polars' own reader, which guesses types, and join_where: no checks, no rejects, no files."""
     import polars as pl
 
@@ -107,7 +111,7 @@ def run_polars(root):
     return {"inside": film.join_where(stay, *rules)["dicom_id"].n_unique()}
 
 
-def run_loops(root):
+def run_loops(root: Path) -> Result:
     """The way of the published notebook, for a few films: a filter of the whole table a film, a loop over its rows."""
     import csv
 
@@ -133,7 +137,7 @@ def run_loops(root):
 CONTENDERS = {"ours": run_ours, "duckdb": run_duckdb, "polars": run_polars, "loops": run_loops}
 
 
-def run_contender(name, root):
+def run_contender(name: str, root: Path) -> None:
     started = time.perf_counter()
     result = CONTENDERS[name](root)
     result.setdefault("total_s", time.perf_counter() - started)
@@ -143,7 +147,7 @@ def run_contender(name, root):
     print(json.dumps(result))
 
 
-def report(root):
+def report(root: Path) -> None:
     found = {}
     for name in CONTENDERS:
         words = [sys.executable, __file__, name, str(root)]

@@ -170,6 +170,7 @@ def measure_loader(case: Case, workspace: Path) -> dict[str, Any]:
     os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
     import io
 
+    from PIL import Image
     from torch.utils.data import DataLoader, Dataset
 
     from tests.benchmarks import views as peer
@@ -178,12 +179,12 @@ def measure_loader(case: Case, workspace: Path) -> dict[str, Any]:
     num_batches = LOADER_BATCHES if case.device != "cpu" else 1
     num_cores = min(LOADER_CORES, len(os.sched_getaffinity(0)))
 
-    class Films(Dataset):
+    class Films(Dataset[list[Any]]):
         def __len__(self) -> int:
             return (num_batches + num_cores) * case.batch_size
 
-        def __getitem__(self, film: int) -> list:
-            return peer.TRANSFORM(peer.Image.open(io.BytesIO(jpegs[film % LOADER_FILMS])).convert("RGB"))
+        def __getitem__(self, film: int) -> list[Any]:
+            return peer.TRANSFORM(Image.open(io.BytesIO(jpegs[film % LOADER_FILMS])).convert("RGB"))
 
     loader = DataLoader(Films(), case.batch_size, num_workers=num_cores, multiprocessing_context="fork")
     for number, _ in enumerate(loader):
@@ -226,7 +227,8 @@ def measure(case: Case, workspace: Path) -> dict[str, Any]:
     )
     if process.returncode:
         return {"error": (process.stderr.strip().splitlines() or [f"exit {process.returncode}"])[-1]}
-    return json.loads(process.stdout.splitlines()[-1])
+    measured: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
+    return measured
 
 
 def describe_machine(device: str) -> dict[str, Any]:

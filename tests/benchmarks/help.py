@@ -7,7 +7,7 @@ import time
 NUM_RUNS = 20
 
 
-def best_s(*words):
+def best_s(*words: str) -> float:
     times = []
     for _ in range(NUM_RUNS):
         started = time.perf_counter()

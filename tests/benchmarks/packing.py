@@ -8,7 +8,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,7 +26,7 @@ SOURCES = (("512 x 512", 512, 512, 64, 320), ("2,500 x 3,000", 3000, 2500, 4, 16
 NUM_AT_ONCE = 2000
 
 
-def draw_jpegs(folder, rows, columns, num_files):
+def draw_jpegs(folder: Path, rows: int, columns: int, num_files: int) -> list[str]:
     """Lungs, ribs and grain, compressed to about 0.2 bytes a pixel, as MIMIC-CXR-JPG is."""
     y, x = np.mgrid[0 : 1 : rows * 1j, 0 : 1 : columns * 1j]
     names = []
@@ -38,7 +40,7 @@ def draw_jpegs(folder, rows, columns, num_files):
     return names
 
 
-def pack_plainly(folder, names):
+def pack_plainly(folder: Path, names: list[str]) -> None:
     with open(folder / "plain.npy", "wb") as out:
         for name in names:
             with Image.open(folder / name) as image:
@@ -46,13 +48,13 @@ def pack_plainly(folder, names):
                 out.write(np.asarray(square).tobytes())
 
 
-def decode_alone(folder, names):
+def decode_alone(folder: Path, names: list[str]) -> None:
     for name in names:
         with Image.open(folder / name) as image:
             image.load()
 
 
-def pack_with_us(folder, names):
+def pack_with_us(folder: Path, names: list[str]) -> None:
     shard = create_shard(folder, 0)
     spans = [(first, tuple(names[first : first + BATCH_FILMS])) for first in range(0, len(names), BATCH_FILMS)]
     batches = [Batch(0, shard, first, first, paths, folder, SIZE_PX) for first, paths in spans]
@@ -61,14 +63,14 @@ def pack_with_us(folder, names):
     finish_shard(shard, folder, 0, films, SIZE_PX)
 
 
-def seconds(pack, *arguments):
+def seconds(pack: Callable[..., object], *arguments: Any) -> tuple[float, float]:
     """Return wall and CPU time."""
     started, cpu = time.perf_counter(), time.process_time()
     pack(*arguments)
     return time.perf_counter() - started, time.process_time() - cpu
 
 
-def compare(folder, shown, names):
+def compare(folder: Path, shown: str, names: list[str]) -> None:
     contenders = {"ours": pack_with_us, "plain Pillow": pack_plainly, "decoding alone": decode_alone}
     for pack in contenders.values():
         pack(folder, names)
@@ -81,7 +83,7 @@ def compare(folder, shown, names):
         print(f"  {name:<16}{wall:>8,.0f} ({cpu:,.0f}, {ratio:.2f})")
 
 
-def main():
+def main() -> None:
     with tempfile.TemporaryDirectory() as temp:
         folder = Path(temp)
         for shown, rows, columns, num_files, num_films in SOURCES:

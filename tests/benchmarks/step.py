@@ -8,10 +8,13 @@ is timed with ready ones too. Each is a process of its own, with its own memory:
 import copy
 import functools
 import json
+import math
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +37,7 @@ NUM_FOCAL, GLOBAL_PX, FOCAL_PX, PATCH_PX, MASK_FRAC, MOMENTUM = 10, 224, 96, 16,
 class Published(nn.Module):
     """Shurrab et al. 2024 as released: grey films as three channels, prototypes at rest, the target moved first."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         width, hidden = 192, 768
         self.backbone = VisionTransformer(
@@ -51,7 +54,7 @@ class Published(nn.Module):
         self.prototypes = torch.rand(1024, width)
         self.optimizer = torch.optim.AdamW(self.parameters(), lr=1e-4, weight_decay=1e-3)
 
-    def encode(self, backbone, images, is_masked):
+    def encode(self, backbone: VisionTransformer, images: torch.Tensor, is_masked: bool) -> torch.Tensor:
         tokens = backbone._pos_embed(backbone.patch_embed(images))
         if is_masked:
             num_patches = tokens.shape[1] - 1
@@ -59,9 +62,10 @@ class Published(nn.Module):
             kept = torch.rand(len(tokens), num_patches - 1).argsort(1)[:, :num_kept] + 1
             kept = torch.cat([torch.zeros(len(tokens), 1, dtype=torch.long), kept], 1)
             tokens = tokens.gather(1, kept[:, :, None].expand(-1, -1, tokens.shape[2]))
-        return backbone.norm(backbone.blocks(tokens))[:, 0]
+        class_token: torch.Tensor = backbone.norm(backbone.blocks(tokens))[:, 0]
+        return class_token
 
-    def loss(self, anchors, targets):
+    def loss(self, anchors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         prototypes = F.normalize(self.prototypes, dim=1)
         probs = F.softmax(F.normalize(anchors, dim=1) @ prototypes.T / 0.1, dim=1)
         with torch.no_grad():
@@ -72,9 +76,9 @@ class Published(nn.Module):
                 wanted = wanted / wanted.sum(0, keepdim=True) / len(targets)
             wanted = (wanted * len(targets)).T.repeat(1 + NUM_FOCAL, 1)
         mean = probs.mean(0)
-        return -(wanted * probs.log()).sum(1).mean() + np.log(len(prototypes)) + (mean * mean.log()).sum()
+        return -(wanted * probs.log()).sum(1).mean() + math.log(len(prototypes)) + (mean * mean.log()).sum()
 
-    def step(self, views, ehr):
+    def step(self, views: list[torch.Tensor], ehr: torch.Tensor) -> float:
         for online, target in ((self.backbone, self.target_backbone), (self.head, self.target_head)):
             for ours, theirs in zip(online.parameters(), target.parameters(), strict=True):
                 theirs.data = theirs.data * MOMENTUM + ours.data * (1 - MOMENTUM)
@@ -90,7 +94,7 @@ class Published(nn.Module):
 
 
 class Ours:
-    def __init__(self):
+    def __init__(self) -> None:
         self.recipe = load_recipe("paper", [], {"ehr": {"features": ["sex"]}})
         self.state = init_state(self.recipe, NUM_EHR, torch.device("cpu"))
         self.guard = Guard(self.state.optimizer, torch.device("cpu"))
@@ -107,7 +111,7 @@ class Ours:
         return loss.total.item()
 
 
-def draw_inputs():
+def draw_inputs() -> tuple[list[torch.Tensor], torch.Tensor]:
     sides = [GLOBAL_PX] * 2 + [FOCAL_PX] * NUM_FOCAL
     return [torch.randn(NUM_FILMS, 3, px, px) for px in sides], torch.rand(NUM_FILMS, NUM_EHR)
 
@@ -115,16 +119,17 @@ def draw_inputs():
 class Contender:
     """A process that takes a step each time it is told to; used from the parent."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         words = [sys.executable, __file__, name]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, what):
+    def ask(self, what: str) -> Any:
         print(what, file=self._process.stdin, flush=True)
+        assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
 
-def answer(name):
+def answer(name: str) -> None:
     """Read questions, `views`, `ready` or `peak`, until there are no more; in the child."""
     steps = {}
     if name == "published":
@@ -145,7 +150,7 @@ def answer(name):
         print([time.perf_counter() - started, time.process_time() - cpu], flush=True)
 
 
-def main():
+def main() -> None:
     published, ours = Contender("published"), Contender("ours")
     for contender in (published, ours) * 2:
         contender.ask("views")

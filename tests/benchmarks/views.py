@@ -7,6 +7,10 @@ JPEG and gives three channels; ours starts from packed films and gives one.
 import io
 import os
 import time
+from collections.abc import Callable
+from typing import Any
+
+from cxrssl.views import Views
 
 os.environ.update(OMP_NUM_THREADS="1", LIGHTLY_DID_VERSION_CHECK="True")
 
@@ -29,7 +33,7 @@ TRANSFORM = MSNTransform(cj_prob=0.0, gaussian_blur=0.0, random_gray_scale=0.0)
 PLAN = plan_views(load_recipe("strict"))
 
 
-def draw_film(seed):
+def draw_film(seed: int) -> Image.Image:
     """Lungs, ribs and grain."""
     y, x = np.mgrid[0 : 1 : JPEG_PX * 1j, 0 : 1 : JPEG_PX * 1j]
     rng = np.random.default_rng(seed)
@@ -38,33 +42,33 @@ def draw_film(seed):
     return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
 
 
-def encode(film):
+def encode(film: Image.Image) -> bytes:
     file = io.BytesIO()
     film.save(file, "jpeg", quality=92)
     return file.getvalue()
 
 
-def views_of_jpegs(jpegs):
+def views_of_jpegs(jpegs: list[bytes]) -> list[Any]:
     return [TRANSFORM(Image.open(io.BytesIO(jpeg)).convert("RGB")) for jpeg in jpegs]
 
 
-def views_of_images(images):
+def views_of_images(images: list[Image.Image]) -> list[Any]:
     return [TRANSFORM(image) for image in images]
 
 
-def views_of_store(store, valid, step):
+def views_of_store(store: np.ndarray, valid: torch.Tensor, step: int) -> Views:
     films = torch.from_numpy(store[np.arange(NUM_FILMS)])
     return make_views(films, valid, PLAN, 0, step)
 
 
-def cpu_ms(work, *arguments):
+def cpu_ms(work: Callable[..., object], *arguments: Any) -> float:
     """Return milliseconds of CPU time a film."""
     started = time.process_time()
     work(*arguments)
     return (time.process_time() - started) / NUM_FILMS * 1000
 
 
-def largest_difference(film, num_boxes=50):
+def largest_difference(film: Image.Image, num_boxes: int = 50) -> float:
     """Return the largest difference in grey levels from Pillow's antialiased crop of the same box."""
     rng, size, plain = np.random.default_rng(0), film.size[0], ViewSettings(pixel_mean=0.0, pixel_std=1.0)
     worst = 0.0
@@ -80,20 +84,23 @@ def largest_difference(film, num_boxes=50):
     return worst
 
 
-def main():
+def main() -> None:
     torch.set_num_threads(1)
     films = [draw_film(seed) for seed in range(NUM_FILMS)]
     jpegs, images = [encode(film) for film in films], [film.convert("RGB") for film in films]
     stores = {px: np.stack([np.asarray(film.resize((px, px))) for film in films]) for px in STORE_SIZES}
-    work = {"lightly, 512-px JPEG": (views_of_jpegs, jpegs), "lightly, decoded": (views_of_images, images)}
+    work: dict[str, tuple[Callable[..., object], Any]] = {
+        "lightly, 512-px JPEG": (views_of_jpegs, jpegs),
+        "lightly, decoded": (views_of_images, images),
+    }
     valids = {px: torch.tensor([[0.0, 0.0, px, px]]).expand(NUM_FILMS, 4) for px in STORE_SIZES}
-    times = {name: [] for name in (*work, *stores)}
+    measured: dict[Any, list[float]] = {name: [] for name in (*work, *stores)}
     for turn in range(NUM_TURNS + 1):
         for name, (function, inputs) in work.items():
-            times[name].append(cpu_ms(function, inputs))
+            measured[name].append(cpu_ms(function, inputs))
         for px, store in stores.items():
-            times[px].append(cpu_ms(views_of_store, store, valids[px], turn))
-    times = {name: np.array(values[1:]) for name, values in times.items()}
+            measured[px].append(cpu_ms(views_of_store, store, valids[px], turn))
+    times = {name: np.array(values[1:]) for name, values in measured.items()}
     print("views, one core, ms of CPU time a film (medians)   ours   lightly   ratio   compared")
     for px in STORE_SIZES:
         compared = "lightly, decoded" if px == JPEG_PX else "lightly, 512-px JPEG"
