@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from cxrssl import results
 from cxrssl.core.durable import sha256_file
-from cxrssl.core.errors import Preempted
+from cxrssl.core.errors import IntegrityError, Preempted
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cxrssl.cli.ingest import ingest_dataset
-from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace

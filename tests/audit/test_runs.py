@@ -13,8 +13,11 @@ from cxrssl.audit.checks import CHECKS, Audit, make_audit
 from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
 from cxrssl.cli.probe import probe_run
-from cxrssl.cohort.features import FEATURES
+from cxrssl.cohort.features import FEATURES, Feature
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.evaluation import ProbeSettings
+from cxrssl.images.store import ImageStore
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.train.loop import pretrain

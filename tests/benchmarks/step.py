@@ -28,7 +28,7 @@ from cxrssl.train.guard import Guard
 from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, take_step
-from cxrssl.views.draw import make_views
+from cxrssl.views.draw import Views, make_views
 
 NUM_FILMS, NUM_TURNS, STORE_PX, NUM_EHR = 64, 9, 320, 6
 NUM_FOCAL, GLOBAL_PX, FOCAL_PX, PATCH_PX, MASK_FRAC, MOMENTUM = 10, 224, 96, 16, 0.15, 0.996
@@ -102,10 +102,10 @@ class Ours:
         self.films = torch.randint(0, 256, (NUM_FILMS, STORE_PX, STORE_PX), dtype=torch.uint8)
         self.valid = torch.tensor([[0.0, 0.0, STORE_PX, STORE_PX]]).expand(NUM_FILMS, 4)
 
-    def make_views(self, part=slice(None)):
+    def make_views(self, part: slice = slice(None)) -> Views:
         return make_views(self.films[part], self.valid, self.state.model.view_plan, 0, self.state.step, part)
 
-    def step(self, views_of, ehr):
+    def step(self, views_of: Callable[[slice], Views], ehr: torch.Tensor) -> float:
         batch = Batch(views_of, ehr, [slice(0, NUM_FILMS)])
         loss, _ = take_step(self.state, batch, self.now, self.guard, self.recipe.train)
         return loss.total.item()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cxrssl.views import Views
+from cxrssl.views.draw import Views
 
 os.environ.update(OMP_NUM_THREADS="1", LIGHTLY_DID_VERSION_CHECK="True")
 

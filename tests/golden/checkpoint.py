@@ -14,14 +14,15 @@ import numpy as np
 import torch
 
 from cxrssl.core.artefact import FORMAT_VERSION
+from cxrssl.core.errors import IntegrityError
 from cxrssl.recipe.load import load_recipe
-from cxrssl.recipe.settings import BACKBONES
+from cxrssl.recipe.settings import BACKBONES, Recipe
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.guard import Guard
 from cxrssl.train.schedule import settings_at
-from cxrssl.train.state import flatten_state, init_state, restore_state
+from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state
 from cxrssl.train.step import Batch, take_step
-from cxrssl.views.draw import make_views
+from cxrssl.views.draw import Views, make_views
 
 FOLDER = Path(__file__).parent
 SHAPE = (8, 1, 2)
@@ -52,7 +53,7 @@ def take_steps(recipe: Recipe, state: TrainState, num: int) -> list[float]:
     guard, losses = Guard(state.optimizer, torch.device("cpu")), []
     for _ in range(num):
 
-        def views_of(part):
+        def views_of(part: slice) -> Views:
             return make_views(films[part], valid, state.model.view_plan, 0, state.step, part)
 
         now = settings_at(state.step, NUM_STEPS, 5, recipe.train)

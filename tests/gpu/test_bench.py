@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, backward
-from cxrssl.views.draw import make_views
+from cxrssl.views.draw import Views, make_views
 from tests.gpu.trace import GAPS, NO_SPAN, WINDOW, profile_trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,10 +105,10 @@ def test_a_step_asks_the_device_for_no_more_operations_than_it_did() -> None:
     state, films = init_state(recipe, 3, torch.device("cpu")), torch.zeros(2, 320, 320, dtype=torch.uint8)
     valid, record = torch.tensor([[0.0, 0.0, 320.0, 320.0]]).expand(2, 4), torch.rand(2, 3)
 
-    def views_of(part):
+    def views_of(part: slice) -> Views:
         return make_views(films[part], valid, state.model.view_plan, 0, 0, part)
 
-    def take_step():
+    def take_step() -> None:
         backward(state.model, Batch(views_of, record, [slice(0, 2)]), torch.bfloat16)
         state.optimizer.step()
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from cxrssl.core.errors import GuardStop
-from cxrssl.model.msn import MSN, LossParts
+from cxrssl.model.msn import MSN
+from cxrssl.model.objective import Loss
 from cxrssl.train import loop
 from cxrssl.train.feed import FEEDS
 from cxrssl.train.loop import pretrain
@@ -159,7 +160,7 @@ def test_the_optimiser_itself_passes_over_a_step_that_is_not_finite_and_all_afte
 
     watch = Copies()
 
-    def poisoned(model: MSN, *inputs: Any) -> LossParts:
+    def poisoned(model: MSN, *inputs: Any) -> Loss:
         parts = compare(model, *inputs)
         if watch.step == bad:
             parts.total.data.fill_(float("nan"))

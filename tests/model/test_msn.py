@@ -13,7 +13,7 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import Recipe
 from cxrssl.train.schedule import StepSettings
-from cxrssl.train.state import init_state
+from cxrssl.train.state import TrainState, init_state
 from cxrssl.train.step import clip_gradients, set_schedule
 from cxrssl.views.draw import make_views
 
@@ -46,7 +46,7 @@ def slow_sinkhorn(p: np.ndarray, num_iters: int) -> np.ndarray:
     return np.asarray(mass * num_films)
 
 
-def slow_loss(anchors: np.ndarray, targets: np.ndarray, q: np.ndarray, objective: ObjectiveSettings) -> float:
+def slow_loss(anchors: np.ndarray, targets: np.ndarray, q: np.ndarray, objective: MsnSettings) -> float:
     wanted = slow_sharpen(slow_softmax_cosine(targets, q, objective.anchor_temp), objective.target_temp)
     if objective.sinkhorn_iters:
         wanted = slow_sinkhorn(wanted, objective.sinkhorn_iters)
@@ -66,9 +66,9 @@ def test_loss_equals_the_slow_numpy_version(seed: int, sinkhorn_iters: int) -> N
     anchors = rng.normal(size=(NUM_VIEWS, NUM_FILMS, WIDTH))
     targets, prototypes = rng.normal(size=(NUM_FILMS, WIDTH)), rng.normal(size=(NUM_PROTOTYPES, WIDTH))
     objective = MsnSettings(num_prototypes=NUM_PROTOTYPES, sinkhorn_iters=sinkhorn_iters, memax_weight=0.7)
-    tensors = [torch.tensor(array, dtype=torch.float32) for array in (anchors, targets, prototypes)]
-    fast = msn_loss(*tensors, objective)
-    slow = slow_loss(*(tensor.double().numpy() for tensor in tensors), objective)
+    a, t, q = (torch.tensor(array, dtype=torch.float32) for array in (anchors, targets, prototypes))
+    fast = msn_loss(a, t, q, objective)
+    slow = slow_loss(a.double().numpy(), t.double().numpy(), q.double().numpy(), objective)
     assert fast.total.item() == pytest.approx(slow, rel=1e-6)
 
 
@@ -135,6 +135,7 @@ def one_step(
     set_schedule(state.optimizer, StepSettings(1e-3, 0.1, momentum))
     state.optimizer.step()
     anchor = {name: value.clone() for name, value in state.model.state_dict().items()}
+    assert isinstance(state.model, MSN)
     state.model.move_target(momentum)
     return state, before, anchor, gradients
 

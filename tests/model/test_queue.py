@@ -133,6 +133,7 @@ def test_a_bad_step_leaves_the_queue_as_it_was_and_nobody_waits_to_know() -> Non
 def test_a_model_without_a_queue_has_no_trace_of_one_and_the_published_one_has_none() -> None:
     changes = {"model": {"backbone": "vit-micro"}, "ehr": {"features": ["sex"]}}
     published = load_recipe("paper", [], changes)
+    assert isinstance(published.objective, MsnSettings)
     assert published.objective.queue_size == 0
     assert not [name for name in MSN(published, 2).state_dict() if "queue" in name]
     with_queue = MSN(load_recipe("paper", ["objective.queue_size=128"], changes), 2).state_dict()

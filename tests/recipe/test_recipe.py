@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,7 @@ def test_a_recipe_from_before_objectives_had_names_is_one_of_msn() -> None:
 def test_the_paper_recipe_is_what_was_published() -> None:
     """Source: the released settings and code of nyuad-cai/CXR-EHR-MSN."""
     paper = load_recipe("paper").to_dict()
-    published = {
+    published: dict[str, dict[str, Any]] = {
         "model": {"backbone": "vit-tiny-6h"},
         "views": {"global_px": 224, "focal_px": 96, "num_random": 1, "num_focal": 10},
         "objective": {"num_prototypes": 1024, "train_prototypes": False, "mask_frac": 0.15, "mask_focal": True},

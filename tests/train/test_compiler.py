@@ -11,6 +11,7 @@ import torch
 from torch import _dynamo, _inductor
 
 from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.model.objective import Objective
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import BACKBONES
@@ -23,7 +24,7 @@ from cxrssl.train.ranks import Ranks
 from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, split_batch, take_step
-from cxrssl.views.draw import make_views
+from cxrssl.views.draw import Views, make_views
 from tests.scale import scaled
 from tests.small_runs import fail_on_damage
 from tests.world import TINY, make_workspace
@@ -44,7 +45,7 @@ def nothing_compiled() -> None:
 
 def take_steps(
     monkeypatch: pytest.MonkeyPatch, micro_batch: int, backend: str = ""
-) -> tuple[list[float], list[int], MSN]:
+) -> tuple[list[float], list[int], Objective]:
     """Return losses and number of graphs after each of some steps of a model of two blocks, and the model."""
     monkeypatch.setitem(BACKBONES, "vit-micro", (24, 2, 3))
     recipe = load_recipe("demo", [*TINY, "objective.queue_size=16"], {"ehr": {"features": ["sex"]}})
@@ -56,10 +57,11 @@ def take_steps(
     valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
     ehr = torch.rand(NUM_FILMS, NUM_EHR, generator=generator)
     guard, now = Guard(state.optimizer, CPU), StepSettings(lr=1e-4, weight_decay=0.04, ema_momentum=0.9)
-    losses, graphs = [], []
+    losses: list[float] = []
+    graphs: list[int] = []
     for _ in range(NUM_STEPS):
 
-        def views_of(part):
+        def views_of(part: slice) -> Views:
             return make_views(films[part], valid, state.model.view_plan, 5, state.step, part)
 
         batch = Batch(views_of, ehr, split_batch(NUM_FILMS, 0, 1, micro_batch))

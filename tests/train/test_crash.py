@@ -18,6 +18,7 @@ import pytest
 
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.durable import find_leftovers, sha256_file
+from cxrssl.core.errors import IntegrityError
 from cxrssl.core.journal import read_journal
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints
 from tests.faults import KINDS

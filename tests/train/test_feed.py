@@ -14,10 +14,9 @@ import pytest
 import torch
 
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, SetupError
-from cxrssl.images import store
+from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.results import read_run
 from cxrssl.train import panel
 from cxrssl.train.feed import AHEAD, FEEDS, FilmPlan, FilmReader, open_feed, read_films
 from cxrssl.train.loop import batch_rows, pretrain

@@ -21,7 +21,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.reader import Reader
 from cxrssl.model import msn
 from cxrssl.model.msn import MSN
-from cxrssl.results import read_run
+from cxrssl.model.objective import Loss, Objective, Tensors
 from cxrssl.train import loop, recorder, step
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.loop import batch_rows, checkpoint_settings, pretrain
@@ -30,7 +30,7 @@ from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState
-from cxrssl.views import Views
+from cxrssl.views.draw import Views
 from tests.scale import scaled
 from tests.small_runs import (
     CPU,
@@ -96,15 +96,17 @@ def poison(place: str, value: float, bad_step: int, watch: Watched, patch: pytes
     def spoil(tensor: torch.Tensor) -> None:
         tensor.data[(0,) * tensor.ndim] = value
 
-    def spoil_part(loss, *_):
+    def spoil_part(loss: Loss, *_: Any) -> Loss:
         name = place.removeprefix("part ")
         if name == "total":
             loss.total.data.fill_(value)
             return loss
         return dataclasses.replace(loss, numbers={**loss.numbers, name: torch.full_like(loss.numbers[name], value)})
 
-    def spoil_gradient(loss, model, *_):
-        spoil(dict(model.named_parameters())[place.removeprefix("gradient ")].grad)
+    def spoil_gradient(loss: Loss, model: Objective, *_: Any) -> Loss:
+        gradient = dict(model.named_parameters())[place.removeprefix("gradient ")].grad
+        assert gradient is not None
+        spoil(gradient)
         return loss
 
     def spoil_first(tensor: torch.Tensor, *_: Any) -> torch.Tensor:
@@ -112,10 +114,10 @@ def poison(place: str, value: float, bad_step: int, watch: Watched, patch: pytes
         spoil(tensor)
         return tensor
 
-    def spoil_targets(targets, *_):
+    def spoil_targets(targets: Tensors, *_: Any) -> Tensors:
         return tuple(spoil_first(tensor) for tensor in targets)
 
-    def spoil_views(views, *_):
+    def spoil_views(views: Views, *_: Any) -> Views:
         pixels = views[place.removesuffix(" pixels")].pixels_BV1PP
         pixels[0] = value  # all of a view: a masked patch would not be seen
         return views
@@ -307,7 +309,7 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
     machine = dataclasses.replace(CPU, micro_batch=micro_batch)
     plan = plan_in(tmp_path, template, machine, ("model.backbone=vit-micro", "train.num_epochs=1"), ehr, recipe)
     states: list[dict[str, torch.Tensor]] = []
-    targets: list[tuple[int, float, dict[str, torch.Tensor]]] = []
+    targets: list[tuple[int, float, dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
     gradients: list[dict[str, torch.Tensor]] = []
 
     def tensors_of(state: TrainState) -> dict[str, torch.Tensor]:
@@ -316,13 +318,13 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
     with watched(monkeypatch) as watch, monkeypatch.context() as patch:
         clip, move_target = step.clip_gradients, MSN.move_target
 
-        def clipped(model, *args):
+        def clipped(model: Objective, *args: Any) -> Any:
             if not states:
                 states.append(tensors_of(watch.state))
             gradients.append({name: p.grad.clone() for name, p in model.trained_parameters() if p.grad is not None})
             return clip(model, *args)
 
-        def moved(model, momentum, *args):
+        def moved(model: MSN, momentum: float, *args: Any) -> None:
             before = tensors_of(watch.state)
             move_target(model, momentum, *args)
             targets.append((watch.state.step, momentum, before, tensors_of(watch.state)))

@@ -30,7 +30,7 @@ def read_curves() -> dict[str, Records]:
 CURVES = read_curves()
 
 
-def alarms(records):
+def alarms(records: list[dict[str, float]]) -> list[tuple[int, str]]:
     watch = Watch(MSN.numbers)
     return [(step, alarm.kind) for step, record in enumerate(records) for alarm in watch.update(record)]
 

@@ -18,7 +18,6 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.model.msn import MSN
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.results import read_run
 from cxrssl.train.loop import batch_rows, pretrain
 from cxrssl.train.plan import RunPlan, plan_run
 from tests.small_runs import read_run

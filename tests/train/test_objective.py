@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 import cxrssl
-from cxrssl.core.artefact import sha256_file
+from cxrssl.core.durable import sha256_file
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.snapshot import once
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.results import read_run
 from cxrssl.train import plan as planning
 from cxrssl.train.loop import pretrain
 from tests.cli.command import run
 from tests.model.toy_objective import Toy
+from tests.small_runs import read_run
 from tests.world import make_workspace
 
 TREE = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from cxrssl.core.errors import ConfigError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.train.plan import plan_run
+from cxrssl.train.plan import RunPlan, plan_run
 from tests.world import TINY, make_workspace, write_nih
 
 MACHINE = Machine("cpu", 1)

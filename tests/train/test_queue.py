@@ -8,7 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from cxrssl.core.errors import GuardStop
+from cxrssl.core.workspace import Workspace
 from cxrssl.model.msn import MSN
+from cxrssl.model.objective import Loss
+from cxrssl.model.queue import FilmQueue
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.train import loop
@@ -36,11 +39,12 @@ def newest(plan: RunPlan) -> dict[str, torch.Tensor]:
     return load_file(sorted((plan.folder / "checkpoints").iterdir())[-1] / "state.safetensors")
 
 
-def at_call(number: int, act: Callable[[MSN, LossParts], object]) -> Callable[..., LossParts]:
+def at_call(number: int, act: Callable[[MSN, Loss], object]) -> Callable[..., Loss]:
     """MSN.compare, which at one of its calls first does something else."""
-    original, calls = MSN.compare, []
+    original = MSN.compare
+    calls: list[int] = []
 
-    def compare(model: MSN, *inputs: Any) -> LossParts:
+    def compare(model: MSN, *inputs: Any) -> Loss:
         calls.append(1)
         parts = original(model, *inputs)
         if len(calls) == number:
@@ -56,7 +60,7 @@ def test_a_run_that_stops_while_the_queue_fills_ends_with_the_state_of_an_undist
     undisturbed, stopped = (plan_of(workspace, name, 2) for name in ("undisturbed", "stopped"))
     pretrain(undisturbed)
 
-    def stop(model: MSN, parts: LossParts) -> NoReturn:
+    def stop(model: MSN, parts: Loss) -> NoReturn:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MSN, "compare", at_call(4, stop))
@@ -82,7 +86,7 @@ def test_the_films_of_a_bad_step_and_of_those_after_it_never_enter_the_queue(
         states.append(original(*inputs))
         return states[-1]
 
-    def poison(model: MSN, parts: LossParts) -> None:
+    def poison(model: MSN, parts: Loss) -> None:
         parts.total.data.fill_(float("nan"))
         parts.features_BD.fill_(float("inf"))
 
@@ -94,6 +98,6 @@ def test_the_films_of_a_bad_step_and_of_those_after_it_never_enter_the_queue(
     saved = newest(plan)
     assert saved["step"] == 2
     queue = states[0].model.queue
-    assert queue is not None
+    assert isinstance(queue, FilmQueue)
     for name, value in queue.state_dict().items():
         assert torch.equal(value, saved[f"model.queue.{name}"]), name

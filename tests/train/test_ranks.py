@@ -22,9 +22,9 @@ from safetensors.numpy import load_file
 
 from cxrssl.cli.slurm import Job
 from cxrssl.core.journal import read_journal
+from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.results import read_run
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, plan_run
 from tests.small_runs import read_run

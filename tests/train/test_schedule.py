@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import TrainSettings
 from cxrssl.train.schedule import StepSettings, learning_rate, settings_at
-from cxrssl.train.state import init_state
+from cxrssl.train.state import TrainState, init_state
 from cxrssl.train.step import clip_gradients, set_schedule
 from tests.world import TINY
 
@@ -98,6 +98,8 @@ def test_weight_decay_shrinks_matrices_and_leaves_norms_biases_tokens_positions_
 def test_a_long_gradient_is_cut_to_the_clip_norm_and_keeps_its_direction(clip_norm: float, length: float) -> None:
     state = state_of()
     (_, first), (_, second), *_ = state.model.trained_parameters()
+    assert first.grad is not None
+    assert second.grad is not None
     first.grad.view(-1)[0], second.grad.view(-1)[0] = 60.0, 80.0
     assert clip_gradients(state.model, clip_norm).item() == pytest.approx(100.0)
     found = first.grad.view(-1)[0].item(), second.grad.view(-1)[0].item()

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from cxrssl.model.msn import MSN
+from cxrssl.model.objective import Loss
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, backward, split_batch
-from cxrssl.views.draw import View, make_views
+from cxrssl.views.draw import View, Views, make_views
 from tests.world import TINY
 
 NUM_FILMS = 12
@@ -19,22 +21,23 @@ QUEUE = ["train.batch_size=12", "objective.queue_size=24"]
 
 def gradients(
     micro_batch: int, ehr: Sequence[str], overrides: Sequence[str] = ()
-) -> tuple[LossParts, dict[str, torch.Tensor]]:
+) -> tuple[Loss, dict[str, torch.Tensor]]:
     recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": list(ehr)}} if ehr else {})
     model = init_state(recipe, 3 if ehr else 0, torch.device("cpu")).model.double()
     generator = torch.Generator().manual_seed(0)
     films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
     valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
+    assert isinstance(model, MSN)
     if model.queue is not None:
         model.queue.push(torch.randn(12, 96, generator=generator), torch.full((8,), 1 / 8), torch.zeros(()))
     record = torch.rand(NUM_FILMS, 3, generator=generator, dtype=torch.double) if ehr else None
 
-    def views_of(part):
+    def views_of(part: slice) -> Views:
         views = make_views(films[part], valid, model.view_plan, 5, 7, part)
         return {purpose: View(view.pixels_BV1PP.double(), view.kept_BVK) for purpose, view in views.items()}
 
     loss = backward(model, Batch(views_of, record, split_batch(NUM_FILMS, 0, 1, micro_batch)))
-    return loss, {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+    return loss, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
 @pytest.mark.parametrize(("ehr", "overrides"), [((), ()), (("sex", "age"), ()), ((), QUEUE)])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cxrssl.recipe.settings import ViewSettings
 from cxrssl.views.boxes import Boxes, draw_boxes
-from cxrssl.views.draw import make_views
+from cxrssl.views.draw import Views, make_views
 from cxrssl.views.masks import draw_kept
 from cxrssl.views.plan import Mask, ViewKind, ViewPlan
 from cxrssl.views.resample import cut_views, whole_views
@@ -22,7 +22,7 @@ MAX_GREY_ERROR = 1.001
 MAX_FLOAT_ERROR = 2e-4
 
 
-def plan_views(settings, patch_px=16, focal_mask=None):
+def plan_views(settings: ViewSettings, patch_px: int = 16, focal_mask: Mask | None = None) -> ViewPlan:
     """One target view, random views and focal ones."""
     kinds = (
         ViewKind("target", 1, settings.global_px, settings.global_scale),
@@ -32,11 +32,11 @@ def plan_views(settings, patch_px=16, focal_mask=None):
     return ViewPlan(kinds, settings, patch_px)
 
 
-def shapes_of(views):
+def shapes_of(views: Views) -> dict[str, tuple[int, ...]]:
     return {purpose: tuple(view.pixels_BV1PP.shape) for purpose, view in views.items()}
 
 
-def smooth_film(height, width, seed=0):
+def smooth_film(height: int, width: int, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8), dtype=np.uint8)
     return np.asarray(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -175,13 +175,15 @@ def test_boxes_lie_inside_the_film_and_have_the_area_of_the_scale() -> None:
     assert 0.45 < boxes.is_flipped_BV.float().mean() < 0.55
 
 
-def test_views_have_the_numbers_and_sizes_of_the_recipe():
+def test_views_have_the_numbers_and_sizes_of_the_recipe() -> None:
     films, valid = torch.zeros(2, 64, 64, dtype=torch.uint8), torch.tensor([[0, 0, 64, 64]] * 2)
     views = make_views(films, valid, plan_views(ViewSettings()), seed=0, step=0)
     wanted = {"target": (2, 1, 1, 224, 224), "random": (2, 1, 1, 224, 224), "focal": (2, 10, 1, 96, 96)}
     assert shapes_of(views) == wanted
     # 15 % of 196 patches are dropped from the random view.
-    assert views["random"].kept_BVK.shape == (2, 1, 166)
+    kept = views["random"].kept_BVK
+    assert kept is not None
+    assert kept.shape == (2, 1, 166)
     assert views["target"].kept_BVK is None
     assert views["focal"].kept_BVK is None
 
@@ -191,7 +193,7 @@ def test_views_are_a_function_of_seed_and_step() -> None:
     valid = torch.tensor([[0, 0, 64, 64]] * 2)
     settings = ViewSettings(global_px=32, focal_px=16, num_focal=2, contrast=0.3, brightness=0.1, rotation_deg=10.0)
 
-    def make(seed, step):
+    def make(seed: int, step: int) -> torch.Tensor:
         views = make_views(films, valid, plan_views(settings, 8), seed, step)
         return torch.cat([view.pixels_BV1PP.flatten() for view in views.values()])
 
@@ -213,7 +215,10 @@ def test_views_of_a_part_are_those_of_the_whole_to_the_last_bit(rotation_deg: fl
     views = make_views(films[part], valid, plan_views(settings, 8), 3, 4, part)
     for purpose, view in views.items():
         assert torch.equal(view.pixels_BV1PP, whole[purpose].pixels_BV1PP[part])
-    assert torch.equal(views["random"].kept_BVK, whole["random"].kept_BVK[part])
+    kept, kept_whole = views["random"].kept_BVK, whole["random"].kept_BVK
+    assert kept is not None
+    assert kept_whole is not None
+    assert torch.equal(kept, kept_whole[part])
 
 
 @pytest.mark.parametrize(("num_random", "num_focal"), [(2, 0), (0, 3), (3, 2)])
@@ -228,7 +233,7 @@ def test_any_number_of_views_of_each_kind(num_random: int, num_focal: int) -> No
         assert kept == (None if purpose == "target" else wanted[purpose][:2])
 
 
-def test_kept_patches_are_distinct_ascending_and_differ_between_films():
+def test_kept_patches_are_distinct_ascending_and_differ_between_films() -> None:
     kept = draw_kept(50, 2, 196, Mask(0.15), seed=0)
     assert kept.shape == (50, 2, 166)
     assert (kept.diff(dim=2) > 0).all()
