@@ -27,6 +27,11 @@ fix:
     uv run ruff format
     uv run ruff check --fix
 
+# The versions installed here of all that the program needs, into the package, for `pip install -c`.
+constraints:
+    uv pip freeze --exclude-editable | uv pip compile --quiet --all-extras --no-annotate --no-header \
+    --constraints /dev/stdin --output-file cxrssl/constraints.txt pyproject.toml
+
 # Random inputs in the full counts.
 fuzz *ARGS:
     CXRSSL_FULL=1 OMP_NUM_THREADS=1 uv run pytest -n auto -m fuzz {{ ARGS }}
