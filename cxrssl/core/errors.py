@@ -1,5 +1,19 @@
 """The exception family: each error says what is wrong, where, and what to do; the command line makes it an exit code.
 
+    CxrsslError(what, where, hint)  exit
+     +- UsageError                     2    the workspace holds two cohorts; which one?
+     |   `- ConfigError                2    unknown key "mask_fraction" in [objective]; nearest is "mask_frac"
+     +- DataError                      3    hosp/patients.csv.gz is missing
+     |   +- IntegrityError             3    films.npz is damaged: its SHA-256 does not match the manifest
+     |   |   `- FormatError            3    written by a newer cxrssl
+     |   +- DecodeError(rule)          3    one film; bulk work counts it, names it in rejects.csv and leaves it out
+     |   `- LeakageError               3    the run was pretrained on test films
+     +- SetupError                     4    12.1 GiB free on the disk, 94 GiB needed
+     +- GuardStop                      5    the loss is not finite at step 4,120; no weight was changed by it
+     `- Preempted                     75    stopped by SIGTERM; run the same command to resume
+    KeyboardInterrupt                130    Ctrl-C
+    any other exception                1    a bug: the traceback goes to a file whose path is printed
+
 A mistake that a user can cause raises one of these; one that only a programmer can make is an `assert` with words.
 """
 
