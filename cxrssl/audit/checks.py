@@ -61,7 +61,7 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("outcome-undeclared", "refuse", "say it: ehr.may_use_outcomes = true, or name the feature with --ehr"),
     ("target-was-input", "refuse", "a target that was an input cannot be scored: choose other features"),
     ("fitted-outside-train", "refuse", "fit on train rows alone"),
-    ("imputed-with-test-rows", "warn", "a defect of the published code: --missing mask has none"),
+    ("imputed-with-test-rows", "warn", "a defect of the published code: --set ehr.missing=mask has none"),
     ("cohort-changed-since-run", "warn", "the run saw another state of its cohort: pretrain again"),
     ("films-not-listed", "refuse", "what the run has seen is not known: pretrain again"),
     # ---- evaluations

@@ -14,6 +14,7 @@ import typer
 
 from cxrssl import __version__
 from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, pretrain, probe, report, sql
+from cxrssl.cli.options import GroupedCommand
 from cxrssl.core.errors import CxrsslError
 from cxrssl.core.text import plain
 
@@ -33,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
@@ -57,7 +58,7 @@ app.command()(doctor.doctor)
 app.command()(ingest.ingest)
 app.command()(check.check)
 app.add_typer(cohort.app, name="cohort")
-app.command()(pretrain.pretrain)
+app.command(cls=GroupedCommand)(pretrain.pretrain)
 app.command()(probe.probe)
 app.command()(report.report)
 app.command()(sql.sql)

@@ -46,9 +46,10 @@ def demo(
     _say("2/5 ingest it")
     cohort, packed = ingest_dataset(opened, "mimic", hospital, name="demo", size=DEMO_PX)
     typer.echo("\n".join(describe_cohort(cohort.values) + describe_packed(packed)))
+    changes = [] if epochs is None else [f"train.num_epochs={epochs}"]
     for number, ehr in ((3, "none"), (4, "demo,meta,stay")):
         _say(f"{number}/5 pretrain {'vanilla MSN' if ehr == 'none' else f'MSN with {ehr}'}, then probe")
-        recipe = load_recipe("demo", [], recipe_changes(ehr=ehr, epochs=epochs, seed=seed))
+        recipe = load_recipe("demo", changes, recipe_changes(ehr=ehr, seed=seed))
         result = pretrain(plan_run(opened, "demo", recipe, Machine()))
         probe_run(opened, result.run_id, "demo", "", ProbeSettings())
     _say("5/5 report")

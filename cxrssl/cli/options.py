@@ -8,18 +8,37 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 
 WorkspacePath = Annotated[
-    Path, typer.Option("--workspace", envvar="CXRSSL_WORKSPACE", help="Folder that holds all that is written.")
+    Path,
+    typer.Option(
+        "--workspace", envvar="CXRSSL_WORKSPACE", help="Folder that holds all that is written.", metavar="FOLDER"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")]
-CohortName = Annotated[str, typer.Option("--cohort", help="Cohort to use; may be left out when there is only one.")]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+COHORT_HELP = "Cohort to use; may be left out when there is only one."
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.", metavar="NAME")]
 DEFAULT_WORKSPACE = Path("cxrssl-workspace")
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options by the panel that each names; in plain text, as rich is slow to import."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                title = "Arguments" if param.param_type_name == "argument" else "Options"
+                panels.setdefault(getattr(param, "rich_help_panel", None) or title, []).append(record)
+        width = max(len(left) for records in panels.values() for left, _ in records)
+        for title in sorted(panels, key=lambda title: title == "Options"):
+            with formatter.section(title):
+                formatter.write_dl([(left.ljust(width), right) for left, right in panels[title]])
 
 
 def make_workspace(path: Path) -> Workspace:

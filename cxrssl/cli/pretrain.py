@@ -10,68 +10,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrssl.cli.options import (
+    COHORT_HELP,
     DEFAULT_WORKSPACE,
     AsJson,
-    CohortName,
-    DeviceName,
     WorkspacePath,
     align,
     open_workspace,
     print_summary,
 )
 from cxrssl.core.errors import UsageError
-from cxrssl.core.text import plain
 from cxrssl.train.stop import leave_on_signals
 
 if TYPE_CHECKING:
     from cxrssl.train.plan import RunPlan
 
 
+WHAT, WHERE = "What to train", "Where to train it"
+
+
+def _option(panel: str, help: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, **more)
+
+
 @leave_on_signals()
 def pretrain(
-    backbone: Annotated[str, typer.Option(help="vit-tiny, vit-tiny-6h, vit-small, vit-base or vit-micro.")] = "",
+    recipe: Annotated[str, _option(WHAT, "strict, paper, demo, or a TOML file.", metavar="NAME")] = "strict",
+    backbone: Annotated[
+        str, _option(WHAT, "vit-tiny, vit-tiny-6h, vit-small, vit-base, vit-micro or timm:<name>.", metavar="NAME")
+    ] = "",
     ehr: Annotated[
         str,
-        typer.Option(
-            help="Groups demo, meta, stay, social, admission, course, discharge and single features in any mix, or "
-            "none for vanilla MSN."
+        _option(
+            WHAT,
+            "Groups demo, meta, stay, social, admission, course, discharge and single features in any mix, or none for "
+            "vanilla MSN.",
+            metavar="LIST",
         ),
     ] = "",
-    missing: Annotated[
-        str, typer.Option(help="Unknown values: mask (told to the model), zero, or paper (imputed as published).")
-    ] = "",
-    recipe: Annotated[str, typer.Option(help="strict, paper, demo, or a TOML file.")] = "strict",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training films.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Films a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides weights, order, crops and masks.")] = None,
-    split: Annotated[str, typer.Option(help="Split whose train films are used: official, hash, icu or file.")] = "",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe setting: section.key=value.")] = None,
-    name: Annotated[str, typer.Option(help="Label of the run in its id.")] = "",
-    device: DeviceName = "auto",
+    seed: Annotated[int | None, _option(WHAT, "Decides weights, order, crops and masks.", metavar="N")] = None,
+    set_: Annotated[
+        list[str] | None,
+        _option(WHAT, "Any key of the recipe, once for each: cxrssl recipe keys.", "--set", metavar="SECT.KEY=VALUE"),
+    ] = None,
+    cohort: Annotated[str, _option(WHAT, COHORT_HELP, "--cohort", metavar="NAME")] = "",
+    device: Annotated[str, _option(WHERE, "auto, cpu or cuda.", metavar="NAME")] = "auto",
+    machine: Annotated[
+        list[str] | None,
+        _option(WHERE, "Any key of the machine, as micro_batch=16; once for each.", metavar="KEY=VALUE"),
+    ] = None,
     gpus: Annotated[
-        int, typer.Option(help="Devices of a machine that share every batch; with --device cpu, processes.", min=1)
+        int, _option(WHERE, "Devices that share every batch; with --device cpu, processes.", metavar="N", min=1)
     ] = 1,
-    nodes: Annotated[int, typer.Option(help="Machines that share every batch, with --slurm.", min=1)] = 1,
+    nodes: Annotated[int, _option(WHERE, "Machines that share every batch, with --slurm.", metavar="N", min=1)] = 1,
     slurm: Annotated[
         list[str] | None,
-        typer.Option(help="Submit a job with this option of sbatch, as time=24:00:00; once for each option."),
-    ] = None,
-    micro_batch: Annotated[
-        int, typer.Option(help="Films encoded at a time, to save memory; the numbers stay those of the batch.", min=0)
-    ] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.", min=0)] = 0,
-    compile_: Annotated[
-        str, typer.Option("--compile", help="Compiled steps: auto (on a GPU), on or off; without a compiler, off.")
-    ] = "auto",
-    on_alarm: Annotated[str, typer.Option(help="warn or stop when the run collapses or its loss jumps.")] = "warn",
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="On a GPU: only kernels that repeat themselves bit for bit.")
-    ] = False,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(
-            help="Steps between checkpoints; left out: 100, or more where they would take over 1 % of the time.", min=1
-        ),
+        _option(WHERE, "Submit a job with an option of sbatch, as time=24:00:00; once for each.", metavar="KEY=VALUE"),
     ] = None,
     show_plan: Annotated[
         bool,
@@ -81,7 +74,7 @@ def pretrain(
             "nothing.",
         ),
     ] = False,
-    cohort: CohortName = "",
+    name: Annotated[str, typer.Option(help="Label of the run in its id.", metavar="NAME")] = "",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -95,25 +88,13 @@ def pretrain(
     from cxrssl.cli.slurm import parse_options
     from cxrssl.core.process import is_launched, rank
     from cxrssl.core.progress import format_seconds
-    from cxrssl.recipe.load import load_recipe
-    from cxrssl.recipe.machine import Machine
+    from cxrssl.recipe.load import load_machine, load_recipe
     from cxrssl.train.plan import plan_run
 
     options = parse_options(slurm) if slurm else {}
-    changes = recipe_changes(backbone, ehr, epochs, batch_size, seed, split, missing)
-    settings = load_recipe(recipe, set_ or [], changes)
-    if on_alarm not in ("warn", "stop"):
-        raise UsageError(f'--on-alarm is warn or stop, not "{plain(on_alarm, 40)}"')
-    machine = Machine(
-        device=device,
-        num_threads=threads,
-        micro_batch=micro_batch,
-        compile=compile_,
-        on_alarm=on_alarm,
-        deterministic=deterministic,
-        checkpoint_every=checkpoint_every,
-    )
-    plan = plan_run(open_workspace(workspace), cohort, settings, machine, name)
+    settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed))
+    place = load_machine(machine or [], device)
+    plan = plan_run(open_workspace(workspace), cohort, settings, place, name)
     if rank() == 0:
         for sentence in plan.warnings:
             typer.echo(f"cxrssl: note: {sentence}", err=True)
@@ -223,34 +204,17 @@ def _describe_plan_lines(plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def recipe_changes(
-    backbone: str = "",
-    ehr: str = "",
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    seed: int | None = None,
-    split: str = "",
-    missing: str = "",
-) -> dict[str, dict[str, Any]]:
+def recipe_changes(backbone: str = "", ehr: str = "", seed: int | None = None) -> dict[str, dict[str, Any]]:
     """Return the recipe tables that the flags change; a flag left out changes nothing.
 
-    Who names an outcome with `--ehr` has said that it may be used.
+    Naming an outcome in `--ehr` counts as permission to use it.
     """
     from cxrssl.cohort.features import is_outcome_used, parse_ehr
 
-    train = {"num_epochs": epochs, "batch_size": batch_size, "seed": seed, "split": split or None}
     names = parse_ehr(ehr) if ehr else ()
-    changes: dict[str, dict[str, Any]] = {
-        "model": {"backbone": backbone or None},
-        "ehr": {
-            "features": list(names) if ehr else None,
-            "missing": missing or None,
-            "may_use_outcomes": True if is_outcome_used(names) else None,
-        },
-        "train": train,
-    }
-    asked = {
-        section: {key: value for key, value in values.items() if value is not None}
-        for section, values in changes.items()
-    }
-    return {section: values for section, values in asked.items() if values}
+    changes: dict[str, dict[str, Any]] = {"ehr": {"features": list(names)}} if ehr else {}
+    if is_outcome_used(names):
+        changes["ehr"]["may_use_outcomes"] = True
+    if backbone:
+        changes["model"] = {"backbone": backbone}
+    return changes if seed is None else {**changes, "train": {"seed": seed}}

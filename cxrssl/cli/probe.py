@@ -44,11 +44,13 @@ def probe(
     """
     from cxrssl.core.config import build_settings
     from cxrssl.evaluate.evaluation import ProbeSettings
+    from cxrssl.recipe.load import load_machine
     from cxrssl.report.tables import format_interval
 
     values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples}
     settings = build_settings(ProbeSettings, values)
-    evaluations = probe_run(open_workspace(workspace), run, on, split, settings, device, baselines, allow_overlap)
+    place = load_machine(device=device).device
+    evaluations = probe_run(open_workspace(workspace), run, on, split, settings, place, baselines, allow_overlap)
     scores = evaluations[0].scores
     about = evaluations[0].settings
     where = ", ".join(part for part in (about["cohort"], about["link"], f"split {about['split']}") if part)

@@ -269,4 +269,4 @@ def _check_missing(names: Sequence[str], missing: str) -> None:
     beyond = [name for name in names if name not in PAPER_FEATURES]
     if missing == "paper" and beyond:
         what = f"the paper does not say what an unknown {beyond[0]} becomes"
-        raise UsageError(what, hint="choose --missing mask, or only groups of the paper: demo, meta, stay")
+        raise UsageError(what, hint="choose --set ehr.missing=mask, or only groups of the paper: demo, meta, stay")

@@ -1,6 +1,6 @@
 """The published imputation of view and position, as the function of two codes that it is. Numpy only.
 
-In: two integer codes a film, -1 unknown. Out: the codes without -1. Never: use it for anything but `--missing paper`.
+In: two integer codes a film, -1 unknown. Out: the codes without -1. Never: use it but for `ehr.missing=paper`.
 Source: nyuad-cai/CXR-EHR-MSN, notebooks/EHR-data-prep.ipynb [10]-[21]: scikit-learn's IterativeImputer around a random
 forest regressor, 10 rounds, seed 24, on the label codes AP 0, LATERAL 1, LL 2, PA 3 and Erect 0, Recumbent 1, of the
 films of all splits; then rounded. A regression on names, fitted on test rows: a defect that this reproduces.

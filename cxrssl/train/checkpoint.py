@@ -23,10 +23,10 @@ KIND = "checkpoint"
 STATE_FILE = "state.safetensors"
 OPTIONS = {
     "device": "--device {}",
-    "micro_batch": "--micro-batch {}",
+    "micro_batch": "--machine micro_batch={}",
     "num_processes": "--gpus {}",
-    "compile": "--compile {}",
-    "deterministic": "--deterministic if that is true, else without it",
+    "compile": "--machine compile={}",
+    "deterministic": "--machine deterministic={}",
 }
 """How a setting of a checkpoint that is not part of its run's recipe is asked for again."""
 

@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from cxrssl.core.errors import UsageError
 from cxrssl.core.text import plain
 from cxrssl.model.objective import Objective
 from cxrssl.train.ranks import Ranks
@@ -28,8 +27,6 @@ def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
 
     All processes decide alike. A trial that fails is reported in one sentence.
     """
-    if word not in ("auto", "on", "off"):
-        raise UsageError(f'--compile is auto, on or off, not "{plain(word, 40)}"')
     if word == "off" or (word == "auto" and device.type == "cpu"):
         return False
     # A small graph of its own, since a compiler that is missing shows itself only when the first step is under way.

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from cxrssl.core.errors import SetupError, UsageError
+from cxrssl.core.errors import SetupError
 from cxrssl.train.ranks import Ranks
 
 
@@ -16,8 +16,6 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise SetupError("this machine has no CUDA device that torch can use", hint="leave --device out, or use cpu")
-    if name not in {"cpu", "cuda"}:
-        raise UsageError(f'no device "{name}"', hint="known: auto, cpu, cuda")
     return torch.device(name)
 
 

@@ -121,7 +121,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
         with contextlib.suppress(SetupError):
             append_record(events, _describe_end(error, state.step))
         if isinstance(error, torch.OutOfMemoryError):
-            hint = "encode fewer films at a time: --micro-batch N, which leaves the numbers as they are"
+            hint = "encode fewer films at a time: --machine micro_batch=N, which leaves the numbers as they are"
             raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
         raise
     append_record(events, {"event": "finish", "step": state.step})
@@ -206,7 +206,7 @@ def _tell_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path
         if ranks.is_first:
             sys.stderr.write(f"cxrssl: alarm at step {step}: {alarm.what}\n")
         if machine.on_alarm == "stop":
-            raise GuardStop(f"{alarm.what} (at step {step})", events, "go on all the same: --on-alarm warn")
+            raise GuardStop(f"{alarm.what} (at step {step})", events, "go on all the same: --machine on_alarm=warn")
 
 
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:

@@ -73,7 +73,8 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
 def pretrain_on(workspace: Path, dataset: str, folder: Path, num_films: int, ehr: str) -> Path:
     ingested = run("ingest", dataset, folder, "--size", "64", "--json", workspace=workspace)
     assert json.loads(ingested)["packed"]["num_packed"] == num_films
-    run("pretrain", "--recipe", "demo", "--epochs", "1", "--split", "hash", "--ehr", ehr, workspace=workspace)
+    changes = ["--set", "train.num_epochs=1", "--set", "train.split=hash"]
+    run("pretrain", "--recipe", "demo", *changes, "--ehr", ehr, workspace=workspace)
     return workspace
 
 

@@ -69,8 +69,8 @@ class Trainer:
         self, workspace: Path, num_epochs: int = 9, kill_after_s: float = 300.0, **order: Any
     ) -> tuple[int, str]:
         """Return how the process ended, minus the signal or the exit code, and what it wrote to stderr."""
-        argv = ["pretrain", "--recipe", "demo", "--ehr", "sex,view", "--device", "cpu", "--threads", "1"]
-        argv += ["--workspace", str(workspace), "--checkpoint-every", str(EVERY)]
+        argv = ["pretrain", "--recipe", "demo", "--ehr", "sex,view", "--device", "cpu", "--machine", "num_threads=1"]
+        argv += ["--workspace", str(workspace), "--machine", f"checkpoint_every={EVERY}"]
         for key, value in {**MINUTE, "train.num_epochs": num_epochs}.items():
             argv += ["--set", f"{key}={value}"]
         stderr = workspace / "stderr.txt"

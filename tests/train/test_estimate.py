@@ -31,8 +31,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def words_of(name: str, setting: str) -> list[str]:
     changes = [word for change in [*TINY, "train.num_epochs=1", *SETTINGS[setting]] for word in ("--set", change)]
-    machine = ["--device", "cpu", "--threads", "1", "--micro-batch", MICRO_BATCH.get(setting, "0")]
-    machine += ["--checkpoint-every", "1"]  # else the last record is written before the first save
+    # A checkpoint each step: else the last record is written before the first save.
+    keys = ["device=cpu", "num_threads=1", "checkpoint_every=1", f"micro_batch={MICRO_BATCH.get(setting, 0)}"]
+    machine = [word for key in keys for word in ("--machine", key)]
     return ["pretrain", "--recipe", "demo", *machine, *changes, "--name", name, "--json"]
 
 

@@ -270,7 +270,7 @@ def test_a_run_without_me_max_and_sinkhorn_is_called_collapsed_within_50_steps(
     stopping = plan_in(tmp_path / "stop", template, overrides=COLLAPSING, ehr=())
     with pytest.raises(GuardStop, match="collapse: ") as error:
         pretrain(with_machine(stopping, log_every=1000, on_alarm="stop"))
-    assert (error.value.exit_code, error.value.hint) == (5, "go on all the same: --on-alarm warn")
+    assert (error.value.exit_code, error.value.hint) == (5, "go on all the same: --machine on_alarm=warn")
     assert alarms(stopping)[0] | {"ts": 0} == alarm | {"ts": 0}
     assert read_run(stopping.folder).state == "failed"
 
@@ -422,7 +422,7 @@ def test_a_resume_that_could_not_be_exact_is_refused_with_what_was_and_what_is(
     [
         ("device", {"device": torch.device("cuda")}, "--device cpu"),
         ("num_processes", {"ranks": Ranks(0, 2)}, "--gpus 1"),
-        ("compile", {"is_compiled": True}, "--compile off"),
+        ("compile", {"is_compiled": True}, "--machine compile=off"),
     ],
 )
 def test_a_resume_by_other_processes_or_devices_is_refused_and_told_how_to_go_on(

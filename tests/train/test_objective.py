@@ -56,7 +56,7 @@ def start(workspace: Workspace, name: str, launcher: tuple[str, ...] = (), **env
     script = "import tests.model.toy_objective; from cxrssl.cli.app import main; main()"
     overrides = [word for change in RECIPE for word in ("--set", change)]
     words = ["pretrain", *overrides, "--cohort", "nih", "--name", name, "--device", "cpu"]
-    words += ["--checkpoint-every", "4"]
+    words += ["--machine", "checkpoint_every=4"]
     python = ["--no-python", sys.executable] if launcher else []
     machine = {**os.environ, "PYTHONPATH": str(TREE), "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, *launcher, *python, "-c", script, *words, "--workspace", str(workspace.root)]

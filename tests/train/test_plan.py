@@ -28,6 +28,11 @@ def plan(workspace: Workspace, name: str = "demo", /, **changes: Any) -> RunPlan
     return plan_run(workspace, "nih", load_recipe(name, TINY, changes), MACHINE)
 
 
+def plan_with(workspace, ehr, missing):
+    changes = recipe_changes(ehr=ehr)
+    return plan(workspace, **changes | {"ehr": {**changes.get("ehr", {}), "missing": missing}})
+
+
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
 def test_an_outcome_is_pretrained_on_only_if_somebody_says_so(workspace: Workspace, feature: Feature) -> None:
     unsaid = {"features": [feature.name]}
@@ -62,7 +67,7 @@ def test_the_word_without_an_outcome_makes_no_other_run(workspace: Workspace) ->
 
 def test_width_of_the_record_follows_features_and_policy(workspace: Workspace) -> None:
     for policy, width in {"mask": 20, "zero": 18, "paper": 18}.items():
-        assert len(plan(workspace, **recipe_changes(ehr="demo,age5", missing=policy)).ehr_columns) == width
+        assert len(plan_with(workspace, "demo,age5", policy).ehr_columns) == width
 
 
 def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(
     table.write_text("\n".join(lines) + "\n")
     workspace = Workspace(tmp_path / "workspace").create()
     ingest_dataset(workspace, "nih", root, size=48, workers=1)
-    mask, paper = (plan(workspace, **recipe_changes(ehr="demo,meta", missing=policy)) for policy in ("mask", "paper"))
+    mask, paper = (plan_with(workspace, "demo,meta", policy) for policy in ("mask", "paper"))
     has_sex = paper.cohort.ehr_known[:, FEATURE_NAMES.index("sex")]
     assert np.array_equal(paper.rows, mask.rows[has_sex[mask.rows]])
     assert paper.num_without_sex == len(mask.rows) - len(paper.rows) > 0
@@ -84,15 +89,15 @@ def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(
     assert f"{paper.num_without_sex} films of unknown sex left out, as published" in said
     assert "imputed from the films of all splits" in said
     assert "imputed" not in " ".join(mask.warnings)
-    assert np.array_equal(plan(workspace, **recipe_changes(missing="")).rows, mask.rows)  # vanilla takes all films
+    assert np.array_equal(plan(workspace).rows, mask.rows)  # vanilla takes all films
 
 
 def test_policies_that_cannot_be_are_refused(workspace: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"ehr\.missing"):
-        plan(workspace, **recipe_changes(ehr="demo", missing="guess"))
+        plan_with(workspace, "demo", "guess")
     with pytest.raises(ConfigError, match=r'"ehr\.features" is empty'):
-        plan(workspace, **recipe_changes(missing="paper"))
+        plan_with(workspace, "", "paper")
     with pytest.raises(UsageError, match="what an unknown race becomes"):
-        plan(workspace, **recipe_changes(ehr="race", missing="paper"))
+        plan_with(workspace, "race", "paper")
     for name in PAPER_FEATURES:
-        assert plan(workspace, **recipe_changes(ehr=name, missing="paper")).ehr_columns
+        assert plan_with(workspace, name, "paper").ehr_columns

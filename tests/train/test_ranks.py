@@ -43,7 +43,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def words_of(workspace: Workspace, name: str, overrides: Sequence[str] = ()) -> list[str]:
     changes = [word for change in [*TINY, *overrides] for word in ("--set", change)]
-    place = ["--name", name, "--workspace", str(workspace.root), "--checkpoint-every", "4"]
+    place = ["--name", name, "--workspace", str(workspace.root), "--machine", "checkpoint_every=4"]
     return ["pretrain", *WORDS, *changes, *place]
 
 

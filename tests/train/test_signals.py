@@ -40,14 +40,16 @@ class Command:
                 (folder / part).symlink_to(template.root / part)
         self.paused = folder / "paused.txt"
         self.paused.unlink(missing_ok=True)
-        argv = ["pretrain", "--recipe", "demo", "--device", "cpu", "--threads", "1", "--workspace", str(folder)]
+        argv = ["pretrain", "--recipe", "demo", "--workspace", str(folder)]
+        for key in ("device=cpu", "num_threads=1", "checkpoint_every=100000"):
+            argv += ["--machine", key]
         for change in [*MINUTE[:-1], "train.num_epochs=50000"]:
             argv += ["--set", change]
         files = {"stderr": str(folder / "stderr.txt"), "calls": str(folder / "calls.txt")}
         files |= {"pause_at": pause_at, "paused": str(self.paused)}
         assert runner.stdin is not None
         assert runner.stdout is not None
-        runner.stdin.write(json.dumps({"argv": [*argv, "--checkpoint-every", "100000"], **files}) + "\n")
+        runner.stdin.write(json.dumps({"argv": argv, **files}) + "\n")
         runner.stdin.flush()
         self.pid, self._answers = int(runner.stdout.readline()), runner.stdout
 
