@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,20 +16,23 @@ import typer
 from cxrssl import __version__
 from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, pretrain, probe, report, sql
 from cxrssl.cli.options import GroupedCommand
-from cxrssl.core.errors import CxrsslError
+from cxrssl.core.errors import CxrsslError, Preempted
 from cxrssl.core.text import plain
 
+NAME = "cxrssl"
 SIGINT_EXIT = 130
+COMPLETION = "_CXRSSL_COMPLETE"
+"""What a shell sets when it asks for completions."""
 HELP = """Self-supervised chest X-ray pretraining with the health record as a second view.
 
 Exit codes: 0 done, 2 wrong command or setting, 3 wrong data, 4 the machine cannot (disk, permission, device),
-5 training stopped itself, 75 asked to stop (run the same command to go on), 130 Ctrl-C, 1 a bug.
+5 training stopped itself, 75 asked to stop (run the same command to resume), 130 Ctrl-C, 1 a bug.
 
 Example: cxrssl demo
 """
 
 app = typer.Typer(
-    name="cxrssl",
+    name=NAME,
     help=HELP,
     no_args_is_help=True,
     add_completion=False,
@@ -40,7 +44,7 @@ app = typer.Typer(
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"cxrssl {__version__}")
+        typer.echo(f"{NAME} {__version__}")
         raise typer.Exit
 
 
@@ -68,16 +72,32 @@ app.command()(dashboard.dashboard)
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     try:
-        code = app(standalone_mode=False)
+        code = run(sys.argv[1:])
+    except Preempted as stop:
+        code = stop.exit_code
+    sys.exit(code)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run the command of these words, report its error if there is one, and return the documented exit code.
+
+    Raises: Preempted, after reporting it, so that whoever started a job can queue it again.
+    """
+    try:
+        # The words go with the command, so that it can start itself in other processes.
+        code = app(list(words), prog_name=NAME, standalone_mode=False, obj=tuple(words))
         if code == SIGINT_EXIT:  # Typer turns Ctrl-C into a number, without a word
             raise KeyboardInterrupt
+    except Preempted as stop:
+        _report_error(stop)
+        raise
     except BaseException as error:
-        code = report_error(error)
-    sys.exit(code if isinstance(code, int) else 0)
+        return _report_error(error)
+    return code if isinstance(code, int) else 0
 
 
-def report_error(error: BaseException) -> int:
-    """Tell the error that ended a command, and return its documented exit code."""
+def _report_error(error: BaseException) -> int:
+    """Report the error that ended a command, and return its documented exit code."""
     if isinstance(error, CxrsslError):
         _print_error(error.what, error.where, error.hint)
         return error.exit_code
@@ -85,13 +105,15 @@ def report_error(error: BaseException) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # its class has no public name; its message is the help
             typer.echo(error.format_message(), err=True)
         else:
-            _print_error(error.format_message(), "", "cxrssl --help")
+            _print_error(error.format_message(), "", f"{NAME} --help")
         return int(error.exit_code)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _print_error("stopped by Ctrl-C", "", "")
         return SIGINT_EXIT
+    if isinstance(error, SystemExit) and COMPLETION in os.environ:
+        return int(error.code or 0)  # which a shell reads
     if isinstance(error, BrokenPipeError | SystemExit):
-        # Typer leaves so, and only so, when the reader of stdout is gone; nothing is left to say to it.
+        # Typer leaves so when the reader of stdout is gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     _print_error(f"a bug: {type(error).__name__}", _save_traceback(error), "please report it with this file")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from cxrssl.train.plan import RunPlan
 
 
+ENTRY = "cxrssl.cli.app:run"
+"""What runs the words of a command in another process."""
 WHAT, WHERE = "What to train", "Where to train it"
 
 
@@ -34,6 +35,7 @@ def _option(panel: str, help: str, *names: str, metavar: str | None = None, **mo
 
 @leave_on_signals()
 def pretrain(
+    context: typer.Context,
     recipe: Annotated[str, _option(WHAT, "strict, paper, demo, or a TOML file.", metavar="NAME")] = "strict",
     backbone: Annotated[
         str, _option(WHAT, "vit-tiny, vit-tiny-6h, vit-small, vit-base, vit-micro or timm:<name>.", metavar="NAME")
@@ -85,9 +87,9 @@ def pretrain(
 
     Example: cxrssl pretrain --backbone vit-tiny --ehr demo,meta,stay
     """
-    from cxrssl.cli.slurm import parse_options
-    from cxrssl.core.process import is_launched, rank
+    from cxrssl.core.process import find_launch, is_first
     from cxrssl.core.progress import format_seconds
+    from cxrssl.launch.slurm import parse_options
     from cxrssl.recipe.load import load_machine, load_recipe
     from cxrssl.train.plan import plan_run
 
@@ -95,26 +97,26 @@ def pretrain(
     settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed))
     place = load_machine(machine or [], device)
     plan = plan_run(open_workspace(workspace), cohort, settings, place, name)
-    if rank() == 0:
+    if is_first():
         for sentence in plan.warnings:
             typer.echo(f"cxrssl: note: {sentence}", err=True)
     _check_processes(settings.train.batch_size, gpus, nodes, bool(slurm))
-    if slurm and not is_launched() and (show_plan or not (plan.folder / "encoder").is_dir()):
-        _submit(plan, nodes, gpus, options, workspace, show_plan, as_json)
+    if slurm and not find_launch() and (show_plan or not (plan.folder / "encoder").is_dir()):
+        _submit(plan, nodes, gpus, options, workspace, [] if show_plan else context.obj, as_json)
         return
     if show_plan:
         values = describe_plan(plan)
         print_summary(values, as_json, _describe_plan_lines(values))
         return
     # Both bring torch, which a login node that only submits need not load.
+    from cxrssl.launch.torchrun import run_processes
     from cxrssl.train.loop import pretrain as train
-    from cxrssl.train.ranks import launch
 
-    if gpus > 1 and not is_launched():
-        launch(gpus, sys.argv[1:])
+    if gpus > 1 and not find_launch():
+        run_processes(gpus, context.obj)
         return
     result = train(plan)
-    if rank() > 0:
+    if not is_first():
         return
     lines = [
         f"run {result.run_id}",
@@ -128,12 +130,13 @@ def pretrain(
 
 def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool) -> None:
     """Raise UsageError when the batch cannot be shared as asked, or by other processes than those asked for."""
-    from cxrssl.core.process import is_launched
+    from cxrssl.core.process import find_launch
 
-    started = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if is_launched() and gpus not in (1, started):
-        raise UsageError(f"--gpus asks for {gpus} processes of this machine, and {started} were started")
-    if nodes > 1 and not (has_slurm or is_launched()):
+    place = find_launch()
+    if place is not None and gpus not in (1, place.local_world_size):
+        what = f"--gpus asks for {gpus} processes of this machine, and {place.local_world_size} were started"
+        raise UsageError(what)
+    if nodes > 1 and not (has_slurm or place):
         hint = "on SLURM add --slurm time=24:00:00; elsewhere start torchrun on each machine"
         raise UsageError(f"this command cannot start processes on {nodes} machines by itself", hint=hint)
     if batch_size % (gpus * nodes):
@@ -146,21 +149,21 @@ def _submit(
     gpus: int,
     options: dict[str, str | bool],
     workspace: Path,
-    is_dry: bool,
+    words: Sequence[str],
     as_json: bool,
 ) -> None:
-    """Submit the command as a job, or print the batch script."""
+    """Submit the command of these words as a job; without words print the batch script."""
     from dataclasses import asdict
 
-    from cxrssl.cli.slurm import make_executor, make_script, submit
     from cxrssl.core.text import count_noun
+    from cxrssl.launch.slurm import make_executor, make_script, submit
 
     folder = open_workspace(workspace).jobs / plan.run_id
     executor = make_executor(folder, plan.run_id, nodes, gpus, plan.machine.device != "cpu", options)
-    if is_dry:
+    if not words:
         typer.echo(make_script(executor))
         return
-    job = submit(executor, [*sys.argv[1:], "--workspace", str(workspace.absolute())])
+    job = submit(executor, [*words, "--workspace", str(workspace.absolute())], ENTRY)
     lines = [
         f"job {job.job_id}: run {plan.run_id}, {count_noun(nodes, 'node')} of {count_noun(gpus, 'task')}",
         f"  its log: {job.log}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,28 @@ def is_alive(process: dict[str, Any]) -> bool | None:
     return start_ticks(int(process["pid"])) == process.get("pid_started")
 
 
-def is_launched() -> bool:
-    """Return whether torchrun or a SLURM job has started this process as one of those of a run."""
-    return "RANK" in os.environ
+@dataclass(frozen=True)
+class Launch:
+    """The place of this process among those that torchrun or a SLURM job has started for one run."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
 
 
-def rank() -> int:
-    """Return this process's number among those of the run, 0 when it is alone."""
-    return int(os.environ.get("RANK", "0"))
+def find_launch() -> Launch | None:
+    """Return the place of this process, None when it was started alone. Nothing else reads torchrun's environment."""
+    if "RANK" not in os.environ:
+        return None
+    defaults = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+    return Launch(*(int(os.environ.get(name, default)) for name, default in defaults.items()))
+
+
+def is_first() -> bool:
+    """Return whether this process speaks for all of its run: it is alone, or number 0."""
+    place = find_launch()
+    return place is None or place.rank == 0
 
 
 def keep_freed_memory() -> None:

@@ -1,6 +1,6 @@
-"""The processes that train one run together: who this one is, what they agree on, how they are started and end.
+"""The processes that train one run together: who this one is, what they agree on, how they end.
 
-In: the environment that torchrun or a SLURM job sets. Out: a Ranks, a process group, one exit for all.
+In: the place that torchrun or a SLURM job gives this process. Out: a Ranks, a process group, one exit for all.
 Never: a process left waiting for one that has died, or two that stop at different steps.
 """
 
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import os
 import re
-import signal
-import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +18,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from cxrssl.core.errors import CxrsslError, Preempted, SetupError
+from cxrssl.core.errors import SetupError
+from cxrssl.core.process import find_launch
 from cxrssl.core.progress import format_seconds
-from cxrssl.core.text import plain
 
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others: longer than any checkpoint takes to write."""
@@ -55,16 +52,15 @@ def join_ranks(device_type: str) -> Iterator[Ranks]:
     NCCL ends the processes without help.
     """
     # torchrun and SLURM jobs name the processes through the environment; alone there is nothing to set up.
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
+    place = find_launch()
+    if place is None or place.world_size == 1:
         yield Ranks()
         return
-    rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
     # A message that timed out leaves its connections closed, so the roll is called over connections of its own.
     roll = dist.new_group(backend="gloo", timeout=PATIENCE) if device_type == "cpu" else None
     try:
-        yield Ranks(rank, world_size, local_rank, dist.group.WORLD)
+        yield Ranks(place.rank, place.world_size, place.local_rank, dist.group.WORLD)
     except RuntimeError as error:
         if not isinstance(roll, ProcessGroup) or "Timed out" not in str(error):
             raise
@@ -122,45 +118,3 @@ def wait_for_all(ranks: Ranks) -> None:
     """Wait until every process is here, so that none leaves, and takes the others with it, while one still writes."""
     if ranks.group is not None:
         dist.barrier(ranks.group)
-
-
-def launch(num_processes: int, words: Sequence[str]) -> None:
-    """Run `cxrssl WORDS` in `num_processes` processes of this machine, through torchrun, until all are done.
-
-    Raises: Preempted when they stopped on a signal, SetupError naming the rank that failed and how.
-    """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_processes,
-        run_id=f"cxrssl-{os.getpid()}",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-        monitor_interval=0.2,
-    )
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
-    try:
-        elastic_launch(config, sys.executable)("-m", "cxrssl", *words)
-    except SignalException as error:
-        if error.sigval == signal.SIGINT:
-            raise KeyboardInterrupt from None
-        raise Preempted(f"stopped by {error.sigval.name}", hint="run the same command to go on") from None
-    except ChildFailedError as error:
-        raise _name_failure(error.get_first_failure()) from None
-
-
-def _name_failure(first: tuple[int, object]) -> CxrsslError:
-    rank, failure = first
-    code = int(getattr(failure, "exitcode", 1))
-    if code == Preempted.exit_code:
-        return Preempted("stopped on a signal", hint="run the same command to go on")
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-    error = SetupError(f"rank {rank} {how}; the others were ended", hint=plain("its own message stands above, if any"))
-    if code > 1:
-        error.exit_code = code  # of the error that the rank itself has told
-    return error

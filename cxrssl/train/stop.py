@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from cxrssl.core.errors import Preempted
-from cxrssl.core.process import is_launched
+from cxrssl.core.process import find_launch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 ECHO_S = 1.0
@@ -37,7 +37,7 @@ class StopRequest:
 def catch_signals() -> Iterator[StopRequest]:
     """Yield a StopRequest that the signals of SIGNALS set; the old handlers come back at the end."""
     request = StopRequest()
-    echo_s = ECHO_S if is_launched() else 0.0
+    echo_s = ECHO_S if find_launch() else 0.0
 
     def handle(number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -20,9 +20,10 @@ import pytest
 import submitit
 from safetensors.numpy import load_file
 
-from cxrssl.cli.slurm import Job
+from cxrssl.cli.pretrain import ENTRY
 from cxrssl.core.journal import read_journal
 from cxrssl.core.workspace import Workspace
+from cxrssl.launch.slurm import Job
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.train.loop import pretrain
@@ -144,7 +145,7 @@ def test_a_preempted_job_is_queued_again_and_ends_with_the_weights_of_an_undistu
     plan = plan_of(workspace, "job", LOW_RATE)
     executor = submitit.LocalExecutor(tmp_path, max_num_timeout=1)
     executor.update_parameters(tasks_per_node=2, timeout_min=60)
-    job = executor.submit(Job((*words_of(workspace, "job", LOW_RATE), "--gpus", "2", "--slurm", "time=3")))
+    job = executor.submit(Job((*words_of(workspace, "job", LOW_RATE), "--gpus", "2", "--slurm", "time=3"), ENTRY))
     assert isinstance(job, submitit.LocalJob)
     assert job._process is not None
     wait_for_step(plan, 6, job._process)

@@ -1,6 +1,7 @@
-"""A command as a job of SLURM, through submitit: submitted, stopped with a checkpoint, queued again, gone on with.
+"""A command as a job of SLURM, through submitit: submitted, stopped with a checkpoint, queued again, resumed.
 
-In: the words of a command and options of sbatch. Out: a batch script, a job, its log; in the job one task a device.
+In: the words of a command, the name of the function that runs them, options of sbatch. Out: a batch script, a job, its
+log; in the job one task a device.
 Never: submitit imported by a command that submits nothing, or a job queued again that the user has cancelled.
 """
 
@@ -15,10 +16,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from cxrssl.core.errors import Preempted, SetupError, UsageError
-from cxrssl.core.process import rank
+from cxrssl.core.process import is_first
 from cxrssl.core.text import plain
 
 if TYPE_CHECKING:
@@ -47,26 +49,26 @@ class Job:
     """What each task of a job does: one process of the command."""
 
     words: tuple[str, ...]
+    entry: str
+    """The function that runs words, as "module:function". It reports errors and returns the exit code; Preempted it
+    raises."""
 
     def __call__(self) -> None:
         """Run the command. A task that does not come to its end leaves with the documented exit code."""
         from submitit.helpers import TorchDistributedEnvironment
 
-        from cxrssl.cli.app import app, report_error
-
         # Every task sees all devices of its node and takes its own by its local rank.
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         try:
-            app(list(self.words), standalone_mode=False)
+            code = resolve_name(self.entry)(self.words)
         except Preempted as stop:
-            code = report_error(stop)
             _queue_again(stop)
+            code = stop.exit_code
+        if code:
             sys.exit(code)
-        except BaseException as error:
-            sys.exit(report_error(error))
 
     def checkpoint(self) -> DelayedSubmission:
-        """Return what the job does when it is queued again: the same command, which goes on by itself."""
+        """Return what the job does when it is queued again: the same command, which resumes."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -76,7 +78,7 @@ def _queue_again(stop: Preempted) -> None:
     """Let submitit queue this job again, on its own signal. After SIGTERM wait: only SLURM knows what it meant."""
     from submitit import JobEnvironment
 
-    if rank() > 0:
+    if not is_first():
         # The first task speaks for all; an exit code of another would end it before it has spoken.
         sys.exit(0)
     if stop.asked_by is signal.SIGTERM:
@@ -168,10 +170,10 @@ class Submitted:
     script: Path
 
 
-def submit(executor: SlurmExecutor, words: Sequence[str]) -> Submitted:
-    """Submit a command, or raise SetupError with what SLURM says against it."""
+def submit(executor: SlurmExecutor, words: Sequence[str], entry: str) -> Submitted:
+    """Submit a command that the function `entry` runs, or raise SetupError with what SLURM says against it."""
     try:
-        job = executor.submit(Job(tuple(words)))
+        job = executor.submit(Job(tuple(words), entry))
     except (RuntimeError, OSError) as error:
         raise SetupError(f"SLURM did not take the job: {plain(error, 300)}", executor.folder) from error
     return Submitted(job.job_id, job.paths.stdout, job.paths.submission_file)

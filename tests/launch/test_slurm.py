@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cxrssl.cli.slurm import parse_minutes, parse_options
 from cxrssl.core.errors import UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.launch.slurm import parse_minutes, parse_options
 from tests.world import TINY, make_workspace
 
 SBATCH = '#!/bin/sh\necho "$@" > "$CALLS/sbatch"\ncp "$1" "$CALLS/script.sh"\necho Submitted batch job 4242\n'
@@ -171,10 +171,10 @@ import os, signal, sys
 from pathlib import Path
 from submitit.core.utils import DelayedSubmission, JobPaths
 from submitit.slurm.slurm import SlurmJobEnvironment
-from cxrssl.cli.slurm import Job, _queue_again
+from cxrssl.launch.slurm import Job, _queue_again
 from cxrssl.core.errors import Preempted
 
-job = DelayedSubmission(Job(("pretrain", "--name", "x")))
+job = DelayedSubmission(Job(("pretrain", "--name", "x"), "cxrssl.cli.app:run"))
 job.set_timeout(60, 3)
 SlurmJobEnvironment()._handle_signals(JobPaths(sys.argv[1], "4242"), job)
 stop = Preempted("stopped")

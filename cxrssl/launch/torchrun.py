@@ -1,0 +1,56 @@
+"""A command in several processes of this machine, through torchrun.
+
+In: the words of a command. Out: all of its processes ended, or the error of the first that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from cxrssl.core.errors import CxrsslError, Preempted, SetupError
+from cxrssl.core.text import plain
+
+
+def run_processes(num_processes: int, words: Sequence[str]) -> None:
+    """Run `cxrssl WORDS` in `num_processes` processes of this machine, through torchrun, until all are done.
+
+    Raises: Preempted when they stopped on a signal, SetupError naming the rank that failed and how.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_processes,
+        run_id=f"cxrssl-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.2,
+    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    try:
+        elastic_launch(config, sys.executable)("-m", "cxrssl", *words)
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise Preempted(f"stopped by {error.sigval.name}", hint="run the same command to go on") from None
+    except ChildFailedError as error:
+        raise _name_failure(error.get_first_failure()) from None
+
+
+def _name_failure(first: tuple[int, object]) -> CxrsslError:
+    rank, failure = first
+    code = int(getattr(failure, "exitcode", 1))
+    if code == Preempted.exit_code:
+        return Preempted("stopped on a signal", hint="run the same command to go on")
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
+    error = SetupError(f"rank {rank} {how}; the others were ended", hint=plain("its own message stands above, if any"))
+    if code > 1:
+        error.exit_code = code  # of the error that the rank itself has told
+    return error
