@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, columns, print_summary
 
 if TYPE_CHECKING:
     from cxrssl.cohort.doctor import DatasetReport
@@ -164,14 +164,14 @@ def _describe_machine(machine: dict[str, Any]) -> list[str]:
         ("DICOM", ", ".join(absent.pop("yes", []))),
         *((f"  without {package}", f"no {', '.join(names)}") for package, names in absent.items()),
     ]
-    return _columns(rows, "")
+    return columns(rows, "")
 
 
 def _describe_dataset(report: dict[str, Any]) -> list[str]:
     from cxrssl.core.text import format_bytes
 
     lines = [f"{report['dataset']} in {report['root']}"]
-    lines += _columns(list(report["versions"].items()))
+    lines += columns(list(report["versions"].items()))
     if report["tables"]:
         rows = [
             (table["file"], f"about {table['rows']:,} rows", format_bytes(table["num_bytes"]))
@@ -201,8 +201,3 @@ def _shorten(by_folder: dict[str, int], most: int = 12) -> list[tuple[str, int]]
     rows = list(by_folder.items())
     rest = sum(num for _, num in rows[most:])
     return rows[:most] + ([(f"{len(rows) - most:,} more", rest)] if rest else [])
-
-
-def _columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
-    width = max((len(name) for name, _ in rows), default=0)
-    return [f"{indent}{name.ljust(width)}  {value}" for name, value in rows]

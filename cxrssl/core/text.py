@@ -32,7 +32,8 @@ def nearest_hint(name: str, known: Iterable[str]) -> str:
 
 def count_noun(num: int, noun: str) -> str:
     """Return `num` with thousands separators and the noun in the right number, such as "1,204 films"."""
-    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+    many = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeou" else f"{noun}s"
+    return f"{num:,} {noun if num == 1 else many}"
 
 
 def format_bytes(num: float) -> str:

@@ -31,8 +31,8 @@ class Key:
     kind: str
     """Its type in words."""
     default: Any
-    limits: str
-    """Its closed range in words; empty if it has none."""
+    low: float | None
+    high: float | None
     options: tuple[str, ...]
     needs: tuple[str, ...]
     """Conditions that must hold for it to have an effect."""
@@ -40,9 +40,18 @@ class Key:
     """The dataclass that declares it."""
 
     @property
+    def limits(self) -> str:
+        """Its closed range in words; empty if it has none."""
+        return describe_limits({"low": self.low, "high": self.high})
+
+    @property
     def doc(self) -> str:
         """What it means: the string under its declaration."""
         return read_docs(self.owner).get(self.name.rpartition(".")[2], "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {key: value for key, value in vars(self).items() if key != "owner"} | {"doc": self.doc}
 
 
 def recipe_keys() -> list[Key]:
@@ -73,7 +82,7 @@ def find_home(name: str) -> str:
 def _keys_of_choice(field: dataclasses.Field[Any]) -> Iterator[Key]:
     """Yield the key that chooses the class of a section, then the keys of each class."""
     classes, name = field.metadata["choice"], f"{field.name}.name"
-    yield Key(field.name, name, "", "word", field.metadata["name"], "", tuple(classes), (), ObjectiveSettings)
+    yield Key(field.name, name, "", "word", field.metadata["name"], None, None, tuple(classes), (), ObjectiveSettings)
     for chosen, cls in classes.items():
         yield from (key for key in _keys_of(cls, field.name, chosen) if key.name != name)
 
@@ -88,7 +97,8 @@ def _keys_of(cls: type[Any], section: str = "", objective: str = "") -> Iterator
             objective=objective,
             kind=describe_kind(hints[field.name]).removeprefix("a "),
             default=field.default,
-            limits=describe_limits(about),
+            low=about.get("low"),
+            high=about.get("high"),
             options=about.get("options", ()),
             needs=about.get("needs", ()),
             owner=cls,

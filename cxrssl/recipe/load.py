@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ def find_recipe(name: str) -> Path:
     if name not in recipe_names():
         raise ConfigError(f'no recipe "{plain(name, 80)}"', hint=nearest_hint(name, recipe_names()))
     return Path(str(resources.files("cxrssl") / "recipe" / f"{name}.toml"))
+
+
+def describe_recipe(name: str) -> str:
+    """Return the first sentence of the comment that a recipe of the package begins with."""
+    lines = takewhile(lambda line: line.startswith("#"), find_recipe(name).read_text().splitlines())
+    return " ".join(line.strip("# ") for line in lines).split(". ")[0].rstrip(".") + "."
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Recipe:

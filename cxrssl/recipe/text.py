@@ -1,0 +1,55 @@
+"""A recipe as TOML that can be edited and given back, and what two recipes differ in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cxrssl.recipe.check import find_idle, flatten
+from cxrssl.recipe.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key whose values differ; None stands for a key that one of the recipes does not have."""
+
+    key: str
+    values: tuple[Any, Any]
+    is_idle: tuple[bool, bool]
+    """Whether it has no effect with the other settings of its recipe."""
+
+    @property
+    def sides(self) -> Iterator[tuple[Any, bool]]:
+        """Value and idleness in the first recipe, then in the second."""
+        return zip(self.values, self.is_idle, strict=True)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """Return a TOML file of every setting; those that have no effect are comments that say why."""
+    idle = find_idle(recipe)
+    lines: list[str] = []
+    for name, value in flatten(recipe).items():
+        section, _, key = name.rpartition(".")
+        if f"[{section}]" not in lines:
+            lines += ["", f"[{section}]"]
+        line = f"{key} = {format_value(value)}"
+        lines.append(f"# {line}  # no effect: {idle[name]}" if name in idle else line)
+    return "\n".join(lines[1:])
+
+
+def format_value(value: Any) -> str:
+    """Return a setting as TOML writes it, and nothing for None."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(format_value, value))}]"
+    return "" if value is None else json.dumps(value)
+
+
+def find_differences(first: Recipe, second: Recipe) -> list[Difference]:
+    """Return the keys whose values differ, in the order of the sections."""
+    values, idle = [flatten(recipe) for recipe in (first, second)], [find_idle(recipe) for recipe in (first, second)]
+    pairs = {key: (values[0].get(key), values[1].get(key)) for key in {**values[0], **values[1]}}
+    return [
+        Difference(key, pair, (key in idle[0], key in idle[1])) for key, pair in pairs.items() if pair[0] != pair[1]
+    ]
