@@ -28,7 +28,7 @@ def plan(workspace: Workspace, name: str = "demo", /, **changes: Any) -> RunPlan
     return plan_run(workspace, "nih", load_recipe(name, TINY, changes), MACHINE)
 
 
-def plan_with(workspace, ehr, missing):
+def plan_with(workspace: Workspace, ehr: str, missing: str) -> RunPlan:
     changes = recipe_changes(ehr=ehr)
     return plan(workspace, **changes | {"ehr": {**changes.get("ehr", {}), "missing": missing}})
 
