@@ -82,7 +82,7 @@ def main() -> None:
 def run(words: Sequence[str]) -> int:
     """Run the command of these words, report its error if there is one, and return the documented exit code.
 
-    Raises: Preempted, after reporting it, so that whoever started a job can queue it again.
+    Raises: Preempted, after reporting it, so that the job's scheduler can queue it again.
     """
     try:
         # The words go with the command, so that it can start itself in other processes.

@@ -106,7 +106,7 @@ def ingest_dataset(
     shares: Shares | None = None,
     split_path: Path | None = None,
 ) -> tuple[CohortSummary, PackSummary | None]:
-    """Publish the cohort of a dataset and, unless told not to, its packed films."""
+    """Publish the cohort of a dataset and, unless --no-pack is given, its packed films."""
     from cxrssl.cohort.ingest import build_cohort
     from cxrssl.cohort.read import open_cohort
     from cxrssl.images.pack import pack_images

@@ -138,7 +138,7 @@ def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool) ->
         raise UsageError(what)
     if nodes > 1 and not (has_slurm or place):
         hint = "on SLURM add --slurm time=24:00:00; elsewhere start torchrun on each machine"
-        raise UsageError(f"this command cannot start processes on {nodes} machines by itself", hint=hint)
+        raise UsageError(f"this command cannot start processes on {nodes} machines", hint=hint)
     if batch_size % (gpus * nodes):
         raise UsageError(f"a batch of {batch_size} films cannot be shared evenly by {gpus * nodes} processes")
 

@@ -69,7 +69,7 @@ def probe_run(
     baselines: bool = True,
     may_overlap: bool = False,
 ) -> list[Evaluation]:
-    """Evaluate a run, then the baselines that stand beside it."""
+    """Evaluate a run, then its baselines."""
     from cxrssl.core.errors import DataError
     from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
     from cxrssl.evaluate.evaluation import evaluate_candidate

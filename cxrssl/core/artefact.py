@@ -42,7 +42,7 @@ class Artefact:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the maker was told: everything that changes the content."""
+        """Everything that changes the content."""
         return dict(self.manifest["settings"])
 
     @property

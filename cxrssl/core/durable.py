@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, fsynced, renamed; and the hashes that tell them apart.
+"""Files that are whole or absent: written beside their place, fsynced, renamed; and the hashes that distinguish them.
 
 In: bytes or JSON. Out: a file, or SetupError. Never: success when a write failed, or a file that is half there.
 """

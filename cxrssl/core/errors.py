@@ -87,7 +87,7 @@ class GuardStop(CxrsslError):
 
 
 class Preempted(CxrsslError):
-    """The run was asked to stop; its checkpoint is written and the same command goes on."""
+    """The run was asked to stop; its checkpoint is written and the same command resumes."""
 
     exit_code = 75
     asked_by: signal.Signals | None = None

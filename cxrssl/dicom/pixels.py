@@ -226,7 +226,7 @@ def _read_padding(dataset: Any) -> tuple[int, int] | None:
 def _read_lut(dataset: Any, keyword: str) -> Lut | None:
     """Return the sequence's first table.
 
-    Source: PS3.3 C.11.1.1.1: 0 entries are 65,536; entries of 8 bits may lie two in a word, which their number tells.
+    Source: PS3.3 C.11.1.1.1: 0 entries are 65,536; entries of 8 bits may lie two in a word, which their number shows.
     """
     items = dataset.get(keyword)
     if not items:

@@ -49,7 +49,7 @@ def open_run(workspace: Workspace, run_id: str) -> tuple[str, Encoder]:
     """Return the id and the published encoder of a run; raises DataError when the run is not finished."""
     folder = workspace.find_run(run_id)
     if not (folder / "encoder").is_dir():
-        raise DataError(f"run {folder.name} is not finished", folder, "run the same pretrain command to go on")
+        raise DataError(f"run {folder.name} is not finished", folder, "run the same pretrain command to resume")
     return folder.name, open_encoder(folder / "encoder")
 
 

@@ -75,7 +75,7 @@ class _Picture(NamedTuple):
     grey: Grey
     source_px: tuple[int, int]
     scale: int
-    """How many source pixels a pixel of `grey` stands for, each way."""
+    """How many source pixels make a pixel of `grey`, each way."""
 
 
 def decode_film(path: Path, root: Path) -> Grey:

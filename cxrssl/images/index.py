@@ -45,7 +45,7 @@ class Index(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A film that is not packed, the one of DECODE_RULES that tells why, and the file that was looked at."""
+    """A film that is not packed, the one of DECODE_RULES that says why, and the file that was looked at."""
 
     image_id: str
     path: str

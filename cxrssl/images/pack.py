@@ -139,7 +139,7 @@ def _pack_films(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecord
             raise DataError(f"no film can be packed: {counts or 'there is none'}", job.root, hint)
         write_rejects(building, rejects)
         write_index(building, make_index(job.image_ids, films, job.shard_films))
-    # From here on the index stands for the parts.
+    # From here on the index replaces the parts.
     for shard in job.shards:
         (building / part_name(shard)).unlink(missing_ok=True)
     kill_point("pack-after-index")

@@ -23,7 +23,7 @@ CLOCK_STEP_S = 2.0
 
 
 def look_at_files(artefact: Artefact) -> dict[str, list[int]]:
-    """Return size, inode and times of each file; whoever writes to one changes at least its ctime."""
+    """Return size, inode and times of each file; a write to one changes at least its ctime."""
     states = {name: (artefact.path / name).stat() for name in artefact.manifest["files"]}
     return {name: [s.st_size, s.st_ino, s.st_mtime_ns, s.st_ctime_ns] for name, s in states.items()}
 

@@ -105,7 +105,7 @@ class ImageStore:
             what = (
                 f"{count_noun(len(absent), 'film')} asked for but not packed, first: {plain(self.image_id[absent[0]])}"
             )
-            raise DataError(what, self.path, "rejects.csv tells why")
+            raise DataError(what, self.path, "see rejects.csv")
         films = np.empty((len(wanted), self.size_px, self.size_px), np.uint8)
         for number in np.unique(shard):
             here = shard == number

@@ -36,7 +36,7 @@ from cxrssl.images.shard import FILM_DTYPE, NO_FILE, PACKED, FilmRecords, write_
 QUEUED_PER_WORKER = 32
 """Batches: enough to work on while the parent forces a shard to the disk."""
 WORKER_ENVIRONMENT = {
-    # A worker is there for each core: threads within it would only stand in each other's way.
+    # There is a worker for each core, so threads within one would only compete.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     # The memory of one film serves the next: to give it back and fetch it again took a third of the time.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
@@ -75,7 +75,7 @@ def run_batches(batches: Iterable[Batch], num_workers: int) -> Generator[tuple[B
     """Yield each batch with its films' records as it is done; with no worker, in this process.
 
     When a worker dies, as decoders in C may, each film in hand is tried again in a process of its own. Those that end
-    it are rejected, and the work goes on.
+    it are rejected, and the work continues.
 
     Raises: SetupError when a worker dies and none of the films in hand is to blame, naming them.
     """
@@ -223,7 +223,7 @@ def _find_deadly(in_hand: Iterable[int], pending: Iterable[Batch]) -> frozenset[
     if not deadly:
         names = ", ".join(plain(path, 120) for _, path in held.values())
         what = f"a worker process died; {count_noun(len(held), 'film')} in hand" + (f": {names}" if held else "")
-        raise SetupError(what, hint="run the same command to go on; with fewer workers if memory is short")
+        raise SetupError(what, hint="run the same command to resume; with fewer workers if memory is short")
     return deadly
 
 

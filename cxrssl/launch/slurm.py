@@ -82,7 +82,7 @@ def _queue_again(stop: Preempted) -> None:
         # The first task speaks for all; an exit code of another would end it before it has spoken.
         sys.exit(0)
     if stop.asked_by is signal.SIGTERM:
-        # SLURM sends it for scancel, which is to end the job, and before it requeues a preempted job by itself.
+        # SLURM sends it for scancel, which is to end the job, and before it requeues a preempted job.
         sys.stderr.write("cxrssl: waiting for SLURM to end this job or to queue it again\n")
         while True:
             signal.pause()
@@ -166,7 +166,7 @@ class Submitted:
 
     job_id: str
     log: Path
-    """What the first task tells; the other tasks have their own beside it."""
+    """What the first task prints; the other tasks have their own log beside it."""
     script: Path
 
 

@@ -39,7 +39,7 @@ def run_processes(num_processes: int, words: Sequence[str]) -> None:
     except SignalException as error:
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from None
-        raise Preempted(f"stopped by {error.sigval.name}", hint="run the same command to go on") from None
+        raise Preempted(f"stopped by {error.sigval.name}", hint="run the same command to resume") from None
     except ChildFailedError as error:
         raise _name_failure(error.get_first_failure()) from None
 
@@ -48,9 +48,9 @@ def _name_failure(first: tuple[int, object]) -> CxrsslError:
     rank, failure = first
     code = int(getattr(failure, "exitcode", 1))
     if code == Preempted.exit_code:
-        return Preempted("stopped on a signal", hint="run the same command to go on")
+        return Preempted("stopped on a signal", hint="run the same command to resume")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-    error = SetupError(f"rank {rank} {how}; the others were ended", hint=plain("its own message stands above, if any"))
+    error = SetupError(f"rank {rank} {how}; the others were ended", hint=plain("its own message is above, if any"))
     if code > 1:
-        error.exit_code = code  # of the error that the rank itself has told
+        error.exit_code = code  # of the error that the rank has printed
     return error

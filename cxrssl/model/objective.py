@@ -48,7 +48,7 @@ class Loss:
     numbers: Mapping[str, Tensor]
     """The scalars that the objective's `numbers` declare."""
     features_BD: Tensor
-    """Embeddings whose rank tells whether the features fill their space."""
+    """Embeddings whose rank shows whether the features fill their space."""
     kept: Tensors = ()
     """What the objective wants back at the end of the step."""
 

@@ -1,4 +1,4 @@
-"""The films of the last steps, for what a small batch alone cannot tell: how evenly prototypes are used.
+"""The films of the last steps, for what a small batch alone cannot show: how evenly prototypes are used.
 
 Shape letters: B films of a batch, Q films of the queue, S batches of the queue, D embedding width, K prototypes.
 """

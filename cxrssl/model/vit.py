@@ -52,7 +52,7 @@ def _build_timm(name: str, patch_px: int, image_px: int) -> VisionTransformer:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f'nearest is "{near[0]}"' if near else 'timm.list_models(module="vision_transformer") lists them'
         raise ConfigError(f'timm has no vision transformer "{plain(name, 80)}"', hint=hint)
-    # Whatever the model pools by itself, the class token is read after the final norm.
+    # Whatever the model pools, the class token is read after the final norm.
     module: Any = timm.create_model(
         name,
         pretrained=False,

@@ -13,7 +13,7 @@ from cxrssl.recipe.settings import Recipe
 
 @dataclass(frozen=True)
 class Difference:
-    """A key whose values differ; None stands for a key that one of the recipes does not have."""
+    """A key whose values differ; None where one of the recipes does not have the key."""
 
     key: str
     values: tuple[Any, Any]

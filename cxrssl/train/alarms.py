@@ -1,4 +1,4 @@
-"""What tells a run that is being lost from a healthy one, in words.
+"""What distinguishes a run that is being lost from a healthy one, in words.
 
 In: the records of a run as they are logged, and the ranges that its objective calls healthy. Out: alarms.
 Never: an effect on the weights: it only reads.

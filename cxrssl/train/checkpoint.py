@@ -53,7 +53,7 @@ class Checkpoints:
     def load_newest(self, on_damage: Callable[[IntegrityError], None]) -> dict[str, Tensor] | None:
         """Return the tensors of the newest checkpoint that is whole, or None if there is no checkpoint at all.
 
-        Damaged ones are told to `on_damage` and passed over.
+        Damaged ones are reported to `on_damage` and skipped.
         Raises: IntegrityError when none is whole, when it was made with other settings or by a newer version.
         """
         found = sorted(self.folder.glob("step-*"), reverse=True)
@@ -65,7 +65,7 @@ class Checkpoints:
             except IntegrityError as error:
                 on_damage(error)
                 continue
-            # Not damage: an older checkpoint would not fit either, so nothing is passed over.
+            # Not damage: an older checkpoint would not fit either, so none is skipped.
             self._check_settings(path, artefact.settings)
             self._whole = [path]
             return load((path / STATE_FILE).read_bytes())
@@ -92,7 +92,7 @@ class Checkpoints:
             if (was := settings.get(key)) != value:
                 what = f"this checkpoint was made with another {key}: {was}, now {value}"
                 how = OPTIONS[key].format(was) if key in OPTIONS else "what it was"
-                raise IntegrityError(what, path, f"go on with {how}, or start another run with --name")
+                raise IntegrityError(what, path, f"resume with {how}, or start another run with --name")
 
     def _remove_old(self) -> None:
         """Remove what is older than the newest `num_kept` that are known to be whole."""

@@ -2,7 +2,7 @@
 
 In: a plan. Out: an Estimate. Never: a file of the run, or a guess from a table of devices.
 Memory and time of a step grow linearly with the films encoded at a time: weights and moments are there whatever their
-number, activations belong to one film each. So two sizes tell the slope, and the size asked for is read off the line.
+number, activations belong to one film each. So two sizes give the slope, and the size asked for is read off the line.
 """
 
 from __future__ import annotations

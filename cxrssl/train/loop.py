@@ -182,7 +182,7 @@ def _train(
             recorder.send(step, rows, now, numbers_P, guard.is_bad, extra)
             # Before a save the host waits for all numbers: no checkpoint of a step that the guard may yet call bad.
             is_saved = is_stopped or is_last or pace.is_due(state.step)
-            _tell_alarms(recorder.read(wait=is_saved), machine, events, ranks)
+            _report_alarms(recorder.read(wait=is_saved), machine, events, ranks)
             if is_saved and ranks.is_first:
                 # The journal first: a checkpoint never knows of steps that the journal has lost.
                 journal.sync()
@@ -201,12 +201,12 @@ def _make_part(plan: RunPlan, state: TrainState, films: Tensor, first: int, vali
     return make_views(here, valid_B4, state.model.view_plan, plan.recipe.train.seed, state.step, part)
 
 
-def _tell_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path, ranks: Ranks) -> None:
+def _report_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path, ranks: Ranks) -> None:
     for step, alarm in alarms:
         if ranks.is_first:
             sys.stderr.write(f"cxrssl: alarm at step {step}: {alarm.what}\n")
         if machine.on_alarm == "stop":
-            raise GuardStop(f"{alarm.what} (at step {step})", events, "go on all the same: --machine on_alarm=warn")
+            raise GuardStop(f"{alarm.what} (at step {step})", events, "to continue regardless: --machine on_alarm=warn")
 
 
 def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
@@ -238,26 +238,26 @@ def _raise_stopped(stop: StopRequest, step: int) -> None:
         raise KeyboardInterrupt
     name = stop.signal.name if stop.signal else "a signal to another process"
     what = f"stopped by {name} after step {step}; its checkpoint is written"
-    error = Preempted(what, hint="run the same command to go on")
+    error = Preempted(what, hint="run the same command to resume")
     error.asked_by = stop.signal
     raise error
 
 
 def _remove_leftovers(folder: Path, events: Path) -> None:
-    """Remove what a killed process left behind, each told before it goes."""
+    """Remove what a killed process left behind, each recorded before it goes."""
     for path in [*find_leftovers(folder), *find_leftovers(folder / "checkpoints")]:
         append_record(events, {"event": "leftover", "what": path.relative_to(folder).as_posix()})
         remove_leftover(path)
 
 
 def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, events: Path) -> int:
-    def tell(error: IntegrityError) -> None:
+    def report(error: IntegrityError) -> None:
         where = Path(error.where).relative_to(checkpoints.folder).as_posix()
         append_record(events, {"event": "damage", "what": error.what, "where": where})
         if ranks.is_first:
-            sys.stderr.write(f"cxrssl: checkpoint passed over: {plain(error.what)} ({plain(where)})\n")
+            sys.stderr.write(f"cxrssl: checkpoint skipped: {plain(error.what)} ({plain(where)})\n")
 
-    tensors = checkpoints.load_newest(tell)
+    tensors = checkpoints.load_newest(report)
     if tensors is not None:
         restore_state(state, tensors)
     return state.step

@@ -70,7 +70,7 @@ def join_ranks(device_type: str) -> Iterator[Ranks]:
 
 
 def _name_silent(roll: ProcessGroup) -> SetupError:
-    """Return the error that names whoever does not answer: rank 0 hears of all, the others of rank 0 alone."""
+    """Return the error that names the silent process: rank 0 hears from all, the others from rank 0 alone."""
     who = "a process"
     try:
         dist.monitored_barrier(roll, PATIENCE, wait_all_ranks=True)

@@ -57,7 +57,7 @@ def leave_on_signals() -> Iterator[None]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        error = Preempted(f"stopped by {name} before the first step", hint="run the same command to go on")
+        error = Preempted(f"stopped by {name} before the first step", hint="run the same command to resume")
         error.asked_by = signal.Signals(number)
         raise error
 

@@ -270,7 +270,7 @@ def test_a_run_without_me_max_and_sinkhorn_is_called_collapsed_within_50_steps(
     stopping = plan_in(tmp_path / "stop", template, overrides=COLLAPSING, ehr=())
     with pytest.raises(GuardStop, match="collapse: ") as error:
         pretrain(with_machine(stopping, log_every=1000, on_alarm="stop"))
-    assert (error.value.exit_code, error.value.hint) == (5, "go on all the same: --machine on_alarm=warn")
+    assert (error.value.exit_code, error.value.hint) == (5, "to continue regardless: --machine on_alarm=warn")
     assert alarms(stopping)[0] | {"ts": 0} == alarm | {"ts": 0}
     assert read_run(stopping.folder).state == "failed"
 
@@ -433,7 +433,7 @@ def test_a_resume_by_other_processes_or_devices_is_refused_and_told_how_to_go_on
     with pytest.raises(IntegrityError) as error:
         Checkpoints(stopped.folder / "checkpoints", now, 2).load_newest(fail_on_damage)
     assert error.value.what == f"this checkpoint was made with another {key}: {was[key]}, now {now[key]}"
-    assert error.value.hint == f"go on with {hint}, or start another run with --name"
+    assert error.value.hint == f"resume with {hint}, or start another run with --name"
 
 
 # ---- what may differ
