@@ -82,25 +82,11 @@ CREATE TABLE label (
     -- No primary key: it is one by construction, and the index over MIMIC's million rows would be most of the file.
 );
 
--- What the source says about the person at the time of a film. NULL is unknown, which is not "no".
+-- What the source says about the person at the time of a film. NULL is unknown, which is not "no". Its columns, in the
+-- source's own words, are the features that cohort/features.py declares.
 CREATE TABLE given_feature (
-    image_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
-    sex             VARCHAR CHECK (sex IN ('male', 'female')),
-    age_y           DOUBLE,
-    age_is_censored BOOLEAN NOT NULL,   -- the true age is "above 89"
-    icu             VARCHAR CHECK (icu IN ('icu', 'not_icu')),
-    mortality       VARCHAR CHECK (mortality IN ('alive', 'died')),
-    race               VARCHAR,   -- from here on: datasets without hospital tables that say so themselves
-    insurance          VARCHAR,
-    language           VARCHAR,
-    marital_status     VARCHAR,
-    admission_type     VARCHAR,
-    admission_location VARCHAR,
-    ed_arrival         VARCHAR,
-    care_unit          VARCHAR,
-    los_d              DOUBLE,
-    since_admission_h  DOUBLE,
-    num_prior          INTEGER    -- earlier studies of the subject
+    image_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    $given_columns
 );
 
 -- Rows of the dataset's files that broke a rule. For every file: rows in the file = accepted + rejected (see source_file).

@@ -22,27 +22,11 @@ CREATE TABLE link (
     num_covering INTEGER NOT NULL             -- intervals of the deciding kind that contain the film
 );
 
--- NULL is unknown, which is not "no": a film outside any stay has no mortality, not 'alive'.
+-- NULL is unknown, which is not "no": a film outside any stay has no mortality, not 'alive'. Its columns are the features
+-- that cohort/features.py declares, with words replaced by the categories of `word`.
 CREATE TABLE ehr (
-    image_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
-    sex             VARCHAR CHECK (sex IN ('male', 'female')),
-    age_y           DOUBLE,
-    age_is_censored BOOLEAN NOT NULL,
-    view            VARCHAR CHECK (view IN ('PA', 'LATERAL', 'AP', 'LL')),
-    position        VARCHAR CHECK (position IN ('Erect', 'Recumbent')),
-    icu             VARCHAR CHECK (icu IN ('icu', 'not_icu')),
-    mortality       VARCHAR CHECK (mortality IN ('alive', 'died')),  -- an outcome, known after the film
-    race               VARCHAR,   -- from here on: categories of `word`
-    insurance          VARCHAR,
-    language           VARCHAR,
-    marital_status     VARCHAR,
-    admission_type     VARCHAR,
-    admission_location VARCHAR,
-    ed_arrival         VARCHAR,
-    care_unit          VARCHAR,
-    since_admission_h  DOUBLE CHECK (since_admission_h >= 0),
-    num_prior          INTEGER CHECK (num_prior >= 0),
-    los_d              DOUBLE CHECK (los_d >= 0)   -- an outcome, known after the film
+    image_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    $ehr_columns
 );
 
 -- The key makes a subject in two splits of one scheme impossible.
@@ -63,9 +47,7 @@ CREATE TABLE flow (
 CREATE VIEW film AS
 SELECT
     image.image_id, image.study_id, image.subject_id, image.path, image.taken_at,
-    ehr.sex, ehr.age_y, ehr.age_is_censored, ehr.view, ehr.position, ehr.icu, ehr.mortality,
-    ehr.race, ehr.insurance, ehr.language, ehr.marital_status, ehr.admission_type, ehr.admission_location,
-    ehr.ed_arrival, ehr.care_unit, ehr.since_admission_h, ehr.num_prior, ehr.los_d,
+    ehr.* EXCLUDE (image_id),
     link.link_status, link.hadm_id, link.stay_id, link.ed_stay_id, link.gap_h,
     official.split AS split_official, hashed.split AS split_hash, icu.split AS split_icu, file.split AS split_file
 FROM image
@@ -86,30 +68,16 @@ SELECT link_status, count(*) AS films, count(DISTINCT subject_id) AS subjects
 FROM film WHERE link_status IS NOT NULL GROUP BY link_status ORDER BY films DESC, link_status;
 
 CREATE VIEW missing_count AS
-SELECT count(*) AS films, count_if(sex IS NULL) AS sex, count_if(age_y IS NULL) AS age, count_if(view IS NULL) AS "view",
-    count_if(position IS NULL) AS "position", count_if(icu IS NULL) AS icu, count_if(mortality IS NULL) AS mortality,
-    count_if(race IS NULL) AS race, count_if(insurance IS NULL) AS insurance, count_if(language IS NULL) AS "language",
-    count_if(marital_status IS NULL) AS marital_status, count_if(admission_type IS NULL) AS admission_type,
-    count_if(admission_location IS NULL) AS admission_location, count_if(ed_arrival IS NULL) AS ed_arrival,
-    count_if(care_unit IS NULL) AS care_unit, count_if(since_admission_h IS NULL) AS since_admission,
-    count_if(num_prior IS NULL) AS prior, count_if(los_d IS NULL) AS los
+SELECT count(*) AS films,
+    $unknown_counts
 FROM ehr;
 
 -- Words that no category is declared for, and how many rows of the sources have them: to their films they are unknown.
 CREATE VIEW strange_word AS
 WITH said AS (
-    UNPIVOT (SELECT race, insurance, language, marital_status, admission_type, admission_location FROM admission)
-    ON COLUMNS (*) INTO NAME feature VALUE word
-    UNION ALL SELECT 'care_unit', first_careunit FROM icu_stay WHERE first_careunit IS NOT NULL
-    UNION ALL SELECT 'ed_arrival', arrival_transport FROM ed_stay WHERE arrival_transport IS NOT NULL
-    UNION ALL (
-        UNPIVOT (
-            SELECT race, insurance, language, marital_status, admission_type, admission_location, ed_arrival, care_unit
-            FROM given_feature
-        ) ON COLUMNS (*) INTO NAME feature VALUE word
-    )
+    $source_words
 ),
-counted AS (SELECT feature, word, count(*) AS rows FROM said GROUP BY feature, word)
+counted AS (SELECT feature, word, count(*) AS rows FROM said WHERE word IS NOT NULL GROUP BY feature, word)
 SELECT counted.*
 FROM counted ANTI JOIN word ON word.feature = counted.feature AND word.word = lower(trim(counted.word))
 ORDER BY feature, rows DESC, counted.word;
@@ -163,24 +131,8 @@ COMMENT ON COLUMN film.study_id IS 'the study it is part of';
 COMMENT ON COLUMN film.subject_id IS 'the person';
 COMMENT ON COLUMN film.path IS 'file of the film, relative to the root of the dataset';
 COMMENT ON COLUMN film.taken_at IS 'when it was taken; in MIMIC shifted, by patient';
-COMMENT ON COLUMN film.sex IS 'sex of the person';
-COMMENT ON COLUMN film.age_y IS 'age at the film';
+$film_comments
 COMMENT ON COLUMN film.age_is_censored IS 'the true age is above 89, age_y is a stand-in';
-COMMENT ON COLUMN film.view IS 'projection; other than the four is unknown';
-COMMENT ON COLUMN film.position IS 'position of the person';
-COMMENT ON COLUMN film.icu IS 'whether it was taken during a stay in intensive care; unknown outside hospital stays';
-COMMENT ON COLUMN film.mortality IS 'whether the admission ended in death; unknown outside admissions';
-COMMENT ON COLUMN film.race IS 'race or ethnicity, as the hospital wrote it down';
-COMMENT ON COLUMN film.insurance IS 'who pays; before MIMIC-IV 3.0 private is among other';
-COMMENT ON COLUMN film.language IS 'language of the person';
-COMMENT ON COLUMN film.marital_status IS 'marital status of the person';
-COMMENT ON COLUMN film.admission_type IS 'type of the admission; unknown before it begins';
-COMMENT ON COLUMN film.admission_location IS 'where the person came from; unknown before the admission begins';
-COMMENT ON COLUMN film.ed_arrival IS 'how the person came to the emergency department; ed: not told, not_ed: past it';
-COMMENT ON COLUMN film.care_unit IS 'where the person lay; of an ICU stay, the unit in which it began';
-COMMENT ON COLUMN film.since_admission_h IS 'time since the admission; unknown before it begins';
-COMMENT ON COLUMN film.num_prior IS 'earlier studies of the person in the dataset';
-COMMENT ON COLUMN film.los_d IS 'length of the admission';
 COMMENT ON COLUMN film.link_status IS 'how the film lies to the stays of the person';
 COMMENT ON COLUMN film.hadm_id IS 'the admission it is linked to';
 COMMENT ON COLUMN film.stay_id IS 'the ICU stay it is linked to';

@@ -82,11 +82,10 @@ def test_query_leaves_no_noise_on_stderr() -> None:
     assert result.stderr == ""
 
 
-def test_schemas_are_found_and_apply_in_order() -> None:
+def test_schemas_are_found_and_apply() -> None:
     with open_database(None) as database:
-        apply_schema(database, "1_source.sql")
-        apply_schema(database, "2_cohort.sql")
-        assert "image_id" in database.columns("film")
+        apply_schema(database, "3_results.sql")
+        assert "candidate_id" in database.columns("macro")
     assert "CREATE TABLE patient" in read_schema("1_source.sql")
     with pytest.raises(FileNotFoundError):
         read_schema("9_nothing.sql")

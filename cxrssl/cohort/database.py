@@ -12,11 +12,12 @@ import polars as pl
 
 from cxrssl.cohort.ehr import fill_ehr
 from cxrssl.cohort.link import LinkRule, link_films
+from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.sources import SourceTables
 from cxrssl.cohort.words import word_rows
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun
-from cxrssl.db import Database, apply_schema
+from cxrssl.db import Database
 
 KEYS = {
     "patient": "subject_id",
@@ -33,8 +34,7 @@ KEYS = {
 
 def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame, rule: LinkRule) -> None:
     """Fill an empty database with the source tables and with all that follows from them."""
-    apply_schema(database, "1_source.sql")
-    apply_schema(database, "2_cohort.sql")
+    create_tables(database)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(database.beside()) as beside:
         others = pool.submit(_insert_unlinked, beside, tables, splits)
         _insert_linked(database, tables, rule)

@@ -1,14 +1,35 @@
 """What the hospital and the dataset say about the person at a film: SQL over the sources and the links.
 
-In: given_feature, image, link, admission, icu_stay, ed_stay, word. Out: ehr. Never: a fact that is not known yet at the
-film, outcomes excepted.
+In: given_feature, image, link, admission, icu_stay, ed_stay, word. Out: ehr, one column a declared feature. What a
+dataset states itself goes before what follows from the hospital's tables.
+Never: a fact that is not known yet at the film, outcomes excepted: a known type of admission would reveal that the
+admission is to come.
 """
 
 from __future__ import annotations
 
+from cxrssl.cohort.features import RECORDED, Feature
 from cxrssl.cohort.link import PAIR, VISIT, LinkRule
-from cxrssl.cohort.words import WORDS
 from cxrssl.db import Database
+
+RULES = {
+    "mortality": "CASE WHEN hospital_expire_flag THEN 'died' WHEN $1 OR NOT hospital_expire_flag THEN 'alive' END",
+    "icu": """CASE
+            WHEN link_status = 'in_icu' THEN 'icu'
+            WHEN $1 OR link_status IN ('in_stay', 'in_ed', 'before_stay') THEN 'not_icu'
+        END""",
+    "ed_arrival": """CASE
+            WHEN link.ed_stay_id IS NOT NULL THEN coalesce(ed_stay.arrival_transport, 'ed')
+            WHEN arrival.ed_in <= taken_at THEN arrival.way
+            WHEN arrival.hadm_id IS NULL AND taken_at >= admittime THEN 'not_ed'
+        END""",
+    "care_unit": """CASE link_status
+            WHEN 'in_icu' THEN first_careunit WHEN 'in_stay' THEN 'ward' WHEN 'in_ed' THEN 'ed'
+        END""",
+    "since_admission": "CASE WHEN taken_at >= admittime THEN date_diff('microsecond', admittime, taken_at) / 3.6e9 END",
+    "los": "date_diff('microsecond', admittime, dischtime) / 86.4e9",
+}
+"""Feature -> what the hospital's tables say of it, where that is more than one column of the admission. $1: by day."""
 
 
 def fill_ehr(database: Database, rule: LinkRule) -> None:
@@ -16,17 +37,37 @@ def fill_ehr(database: Database, rule: LinkRule) -> None:
     database.execute(EHR, [rule.by == "day"])
 
 
-_PERSON = ("race", "insurance", "language", "marital_status")
-_WORDS = tuple(WORDS)
-_CATEGORIES = ", ".join(f"word_{name}.category AS {name}" for name in _WORDS)
-_JOINS = "\n".join(
-    f"LEFT JOIN word AS word_{name} ON word_{name}.feature = '{name}' AND word_{name}.word = lower(trim(said.{name}))"
-    for name in _WORDS
-)
+def _source_sql(feature: Feature) -> str:
+    """Return the feature in the words of its sources."""
+    table, _, column = feature.source.partition(".")
+    if table == "image":
+        return f"image.{column}"
+    at_film = {
+        "before": f"person.{column}",
+        "at": f"CASE WHEN taken_at >= admittime THEN admission.{column} END",
+        "after": f"admission.{column}",
+    }
+    hospital = RULES.get(feature.name) or (at_film[feature.known] if table == "admission" else "NULL")
+    return f"coalesce(given_feature.{feature.column}, {hospital})"
 
+
+def _category_sql(feature: Feature) -> str:
+    return f"word_{feature.name}.category" if feature.is_worded else f"said.{feature.column}"
+
+
+_PERSON = [
+    feature.source.partition(".")[2]
+    for feature in RECORDED
+    if feature.source.startswith("admission.") and feature.known == "before"
+]
+_CENSORED = [feature.censored for feature in RECORDED if feature.censored]
+_SAID = [f"{_source_sql(feature)} AS {feature.column}" for feature in RECORDED]
+_JOINS = [
+    f"LEFT JOIN word AS word_{name} ON word_{name}.feature = '{name}' AND word_{name}.word = lower(trim(said.{column}))"
+    for name, column in ((feature.name, feature.column) for feature in RECORDED if feature.is_worded)
+]
 EHR = f"""
-INSERT INTO ehr (image_id, sex, age_y, age_is_censored, view, position, icu, mortality, los_d, since_admission_h,
-    num_prior, {", ".join(_WORDS)})
+INSERT INTO ehr (image_id, {", ".join([*_CENSORED, *(feature.column for feature in RECORDED)])})
 WITH {VISIT}, {PAIR},
 first AS (
     SELECT film, min({{
@@ -41,41 +82,8 @@ person AS (SELECT film, {", ".join(_PERSON)} FROM first JOIN admission USING (ha
 arrival AS (SELECT hadm_id, min(ed_in) AS ed_in, arg_min(way, ed_in) AS way FROM visit GROUP BY hadm_id),
 said AS (
     SELECT image.rowid AS film, image.image_id,
-        {", ".join(f"coalesce(given_feature.{name}, person.{name}) AS {name}" for name in _PERSON)},
-        coalesce(given_feature.admission_type, CASE WHEN taken_at >= admittime THEN admission.admission_type END)
-            AS admission_type,
-        coalesce(
-            given_feature.admission_location, CASE WHEN taken_at >= admittime THEN admission.admission_location END
-        ) AS admission_location,
-        CASE
-            WHEN given_feature.ed_arrival IS NOT NULL THEN given_feature.ed_arrival
-            WHEN link.ed_stay_id IS NOT NULL THEN coalesce(ed_stay.arrival_transport, 'ed')
-            WHEN arrival.ed_in <= taken_at THEN arrival.way
-            WHEN arrival.hadm_id IS NULL AND taken_at >= admittime THEN 'not_ed'
-        END AS ed_arrival,
-        CASE
-            WHEN given_feature.care_unit IS NOT NULL THEN given_feature.care_unit
-            WHEN link_status = 'in_icu' THEN first_careunit
-            WHEN link_status = 'in_stay' THEN 'ward'
-            WHEN link_status = 'in_ed' THEN 'ed'
-        END AS care_unit,
-        coalesce(given_feature.los_d, date_diff('microsecond', admittime, dischtime) / 86.4e9) AS los_d,
-        coalesce(
-            given_feature.since_admission_h,
-            CASE WHEN taken_at >= admittime THEN date_diff('microsecond', admittime, taken_at) / 3.6e9 END
-        ) AS since_admission_h,
-        given_feature.sex, given_feature.age_y, given_feature.age_is_censored, given_feature.num_prior,
-        image.view, image.position,
-        CASE
-            WHEN link_status IS NULL THEN given_feature.icu
-            WHEN link_status = 'in_icu' THEN 'icu'
-            WHEN $1 OR link_status IN ('in_stay', 'in_ed', 'before_stay') THEN 'not_icu'
-        END AS icu,
-        CASE
-            WHEN link_status IS NULL THEN given_feature.mortality
-            WHEN hospital_expire_flag THEN 'died'
-            WHEN $1 OR NOT hospital_expire_flag THEN 'alive'
-        END AS mortality
+        {", ".join(f"given_feature.{column}" for column in _CENSORED)},
+        {("," + chr(10) + " " * 8).join(_SAID)}
     FROM image
     JOIN given_feature USING (image_id)
     LEFT JOIN link USING (image_id)
@@ -85,9 +93,8 @@ said AS (
     LEFT JOIN arrival ON arrival.hadm_id = link.hadm_id
     LEFT JOIN person ON person.film = image.rowid
 )
-SELECT said.image_id, sex, age_y, age_is_censored, view, position, icu, mortality, los_d, since_admission_h, num_prior,
-    {_CATEGORIES}
+SELECT said.image_id, {", ".join([*_CENSORED, *map(_category_sql, RECORDED)])}
 FROM said
-{_JOINS}
+{chr(10).join(_JOINS)}
 ORDER BY film
 """

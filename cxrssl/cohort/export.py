@@ -13,8 +13,7 @@ from typing import Any
 import polars as pl
 
 from cxrssl.cohort import meds
-from cxrssl.cohort.features import FEATURES, Feature
-from cxrssl.cohort.films import FEATURE_COLUMNS
+from cxrssl.cohort.features import RECORDED, Feature
 from cxrssl.cohort.read import KIND as COHORT_KIND
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.release.verified import describe_release
@@ -100,7 +99,7 @@ def make_codebook(database: Database, films: pl.DataFrame, findings: tuple[str, 
         database.rows("SELECT column_name, coalesce(comment, '') FROM duckdb_columns() WHERE table_name = 'film'")
     )
     link = set(database.columns("link"))
-    features = {FEATURE_COLUMNS.get(feature.name, feature.name): feature for feature in FEATURES if not feature.form_of}
+    features = {feature.column: feature for feature in RECORDED}
     rows = []
     for name, kind in films.schema.items():
         feature = features.get(name)

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cxrssl.cohort.features import AGE_BANDS, FEATURES, Feature, band_index
+from cxrssl.cohort.encoding import band_index
+from cxrssl.cohort.features import AGE_BANDS, FEATURES, Feature
 from cxrssl.cohort.read import BLANK
 from cxrssl.core.durable import write_bytes
 from cxrssl.db import Database
@@ -36,13 +37,6 @@ TEXT_ARRAYS = (
     "split_icu",
     "split_file",
 )
-FEATURE_COLUMNS = {
-    **dict.fromkeys(("age", *AGE_BANDS), "age_y"),
-    "since_admission": "since_admission_h",
-    "prior": "num_prior",
-    "los": "los_d",
-}
-"""Feature -> column of the `film` view, where the names differ."""
 
 
 def collect_films(database: Database, findings: Sequence[str]) -> pl.DataFrame:
@@ -103,7 +97,7 @@ def _encode(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _feature_array(films: pl.DataFrame, feature: Feature) -> npt.NDArray[np.float32]:
     """Return the category index or the number; NaN is unknown."""
-    column = films[FEATURE_COLUMNS.get(feature.name, feature.name)]
+    column = films[feature.column]
     if feature.name in AGE_BANDS:
         age_y = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
         return band_index(age_y, AGE_BANDS[feature.name]).astype(np.float32)

@@ -15,20 +15,18 @@ from typing import Any
 
 import polars as pl
 
+from cxrssl.cohort.features import GIVEN
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.sources import GIVEN_SCHEMA
-from cxrssl.cohort.tables.columns import Column, Kind, TableSpec
+from cxrssl.cohort.tables.columns import Column, TableSpec
 from cxrssl.cohort.tables.table import SourceTable, read_table
 from cxrssl.core.config import build_settings, read_toml, setting
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain
 
 KEYS = ("image", "study", "patient")
-FEATURES = tuple(name for name in GIVEN_SCHEMA if name not in ("image_id", "age_is_censored"))
-CATEGORIES = {"sex": ("male", "female"), "icu": ("icu", "not_icu"), "mortality": ("alive", "died")}
-"""Features with a closed list of words; the others take numbers or any text."""
-LIMITS = {"age_y": 130.0, "los_d": 10_000.0, "since_admission_h": 240_000.0, "num_prior": 100_000.0}
-"""Features that are numbers, from 0 to this."""
+FEATURES = {feature.column: feature for feature in GIVEN}
+"""Column -> feature."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +171,9 @@ def _build_feature(name: str, values: dict[str, Any]) -> FeatureMap:
     column = build_settings(EhrMap, values, where).column if set(values) == {"column"} else ""
     if not column:
         raise ConfigError(f'[{where}] needs the key "column", and takes "words" beside it')
-    closed = CATEGORIES.get(name, ())
-    if (closed and not words) or (name in LIMITS and words):
+    feature = FEATURES[name]
+    closed = () if feature.is_worded else feature.categories
+    if (closed and not words) or (feature.kind != "text" and words):
         hint = (
             "write words = { " + ", ".join(f'{word} = ["..."]' for word in closed) + " }"
             if closed
@@ -208,9 +207,9 @@ def _read(file: SourceFile, id_column: str, columns: list[Column]) -> SourceTabl
 
 
 def _feature_column(name: str, feature: FeatureMap) -> Column:
-    if name in LIMITS:
-        kind: Kind = "int" if name == "num_prior" else "float"
-        return Column(feature.column, kind, low=0, high=LIMITS[name], may_be_blank=True)
+    declared = FEATURES[name]
+    if declared.kind != "text":
+        return Column(feature.column, declared.kind, low=0, high=declared.most, may_be_blank=True)
     cells = tuple(cell for cells in feature.words.values() for cell in cells)
     return Column(feature.column, values=cells, may_be_blank=True)
 

@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from cxrssl import __version__
+from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError
 from cxrssl.db import Database
 
@@ -48,6 +49,12 @@ class _Kind:
     sql: str
 
 
+_FACTS = [
+    feature.source.partition(".")[2]
+    for feature in FEATURES
+    if feature.source.startswith("admission.") and feature.known == "before"
+]
+"""Columns of the admission that say something about the person."""
 # In the order of events at the same time. A part of a code that the dataset leaves blank is UNK.
 KINDS: tuple[_Kind, ...] = (
     _Kind(
@@ -89,7 +96,7 @@ KINDS: tuple[_Kind, ...] = (
             f"SELECT subject_id, admittime AS time, '{name.upper()}//' || {name} AS code, hadm_id FROM admission "
             f"WHERE {name} IS NOT NULL",
         )
-        for name in ("insurance", "language", "marital_status", "race")
+        for name in sorted(_FACTS)
     ),
     _Kind(
         "ICU_ADMISSION",

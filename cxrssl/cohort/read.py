@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.cohort.features import FEATURE_NAMES, Missing, encode_features, feature_columns
+from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
+from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.core.artefact import open_artefact, read_unexchanged
 from cxrssl.core.errors import IntegrityError, LeakageError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
@@ -109,7 +110,7 @@ class Cohort(Films):
         return np.flatnonzero(np.isin(self.split_of(scheme), wanted)).astype(np.int64)
 
     def features(self, names: Sequence[str], missing: Missing = "mask") -> npt.NDArray[np.float32]:
-        """Return the encoded health record [N, M]; see `features.encode_features`."""
+        """Return the encoded health record [N, M]; see `encoding.encode_features`."""
         return encode_features(self.ehr_values, self.ehr_known, names, missing)
 
     def feature_columns(self, names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:

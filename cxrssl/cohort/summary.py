@@ -125,9 +125,11 @@ def _count_unknown(database: Database) -> dict[str, int]:
 def _count_known(database: Database) -> dict[str, dict[str, int]]:
     """Return feature -> category -> films."""
     known: dict[str, dict[str, int]] = {}
-    for name in (feature.name for feature in FEATURES if feature.categories and not feature.form_of):
-        sql = f'SELECT "{name}", count(*) FROM ehr WHERE "{name}" IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1'
-        known[name] = dict(database.rows(sql))
+    for feature in FEATURES:
+        if feature.categories and not feature.form_of:
+            column = feature.column
+            sql = f"SELECT {column}, count(*) FROM ehr WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+            known[feature.name] = dict(database.rows(sql))
     return known
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.gate import check_cohort, leave_out_twins
-from cxrssl.cohort.features import FEATURE_NAMES, Missing, feature_columns, is_outcome_used, name_features, parse_ehr
+from cxrssl.cohort.encoding import Missing, feature_columns
+from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used, name_features, parse_ehr
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, UsageError

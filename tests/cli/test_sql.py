@@ -25,9 +25,10 @@ from cxrssl.cli.sql import format_table, list_tables, make_unique, run_query, wr
 from cxrssl.cohort.export import make_codebook
 from cxrssl.cohort.films import collect_films
 from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.schema import create_tables
 from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.db import Database, apply_schema, open_database
+from cxrssl.db import Database, open_database
 from tests.cli.command import Result
 from tests.cli.command import run as run_command
 from tests.scale import scaled
@@ -243,8 +244,7 @@ HOSTILE = st.one_of(
 @pytest.fixture(scope="module")
 def filled() -> Database:
     database = open_database(None)
-    apply_schema(database, "1_source.sql")
-    apply_schema(database, "2_cohort.sql")
+    create_tables(database)
     return database
 
 

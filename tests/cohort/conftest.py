@@ -17,10 +17,11 @@ from PIL import Image
 
 from cxrssl.cohort.ehr import fill_ehr
 from cxrssl.cohort.link import LinkRule, link_films
+from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.sources.mimic.tables import FINDINGS
 from cxrssl.cohort.words import word_rows
 from cxrssl.core.workspace import Workspace
-from cxrssl.db import Database, apply_schema, open_database
+from cxrssl.db import Database, open_database
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 PATIENT = {"anchor_age": "60", "anchor_year": "2150", "anchor_year_group": "2011 - 2013", "dod": ""}
@@ -171,8 +172,7 @@ Linked = dict[str, dict[str, Any]]
 def empty_cohort() -> Iterator[Database]:
     """A cohort database in memory that knows the words and no film; whoever fills it rolls back."""
     with open_database(None) as database:
-        apply_schema(database, "1_source.sql")
-        apply_schema(database, "2_cohort.sql")
+        create_tables(database)
         database.insert("word", pl.DataFrame(word_rows(), ("feature", "word", "category"), orient="row"))
         yield database
 

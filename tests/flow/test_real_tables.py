@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature, scale_numbers
+from cxrssl.cohort.encoding import scale_numbers
+from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.ingest import build_cohort
 from cxrssl.cohort.link import make_link_rule
 from cxrssl.cohort.read import Cohort, open_cohort

@@ -13,31 +13,18 @@ from typing import Protocol, cast
 
 import polars as pl
 
+from cxrssl.cohort.features import GIVEN
 from cxrssl.cohort.files import Folder, Layout, iter_folders
-from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.columns import POLARS_TYPES, Column, TableSpec
 from cxrssl.cohort.tables.table import REJECT_SCHEMA, SourceTable
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
 DATASETS: tuple[str, ...] = ("mimic", "chexpert", "nih", "covid", "dicom")
-GIVEN_SCHEMA = {
+GIVEN_SCHEMA: dict[str, pl.DataType] = {
     "image_id": pl.String(),
-    "sex": pl.String(),
-    "age_y": pl.Float64(),
-    "age_is_censored": pl.Boolean(),
-    "icu": pl.String(),
-    "mortality": pl.String(),
-    "race": pl.String(),
-    "insurance": pl.String(),
-    "language": pl.String(),
-    "marital_status": pl.String(),
-    "admission_type": pl.String(),
-    "admission_location": pl.String(),
-    "ed_arrival": pl.String(),
-    "care_unit": pl.String(),
-    "los_d": pl.Float64(),
-    "since_admission_h": pl.Float64(),
-    "num_prior": pl.Int64(),
+    **{feature.column: POLARS_TYPES[feature.kind] for feature in GIVEN},
+    **{feature.censored: pl.Boolean() for feature in GIVEN if feature.censored},
 }
 """What a dataset may say about the person at the film; null is unknown. `image_id` is the only column it must fill."""
 

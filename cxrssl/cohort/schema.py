@@ -1,0 +1,65 @@
+"""The tables and views of a cohort: schemas/1_source.sql and 2_cohort.sql, completed with the declared features.
+
+In: an empty database. Out: its tables, views and comments. Never: a feature named here or in those files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from string import Template
+
+from cxrssl.cohort.features import GIVEN, RECORDED, Feature
+from cxrssl.db import Database, read_schema
+
+TYPES = {"text": "VARCHAR", "int": "INTEGER", "float": "DOUBLE"}
+
+
+def create_tables(database: Database) -> None:
+    """Create all tables and views of a cohort in an empty database."""
+    parts = {
+        "given_columns": _list_columns(GIVEN),
+        "ehr_columns": _list_columns(RECORDED),
+        "unknown_counts": _count_unknown(),
+        "source_words": _select_words(),
+        "film_comments": _comment_columns(),
+    }
+    for name in ("1_source.sql", "2_cohort.sql"):
+        database.execute(Template(read_schema(name)).substitute(parts))
+
+
+def _list_columns(features: Iterable[Feature]) -> str:
+    columns = []
+    for feature in features:
+        columns.append(f"{feature.column} {TYPES[feature.kind]}{_check(feature)}")
+        if feature.censored:
+            columns.append(f"{feature.censored} BOOLEAN NOT NULL")
+    return ",\n    ".join(columns)
+
+
+def _check(feature: Feature) -> str:
+    if feature.is_worded:  # `given_feature` has the source's own words
+        return ""
+    if feature.categories:
+        return f" CHECK ({feature.column} IN ({', '.join(map(_quote, feature.categories))}))"
+    return f" CHECK ({feature.column} >= 0)"
+
+
+def _count_unknown() -> str:
+    return ",\n    ".join(f'count_if({feature.column} IS NULL) AS "{feature.name}"' for feature in RECORDED)
+
+
+def _select_words() -> str:
+    """Return feature and word of every row that says one: in the hospital's tables, or the dataset's own."""
+    places = [(feature.name, *feature.source.split(".")) for feature in RECORDED if feature.is_worded]
+    places += [(feature.name, "given_feature", feature.column) for feature in GIVEN if feature.is_worded]
+    selects = [f"SELECT {_quote(name)} AS feature, {column} AS word FROM {table}" for name, table, column in places]
+    return "\n    UNION ALL ".join(selects)
+
+
+def _comment_columns() -> str:
+    comments = [f"COMMENT ON COLUMN film.{feature.column} IS {_quote(feature.meaning)};" for feature in RECORDED]
+    return "\n".join(comments)
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
