@@ -55,3 +55,7 @@ bench-gpu *ARGS:
 # Eight steps of every kind of run, by commit BASE and by the working tree: equal to the last digit on this machine.
 golden BASE:
     uv run python -m tests.golden.compare {{ BASE }}
+
+# Write the golden files of every command's help anew; read the difference before committing it.
+help-texts:
+    uv run python -m tests.golden.help

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, open_workspace, print_summary
-from cxrssl.core.errors import DataError
+from cxrssl.cli.completion import complete_cohort, complete_cohort_or_run
+from cxrssl.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    CohortArgument,
+    WorkspacePath,
+    align,
+    columns,
+    open_workspace,
+    print_summary,
+)
+from cxrssl.core.errors import CxrsslError, DataError
+from cxrssl.core.text import count_noun
 
 if TYPE_CHECKING:
     from cxrssl.audit.checks import Audit, Result
-
-CohortArgument = Annotated[str, typer.Argument(help="Cohort; may be left out when there is only one.")]
+    from cxrssl.core.workspace import Workspace
 
 app = typer.Typer(
-    help="Show, audit and export cohorts.\n\nExample: cxrssl cohort show mimic",
+    help="List, show, audit and export cohorts.\n\nExample: cxrssl cohort show mimic",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.command("list")
+def list_cohorts(workspace: WorkspacePath = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List the cohorts of the workspace: dataset, films, subjects, default split, whether the films are packed.
+
+    Example: cxrssl cohort list
+    """
+    opened = open_workspace(workspace)
+    cohorts = [_summarise(opened, name) for name in opened.cohort_names()]
+    lines = columns([_list_row(cohort) for cohort in cohorts])
+    print_summary({"cohorts": cohorts}, as_json, lines or ["no cohort; make one: cxrssl ingest DATASET PATH"])
 
 
 @app.command()
@@ -67,9 +89,14 @@ def export(
 
 @app.command()
 def audit(
-    name: Annotated[str, typer.Argument(help="Cohort; all of them when left out.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="Cohort; all of them when left out.", autocompletion=complete_cohort)
+    ] = "",
     against: Annotated[
-        list[str] | None, typer.Option(help="Cohort or run to hold it against; all of them when left out.")
+        list[str] | None,
+        typer.Option(
+            help="Cohort or run to compare it with; all of them when left out.", autocompletion=complete_cohort_or_run
+        ),
     ] = None,
     target: Annotated[
         list[str] | None, typer.Option(help="Finding or feature to be predicted; all findings when left out.")
@@ -115,6 +142,32 @@ def flow(
     if figure is not None:
         write_bytes(figure.absolute(), draw_flow(made).encode())
     print_summary(asdict(made), as_json, [made.title, *align([(what, films) for what, films in made.to_table().rows])])
+
+
+def _summarise(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Return what a list says of a cohort; of one that cannot be read, why."""
+    from cxrssl.cohort.read import KIND
+    from cxrssl.core.artefact import open_artefact
+
+    try:
+        folder = open_artefact(workspace.cohorts / name, KIND, verify=False).path
+        values = json.loads((folder / "summary.json").read_text())
+        films = values["films"]
+        found = {"dataset": values["dataset"], "films": int(films["accepted"]), "subjects": int(films["subjects"])}
+        found["default_split"] = values["default_split"]
+    except CxrsslError as error:
+        return {"name": name, "fault": error.what}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {"name": name, "fault": "summary.json cannot be read"}
+    return {"name": name, **found, "is_packed": (workspace.images / name).is_dir()}
+
+
+def _list_row(cohort: dict[str, Any]) -> list[str]:
+    if "fault" in cohort:
+        return [cohort["name"], "damaged", cohort["fault"], "", "", ""]
+    counts = [count_noun(cohort[f"{noun}s"], noun) for noun in ("film", "subject")]
+    state = "packed" if cohort["is_packed"] else "not packed"
+    return [cohort["name"], cohort["dataset"], *counts, f"split {cohort['default_split']}", state]
 
 
 def _describe_audit(done: Audit) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from cxrssl.cli import completion
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
@@ -24,7 +25,20 @@ WorkspacePath = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")]
 COHORT_HELP = "Cohort to use; may be left out when there is only one."
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.", metavar="NAME")]
+CohortName = Annotated[
+    str, typer.Option("--cohort", help=COHORT_HELP, metavar="NAME", autocompletion=completion.complete_cohort)
+]
+CohortArgument = Annotated[
+    str,
+    typer.Argument(help="Cohort; may be left out when there is only one.", autocompletion=completion.complete_cohort),
+]
+RunName = Annotated[
+    str, typer.Argument(help="Run id, or the beginning of one.", autocompletion=completion.complete_run)
+]
+DeviceName = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu or cuda.", metavar="NAME", autocompletion=completion.complete_device),
+]
 DEFAULT_WORKSPACE = Path("cxrssl-workspace")
 
 

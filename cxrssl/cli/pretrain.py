@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrssl.cli.completion import (
+    Complete,
+    complete_backbone,
+    complete_cohort,
+    complete_device,
+    complete_machine_key,
+    complete_recipe,
+    complete_recipe_key,
+)
 from cxrssl.cli.options import (
     COHORT_HELP,
     DEFAULT_WORKSPACE,
@@ -29,44 +38,56 @@ ENTRY = "cxrssl.cli.app:run"
 WHAT, WHERE = "What to train", "Where to train it"
 
 
-def _option(panel: str, help: str, *names: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, **more)
+def _option(
+    panel: str, metavar: str, help: str, complete: Complete | None = None, name: str = "", minimum: int | None = None
+) -> Any:
+    names = [name] if name else []
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, autocompletion=complete, min=minimum)
 
 
 @leave_on_signals()
 def pretrain(
     context: typer.Context,
-    recipe: Annotated[str, _option(WHAT, "strict, paper, demo, or a TOML file.", metavar="NAME")] = "strict",
+    recipe: Annotated[str, _option(WHAT, "NAME", "strict, paper, demo, or a TOML file.", complete_recipe)] = "strict",
     backbone: Annotated[
-        str, _option(WHAT, "vit-tiny, vit-tiny-6h, vit-small, vit-base, vit-micro or timm:<name>.", metavar="NAME")
+        str,
+        _option(
+            WHAT, "NAME", "vit-tiny, vit-tiny-6h, vit-small, vit-base, vit-micro or timm:<name>.", complete_backbone
+        ),
     ] = "",
     ehr: Annotated[
         str,
         _option(
             WHAT,
+            "LIST",
             "Groups demo, meta, stay, social, admission, course, discharge and single features in any mix, or none for "
             "vanilla MSN.",
-            metavar="LIST",
         ),
     ] = "",
-    seed: Annotated[int | None, _option(WHAT, "Decides weights, order, crops and masks.", metavar="N")] = None,
+    seed: Annotated[int | None, _option(WHAT, "N", "Decides weights, order, crops and masks.")] = None,
     set_: Annotated[
         list[str] | None,
-        _option(WHAT, "Any key of the recipe, once for each: cxrssl recipe keys.", "--set", metavar="SECT.KEY=VALUE"),
+        _option(
+            WHAT,
+            "SECT.KEY=VALUE",
+            "Any key of the recipe, once for each: cxrssl recipe keys.",
+            complete_recipe_key,
+            "--set",
+        ),
     ] = None,
-    cohort: Annotated[str, _option(WHAT, COHORT_HELP, "--cohort", metavar="NAME")] = "",
-    device: Annotated[str, _option(WHERE, "auto, cpu or cuda.", metavar="NAME")] = "auto",
+    cohort: Annotated[str, _option(WHAT, "NAME", COHORT_HELP, complete_cohort)] = "",
+    device: Annotated[str, _option(WHERE, "NAME", "auto, cpu or cuda.", complete_device)] = "auto",
     machine: Annotated[
         list[str] | None,
-        _option(WHERE, "Any key of the machine, as micro_batch=16; once for each.", metavar="KEY=VALUE"),
+        _option(WHERE, "KEY=VALUE", "Any key of the machine, as micro_batch=16; once for each.", complete_machine_key),
     ] = None,
     gpus: Annotated[
-        int, _option(WHERE, "Devices that share every batch; with --device cpu, processes.", metavar="N", min=1)
+        int, _option(WHERE, "N", "Devices that share every batch; with --device cpu, processes.", minimum=1)
     ] = 1,
-    nodes: Annotated[int, _option(WHERE, "Machines that share every batch, with --slurm.", metavar="N", min=1)] = 1,
+    nodes: Annotated[int, _option(WHERE, "N", "Machines that share every batch, with --slurm.", minimum=1)] = 1,
     slurm: Annotated[
         list[str] | None,
-        _option(WHERE, "Submit a job with an option of sbatch, as time=24:00:00; once for each.", metavar="KEY=VALUE"),
+        _option(WHERE, "KEY=VALUE", "Submit a job with an option of sbatch, as time=24:00:00; once for each."),
     ] = None,
     show_plan: Annotated[
         bool,

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrssl.cli.completion import complete_cohort
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
     DeviceName,
+    RunName,
     WorkspacePath,
     align,
     open_workspace,
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 
 
 def probe(
-    run: Annotated[str, typer.Argument(help="Run id, or the beginning of one.")],
-    on: Annotated[str, typer.Option(help="Cohort to probe on; the run's own when left out.")] = "",
+    run: RunName,
+    cohort: Annotated[
+        str,
+        typer.Option(
+            help="Cohort to probe on; the run's own when left out.", metavar="NAME", autocompletion=complete_cohort
+        ),
+    ] = "",
     split: Annotated[str, typer.Option(help="official, hash, icu or file; the run's own when left out.")] = "",
     uncertain: Annotated[str, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")] = "ignore",
     blank: Annotated[
@@ -40,7 +47,7 @@ def probe(
 ) -> None:
     """Fit a linear probe on a run's frozen features and score every test film, with the baselines beside it.
 
-    Example: cxrssl probe mimic-msn --on mimic
+    Example: cxrssl probe mimic-msn --cohort mimic
     """
     from cxrssl.core.config import build_settings
     from cxrssl.evaluate.evaluation import ProbeSettings
@@ -50,7 +57,7 @@ def probe(
     values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
-    evaluations = probe_run(open_workspace(workspace), run, on, split, settings, place, baselines, allow_overlap)
+    evaluations = probe_run(open_workspace(workspace), run, cohort, split, settings, place, baselines, allow_overlap)
     scores = evaluations[0].scores
     about = evaluations[0].settings
     where = ", ".join(part for part in (about["cohort"], about["link"], f"split {about['split']}") if part)
@@ -79,7 +86,7 @@ def probe_run(
     run_id, encoder = open_run(workspace, run)
     cohort, images = open_films(workspace, on or encoder.origin["cohort"])
     if not cohort.finding_names.size:
-        hint = "ingest it with a table of labels (--map for dicom), or probe on another cohort with --on"
+        hint = "ingest it with a table of labels (--map for dicom), or probe on another with --cohort"
         raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)
     place = choose_device(device)
     own_split = encoder.origin["split"] if cohort.dataset == encoder.origin["dataset"] else cohort.default_split

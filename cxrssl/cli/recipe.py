@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrssl.cli.completion import complete_recipe_or_run
 from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, columns, print_summary
 from cxrssl.core.errors import ConfigError, IntegrityError
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from cxrssl.recipe.settings import Recipe
 
 WIDTH = 100
-RecipeName = Annotated[str, typer.Argument(help="Recipe of the package, TOML file, or run id or its beginning.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        help="Recipe of the package, TOML file, or run id or its beginning.", autocompletion=complete_recipe_or_run
+    ),
+]
 
 app = typer.Typer(
     help="List, show and compare recipes; explain every key.\n\nExample: cxrssl recipe diff strict paper",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, WorkspacePath, open_workspace, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, CohortName, WorkspacePath, open_workspace, print_summary
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, plain
 
@@ -36,7 +36,7 @@ WHERE NOT internal ORDER BY table_name, column_index"""
 
 def sql(
     query: Annotated[str, typer.Argument(help='The query, or "-" to read it from stdin.')] = "",
-    cohort: Annotated[str, typer.Option(help="Cohort to ask; may be left out when there is only one.")] = "",
+    cohort: CohortName = "",
     results: Annotated[bool, typer.Option("--results", help="Ask the store of runs and evaluations instead.")] = False,
     tables: Annotated[bool, typer.Option("--tables", help="List tables, views, columns and what they mean.")] = False,
     limit: Annotated[int, typer.Option(help="Rows to show; 0 is all.", min=0)] = DEFAULT_LIMIT,
