@@ -15,10 +15,10 @@ from cxrssl.cli.options import (
     CohortArgument,
     WorkspacePath,
     align,
-    columns,
     open_workspace,
     print_summary,
 )
+from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import CxrsslError, DataError
 from cxrssl.core.text import count_noun
 
@@ -42,7 +42,7 @@ def list_cohorts(workspace: WorkspacePath = DEFAULT_WORKSPACE, as_json: AsJson =
     """
     opened = open_workspace(workspace)
     cohorts = [_summarise(opened, name) for name in opened.cohort_names()]
-    lines = columns([_list_row(cohort) for cohort in cohorts])
+    lines = align_rows([_list_row(cohort) for cohort in cohorts], indent="  ")
     print_summary({"cohorts": cohorts}, as_json, lines or ["no cohort; make one: cxrssl ingest DATASET PATH"])
 
 

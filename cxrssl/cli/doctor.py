@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, columns, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, print_summary
+from cxrssl.core.columns import align_rows
 
 if TYPE_CHECKING:
     from cxrssl.cohort.doctor import DatasetReport
@@ -164,23 +165,20 @@ def _describe_machine(machine: dict[str, Any]) -> list[str]:
         ("DICOM", ", ".join(absent.pop("yes", []))),
         *((f"  without {package}", f"no {', '.join(names)}") for package, names in absent.items()),
     ]
-    return columns(rows, "")
+    return align_rows(rows)
 
 
 def _describe_dataset(report: dict[str, Any]) -> list[str]:
     from cxrssl.core.text import format_bytes
 
     lines = [f"{report['dataset']} in {report['root']}"]
-    lines += columns(list(report["versions"].items()))
+    lines += align_rows(list(report["versions"].items()), indent="  ")
     if report["tables"]:
         rows = [
             (table["file"], f"about {table['rows']:,} rows", format_bytes(table["num_bytes"]))
             for table in report["tables"]
         ]
-        width = max(len(file) for file, _, _ in rows)
-        about = align([(file.ljust(width), count) for file, count, _ in rows])
-        sizes = max(len(size) for _, _, size in rows)
-        lines += ["tables", *(f"{line}  {size.rjust(sizes)}" for line, (_, _, size) in zip(about, rows, strict=True))]
+        lines += ["tables", *align_rows(rows, {1, 2}, "  ")]
     films = report["films"]
     if films["found"]:
         about_word = "" if films["is_exact"] else "about "

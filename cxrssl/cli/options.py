@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from cxrssl.cli import completion
+from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
@@ -81,20 +80,4 @@ def print_summary(summary: Mapping[str, Any], as_json: bool, lines: Sequence[str
 
 def align(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
     """Return lines with the first column padded and the second set flush right."""
-    left = max((len(name) for name, _ in rows), default=0)
-    right = max((len(value) for _, value in rows), default=0)
-    return [f"{indent}{name.ljust(left)}  {value.rjust(right)}" for name, value in rows]
-
-
-def columns(rows: Sequence[Sequence[str]], indent: str = "  ", width: int = 0) -> list[str]:
-    """Return lines of left-aligned columns; with a `width` the widest are narrowed and their cells wrapped to fit."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    while width and len(indent) + sum(widths) + 2 * (len(widths) - 1) > width:
-        widths[widths.index(max(widths))] -= 1
-    lines: list[str] = []
-    for row in rows:
-        wrapped = [textwrap.wrap(cell, room) if width else [cell] for cell, room in zip(row, widths, strict=True)]
-        for parts in zip_longest(*wrapped, fillvalue=""):
-            cells = [part.ljust(room) for part, room in zip(parts, widths, strict=True)]
-            lines.append(f"{indent}{'  '.join(cells)}".rstrip())
-    return lines
+    return align_rows(rows, {1}, indent)

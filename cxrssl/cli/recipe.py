@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrssl.cli.completion import complete_recipe_or_run
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, columns, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, print_summary
+from cxrssl.core.columns import wrap_rows
 from cxrssl.core.errors import ConfigError, IntegrityError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def list_recipes(as_json: AsJson = False) -> None:
     recipes = [
         {"name": name, "about": describe_recipe(name), "sha256": load_recipe(name).sha256} for name in recipe_names()
     ]
-    lines = columns([(recipe["name"], recipe["about"]) for recipe in recipes], width=WIDTH)
+    lines = wrap_rows([(recipe["name"], recipe["about"]) for recipe in recipes], WIDTH, "  ")
     print_summary({"recipes": recipes}, as_json, lines)
 
 
@@ -83,7 +84,7 @@ def diff(
     ]
     lines = [f"first   {first}", f"second  {second}", f"different in {count_noun(len(differences), 'key')}"]
     summary = {"first": first, "second": second, "differences": [asdict(found) for found in differences]}
-    print_summary(summary, as_json, lines + columns(rows, width=WIDTH))
+    print_summary(summary, as_json, lines + wrap_rows(rows, WIDTH, "  "))
 
 
 @app.command()
@@ -155,4 +156,4 @@ def _describe_keys(found: list[Key]) -> list[str]:
         needs = [f"Has an effect only with {' and with '.join(key.needs)}."] if key.needs else []
         words = " ".join([f"{kind}.", key.doc, *needs])
         rows.append((key.name.rpartition(".")[2], format_value(key.default) or "left out", words))
-    return columns(rows, width=WIDTH)
+    return wrap_rows(rows, WIDTH, "  ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
@@ -15,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from cxrssl.cli.options import DEFAULT_WORKSPACE, CohortName, WorkspacePath, open_workspace, print_summary
+from cxrssl.core.columns import align_rows, cell_width
 from cxrssl.core.errors import UsageError
+from cxrssl.core.numbers import encode_number
 from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
@@ -131,24 +132,15 @@ def make_unique(names: list[str]) -> list[str]:
 
 def format_table(names: list[str], rows: list[tuple[Any, ...]]) -> list[str]:
     """Return aligned lines: a header, a rule, the rows; numbers flush right, an unknown value as NULL."""
-    from rich.cells import cell_len, set_cell_size
-
-    def align(cells: list[str]) -> str:
-        parts = [
-            " " * (width - cell_len(cell)) + cell if is_number else set_cell_size(cell, width)
-            for cell, width, is_number in zip(cells, widths, numeric, strict=True)
-        ]
-        return "  ".join(parts).rstrip()
-
     cells = [["NULL" if value is None else plain(_show(value), MAX_CELL) for value in row] for row in rows]
     header = [plain(name, MAX_CELL) for name in names]
-    widths = [max(map(cell_len, column)) for column in zip(header, *cells, strict=True)]
-    numeric = [
-        any(_is_number(row[at]) for row in rows) and all(row[at] is None or _is_number(row[at]) for row in rows)
+    numeric = {
+        at
         for at in range(len(names))
-    ]
-    rule = "  ".join("-" * width for width in widths)
-    return [align(header), rule, *map(align, cells), f"({count_noun(len(rows), 'row')})"]
+        if any(_is_number(row[at]) for row in rows) and all(row[at] is None or _is_number(row[at]) for row in rows)
+    }
+    rule = ["-" * max(map(cell_width, column)) for column in zip(header, *cells, strict=True)]
+    return [*align_rows([header, rule, *cells], numeric), f"({count_noun(len(rows), 'row')})"]
 
 
 def write_csv(names: list[str], rows: list[tuple[Any, ...]], out: TextIO) -> None:
@@ -193,7 +185,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, Decimal):
         value = float(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return encode_number(value)
     if isinstance(value, dict):
         return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -7,7 +7,6 @@ A reader takes whole lines only. JSON has no NaN: non-finite numbers are written
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.durable import renamed_os_errors, write_all
-
-NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+from cxrssl.core.numbers import decode_number, encode_numbers
 
 
 class Journal:
@@ -32,7 +30,9 @@ class Journal:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record with its time stamp (`ts`, Unix seconds)."""
-        line = json.dumps({"ts": round(time.time(), 3), **_encode(record)}, allow_nan=False, separators=(",", ":"))
+        line = json.dumps(
+            {"ts": round(time.time(), 3), **encode_numbers(record)}, allow_nan=False, separators=(",", ":")
+        )
         # A line that a killed process or a failed write left unfinished stays a line of its own.
         data = b"\n" * self._is_torn + line.encode() + b"\n"
         self._is_torn = True
@@ -72,18 +72,3 @@ def iter_records(data: bytes) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(record, dict):
             yield {key: decode_number(value) for key, value in record.items()}
-
-
-def decode_number(value: Any) -> Any:
-    """Return the float that "nan", "inf" or "-inf" names, and anything else as it is."""
-    return NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    return value

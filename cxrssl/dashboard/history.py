@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.dashboard.tail import PIECE_BYTES, JournalTail, Record, first_step, is_metric, number_of
+from cxrssl.core.numbers import number_of
+from cxrssl.dashboard.tail import PIECE_BYTES, JournalTail, Record, first_step, is_metric
 
 Floats = npt.NDArray[np.float64]
 MAX_POINTS = 20_000

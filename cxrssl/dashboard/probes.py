@@ -12,8 +12,8 @@ from typing import Any
 from cxrssl.core.artefact import MANIFEST, open_artefact
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import IntegrityError
+from cxrssl.core.numbers import number_of
 from cxrssl.dashboard.state import FindingRow, ProbeRow, Score
-from cxrssl.dashboard.tail import number_of
 
 KIND = "evaluation"
 SCORES = "scores.json"

@@ -16,9 +16,10 @@ from typing import Any
 
 from cxrssl.cohort.features import is_outcome_used
 from cxrssl.core.errors import UsageError
+from cxrssl.core.numbers import number_of
 from cxrssl.core.text import plain
 from cxrssl.dashboard.state import RunRow
-from cxrssl.dashboard.tail import JournalTail, Record, is_metric, number_of, read_tip
+from cxrssl.dashboard.tail import JournalTail, Record, is_metric, read_tip
 from cxrssl.results import RunRecord, run_state
 
 MAX_DESCRIPTION_BYTES = 4 << 20

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.cells import cell_len
-
+from cxrssl.core.columns import align_rows
+from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
@@ -26,9 +25,9 @@ def once(workspace: Workspace) -> str:
 def as_json(workspace: Workspace) -> dict[str, Any]:
     """Return all runs and probe results of a workspace, JSON-ready: what is not known or not defined is None."""
     state = state_of(workspace)
-    runs = [_encode(dataclasses.asdict(run)) for run in state.runs]
-    probes = [_encode(dataclasses.asdict(probe)) for probe in state.probes]
-    return {"workspace": state.root, "runs": runs, "probes": probes, "problems": list(state.problems)}
+    rows = {name: [dataclasses.asdict(row) for row in getattr(state, name)] for name in ("runs", "probes")}
+    values = {"workspace": state.root, **rows, "problems": list(state.problems)}
+    return {key: encode_numbers(value, as_null=True) for key, value in values.items()}
 
 
 def render(state: DashboardState) -> str:
@@ -42,11 +41,11 @@ def render(state: DashboardState) -> str:
     lines += [f"problem: {plain(problem)}" for problem in state.problems]
     if state.runs:
         cells = [run_cells(run) for run in state.runs]
-        lines += ["", *align(RUN_COLUMNS, [[row[column] for column in RUN_COLUMNS] for row in cells])]
+        lines += ["", *_align(RUN_COLUMNS, [[row[column] for column in RUN_COLUMNS] for row in cells])]
     for cohort, split in sorted({(probe.cohort, probe.split) for probe in state.probes}):
         here = RunRow("", "", cohort=cohort, split=split)
         rows = [[cell.strip() for cell in probe_cells(probe)] for probe in probes_of(state, here)]
-        lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *align(PROBE_COLUMNS, rows)]
+        lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *_align(PROBE_COLUMNS, rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -56,25 +55,5 @@ def headline(state: DashboardState) -> str:
     return f"{count_noun(len(state.runs), 'run')} in {plain(state.root, 200)}" + (f": {counts}" if counts else "")
 
 
-def align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table: text to the left, numbers to the right."""
-    table = [list(columns), *(list(row) for row in rows)]
-    widths = [max(cell_len(row[index]) for row in table) for index in range(len(columns))]
-    lines = []
-    for row in table:
-        cells = []
-        for name, cell, width in zip(columns, row, widths, strict=True):
-            space = " " * (width - cell_len(cell))
-            cells.append(cell + space if name in LEFT else space + cell)
-        lines.append("  ".join(cells).rstrip())
-    return lines
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _encode(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_encode(item) for item in value]
-    return value
+def _align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return align_rows([columns, *rows], {at for at, name in enumerate(columns) if name not in LEFT})

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.journal import iter_records
+from cxrssl.core.numbers import is_count, number_of
 
 PIECE_BYTES = 4 << 20
 """At most this much is read at once."""
 TIP_BYTES = 32 << 10
 """Holds the last 20 records of a metrics journal several times over."""
-LARGEST = 1e300
 Record = dict[str, Any]
 
 
@@ -86,34 +86,12 @@ def first_step(path: Path) -> int | None:
 
 def is_metric(record: Record) -> bool:
     """Return whether this is a record of a step: its step a count and its time stamp a finite number."""
-    step, ts = record.get("step"), record.get("ts")
-    is_step = isinstance(step, int) and not isinstance(step, bool) and 0 <= step < 2**53
-    return is_step and math.isfinite(number_of(ts))
-
-
-def number_of(value: Any) -> float:
-    """Return `value` as a float; nan for anything that is no number, inf for one too large to be drawn."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return math.nan
-    if abs(value) >= LARGEST:
-        return math.inf if value > 0 else -math.inf
-    return float(value)
+    return is_count(record.get("step")) and math.isfinite(number_of(record.get("ts")))
 
 
 def records_in(data: bytes) -> list[Record]:
     """Return the records of whole lines."""
-    try:
-        return list(iter_records(data))
-    except RecursionError:
-        # A line nested thousands deep; its neighbours are read one by one.
-        return [record for line in data.splitlines(keepends=True) for record in _one_record(line)]
-
-
-def _one_record(line: bytes) -> list[Record]:
-    try:
-        return list(iter_records(line))
-    except RecursionError:
-        return []
+    return list(iter_records(data))
 
 
 def _open_plain(path: Path) -> Any:

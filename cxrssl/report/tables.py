@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cxrssl.core.columns import cell_width, pad_cells
 from cxrssl.core.text import plain
 
 
@@ -23,12 +24,9 @@ class Table:
     def to_markdown(self) -> str:
         """Return the table in GitHub's Markdown, columns padded so that the source reads well too."""
         cells = [[_escape(cell) for cell in row] for row in [self.columns, *self.rows]]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
-        lines = [
-            "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-            for row in cells
-        ]
-        lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+        header, *rows = pad_cells(cells)
+        rule = ["-" * cell_width(cell) for cell in header]
+        lines = ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
         parts = [f"## {_escape(self.title)}", "\n".join(lines)]
         return "\n\n".join([*parts, self.note] if self.note else parts) + "\n"
 

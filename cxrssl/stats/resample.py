@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.core.errors import DataError
+from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.seed import derive_seed
 from cxrssl.stats.metrics import Floats
 
@@ -60,7 +61,7 @@ class Interval:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
-        return {key: _none_if_nan(value) for key, value in dataclasses.asdict(self).items()}
+        return {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
 
 
 def percentile_interval(value: float, samples_R: Floats, level: float = 0.95) -> Interval:
@@ -82,7 +83,3 @@ def _check_subjects(subject_ids_N: npt.NDArray[Any]) -> None:
         is_missing_N |= np.array([subject_id is None for subject_id in subject_ids_N], dtype=bool)
     if is_missing_N.any():
         raise DataError(f"{int(is_missing_N.sum())} of {len(subject_ids_N)} films have no subject_id")
-
-
-def _none_if_nan(value: float) -> float | None:
-    return None if math.isnan(value) else value
