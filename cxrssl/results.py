@@ -1,107 +1,37 @@
-"""Runs and evaluations as they stand on disk, and the DuckDB store that is derived from them.
+"""The DuckDB store that is derived from runs and evaluations as they stand on disk.
 
-In: run.json, journals and events of runs, published evaluations. Out: records for report and dashboard, and
-experiments.duckdb, built beside and renamed. Never: a write into a run's folder.
+In: what `records` reads. Out: experiments.duckdb, built beside and renamed. Never: a write into a run's folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrssl.core.durable import fsync_path, renamed_os_errors
-from cxrssl.core.journal import read_journal
-from cxrssl.core.process import is_alive
+from cxrssl.core.errors import DataError
+from cxrssl.core.numbers import encode_numbers, is_count, number_of
+from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.curve import NO_METRICS
+from cxrssl.records.damage import Damage
+from cxrssl.records.evaluation import Evaluation, list_evaluations
+from cxrssl.records.events import is_event
+from cxrssl.records.reader import RunRecord, list_runs
+from cxrssl.records.run import ENCODER, RunFiles
+from cxrssl.records.steps import iter_metrics
+from cxrssl.records.tail import Record, iter_journal
+from cxrssl.stats.resample import Interval
 
 if TYPE_CHECKING:
-    from cxrssl.evaluate.evaluation import Evaluation
+    from cxrssl.db import Database
 
-QUIET_S = 120.0
-"""A run on another host whose journal is silent for longer than this is called unseen."""
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as its files describe it now."""
-
-    run_id: str
-    folder: Path
-    description: dict[str, Any]
-    """run.json."""
-    state: str
-    """running, stopped, failed, finished; died: its process is gone without a word; unseen: elsewhere and silent."""
-    metrics: list[dict[str, Any]]
-    """One record a logged step, ascending; a step that was done again after a resume counts once, as done last."""
-    events: list[dict[str, Any]]
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        logged = int(self.metrics[-1]["step"]) + 1 if self.metrics else 0
-        return self.num_steps if self.state == "finished" else logged
-
-    @property
-    def num_steps(self) -> int:
-        return int(self.description["num_steps"])
-
-    @property
-    def ehr(self) -> tuple[str, ...]:
-        return tuple(self.description["recipe"]["ehr"]["features"])
-
-    @property
-    def started_at(self) -> float | None:
-        return next((event["ts"] for event in self.events if event["event"] == "start"), None)
-
-    @property
-    def ended_at(self) -> float | None:
-        last = _last_turn(self.events)
-        return float(last["ts"]) if last and last["event"] != "start" else None
-
-    def latest(self, key: str) -> float:
-        """Return the last logged value of a metric, nan if there is none."""
-        return float(self.metrics[-1].get(key, math.nan)) if self.metrics else math.nan
-
-    @property
-    def left_s(self) -> float:
-        """Seconds to the end at the rate of the last 20 logged steps; nan unless running."""
-        recent = self.metrics[-20:]
-        if self.state != "running" or len(recent) < 2:
-            return math.nan
-        rate = (recent[-1]["step"] - recent[0]["step"]) / max(recent[-1]["ts"] - recent[0]["ts"], 1e-6)
-        return float((self.num_steps - self.step) / rate) if rate > 0 else math.nan
-
-
-def read_run(folder: Path) -> RunRecord | None:
-    """Return the record of a run, or None when its folder holds no readable run.json yet."""
-    try:
-        description = json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError):
-        return None
-    events = read_journal(folder / "events.jsonl")
-    journals = sorted(folder.glob("metrics-*.jsonl"))
-    by_step: dict[int, dict[str, Any]] = {}
-    for journal in journals:
-        records = read_journal(journal)
-        if records:
-            by_step = {step: old for step, old in by_step.items() if step < records[0]["step"]}
-        by_step.update({int(record["step"]): record for record in records if "step" in record})
-    touched = max((path.stat().st_mtime for path in [*journals, folder / "run.json"]), default=0.0)
-    state = run_state(events, time.time() - touched)
-    return RunRecord(folder.name, folder, description, state, [by_step[step] for step in sorted(by_step)], events)
-
-
-def list_runs(workspace: Workspace) -> list[RunRecord]:
-    """Return the records of all runs, the one that started last first."""
-    records = [read_run(workspace.runs / run_id) for run_id in workspace.run_ids()]
-    found = [record for record in records if record is not None]
-    return sorted(found, key=lambda record: (-(record.started_at or 0.0), record.run_id))
+Rows = list[dict[str, Any]]
+TABLES = {"run", "param", "metric", "event", "eval_result", "damage"}
 
 
 def rebuild_store(workspace: Workspace) -> Path:
@@ -110,7 +40,6 @@ def rebuild_store(workspace: Workspace) -> Path:
     Raises: SetupError when it cannot be written.
     """
     from cxrssl.db import apply_schema, open_database
-    from cxrssl.evaluate.evaluation import list_evaluations
 
     building = workspace.store.with_name(f".{workspace.store.name}.{os.getpid()}")
     with renamed_os_errors(workspace.store):
@@ -118,7 +47,7 @@ def rebuild_store(workspace: Workspace) -> Path:
         try:
             with open_database(building) as database:
                 apply_schema(database, "3_results.sql")
-                for table, rows in _store_rows(list_runs(workspace), list_evaluations(workspace)).items():
+                for table, rows in _store_rows(workspace).items():
                     if rows:
                         import polars as pl
 
@@ -133,87 +62,110 @@ def rebuild_store(workspace: Workspace) -> Path:
 
 
 def is_store_current(workspace: Workspace) -> bool:
-    """Return whether nothing that experiments.duckdb is made from is younger than it."""
-    sources = [*workspace.runs.glob("*/*.json*"), *workspace.evals.glob("*/manifest.json")]
-    folders = [folder for folder in (workspace.runs, workspace.evals) if folder.is_dir()]
-    newest = max((path.stat().st_mtime_ns for path in [*sources, *folders]), default=0)
-    return workspace.store.is_file() and workspace.store.stat().st_mtime_ns >= newest
+    """Return whether experiments.duckdb is of this version, and nothing that it is made from is younger."""
+    newest = max(_change_times(workspace), default=0)
+    if not workspace.store.is_file() or workspace.store.stat().st_mtime_ns < newest:
+        return False
+    from cxrssl.db import open_database
+
+    try:
+        with open_database(workspace.store, read_only=True) as database:
+            return {name for (name,) in database.rows("SELECT table_name FROM duckdb_tables()")} >= TABLES
+    except DataError:
+        return False
 
 
-def _store_rows(runs: Sequence[RunRecord], evaluations: Sequence[Evaluation]) -> dict[str, list[dict[str, Any]]]:
-    tables: dict[str, list[dict[str, Any]]] = {"run": [], "param": [], "metric": [], "event": [], "eval_result": []}
-    for run in runs:
-        recipe = run.description["recipe"]
-        tables["run"].append(
-            {
-                **{key: run.description[key] for key in ("cohort", "dataset", "split", "num_films", "num_steps")},
-                "run_id": run.run_id,
-                "backbone": recipe["model"]["backbone"],
-                "ehr": ",".join(run.ehr),
-                "seed": recipe["train"]["seed"],
-                "state": run.state,
-                "step": run.step,
-                "started_at": run.started_at,
-                "ended_at": run.ended_at,
-            }
-        )
-        for section, values in recipe.items():
-            for key, value in values.items():
-                tables["param"].append({"run_id": run.run_id, "key": f"{section}.{key}", "value": json.dumps(value)})
-        for record in run.metrics:
-            shared = {"run_id": run.run_id, "step": record["step"], "epoch": record.get("epoch"), "ts": record["ts"]}
-            for key, value in record.items():
-                if key not in {"step", "epoch", "ts"} and isinstance(value, int | float):
-                    tables["metric"].append({**shared, "key": key, "value": float(value)})
-        for event in run.events:
-            row = {
-                "run_id": run.run_id,
-                "ts": event.get("ts"),
-                "event": str(event.get("event")),
-                "step": event.get("step"),
-            }
-            tables["event"].append({**row, "detail": json.dumps(event)})
-    for evaluation in evaluations:
-        tables["eval_result"] += result_rows(evaluation)
-    return tables
+def list_damage(database: Database) -> list[Damage]:
+    """Return the runs and evaluations that the store could not use, or not in full."""
+    return [Damage(*row) for row in database.rows("SELECT kind, name, what FROM damage ORDER BY ALL")]
 
 
-def result_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+def result_rows(evaluation: Evaluation) -> Rows:
     """Return one row for each finding and metric of an evaluation, "macro" first."""
     scores, settings = evaluation.scores, evaluation.settings
-    shared = {
-        "eval_id": evaluation.eval_id,
-        **{key: settings[key] for key in ("candidate_id", "kind", "label", "cohort", "split")},
-        "num_subjects": scores["num_subjects"],
-        "ci_method": f"percentile bootstrap over subjects, {scores['num_resamples']} resamples, "
-        f"level {scores['level']}, seed {scores['seed']}",
-    }
+    keys = ("candidate_id", "kind", "label", "cohort", "split")
+    shared: dict[str, Any] = {"eval_id": valid(evaluation.eval_id)}
+    shared |= {key: valid(getattr(settings, key)) for key in keys}
+    shared |= {"num_subjects": scores.num_subjects, "ci_method": scores.method}
     rows = []
     for metric in ("auroc", "auprc"):
-        whole = {"num_scored": scores["num_films"], "num_pos": None}
-        tables = {"macro": {metric: scores[f"macro_{metric}"], **whole}, **scores["findings"]}
-        for finding, score in tables.items():
-            interval = score[metric]
-            numbers = {key: interval[key] for key in ("value", "lo", "hi")}
-            counts = {"num_scored": score["num_scored"], "num_pos": score["num_pos"]}
-            rows.append({**shared, "finding": finding, "metric": metric, **numbers, **counts})
+        macro: Interval = getattr(scores, f"macro_{metric}")
+        rows.append(shared | _result_row("macro", metric, macro, scores.num_films, None))
+        for finding, score in scores.findings.items():
+            interval: Interval = getattr(score, metric)
+            rows.append(shared | _result_row(finding, metric, interval, score.num_scored, score.num_pos))
     return rows
 
 
-def run_state(events: Sequence[dict[str, Any]], silent_s: float) -> str:
-    starts = [event for event in events if event.get("event") == "start"]
-    last = _last_turn(events)
-    if last is None or not starts:
-        return "running" if silent_s < QUIET_S else "unseen"
-    if last["event"] != "start":
-        return {"stop": "stopped", "fail": "failed", "finish": "finished"}[last["event"]]
-    alive = is_alive(starts[-1])
-    if alive is None:
-        return "running" if silent_s < QUIET_S else "unseen"
-    return "running" if alive else "died"
+def _result_row(finding: str, metric: str, interval: Interval, num_scored: int, num_pos: int | None) -> dict[str, Any]:
+    numbers = interval.to_dict()
+    del numbers["num_defined"]
+    return {"finding": valid(finding), "metric": metric, **numbers, "num_scored": num_scored, "num_pos": num_pos}
 
 
-def _last_turn(events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the last event that says whether the run goes on or has ended."""
-    turns = (event for event in reversed(events) if event.get("event") in {"start", "stop", "fail", "finish"})
-    return next(turns, None)
+def _change_times(workspace: Workspace) -> Iterator[int]:
+    """Yield when each folder and file that the store is made from was changed."""
+    for place in (workspace.runs, workspace.evals):
+        for path in [place, *place.glob("*"), *place.glob("*/*"), *place.glob(f"*/{ENCODER}/*")]:
+            with contextlib.suppress(OSError):
+                yield path.lstat().st_mtime_ns
+
+
+def _store_rows(workspace: Workspace) -> dict[str, Rows]:
+    """Return the rows of each table."""
+    runs, damaged = list_runs(workspace)
+    evaluations, unusable = list_evaluations(workspace)
+    return {
+        "run": [_run_row(run) for run in runs],
+        "param": [row for run in runs for row in _param_rows(run)],
+        "metric": [row for run in runs for record in iter_metrics(run.folder) for row in _metric_rows(run, record)],
+        "event": [row for run in runs for row in _event_rows(run)],
+        "eval_result": [row for evaluation in evaluations for row in result_rows(evaluation)],
+        "damage": [{key: valid(value) for key, value in vars(each).items()} for each in (*damaged, *unusable)],
+    }
+
+
+def _run_row(run: RunRecord) -> dict[str, Any]:
+    about, facts = run.description, run.description.facts
+    return {
+        **{key: valid(getattr(about, key)) for key in ("cohort", "dataset", "split")},
+        "num_films": about.num_films,
+        "num_steps": about.num_steps,
+        "run_id": valid(run.run_id),
+        "backbone": valid(facts.model.backbone),
+        "ehr": valid(",".join(facts.ehr.features)),
+        "seed": facts.train.seed,
+        "state": run.state,
+        "step": run.step,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+    }
+
+
+def _param_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
+    for section, values in run.description.recipe.items():
+        for key, value in values.items():
+            yield {"run_id": valid(run.run_id), "key": valid(f"{section}.{key}"), "value": _to_json(value)}
+
+
+def _metric_rows(run: RunRecord, record: Record) -> Iterator[dict[str, Any]]:
+    shared = {"run_id": valid(run.run_id), "step": record["step"], "ts": number_of(record["ts"])}
+    shared["epoch"] = number_of(record["epoch"]) if "epoch" in record else None
+    for key, value in record.items():
+        if key not in NO_METRICS and isinstance(value, int | float) and not isinstance(value, bool):
+            yield {**shared, "key": valid(key), "value": number_of(value)}
+
+
+def _event_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
+    for event in filter(is_event, iter_journal(RunFiles(run.folder).events)):
+        yield {
+            "run_id": valid(run.run_id),
+            "ts": number_of(event.get("ts")),
+            "event": valid(event["event"]),
+            "step": event["step"] if is_count(event.get("step")) else None,
+            "detail": _to_json(event),
+        }
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(encode_numbers(value), allow_nan=False)

@@ -8,7 +8,7 @@ CREATE TABLE run (
     split      VARCHAR NOT NULL,
     backbone   VARCHAR NOT NULL,
     ehr        VARCHAR NOT NULL,   -- feature names joined by comma; empty for vanilla MSN
-    seed       BIGINT NOT NULL,
+    seed       BIGINT,             -- NULL: run.json does not say
     num_films  BIGINT NOT NULL,    -- films it is pretrained on
     num_steps  BIGINT NOT NULL,
     state      VARCHAR NOT NULL,   -- when the store was built: running stopped died failed finished unseen
@@ -58,6 +58,12 @@ CREATE TABLE eval_result (
     ci_method    VARCHAR NOT NULL
 );
 
+CREATE TABLE damage (
+    kind VARCHAR NOT NULL,         -- run evaluation
+    name VARCHAR NOT NULL,         -- of the folder
+    what VARCHAR NOT NULL
+);
+
 CREATE VIEW macro AS
 SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, num_scored AS num_films, num_subjects
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
@@ -68,6 +74,7 @@ COMMENT ON TABLE param IS 'Settings of runs, one row a setting.';
 COMMENT ON TABLE metric IS 'What runs logged, one row a step and metric.';
 COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
+COMMENT ON TABLE damage IS 'Runs and evaluations that could not be read, or not in full, and why.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
 COMMENT ON COLUMN run.started_at IS 'Unix seconds';

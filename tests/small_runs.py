@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from cxrssl import results
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import IntegrityError, Preempted
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import BACKBONES
+from cxrssl.records import reader
 from cxrssl.train import loop
 from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.state import TrainState, flatten_state
@@ -122,9 +122,9 @@ def run_until(plan: RunPlan, step: int, patch: pytest.MonkeyPatch, number: int =
             loop.pretrain(plan)
 
 
-def read_run(folder: Path) -> results.RunRecord:
+def read_run(folder: Path) -> reader.RunRecord:
     """Return what is known of a run that has begun."""
-    record = results.read_run(folder)
+    record = reader.read_run(folder)
     assert record is not None
     return record
 

@@ -64,6 +64,7 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("imputed-with-test-rows", "warn", "a defect of the published code: --set ehr.missing=mask has none"),
     ("cohort-changed-since-run", "warn", "the run saw another state of its cohort: pretrain again"),
     ("films-not-listed", "refuse", "what the run has seen is not known: pretrain again"),
+    ("record-damaged", "warn", "bring the file back, or delete the folder: tables leave out what it held"),
     # ---- evaluations
     ("known-after-film", "refuse", "at the time of the film nobody knows it: leave the feature out"),
     ("scored-other-films", "refuse", "probe again: exactly the test films are to be scored"),

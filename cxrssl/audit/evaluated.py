@@ -5,11 +5,9 @@ In: the folder of an evaluation, its cohort and films as they are now. Out: resu
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,16 +16,13 @@ from numpy.typing import NDArray
 from cxrssl.audit.checks import Result, found, passed, skipped
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.artefact import open_artefact
-from cxrssl.core.durable import hash_settings
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
+from cxrssl.records.arrays import Predictions, ProbeFit
+from cxrssl.records.evaluation import NOT_SCORED, EvalSettings, Evaluation
+from cxrssl.records.features import FeatureKey, open_features
 
-EVALUATION_KIND = "evaluation"
-FEATURES_KIND = "features"
-PREDICTIONS_FILE, PROBE_FILE = "predictions.npz", "probe.npz"
-NOT_SCORED = -1
 Rows = NDArray[np.int64]
 
 
@@ -36,17 +31,15 @@ class Evaluated:
     """What an evaluation says of itself."""
 
     eval_id: str
-    settings: dict[str, Any]
-    predictions: dict[str, NDArray[Any]]
-    probe: dict[str, NDArray[Any]]
-    """`mean_D` and `scale_D` of the fitted probe, and the rows `fitted_on` of the cohort; empty when not recorded."""
+    settings: EvalSettings
+    predictions: Predictions
+    fit: ProbeFit | None
+    """None when it was not recorded."""
 
 
-def read_evaluated(path: Path) -> Evaluated:
-    """Return a published evaluation. Raises: IntegrityError."""
-    settings = open_artefact(path, EVALUATION_KIND).settings
-    probe = _load(path / PROBE_FILE) if (path / PROBE_FILE).is_file() else {}
-    return Evaluated(path.name, settings, _load(path / PREDICTIONS_FILE), probe)
+def read_evaluated(evaluation: Evaluation) -> Evaluated:
+    """Return an evaluation with its arrays. Raises: IntegrityError."""
+    return Evaluated(evaluation.eval_id, evaluation.settings, evaluation.predictions(), evaluation.fit())
 
 
 def audit_evaluation(
@@ -60,14 +53,14 @@ def audit_evaluation(
 
     When cohort or films are not those that it scored, what would need them is not compared.
     """
-    results = [audit_known(evaluated.settings["kind"], evaluated.settings["candidate"].get("features", ()))]
+    results = [audit_known(evaluated.settings.kind, evaluated.settings.features)]
     results.append(_find_unsaid(evaluated.settings, refusals))
     codes = ("scored-other-films", "scored-other-labels", "fitted-outside-train")
-    if evaluated.settings["cohort_sha256"] != cohort.content_sha256:
+    if evaluated.settings.cohort_sha256 != cohort.content_sha256:
         return results + [skipped(code, "the cohort has changed since") for code in codes]
     if images is None:
         return results + [skipped(code, "the films are not packed") for code in codes]
-    if evaluated.settings["images_sha256"] != images.content_sha256:
+    if evaluated.settings.images_sha256 != images.content_sha256:
         return results + [skipped(code, "the films were packed anew since") for code in codes]
     return [
         *results,
@@ -97,9 +90,9 @@ def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
     compared = count_noun(len(evaluated), "evaluation")
     times: Counter[tuple[str, ...]] = Counter()
     for key in {
-        (e.settings["candidate_id"], e.settings["cohort_sha256"], e.settings["split"], _as_text(e.settings["probe"]))
+        (e.settings.candidate_id, e.settings.cohort_sha256, e.settings.split, e.settings.probe)
         for e in evaluated
-        if e.settings["kind"] == "run"
+        if e.settings.kind == "run"
     }:
         times[key[:3]] += 1
     reused = {key: num for key, num in times.items() if num > 1}
@@ -109,23 +102,22 @@ def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
     return found(code, compared, f"the same test films were scored more than once: {named}")
 
 
-def _find_unsaid(settings: dict[str, Any], refusals: Sequence[Result]) -> Result:
+def _find_unsaid(settings: EvalSettings, refusals: Sequence[Result]) -> Result:
     """An evaluation of a leaking run or of an outcome must carry the sentence that every report repeats."""
     code, compared = "leak-unsaid", f"{count_noun(len(refusals), 'leak')} of the run"
-    features = settings["candidate"].get("features", ())
-    is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in features)
-    if refusals and not settings["leak"]:
+    is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in settings.features)
+    if refusals and not settings.leak:
         return found(code, compared, f"the evaluation does not say that {refusals[0].finding}")
-    if is_outcome_used and not settings["is_outcome_used"]:
+    if is_outcome_used and not settings.is_outcome_used:
         return found(code, compared, "the evaluation does not say that an outcome was an input")
     return passed(code, compared)
 
 
 def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) -> Result:
     code = "scored-other-films"
-    test = cohort.rows_of("test", evaluated.settings["split"])
+    test = cohort.rows_of("test", evaluated.settings.split)
     test = test[images.is_packed_N[test]]
-    scored = evaluated.predictions["image_id"]
+    scored = evaluated.predictions.image_id
     compared = f"{count_noun(len(scored), 'scored film')} with {count_noun(len(test), 'test film')}"
     num_other = int((~np.isin(scored, cohort.image_id[test])).sum())
     is_left_out = ~np.isin(cohort.image_id[test], scored)
@@ -140,14 +132,14 @@ def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) 
 
 def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
     """Compare the labels that were scored with the cohort's under the policy that is named."""
-    code, scored, probe = "scored-other-labels", evaluated.predictions, evaluated.settings["probe"]
+    code, scored, probe = "scored-other-labels", evaluated.predictions, evaluated.settings.probe
     order = np.argsort(cohort.image_id)
-    rows = order[np.searchsorted(cohort.image_id, scored["image_id"], sorter=order) % len(cohort)]
-    is_here = cohort.image_id[rows] == scored["image_id"]
-    findings = [str(name) for name in scored["finding_names"]]
-    truth = cohort.labels(findings, probe["uncertain"], probe["blank"])[rows]
+    rows = order[np.searchsorted(cohort.image_id, scored.image_id, sorter=order) % len(cohort)]
+    is_here = cohort.image_id[rows] == scored.image_id
+    findings = [str(name) for name in scored.finding_names]
+    truth = cohort.labels(findings, probe.uncertain, probe.blank)[rows]
     compared = f"{count_noun(len(rows), 'film')} by {count_noun(len(findings), 'finding')}"
-    differs = ((scored["labels"] != truth) & (scored["labels"] != NOT_SCORED)).any(axis=1) & is_here
+    differs = ((scored.labels != truth) & (scored.labels != NOT_SCORED)).any(axis=1) & is_here
     if not differs.any():
         return passed(code, compared)
     what = f"{count_noun(int(differs.sum()), 'film')} scored against labels that the cohort does not have"
@@ -156,12 +148,13 @@ def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
 
 def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Result:
     """Compute the means of the features again from the train rows, and compare them with those of the fitted probe."""
-    code, probe = "fitted-outside-train", evaluated.probe
-    if not probe:
+    code, fit = "fitted-outside-train", evaluated.fit
+    if fit is None:
         return skipped(code, "the evaluation does not record its fit")
-    split = cohort.split_of(evaluated.settings["split"])
-    fitted_on = probe["fitted_on"]
-    outside = fitted_on[split[fitted_on] != "train"]
+    split = cohort.split_of(evaluated.settings.split)
+    fitted_on = fit.fitted_on
+    is_here = (fitted_on >= 0) & (fitted_on < len(cohort))
+    outside = fitted_on[~is_here | (split[np.where(is_here, fitted_on, 0)] != "train")]
     if len(outside):
         compared = count_noun(len(fitted_on), "fitted row")
         return found(
@@ -173,7 +166,7 @@ def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Res
     compared = f"means and scales of {count_noun(features.shape[1], 'feature')} over {len(fitted_on):,} train films"
     train = features[fitted_on].astype(np.float64)
     scale = np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)
-    if _is_close(probe["mean_D"], train.mean(axis=0)) and _is_close(probe["scale_D"], scale):
+    if _is_close(fit.mean_D, train.mean(axis=0)) and _is_close(fit.scale_D, scale):
         return passed(code, compared)
     return found(code, compared, f"means and scales of the probe are not those of the {len(train):,} train films")
 
@@ -182,24 +175,10 @@ def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> boo
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-6, atol=1e-9))
 
 
-def _features_of(settings: dict[str, Any], workspace: Workspace, cohort: Cohort) -> NDArray[np.floating[Any]] | None:
+def _features_of(settings: EvalSettings, workspace: Workspace, cohort: Cohort) -> NDArray[np.floating[Any]] | None:
     """Return the candidate's features: of the record from the cohort, of an encoder from the workspace."""
-    candidate = settings["candidate"]
-    if "weights_sha256" not in candidate:
-        return cohort.features(candidate["features"], "mask")
-    made_of = {key: candidate[key] for key in ("weights_sha256", "architecture")}
-    path = workspace.features / hash_settings({**made_of, "images_sha256": settings["images_sha256"]})[:16]
-    if not path.is_dir():
-        return None
-    open_artefact(path, FEATURES_KIND)
-    features: NDArray[np.floating[Any]] = np.load(path / "features.npy", allow_pickle=False)
-    return features
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _as_text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    candidate = settings.candidate
+    if candidate.weights_sha256 is None or candidate.architecture is None:
+        return cohort.features(settings.features, "mask")
+    folder = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture).folder(workspace)
+    return open_features(folder) if folder.is_dir() else None

@@ -17,11 +17,12 @@ from cxrssl.audit.looks import find_twins
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining
 from cxrssl.cohort.read import Cohort
 from cxrssl.images.store import ImageStore
+from cxrssl.records.encoder import EhrInput
 
 Rows = NDArray[np.int64]
 
 
-def check_cohort(cohort: Cohort, ehr: dict[str, object]) -> None:
+def check_cohort(cohort: Cohort, ehr: EhrInput) -> None:
     """Raise LeakageError if nothing trained on this cohort, with this part of the record, could be tested on it."""
     refuse(make_audit(cohort.name, [*audit_ids(cohort), audit_outcomes(ehr)]), f"cohort {cohort.name}")
 

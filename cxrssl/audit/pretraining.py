@@ -6,12 +6,8 @@ Never: a comparison that was not made and is not said.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,37 +17,16 @@ from cxrssl.audit.looks import find_near
 from cxrssl.audit.values import revealing_features
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
-from cxrssl.images.fingerprint import PIXEL_HASH_DTYPE
 from cxrssl.images.store import ImageStore, open_images
+from cxrssl.records.encoder import EhrInput, SeenFilms, open_record
+from cxrssl.records.run import RunFiles
 
-ENCODER_KIND = "encoder"
-FILMS_FILE = "films.csv"
-COLUMNS = ("image_id", "subject_id", "pixel_hash")
 GIVES_AWAY = {"care_unit": "icu"}
 """Feature -> another one that it tells, beside the forms that features declare of each other."""
 Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class SeenFilms:
-    """The films that shaped an encoder, by id, by person and by their pixels."""
-
-    image_id: NDArray[np.str_]
-    subject_id: NDArray[np.str_]
-    pixel_hash: NDArray[np.bytes_]
-    """Of the packed pixels; empty where it is not known."""
-
-    def to_csv(self) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        columns = (self.image_id, self.subject_id, self.pixel_hash.astype(np.str_))
-        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
-        return text.getvalue().encode()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +39,19 @@ class Pretraining:
     scheme: str
     """The split whose train films it was shown."""
     cohort_sha256: str
-    ehr: dict[str, Any]
-    """The recipe's section on the health record."""
+    ehr: EhrInput
     films: SeenFilms
     images: ImageStore | None = None
     """The packed films of its cohort, where they are at hand; row for row those of its cohort."""
 
     @property
     def features(self) -> tuple[str, ...]:
-        return tuple(self.ehr["features"])
+        return self.ehr.features
 
 
 def list_films(cohort: Cohort, images: ImageStore | None, rows: Rows) -> SeenFilms:
     """Return these rows of a cohort as a list of films; without packed films their hashes are empty."""
-    pixels = images.index.pixel_hash[rows] if images is not None else np.zeros(len(rows), PIXEL_HASH_DTYPE)
+    pixels = images.index.pixel_hash[rows] if images is not None else np.full(len(rows), b"")
     return SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], pixels)
 
 
@@ -86,17 +60,16 @@ def read_pretraining(workspace: Workspace, run_id: str) -> Pretraining:
 
     Raises: IntegrityError when its encoder is damaged or the list of films cannot be read.
     """
-    encoder = workspace.runs / run_id / "encoder"
-    settings = open_artefact(encoder, ENCODER_KIND).settings
+    record = open_record(RunFiles(workspace.runs / run_id).encoder)
     return Pretraining(
         run_id=run_id,
-        dataset=str(settings["dataset"]),
-        cohort=str(settings["cohort"]),
-        scheme=str(settings["split"]),
-        cohort_sha256=str(settings["cohort_sha256"]),
-        ehr=dict(settings["recipe"]["ehr"]),
-        films=_read_films(encoder / FILMS_FILE),
-        images=_open_packed(workspace, str(settings["cohort"])),
+        dataset=record.origin.dataset,
+        cohort=record.origin.cohort,
+        scheme=record.origin.split,
+        cohort_sha256=record.origin.cohort_sha256,
+        ehr=record.ehr,
+        films=record.films(),
+        images=_open_packed(workspace, record.origin.cohort),
     )
 
 
@@ -123,21 +96,21 @@ def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, sch
     return [*_find_seen(run, cohort, test), *_find_look_alikes(run, cohort, images, test)]
 
 
-def audit_outcomes(ehr: dict[str, Any]) -> Result:
+def audit_outcomes(ehr: EhrInput) -> Result:
     """Return whether an outcome went in that nobody asked for."""
-    code, names = "outcome-undeclared", list(ehr["features"])
+    code, names = "outcome-undeclared", ehr.features
     compared = count_noun(len(names), "pretraining feature")
     outcomes = [name for name in names if name in FEATURE_NAMES and find_feature(name).role == "outcome"]
-    if not outcomes or ehr.get("may_use_outcomes", True):
+    if not outcomes or ehr.may_use_outcomes:
         return passed(code, compared)
     return found(code, compared, f"{', '.join(outcomes)}, known after the film, was a pretraining input unsaid")
 
 
-def audit_imputation(ehr: dict[str, Any]) -> Result:
+def audit_imputation(ehr: EhrInput) -> Result:
     """Return whether unknown values were guessed from all splits, as the published code does."""
-    code, names = "imputed-with-test-rows", list(ehr["features"])
+    code, names = "imputed-with-test-rows", ehr.features
     compared = count_noun(len(names), "pretraining feature")
-    if not names or ehr.get("missing") != "paper":
+    if not names or ehr.missing != "paper":
         return passed(code, compared)
     return found(code, compared, "unknown values were imputed from the rows of all splits (missing = paper)")
 
@@ -198,7 +171,8 @@ def _find_targets(features: Sequence[str], targets: Sequence[str]) -> Result:
 def _find_revealing(features: Sequence[str], cohort: Cohort, scheme: str, targets: Sequence[str]) -> Result:
     code = "feature-reveals-target"
     compared = f"{count_noun(len(features), 'pretraining feature')} with {count_noun(len(targets), 'target')}"
-    told = revealing_features(cohort, features, scheme, targets)
+    known = [name for name in features if name in FEATURE_NAMES]
+    told = revealing_features(cohort, known, scheme, targets)
     return found(code, compared, "; ".join(told), severity="refuse") if told else passed(code, compared)
 
 
@@ -207,18 +181,6 @@ def _quantity(name: str) -> str:
     if name.casefold() not in FEATURE_NAMES:
         return name
     return find_feature(name.casefold()).form_of or GIVES_AWAY.get(name.casefold(), name.casefold())
-
-
-def _read_films(path: Path) -> SeenFilms:
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            header, *lines = csv.reader(file)
-        if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
-            raise ValueError("its columns are not " + ", ".join(COLUMNS))
-    except (OSError, ValueError, csv.Error) as error:
-        raise IntegrityError(f"{FILMS_FILE} cannot be read: {plain(error, 120)}", path, "pretrain again") from None
-    image_id, subject_id, pixel_hash = (np.array([line[k] for line in lines], np.str_) for k in range(len(COLUMNS)))
-    return SeenFilms(image_id, subject_id, pixel_hash.astype(PIXEL_HASH_DTYPE))
 
 
 def _open_packed(workspace: Workspace, cohort: str) -> ImageStore | None:

@@ -5,8 +5,6 @@ In: a workspace. Out: one Audit. Never: an exception for what is wrong with the 
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,9 +23,14 @@ from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
+from cxrssl.records.damage import Damage
+from cxrssl.records.encoder import EhrInput, name_fault
+from cxrssl.records.evaluation import list_evaluations
+from cxrssl.records.reader import RunReader, RunRecord, is_of_encoder
 
 CHANGED = "changed-after-publication"
 UNLISTED = "films-not-listed"
+DAMAGED = "record-damaged"
 _Key = tuple[str, str, str]
 """Run, cohort and split; the last two are empty for what concerns the run alone."""
 
@@ -61,13 +64,14 @@ def audit_workspace(
     for first, second in _pairs(names, others):
         if first in opened and second in opened:
             audits.append(_audit_pair(opened[first], opened[second]))
-    evaluated = _read_evaluations(workspace)
+    evaluated, damage = _read_evaluations(workspace)
     audited = {each: opened[each] for each in names if each in opened}
     of_runs: dict[_Key, Audit] = {}
     for run_id in runs:
         of_runs |= _audit_run(workspace, run_id, opened, audited, evaluated, targets)
     audits += of_runs.values()
     audits += _audit_evaluations(workspace, audited, of_runs, evaluated, with_baselines=not against)
+    audits += [] if against else [make_audit(f"evaluation {each.name}", [_name_damage(each)]) for each in damage]
     return Audit(tuple(result for audit in audits for result in audit.results))
 
 
@@ -142,7 +146,7 @@ def _audit_pair(first: _Opened, second: _Opened) -> Audit:
     if images is None or not np.array_equal(images.image_id, cohort.image_id):
         images = None
     films = list_films(cohort, images, rows)
-    run = Pretraining("", cohort.dataset, cohort.name, cohort.default_split, "", {"features": []}, films, images)
+    run = Pretraining("", cohort.dataset, cohort.name, cohort.default_split, "", EhrInput(()), films, images)
     results = audit_films(run, second.cohort, second.images, second.cohort.default_split)
     return make_audit(about, [replace(each, severity="warn") if each.finding else each for each in results])
 
@@ -156,20 +160,24 @@ def _audit_run(
     targets: Sequence[str],
 ) -> dict[_Key, Audit]:
     """Return the audits of a run alone and against each audited cohort."""
-    alone = run_id, "", ""
+    alone, about = (run_id, "", ""), f"run {run_id}"
+    reader = RunReader(workspace.runs / run_id)
+    record = reader.poll()
+    whole = _find_damage(reader.damage)
+    if not reader.files.encoder.exists():
+        return {alone: make_audit(about, [*whole, skipped(UNLISTED, "the run is not finished")])}
     try:
-        if not (workspace.runs / run_id / "encoder").is_dir():
-            return {alone: make_audit(f"run {run_id}", [skipped(UNLISTED, "the run is not finished")])}
         run = read_pretraining(workspace, run_id)
     except IntegrityError as error:
-        return {alone: make_audit(f"run {run_id}", [found(UNLISTED, "its list of films", error.what)])}
-    results = [_find_unlisted(workspace, run), _find_changed_cohort(run, opened.get(run.cohort))]
-    audits = {alone: make_audit(f"run {run_id}", results)}
+        damage = Damage("run", run_id, name_fault(error))
+        return {alone: make_audit(about, [*whole, found(UNLISTED, "its list of films", damage.sentence)])}
+    results = [*whole, _find_unlisted(run, record), _find_changed_cohort(run, opened.get(run.cohort))]
+    audits = {alone: make_audit(about, results)}
     for name, each in audited.items():
         is_same = run.dataset == each.cohort.dataset and run.scheme in each.cohort.schemes
-        probed = [e.settings for e in evaluated if (e.settings["candidate_id"], e.settings["cohort"]) == (run_id, name)]
+        probed = [e.settings.split for e in evaluated if (e.settings.candidate_id, e.settings.cohort) == (run_id, name)]
         usual = run.scheme if is_same else each.cohort.default_split
-        for scheme in dict.fromkeys([usual, *(settings["split"] for settings in probed)]):
+        for scheme in dict.fromkeys([usual, *(split for split in probed if split in each.cohort.schemes)]):
             about = f"run {run_id} on cohort {name}, split {scheme}"
             results = audit_pretraining(run, each.cohort, each.images, scheme, targets)
             audits[run_id, name, scheme] = make_audit(about, results)
@@ -186,25 +194,48 @@ def _audit_evaluations(
     """Return the audits of the evaluations of these runs on these cohorts, and of how often test films were scored."""
     audits, chosen = [], []
     for each in evaluated:
-        key = each.settings["candidate_id"], each.settings["cohort"], each.settings["split"]
-        is_baseline = with_baselines and each.settings["kind"] != "run"
+        key = each.settings.candidate_id, each.settings.cohort, each.settings.split
+        is_baseline = with_baselines and each.settings.kind != "run"
         if key[1] in audited and (key in of_runs or is_baseline):
             refusals = of_runs[key].refusals if key in of_runs else ()
             place = audited[key[1]]
-            results = audit_evaluation(each, workspace, place.cohort, place.images, refusals)
+            results = _audit_evaluation(each, workspace, place, refusals)
             audits.append(make_audit(f"evaluation {each.eval_id}", results))
             chosen.append(each)
     return [*audits, make_audit("all evaluations", [audit_reuse(chosen)])] if chosen else []
 
 
-def _find_unlisted(workspace: Workspace, run: Pretraining) -> Result:
+def _audit_evaluation(
+    evaluated: Evaluated, workspace: Workspace, place: _Opened, refusals: Sequence[Result]
+) -> list[Result]:
+    """Return what is wrong with an evaluation, also when it names what its cohort has not."""
+    try:
+        return [
+            passed(DAMAGED, "every file with its SHA-256"),
+            *audit_evaluation(evaluated, workspace, place.cohort, place.images, refusals),
+        ]
+    except (IntegrityError, UsageError) as error:
+        return [_name_damage(Damage("evaluation", evaluated.eval_id, error.what))]
+
+
+def _find_damage(damage: Sequence[Damage]) -> list[Result]:
+    """Return one result for a run's description and journals; its encoder is named with its list of films."""
+    return [_name_damage(each) for each in damage if not is_of_encoder(each)] or [
+        passed(DAMAGED, "run.json, events and journals")
+    ]
+
+
+def _name_damage(damage: Damage) -> Result:
+    return found(DAMAGED, "what was written", damage.sentence)
+
+
+def _find_unlisted(run: Pretraining, record: RunRecord | None) -> Result:
     """Compare the list of films with the number that the run was begun with."""
     num = len(run.films.image_id)
     compared = f"{count_noun(num, 'listed film')} with run.json"
-    try:
-        begun = int(json.loads((workspace.runs / run.run_id / "run.json").read_text())["num_films"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return skipped(UNLISTED, "run.json cannot be read")
+    begun = record.description.num_films if record else 0
+    if not begun:
+        return skipped(UNLISTED, "run.json does not say how many films there were")
     if num == begun == len(set(run.films.image_id.tolist())):
         return passed(UNLISTED, compared)
     return found(UNLISTED, compared, f"the run lists {count_noun(num, 'film')} and was begun with {begun:,}")
@@ -220,13 +251,13 @@ def _find_changed_cohort(run: Pretraining, own: _Opened | None) -> Result:
     return found(code, compared, f"cohort {run.cohort} is not what it was when the run began")
 
 
-def _read_evaluations(workspace: Workspace) -> list[Evaluated]:
-    """Return the published evaluations that can be read; a damaged one is what `report` refuses."""
-    if not workspace.evals.is_dir():
-        return []
-    paths = [path for path in workspace.evals.iterdir() if path.is_dir() and not path.name.startswith(".")]
+def _read_evaluations(workspace: Workspace) -> tuple[list[Evaluated], list[Damage]]:
+    """Return the published evaluations with their arrays, and those that cannot be used."""
+    evaluations, damage = list_evaluations(workspace)
     evaluated = []
-    for path in sorted(paths):
-        with contextlib.suppress(IntegrityError):
-            evaluated.append(read_evaluated(path))
-    return evaluated
+    for each in evaluations:
+        try:
+            evaluated.append(read_evaluated(each))
+        except IntegrityError as error:
+            damage.append(Damage("evaluation", each.eval_id, error.what))
+    return evaluated, damage

@@ -16,6 +16,7 @@ from cxrssl.cli.options import (
     WorkspacePath,
     align,
     open_workspace,
+    print_damage,
     print_summary,
 )
 from cxrssl.core.columns import align_rows
@@ -133,12 +134,14 @@ def flow(
     from dataclasses import asdict
 
     from cxrssl.core.durable import write_bytes
-    from cxrssl.evaluate.evaluation import list_evaluations
+    from cxrssl.records.evaluation import list_evaluations
     from cxrssl.report.figure import draw_flow
     from cxrssl.report.flow import cohort_flow
 
     opened = open_workspace(workspace)
-    made = cohort_flow(opened, opened.find_cohort(name).name, split, list_evaluations(opened))
+    evaluations, damage = list_evaluations(opened)
+    made = cohort_flow(opened, opened.find_cohort(name).name, split, evaluations)
+    print_damage(damage)
     if figure is not None:
         write_bytes(figure.absolute(), draw_flow(made).encode())
     print_summary(asdict(made), as_json, [made.title, *align([(what, films) for what, films in made.to_table().rows])])

@@ -31,9 +31,9 @@ def demo(
     from cxrssl.cli.pretrain import recipe_changes
     from cxrssl.cli.probe import probe_run
     from cxrssl.core.progress import format_seconds
-    from cxrssl.evaluate.evaluation import ProbeSettings
     from cxrssl.recipe.load import load_recipe
     from cxrssl.recipe.machine import Machine
+    from cxrssl.records.evaluation import ProbeSettings
     from cxrssl.report.write import write_report
     from cxrssl.train.loop import pretrain
     from cxrssl.train.plan import plan_run

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -15,6 +15,9 @@ from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from cxrssl.records.damage import Damage
 
 WorkspacePath = Annotated[
     Path,
@@ -76,6 +79,12 @@ def print_summary(summary: Mapping[str, Any], as_json: bool, lines: Sequence[str
         else "\n".join(plain(line, 2000) for line in lines)
     )
     typer.echo(text)
+
+
+def print_damage(damage: Iterable[Damage]) -> None:
+    """Say on stderr what could not be used, or not in full."""
+    for each in damage:
+        typer.echo(f"cxrssl: note: {each.sentence}", err=True)
 
 
 def align(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:

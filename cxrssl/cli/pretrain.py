@@ -122,7 +122,7 @@ def pretrain(
         for sentence in plan.warnings:
             typer.echo(f"cxrssl: note: {sentence}", err=True)
     _check_processes(settings.train.batch_size, gpus, nodes, bool(slurm))
-    if slurm and not find_launch() and (show_plan or not (plan.folder / "encoder").is_dir()):
+    if slurm and not find_launch() and (show_plan or not plan.files.is_published):
         _submit(plan, nodes, gpus, options, workspace, [] if show_plan else context.obj, as_json)
         return
     if show_plan:

@@ -20,7 +20,7 @@ from cxrssl.cli.options import (
 
 if TYPE_CHECKING:
     from cxrssl.core.workspace import Workspace
-    from cxrssl.evaluate.evaluation import Evaluation, ProbeSettings
+    from cxrssl.records.evaluation import Evaluation, ProbeSettings
 
 
 def probe(
@@ -50,20 +50,19 @@ def probe(
     Example: cxrssl probe mimic-msn --cohort mimic
     """
     from cxrssl.core.config import build_settings
-    from cxrssl.evaluate.evaluation import ProbeSettings
     from cxrssl.recipe.load import load_machine
-    from cxrssl.report.tables import format_interval
+    from cxrssl.records.evaluation import ProbeSettings
 
     values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
     evaluations = probe_run(open_workspace(workspace), run, cohort, split, settings, place, baselines, allow_overlap)
-    scores = evaluations[0].scores
-    about = evaluations[0].settings
-    where = ", ".join(part for part in (about["cohort"], about["link"], f"split {about['split']}") if part)
-    head = f"{scores['num_films']:,} test films of {scores['num_subjects']:,} subjects, cohort {where}; macro AUROC:"
-    rows = [(e.settings["label"], format_interval(e.scores["macro_auroc"])) for e in evaluations]
-    print_summary({e.eval_id: {"settings": e.settings, **e.scores} for e in evaluations}, as_json, [head, *align(rows)])
+    scores, about = evaluations[0].scores, evaluations[0].settings
+    where = ", ".join(part for part in (about.cohort, about.link, f"split {about.split}") if part)
+    head = f"{scores.num_films:,} test films of {scores.num_subjects:,} subjects, cohort {where}; macro AUROC:"
+    rows = [(each.settings.label, each.scores.macro_auroc.to_text()) for each in evaluations]
+    summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
+    print_summary(summary, as_json, [head, *align(rows)])
 
 
 def probe_run(
@@ -77,6 +76,7 @@ def probe_run(
     may_overlap: bool = False,
 ) -> list[Evaluation]:
     """Evaluate a run, then its baselines."""
+    run = workspace.find_run(run).name  # before torch is loaded, which takes seconds
     from cxrssl.core.errors import DataError
     from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
     from cxrssl.evaluate.evaluation import evaluate_candidate
@@ -84,12 +84,12 @@ def probe_run(
     from cxrssl.train.plan import open_films
 
     run_id, encoder = open_run(workspace, run)
-    cohort, images = open_films(workspace, on or encoder.origin["cohort"])
+    cohort, images = open_films(workspace, on or encoder.origin.cohort)
     if not cohort.finding_names.size:
         hint = "ingest it with a table of labels (--map for dicom), or probe on another with --cohort"
         raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)
     place = choose_device(device)
-    own_split = encoder.origin["split"] if cohort.dataset == encoder.origin["dataset"] else cohort.default_split
+    own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
     candidates = [run_candidate(workspace, run_id, encoder, images, place)]
     if baselines:
         candidates += baseline_candidates(workspace, encoder.recipe, cohort, images, place)

@@ -23,7 +23,8 @@ def report(
 
     written = write_report(open_workspace(workspace), check_name(name, "report"))
     if as_json:
-        print_summary({"folder": str(written.folder), "markdown": written.markdown}, True, [])
+        damage = [each.sentence for each in written.damage]
+        print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])
     else:
         typer.echo(written.markdown)
         typer.echo(f"written to {written.folder}", err=True)

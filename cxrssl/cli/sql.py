@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, CohortName, WorkspacePath, open_workspace, print_summary
+from cxrssl.cli.options import DEFAULT_WORKSPACE, CohortName, WorkspacePath, open_workspace, print_damage, print_summary
 from cxrssl.core.columns import align_rows, cell_width
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import encode_number
@@ -57,6 +57,7 @@ def sql(
         raise UsageError("give one query, or --tables", hint='cxrssl sql "SELECT * FROM film LIMIT 5"')
     path = _find_database(workspace, cohort, results)
     from cxrssl.db import open_database
+    from cxrssl.results import list_damage
 
     with closing(open_database(path, read_only=True)) as database:
         if tables:
@@ -64,6 +65,7 @@ def sql(
             print_summary({"tables": listing}, as_json, describe_tables(listing))
             return
         names, rows, is_cut = run_query(database, query, limit, timeout)
+        damage = list_damage(database) if results else []
     names = make_unique(names)
     if as_json:
         write_json(names, rows, sys.stdout)
@@ -71,6 +73,7 @@ def sql(
         write_csv(names, rows, sys.stdout)
     else:
         typer.echo("\n".join(format_table(names, rows)))
+    print_damage(damage)
     if is_cut:
         typer.echo(f"cxrssl: note: only the first {limit:,} rows are shown; --limit 0 shows all", err=True)
 

@@ -21,6 +21,11 @@ def plain(value: object, max_chars: int = 500) -> str:
     return "".join(REPLACEMENT if unicodedata.category(char) in UNSAFE_CATEGORIES else char for char in text)
 
 
+def valid(text: str) -> str:
+    """Return `text` as UTF-8 can hold it: JSON and names of files may carry halves of characters."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def nearest_hint(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known name, or all of them when none is near."""
     options = sorted(known)

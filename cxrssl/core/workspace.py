@@ -78,6 +78,10 @@ class Workspace:
         """Ids of all runs, oldest name first."""
         return _child_names(self.runs)
 
+    def eval_ids(self) -> list[str]:
+        """Ids of all evaluations."""
+        return _child_names(self.evals)
+
     def find_cohort(self, name: str) -> Path:
         """Return the folder of a published cohort; an empty name means the only one there is."""
         names = self.cohort_names()

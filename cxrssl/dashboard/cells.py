@@ -6,7 +6,7 @@ import math
 import time
 
 from cxrssl.core.text import plain
-from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow, Score
+from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow
 
 NOTHING = "–"
 RUN_COLUMNS = ("run", "state", "steps", "left", "loss", "AUROC", "films/s", "EHR", "seed")
@@ -38,22 +38,13 @@ def probe_cells(
     end = f" ({plain(probe.candidate_id).rpartition('-')[2][-8:]})" if probe.kind == "run" else ""
     if len(name) + len(end) > id_chars:
         name = name[: max(id_chars - len(end) - 1, 0)] + "…"
-    return [name + end, score_text(probe.auroc), score_text(probe.auprc), f"{probe.num_films:,}"]
+    return [name + end, probe.auroc.to_text(), probe.auprc.to_text(), f"{probe.num_films:,}"]
 
 
 def finding_cells(finding: FindingRow) -> list[str]:
     """Return the texts of a finding's row."""
     counts = f"{finding.num_pos:,}/{finding.num_scored:,}"
-    return [plain(finding.finding, 40), counts, score_text(finding.auroc), score_text(finding.auprc)]
-
-
-def score_text(score: Score) -> str:
-    """Return such as "0.812 [0.790, 0.834]"."""
-    if math.isnan(score.value):
-        return "not defined"
-    if math.isnan(score.lo) or math.isnan(score.hi):
-        return f"{score.value:.3f}"
-    return f"{score.value:.3f} [{score.lo:.3f}, {score.hi:.3f}]"
+    return [plain(finding.finding, 40), counts, finding.auroc.to_text(), finding.auprc.to_text()]
 
 
 def steps_text(run: RunRow) -> str:

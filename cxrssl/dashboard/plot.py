@@ -18,8 +18,8 @@ from textual.widget import Widget
 
 from cxrssl.core.text import plain
 from cxrssl.dashboard.cells import short_number
-from cxrssl.dashboard.history import Curve
 from cxrssl.dashboard.raster import BAD, BAND, EMPTY, LINE, PlotOptions, Raster, draw_curve
+from cxrssl.records.curve import Curve
 
 FRAME_LINES = 3
 """Heading, axis, labels."""

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.dashboard.cells import short_number, short_seconds
-from cxrssl.dashboard.history import Curve, Floats
+from cxrssl.records.curve import Curve, Floats
 
 Axis = Literal["step", "epoch", "time"]
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")

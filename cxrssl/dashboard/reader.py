@@ -1,7 +1,6 @@
 """The files of a workspace, read again and again: a second reading opens only what has changed.
 
-In: a workspace. Out: DashboardState. Never: a write, torch (so evaluations are read from their files), or an exception
-for what a file contains.
+In: a workspace. Out: DashboardState. Never: a write, or an exception for what a file contains.
 """
 
 from __future__ import annotations
@@ -10,14 +9,15 @@ import math
 import threading
 from collections import OrderedDict
 from dataclasses import replace
-from pathlib import Path
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.history import RunHistory
-from cxrssl.dashboard.probes import probe_terms_of, read_probe
-from cxrssl.dashboard.runs import RunFolder
+from cxrssl.dashboard.probes import ProbeFolder
+from cxrssl.dashboard.runs import make_run_row
 from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow
-from cxrssl.dashboard.tail import PIECE_BYTES
+from cxrssl.records.curve import RunHistory
+from cxrssl.records.damage import Damage
+from cxrssl.records.reader import RunReader
+from cxrssl.records.tail import PIECE_BYTES
 
 NUM_HISTORIES = 6
 """So many of the runs looked at last keep their curves in memory."""
@@ -29,8 +29,8 @@ class Reader:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._lock = threading.Lock()
-        self._runs: dict[str, RunFolder] = {}
-        self._probes: dict[str, tuple[object, ProbeRow | None]] = {}
+        self._runs: dict[str, RunReader] = {}
+        self._probes: dict[str, ProbeFolder] = {}
         self._histories: OrderedDict[str, RunHistory] = OrderedDict()
 
     def read_state(self, focused_id: str = "", metric: str = "loss", max_bytes: int = PIECE_BYTES) -> DashboardState:
@@ -45,28 +45,18 @@ class Reader:
             return self._add_curve(state, focused.run_id, metric, max_bytes) if focused else state
 
     def _read_runs(self, problems: list[str]) -> list[RunRow]:
-        run_ids = _names(self.workspace.runs)
-        self._runs = {run_id: self._runs.get(run_id) or RunFolder(self.workspace.runs / run_id) for run_id in run_ids}
-        rows = []
-        for run_id, folder in self._runs.items():
-            row = folder.poll()
-            if row is not None:
-                rows.append(row)
-            elif folder.has_description:
-                problems.append(f"run.json of {run_id} cannot be read")
-        return sorted(rows, key=lambda row: (-(row.started_at or 0.0), row.run_id))
+        run_ids = self.workspace.run_ids()
+        self._runs = {run_id: self._runs.get(run_id) or RunReader(self.workspace.runs / run_id) for run_id in run_ids}
+        records = [record for record in (reader.poll() for reader in self._runs.values()) if record is not None]
+        problems += [damage.sentence for reader in self._runs.values() for damage in reader.damage]
+        return sorted(map(make_run_row, records), key=lambda row: (-(row.started_at or 0.0), row.run_id))
 
     def _read_probes(self, problems: list[str]) -> tuple[ProbeRow, ...]:
-        known: dict[str, tuple[object, ProbeRow | None]] = {}
-        for name in _names(self.workspace.evals):
-            folder = self.workspace.evals / name
-            terms = probe_terms_of(folder)
-            before = self._probes.get(name)
-            known[name] = before if before and before[0] == terms else (terms, read_probe(folder))
-            if known[name][1] is None:
-                problems.append(f"evaluation {name} cannot be read")
-        self._probes = known
-        return tuple(probe for _, probe in known.values() if probe)
+        folders = {name: self.workspace.evals / name for name in self.workspace.eval_ids()}
+        self._probes = {name: self._probes.get(name) or ProbeFolder(folder) for name, folder in folders.items()}
+        read = [folder.poll() for folder in self._probes.values()]
+        problems += [each.sentence for each in read if isinstance(each, Damage)]
+        return tuple(each for each in read if isinstance(each, ProbeRow))
 
     def _add_curve(self, state: DashboardState, run_id: str, metric: str, max_bytes: int) -> DashboardState:
         history = self._histories.pop(run_id, None) or RunHistory(self.workspace.runs / run_id)
@@ -90,10 +80,3 @@ def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
     values = [probe.auroc.value for probe in own if not math.isnan(probe.auroc.value)]
     is_outcome_used = run.is_outcome_used or any(probe.is_outcome_used for probe in own) or run.is_outcome_used
     return replace(run, macro_auroc=values[-1] if values else math.nan, is_outcome_used=is_outcome_used)
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir())
-    except OSError:
-        return []

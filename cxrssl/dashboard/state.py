@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.evaluation import kind_rank
+from cxrssl.stats.resample import Interval
 
 if TYPE_CHECKING:
-    from cxrssl.dashboard.history import Curve
     from cxrssl.dashboard.reader import Reader
+    from cxrssl.records.curve import Curve
 
 STATES = ("running", "stopped", "died", "failed", "finished", "unseen")
-KIND_ORDER = ("random-init", "ehr-only", "view-only", "run")
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,12 @@ class RunRow:
 
 
 @dataclass(frozen=True)
-class Score:
-    """A value with its interval; nan where it is not defined."""
-
-    value: float = math.nan
-    lo: float = math.nan
-    hi: float = math.nan
-
-
-@dataclass(frozen=True)
 class FindingRow:
     """One finding of a probe."""
 
     finding: str
-    auroc: Score
-    auprc: Score
+    auroc: Interval
+    auprc: Interval
     num_pos: int
     num_scored: int
 
@@ -88,9 +80,9 @@ class ProbeRow:
     label: str
     cohort: str
     split: str
-    auroc: Score
+    auroc: Interval
     """Macro mean, as is `auprc`."""
-    auprc: Score
+    auprc: Interval
     num_films: int
     num_subjects: int = 0
     is_outcome_used: bool = False
@@ -144,9 +136,8 @@ def probes_of(state: DashboardState, run: RunRow) -> tuple[ProbeRow, ...]:
     """Return the evaluations on the cohort and split of a run: its own first, then the baselines, then other runs."""
     own = [probe for probe in state.probes if (probe.cohort, probe.split) == (run.cohort, run.split)]
 
-    def order(probe: ProbeRow) -> tuple[bool, int, str]:
-        kind = KIND_ORDER.index(probe.kind) if probe.kind in KIND_ORDER else len(KIND_ORDER)
-        return probe.candidate_id != run.run_id, kind, probe.eval_id
+    def order(probe: ProbeRow) -> tuple[bool, bool, int, str]:
+        return probe.candidate_id != run.run_id, probe.kind == "run", kind_rank(probe.kind), probe.eval_id
 
     return tuple(sorted(own, key=order))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,10 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.images.store import ImageStore
 from cxrssl.recipe.settings import Recipe
+from cxrssl.records.encoder import NOWHERE
+from cxrssl.records.evaluation import CandidateKind, CandidateSettings, label_run
+from cxrssl.records.fields import write_fields
+from cxrssl.records.run import RunFiles
 from cxrssl.train.encoder import Encoder, open_encoder
 from cxrssl.train.state import init_state
 
@@ -33,11 +36,10 @@ class Candidate:
     """Something whose frozen features are probed."""
 
     candidate_id: str
-    kind: str
-    """`run`, `random-init`, `ehr-only` or `view-only`."""
+    kind: CandidateKind
     label: str
-    """How tables call it, such as "MSN + sex, age"."""
-    settings: dict[str, Any]
+    """How tables call it; see `label_run`."""
+    settings: CandidateSettings
     """What decides its features."""
     features: Callable[[], NDArray[np.float32]]
     pretraining: Pretraining | None = None
@@ -47,32 +49,33 @@ class Candidate:
 
 def open_run(workspace: Workspace, run_id: str) -> tuple[str, Encoder]:
     """Return the id and the published encoder of a run; raises DataError when the run is not finished."""
-    folder = workspace.find_run(run_id)
-    if not (folder / "encoder").is_dir():
-        raise DataError(f"run {folder.name} is not finished", folder, "run the same pretrain command to resume")
-    return folder.name, open_encoder(folder / "encoder")
+    files = RunFiles(workspace.find_run(run_id))
+    if not files.is_published:
+        what = f"run {files.folder.name} is not finished"
+        raise DataError(what, files.folder, "run the same pretrain command to resume")
+    return files.folder.name, open_encoder(files.encoder)
 
 
 def run_candidate(
     workspace: Workspace, run_id: str, encoder: Encoder, images: ImageStore, device: torch.device
 ) -> Candidate:
     """Return the target encoder of a finished run."""
-    names, train = encoder.recipe.ehr.features, encoder.recipe.train
-    without_ehr = {key: value for key, value in encoder.recipe.to_dict().items() if key != "ehr"}
-    hashes = {key: encoder.origin[key] for key in ("cohort_sha256", "images_sha256")}
+    recipe, origin = encoder.recipe, encoder.origin
+    names = recipe.ehr.features
+    without_ehr = {key: value for key, value in recipe.to_dict().items() if key != "ehr"}
+    hashes = {"cohort_sha256": origin.cohort_sha256, "images_sha256": origin.images_sha256}
     return Candidate(
         candidate_id=run_id,
         kind="run",
-        label="MSN + " + name_features(names, ", ") if names else "MSN",
-        settings={
-            "weights_sha256": encoder.weights_sha256,
-            "features": list(names),
-            "missing": encoder.recipe.ehr.missing if names else "",
-            "num_epochs": train.num_epochs,
-            "architecture": architecture_of(encoder.recipe),
-            # Equal for runs that differ in nothing but the record: those may be compared.
-            "setup_sha256": hash_settings([without_ehr, hashes]),
-        },
+        label=label_run(recipe.objective.name, name_features(names, ", ")),
+        settings=CandidateSettings(
+            weights_sha256=encoder.weights_sha256,
+            features=names,
+            missing=recipe.ehr.missing if names else "",
+            num_epochs=recipe.train.num_epochs,
+            architecture=architecture_of(recipe),
+            setup_sha256=hash_settings([without_ehr, hashes]),
+        ),
         features=lambda: extract_features(workspace, encoder, images, device),
         pretraining=read_pretraining(workspace, run_id),
         is_outcome_used=is_outcome_used(names),
@@ -84,24 +87,24 @@ def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, d
     module = init_state(recipe, 0, torch.device("cpu")).model.published.eval()
     weights = {name: value.detach() for name, value in module.state_dict().items()}
     sha256 = hashlib.sha256(save(weights)).hexdigest()
-    encoder = Encoder(module, recipe, sha256)
-    digest = hash_settings([sha256, architecture_of(recipe)])[:8]
+    encoder = Encoder(module, recipe, sha256, NOWHERE)
+    digest = hash_settings([sha256, write_fields(architecture_of(recipe))])[:8]
     return Candidate(
         candidate_id=f"random-init-{recipe.model.backbone}-s{recipe.train.seed}-{digest}",
         kind="random-init",
         label=f"random {recipe.model.backbone}, seed {recipe.train.seed}",
-        settings={"weights_sha256": sha256, "architecture": architecture_of(recipe)},
+        settings=CandidateSettings(weights_sha256=sha256, architecture=architecture_of(recipe)),
         features=lambda: extract_features(workspace, encoder, images, device),
     )
 
 
-def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: str) -> Candidate:
+def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind) -> Candidate:
     """Return the health record itself as features: `ehr-only` takes the named ones, `view-only` the view."""
     return Candidate(
         candidate_id=kind if kind == "view-only" else f"{kind}-{name_features(names, '+')}",
         kind=kind,
         label="view alone" if kind == "view-only" else "record alone: " + name_features(names, ", "),
-        settings={"features": list(names)},
+        settings=CandidateSettings(features=names),
         features=lambda: cohort.features(names, "mask"),
         is_outcome_used=is_outcome_used(names),
     )

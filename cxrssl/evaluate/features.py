@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrssl.core.artefact import is_published, open_artefact, publish
-from cxrssl.core.durable import hash_settings, write_bytes
+from cxrssl.core.artefact import is_published, publish
+from cxrssl.core.durable import write_bytes
 from cxrssl.core.progress import track
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.recipe.settings import Recipe
+from cxrssl.records.features import FEATURES, KIND, Architecture, FeatureKey, open_features
 from cxrssl.train.encoder import Encoder
 
-KIND = "features"
 BATCH_FILMS = 64
 
 
@@ -32,23 +31,16 @@ def extract_features(
 
     Source: Shurrab et al. 2024, evaluation: class token of the target encoder after the final norm, whole film.
     """
-    # Equal weights are not equal functions: heads and normalisation count too.
-    settings = {
-        "weights_sha256": encoder.weights_sha256,
-        "images_sha256": images.content_sha256,
-        "architecture": architecture_of(encoder.recipe),
-    }
-    path = workspace.features / hash_settings(settings)[:16]
-    if not is_published(path, KIND, settings):
-        with publish(path, KIND, settings) as building:
+    key = FeatureKey(encoder.weights_sha256, images.content_sha256, architecture_of(encoder.recipe))
+    path = key.folder(workspace)
+    if not is_published(path, KIND, key.to_dict()):
+        with publish(path, KIND, key.to_dict()) as building:
             with track("features", int(images.is_packed_N.sum()), "films") as progress:
                 values = _encode_all(encoder, images, device, progress.advance)
             buffer = io.BytesIO()
             np.save(buffer, values)
-            write_bytes(building / "features.npy", buffer.getvalue())
-    open_artefact(path, KIND)
-    values_ND: NDArray[np.float32] = np.load(path / "features.npy", allow_pickle=False)
-    return values_ND
+            write_bytes(building / FEATURES, buffer.getvalue())
+    return open_features(path)
 
 
 def _encode_all(
@@ -66,14 +58,14 @@ def _encode_all(
     return values
 
 
-def architecture_of(recipe: Recipe) -> dict[str, Any]:
+def architecture_of(recipe: Recipe) -> Architecture:
     """Return what makes a function of weights, and what a run shares with its untrained baseline."""
     model, views = recipe.model, recipe.views
-    return {
-        "backbone": model.backbone,
-        "patch_px": model.patch_px,
-        "view_px": views.global_px,
-        "pixel_mean": views.pixel_mean,
-        "pixel_std": views.pixel_std,
-        "seed": recipe.train.seed,
-    }
+    return Architecture(
+        backbone=model.backbone,
+        patch_px=model.patch_px,
+        view_px=views.global_px,
+        pixel_mean=views.pixel_mean,
+        pixel_std=views.pixel_std,
+        seed=recipe.train.seed,
+    )

@@ -14,13 +14,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.evaluated import NOT_SCORED
 from cxrssl.cohort.read import SPLITS, Cohort, open_cohort
 from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.evaluation import Evaluation
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
+from cxrssl.records.evaluation import NOT_SCORED, Evaluation
 from cxrssl.report.tables import Table
 
 Reasons = tuple[tuple[str, int], ...]
@@ -64,9 +63,13 @@ class Flow:
 def cohort_flow(workspace: Workspace, name: str, scheme: str = "", evaluations: Sequence[Evaluation] = ()) -> Flow:
     """Return the flow of a cohort under a split (empty: its default), to the films that `evaluations` used."""
     cohort = open_cohort(workspace.cohorts / name)
-    scheme = scheme or cohort.default_split
+    return follow_films(workspace, cohort, scheme or cohort.default_split, evaluations)
+
+
+def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations: Sequence[Evaluation]) -> Flow:
+    """Return the flow of an open cohort under a split, to the films that `evaluations` used."""
     is_left, steps = _ingested(cohort)
-    path = workspace.images / name
+    path = workspace.images / cohort.name
     if path.is_dir():
         is_left = open_images(path, verify=False).is_packed_N
         steps.append(
@@ -81,7 +84,7 @@ def cohort_flow(workspace: Workspace, name: str, scheme: str = "", evaluations: 
     if not np.array_equal(is_left, has_split):
         reason = f'in no split of "{scheme}"', int(is_left.sum() - has_split.sum())
         steps.append(Step("films with a split", int(has_split.sum()), (reason,)))
-    used = [each for each in evaluations if (each.settings["cohort"], each.settings["split"]) == (name, scheme)]
+    used = [each for each in evaluations if (each.settings.cohort, each.settings.split) == (cohort.name, scheme)]
     parts = tuple(_follow(cohort, np.flatnonzero(has_split & (split == part)), part, used) for part in SPLITS)
     flow = Flow(f"Films of cohort {cohort.title}, split {scheme}", tuple(steps), parts)
     flow.check()
@@ -104,10 +107,10 @@ def _follow(cohort: Cohort, rows: NDArray[np.int64], part: str, evaluations: Seq
         return (step,)
     latest = evaluations[-1]
     if part == "test":
-        num_blank = int((latest.predictions()["labels"] == NOT_SCORED).all(axis=1).sum())
+        num_blank = int((latest.predictions().labels == NOT_SCORED).all(axis=1).sum())
         reasons, what = (("no label that counts", num_blank),), "scored"
     else:
-        num_twins = int(latest.scores.get("num_twins_left_out", {}).get(part, 0))
+        num_twins = latest.scores.num_twins_left_out.get(part, 0)
         reasons, what = (("shown in a later split too", num_twins),), "fitted on" if part == "train" else "chosen on"
     left = len(rows) - sum(num for _, num in reasons)
     return step, Step(what, left, tuple(reason for reason in reasons if reason[1]))

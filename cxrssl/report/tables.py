@@ -5,10 +5,8 @@ In: cells that may come from data. Out: Markdown. Never: a cell that breaks the 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cxrssl.core.columns import cell_width, pad_cells
 from cxrssl.core.text import plain
@@ -29,17 +27,6 @@ class Table:
         lines = ["| " + " | ".join(row) + " |" for row in (header, rule, *rows)]
         parts = [f"## {_escape(self.title)}", "\n".join(lines)]
         return "\n\n".join([*parts, self.note] if self.note else parts) + "\n"
-
-
-def format_interval(interval: Mapping[str, Any], signed: bool = False) -> str:
-    """Return "0.734 [0.702, 0.765]", or "not defined"."""
-    value, lo, hi = interval["value"], interval["lo"], interval["hi"]
-    if value is None or math.isnan(value):
-        return "not defined"
-    pattern = "{:+.3f}" if signed else "{:.3f}"
-    if lo is None or hi is None:
-        return pattern.format(value)
-    return f"{pattern.format(value)} [{pattern.format(lo)}, {pattern.format(hi)}]"
 
 
 def _escape(cell: str) -> str:

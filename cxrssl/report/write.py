@@ -5,24 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cxrssl import __version__
 from cxrssl.audit.checks import Audit, Result
 from cxrssl.audit.workspace import audit_workspace
+from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import DataError
-from cxrssl.core.text import count_noun
+from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.evaluation import Evaluation, list_evaluations
+from cxrssl.records.damage import Damage
+from cxrssl.records.evaluation import Evaluation, list_evaluations
+from cxrssl.records.reader import RunRecord, list_runs
 from cxrssl.report.figure import draw_flow
-from cxrssl.report.flow import Flow, cohort_flow
+from cxrssl.report.flow import Flow, follow_films
 from cxrssl.report.summary import finding_table, group_evaluations, macro_table, outcome_sentence
-from cxrssl.results import RunRecord, list_runs, rebuild_store, result_rows
+from cxrssl.results import rebuild_store, result_rows
 
 KIND = "report"
 
@@ -31,40 +34,60 @@ KIND = "report"
 class Report:
     folder: Path
     markdown: str
+    damage: tuple[Damage, ...]
+    """Runs and evaluations that it could not use, or not in full; it names them."""
 
 
 def write_report(workspace: Workspace, name: str = "latest") -> Report:
     """Publish `reports/<name>/{report.md, results.csv, flow-*.svg}` over all evaluations and fold the store.
 
-    Raises: DataError when nothing was probed yet.
+    Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
-    evaluations = list_evaluations(workspace)
+    evaluations, unusable = list_evaluations(workspace)
+    runs, damaged = list_runs(workspace)
+    damage = (*damaged, *unusable)
     if not evaluations:
-        raise DataError("nothing was probed yet", workspace.root, "probe a run: cxrssl probe RUN")
-    groups = group_evaluations(evaluations)
-    tables = [table for group in groups for table in (macro_table(group), finding_table(group))]
-    cohorts = sorted({evaluation.settings["cohort"] for evaluation in evaluations})
+        what = f"no evaluation can be read; {unusable[0].sentence}" if unusable else "nothing was probed yet"
+        raise DataError(what, workspace.root, "probe a run: cxrssl probe RUN")
     flows = _make_flows(workspace, evaluations)
+    markdown = _write_markdown(workspace, evaluations, runs, damage, flows)
+    folder = workspace.reports / name
+    settings = {"evaluations": [evaluation.eval_id for evaluation in evaluations]}
+    with publish(folder, KIND, settings) as building:
+        write_bytes(building / "report.md", markdown.encode())
+        write_bytes(building / "results.csv", _write_csv(evaluations).encode())
+        for file, flow in flows.items():
+            write_bytes(building / file, draw_flow(flow).encode())
+    rebuild_store(workspace)
+    return Report(folder, markdown, damage)
+
+
+def _write_markdown(
+    workspace: Workspace,
+    evaluations: Sequence[Evaluation],
+    runs: Sequence[RunRecord],
+    damage: Sequence[Damage],
+    flows: Mapping[str, Flow],
+) -> str:
+    tables = [table for group in group_evaluations(evaluations) for table in (macro_table(group), finding_table(group))]
+    cohorts = sorted({evaluation.settings.cohort for evaluation in evaluations})
     releases = "\n".join(f"- {line}" for line in _release_lines(workspace, cohorts))
     header = f"{outcome_sentence(evaluations)}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
-    parts = [header, _runs_line(workspace), _audit_lines(workspace), *[table.to_markdown() for table in tables]]
+    parts = [header, _run_lines(runs), *([_damage_lines(damage)] if damage else []), _audit_lines(workspace)]
+    parts += [table.to_markdown() for table in tables]
     for file, flow in flows.items():
         parts += [flow.to_table().to_markdown(), f"![{flow.title}]({file})\n"]
-    markdown = "\n".join(parts)
+    return "\n".join(parts)
+
+
+def _write_csv(evaluations: Sequence[Evaluation]) -> str:
+    """Return every number of every evaluation."""
     rows = [row for evaluation in evaluations for row in result_rows(evaluation)]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    folder = workspace.reports / name
-    settings = {"evaluations": [evaluation.eval_id for evaluation in evaluations]}
-    with publish(folder, KIND, settings) as building:
-        write_bytes(building / "report.md", markdown.encode())
-        write_bytes(building / "results.csv", buffer.getvalue().encode())
-        for file, flow in flows.items():
-            write_bytes(building / file, draw_flow(flow).encode())
-    rebuild_store(workspace)
-    return Report(folder, markdown)
+    return buffer.getvalue()
 
 
 def _release_lines(workspace: Workspace, cohorts: list[str]) -> list[str]:
@@ -73,33 +96,40 @@ def _release_lines(workspace: Workspace, cohorts: list[str]) -> list[str]:
     for name in cohorts:
         summary = workspace.cohorts / name / "summary.json"
         values = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
-        lines.append(describe_release(name, values.get("release")))
+        lines.append(describe_release(plain(name, 80), values.get("release")))
     return lines
 
 
-def _runs_line(workspace: Workspace) -> str:
-    runs = list_runs(workspace)
+def _run_lines(runs: Sequence[RunRecord]) -> str:
     lines = [
-        f"- `{run.run_id}`: {run.state}, step {run.step:,} of {run.num_steps:,}, {run.description['num_films']:,} films"
-        f"{_twins_left_out(run)}"
+        f"- `{plain(run.run_id)}`: {run.state}, step {run.step:,} of {run.num_steps:,}, "
+        f"{run.description.num_films:,} films{_twins_left_out(run)}"
         for run in reversed(runs)
     ]
     return "Runs:\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
+def _damage_lines(damage: Sequence[Damage]) -> str:
+    lines = [f"- {each.sentence}" for each in damage]
+    return "\n".join(["Not read, or not in full:", "", *lines, ""])
+
+
 def _twins_left_out(run: RunRecord) -> str:
-    num = int(run.description.get("num_twins_left_out", 0))
+    num = run.description.num_twins_left_out
     return f"; {count_noun(num, 'train film')} left out as twins of val or test films" if num else ""
 
 
 def _make_flows(workspace: Workspace, evaluations: Sequence[Evaluation]) -> dict[str, Flow]:
-    """Return the flow of each cohort and split that was probed, by the name of its figure's file."""
-    pairs = dict.fromkeys((each.settings["cohort"], each.settings["split"]) for each in evaluations)
-    return {
-        f"flow-{cohort}-{split}.svg": cohort_flow(workspace, cohort, split, evaluations)
-        for cohort, split in sorted(pairs)
-        if cohort in workspace.cohort_names()
-    }
+    """Return the flow of each cohort and split that was probed and is still there, by the name of its figure's file."""
+    flows = {}
+    probed = {(each.settings.cohort, each.settings.split) for each in evaluations}
+    for name in workspace.cohort_names():
+        splits = sorted(split for cohort, split in probed if cohort == name)
+        cohort = open_cohort(workspace.cohorts / name) if splits else None
+        for split in splits:
+            if cohort is not None and split in cohort.schemes:
+                flows[f"flow-{name}-{split}.svg"] = follow_films(workspace, cohort, split, evaluations)
+    return flows
 
 
 def _audit_lines(workspace: Workspace) -> str:

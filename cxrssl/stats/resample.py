@@ -59,6 +59,15 @@ class Interval:
         """Whether the whole interval lies on one side of 0; False where it is not defined."""
         return self.lo > 0 or self.hi < 0
 
+    def to_text(self, signed: bool = False) -> str:
+        """Return "0.734 [0.702, 0.765]", or "not defined"."""
+        if math.isnan(self.value):
+            return "not defined"
+        pattern = "{:+.3f}" if signed else "{:.3f}"
+        if math.isnan(self.lo) or math.isnan(self.hi):
+            return pattern.format(self.value)
+        return f"{pattern.format(self.value)} [{pattern.format(self.lo)}, {pattern.format(self.hi)}]"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
         return {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}

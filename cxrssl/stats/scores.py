@@ -62,6 +62,13 @@ class _Table:
     """Of the intervals."""
     seed: int
 
+    @property
+    def method(self) -> str:
+        """How the intervals were made, in words."""
+        return (
+            f"{self.level:.0%} percentile bootstrap over subjects, {self.num_resamples:,} resamples, seed {self.seed}"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

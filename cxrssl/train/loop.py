@@ -22,16 +22,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrssl import __version__
-from cxrssl.audit.pretraining import list_films
 from cxrssl.core.durable import find_leftovers, kill_point, remove_leftover, write_json
 from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
-from cxrssl.core.journal import Journal, append_record, read_journal
+from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, keep_freed_memory
 from cxrssl.core.progress import track
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import plain
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.encoder import EncoderOrigin, SeenFilms
+from cxrssl.records.events import has_finished
+from cxrssl.records.run import RunDescription, RunFiles
+from cxrssl.records.steps import last_loss
 from cxrssl.train.alarms import Alarm
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.compiler import choose_compile, compile_model
@@ -70,10 +73,10 @@ def pretrain(plan: RunPlan) -> RunResult:
     room for the checkpoints; IntegrityError when there are checkpoints and none is whole; UsageError when another
     process is at this run.
     """
-    encoder_path = plan.folder / "encoder"
-    if encoder_path.is_dir():
-        _tell_finish(plan)
-        return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, _last_loss(plan), 0.0)
+    encoder_path = plan.files.encoder
+    if plan.files.is_published:
+        _tell_finish(plan.files, plan.num_steps)
+        return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, last_loss(plan.files), 0.0)
     if plan.machine.num_threads:
         torch.set_num_threads(plan.machine.num_threads)
     kind = choose_device(plan.machine.device)
@@ -84,7 +87,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     with join_ranks(kind.type) as ranks, catch_signals() as stop:
         device = take_device(kind, ranks)
         if ranks.is_first:
-            with hold_lock(plan.folder / "run.lock", _make_busy(plan)):
+            with hold_lock(plan.files.lock, _make_busy(plan)):
                 return _pretrain(plan, device, ranks, stop, encoder_path)
         return _pretrain(plan, device, ranks, stop, encoder_path)
 
@@ -92,7 +95,7 @@ def pretrain(plan: RunPlan) -> RunResult:
 def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopRequest, encoder_path: Path) -> RunResult:
     started = time.monotonic()
     # Only the first process writes: the others would write the same.
-    events = plan.folder / "events.jsonl" if ranks.is_first else Path(os.devnull)
+    events = plan.files.events if ranks.is_first else Path(os.devnull)
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
         _describe_run(plan, device)
@@ -100,7 +103,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     if is_compiled:
         compile_model(state.model)
     settings = checkpoint_settings(plan, device, ranks, is_compiled)
-    checkpoints = Checkpoints(plan.folder / "checkpoints", settings, plan.machine.keep_checkpoints)
+    checkpoints = Checkpoints(plan.files.checkpoints, settings, plan.machine.keep_checkpoints)
     if ranks.is_first:
         _remove_leftovers(plan.folder, events)
     resumed_from = _restore_newest(checkpoints, state, ranks, events)
@@ -125,7 +128,9 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
             raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
         raise
     append_record(events, {"event": "finish", "step": state.step})
-    return RunResult(plan.run_id, plan.num_steps, resumed_from, False, _last_loss(plan), time.monotonic() - started)
+    return RunResult(
+        plan.run_id, plan.num_steps, resumed_from, False, last_loss(plan.files), time.monotonic() - started
+    )
 
 
 def _train(
@@ -151,7 +156,7 @@ def _train(
     guard = Guard(state.optimizer, device)
     with (
         contextlib.closing(open_feed(film_plan, device, machine.stall_s, machine.feed)) as feed,
-        contextlib.closing(_open_journal(plan, ranks)) as journal,
+        contextlib.closing(_open_journal(plan.files, ranks)) as journal,
         track(f"pretrain {plan.run_id}", plan.num_steps * size, "films", done=state.step * size) as progress,
     ):
         recorder = Recorder(plan, state.model, journal, events, progress, state.step)
@@ -245,7 +250,7 @@ def _raise_stopped(stop: StopRequest, step: int) -> None:
 
 def _remove_leftovers(folder: Path, events: Path) -> None:
     """Remove what a killed process left behind, each recorded before it goes."""
-    for path in [*find_leftovers(folder), *find_leftovers(folder / "checkpoints")]:
+    for path in [*find_leftovers(folder), *find_leftovers(RunFiles(folder).checkpoints)]:
         append_record(events, {"event": "leftover", "what": path.relative_to(folder).as_posix()})
         remove_leftover(path)
 
@@ -265,56 +270,52 @@ def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, e
 
 def _describe_run(plan: RunPlan, device: torch.device) -> None:
     """Write run.json, once: what the run is, for people, dashboard and store."""
-    if (plan.folder / "run.json").exists():
+    if plan.files.description.exists():
         return
-    cohort = plan.cohort
-    description: dict[str, Any] = {
-        "run_id": plan.run_id,
-        "objective": plan.recipe.objective.name,
-        "recipe": plan.recipe.to_dict(),
-        "ehr_columns": plan.ehr_columns,
-        "cohort": cohort.name,
-        "dataset": cohort.dataset,
-        "split": plan.scheme,
-        "num_films": len(plan.rows),
-        "num_twins_left_out": plan.num_twins_left_out,
-        "num_without_sex": plan.num_without_sex,
-        "num_steps": plan.num_steps,
-        "steps_per_epoch": plan.steps_per_epoch,
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "versions": {"cxrssl": __version__, "torch": torch.__version__},
+    description = RunDescription(
+        run_id=plan.run_id,
+        objective=plan.recipe.objective.name,
+        recipe=plan.recipe.to_dict(),
+        ehr_columns=tuple(plan.ehr_columns),
+        cohort=plan.cohort.name,
+        dataset=plan.cohort.dataset,
+        split=plan.scheme,
+        num_films=len(plan.rows),
+        num_twins_left_out=plan.num_twins_left_out,
+        num_without_sex=plan.num_without_sex,
+        num_steps=plan.num_steps,
+        steps_per_epoch=plan.steps_per_epoch,
+        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        versions={"cxrssl": __version__, "torch": str(torch.__version__)},
         **plan.origin,
-    }
-    write_json(plan.folder / "run.json", description)
+    )
+    write_json(plan.files.description, description.to_dict())
 
 
 def _publish(plan: RunPlan, state: TrainState, path: Path) -> None:
     """Publish the encoder with the list of films that shaped it."""
-    cohort = plan.cohort
-    films = list_films(cohort, plan.images, plan.rows)
-    where = {"cohort": cohort.name, "dataset": cohort.dataset, "link": cohort.link, "split": plan.scheme}
-    origin = {"run_id": plan.run_id, "step": state.step, **where, **plan.origin}
+    cohort, rows = plan.cohort, plan.rows
+    films = SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], plan.images.index.pixel_hash[rows])
+    origin = EncoderOrigin(
+        run_id=plan.run_id,
+        step=state.step,
+        cohort=cohort.name,
+        dataset=cohort.dataset,
+        link=cohort.link,
+        split=plan.scheme,
+        **plan.origin,
+    )
     publish_encoder(path, state.model.published, plan.recipe, origin, films)
 
 
-def _tell_finish(plan: RunPlan) -> None:
+def _tell_finish(files: RunFiles, num_steps: int) -> None:
     """Record the end of a run whose process was killed after it had published the encoder."""
-    events = plan.folder / "events.jsonl"
-    if not any(record.get("event") == "finish" for record in read_journal(events)):
-        append_record(events, {"event": "finish", "step": plan.num_steps})
+    if not has_finished(files.events):
+        append_record(files.events, {"event": "finish", "step": num_steps})
 
 
-def _last_loss(plan: RunPlan) -> float | None:
-    for journal in sorted(plan.folder.glob("metrics-*.jsonl"), reverse=True):
-        records = [record for record in read_journal(journal) if "loss" in record]
-        if records:
-            return float(records[-1]["loss"])
-    return None
-
-
-def _open_journal(plan: RunPlan, ranks: Ranks) -> Journal:
-    number = len(list(plan.folder.glob("metrics-*.jsonl"))) + 1
-    return Journal(plan.folder / f"metrics-{number:04d}.jsonl" if ranks.is_first else Path(os.devnull))
+def _open_journal(files: RunFiles, ranks: Ranks) -> Journal:
+    return Journal(files.next_journal() if ranks.is_first else Path(os.devnull))
 
 
 def _describe_end(error: BaseException, step: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ the same command finds its own run again.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -25,6 +25,8 @@ from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import Recipe
+from cxrssl.records.encoder import EhrInput
+from cxrssl.records.run import RunFiles
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class RunPlan:
     """Train films that a later split shows too, pixel by pixel or nearly."""
     num_without_sex: int = 0
     """Films left out because their sex is unknown, as the published code does (`missing = "paper"`)."""
+
+    @property
+    def files(self) -> RunFiles:
+        return RunFiles(self.folder)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,7 +106,8 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     scheme = recipe.train.split or cohort.default_split
     cohort.split_of(scheme)
     recipe = _resolve(recipe, scheme)
-    check_cohort(cohort, asdict(recipe.ehr))
+    ehr = recipe.ehr
+    check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
     kept = rows if recipe.train.rows == "all" else leave_out_twins(cohort, images, scheme, rows)
@@ -114,9 +121,8 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     # The same command finds its own run again; another recipe, cohort or film makes another run.
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
-    names = recipe.ehr.features
-    parts = [recipe.objective.name, *([name_features(names, "+")] if names else [])]
-    label = check_name(name, "run") if name else "+".join(parts)
+    parts = [name_features(recipe.ehr.features, "+")] if recipe.ehr.features else []
+    label = check_name(name, "run") if name else "+".join([recipe.objective.name, *parts])
     digest = hash_settings(hashes)[:8]
     run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
     return RunPlan(

@@ -16,10 +16,11 @@ from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES, Feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.evaluation import ProbeSettings
 from cxrssl.images.store import ImageStore
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.encoder import EhrInput
+from cxrssl.records.evaluation import CandidateSettings, ProbeSettings, list_evaluations
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run
 from tests.audit.test_cohort import Hospital, feature_reveals_target, with_copy
@@ -32,7 +33,7 @@ Planted = tuple[Pretraining, Cohort, ImageStore, tuple[str, ...]]
 def clean_run(cohort: Cohort, images: ImageStore, **changes: Any) -> Pretraining:
     """What a run on the train films of the official split was shown."""
     films = list_films(cohort, images, cohort.rows_of("train", "official"))
-    run = Pretraining("run", "mimic", "mimic", "official", cohort.content_sha256, {"features": ["sex"]}, films, images)
+    run = Pretraining("run", "mimic", "mimic", "official", cohort.content_sha256, EhrInput(("sex",)), films, images)
     return dataclasses.replace(run, **changes)
 
 
@@ -83,21 +84,21 @@ def pretrained_on_near_film(cohort: Cohort, images: ImageStore) -> Planted:
 
 
 def outcome_undeclared(cohort: Cohort, images: ImageStore) -> Planted:
-    return clean_run(cohort, images, ehr={"features": ["mortality"], "may_use_outcomes": False}), cohort, images, ()
+    return clean_run(cohort, images, ehr=EhrInput(("mortality",), may_use_outcomes=False)), cohort, images, ()
 
 
 def target_was_input(cohort: Cohort, images: ImageStore) -> Planted:
     """The target is the age; what went in was the same in bands of ten years."""
-    return clean_run(cohort, images, ehr={"features": ["icu", "age10"]}), cohort, images, ("age",)
+    return clean_run(cohort, images, ehr=EhrInput(("icu", "age10"))), cohort, images, ("age",)
 
 
 def feature_told(cohort: Cohort, images: ImageStore) -> Planted:
     cohort, _ = feature_reveals_target(cohort, images)
-    return clean_run(cohort, images, ehr={"features": ["position"]}), cohort, images, ()
+    return clean_run(cohort, images, ehr=EhrInput(("position",))), cohort, images, ()
 
 
 def imputed_with_test_rows(cohort: Cohort, images: ImageStore) -> Planted:
-    return clean_run(cohort, images, ehr={"features": ["view"], "missing": "paper"}), cohort, images, ()
+    return clean_run(cohort, images, ehr=EhrInput(("view",), "paper")), cohort, images, ()
 
 
 PLANTS = {
@@ -133,7 +134,7 @@ def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(hospital: Hospi
 
 
 def test_an_outcome_that_is_declared_is_no_finding() -> None:
-    assert not audit_outcomes({"features": ["mortality"], "may_use_outcomes": True}).finding
+    assert not audit_outcomes(EhrInput(("mortality",), may_use_outcomes=True)).finding
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
@@ -173,37 +174,42 @@ def probed(clean: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.fixture(scope="module")
 def evaluated(probed: tuple[Workspace, str]) -> dict[str, Evaluated]:
     workspace, _ = probed
-    return {each.settings["kind"]: each for each in map(read_evaluated, sorted(workspace.evals.iterdir()))}
+    evaluations, damage = list_evaluations(workspace)
+    assert not damage
+    return {each.settings.kind: read_evaluated(each) for each in evaluations}
 
 
 def change(
     evaluated: Evaluated,
-    predictions: Mapping[str, np.ndarray] | None = None,
-    probe: Mapping[str, np.ndarray] | None = None,
+    predictions: Mapping[str, Any] | None = None,
+    fit: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Evaluated:
+    assert evaluated.fit is not None
     return Evaluated(
         evaluated.eval_id,
-        evaluated.settings | settings,
-        evaluated.predictions | dict(predictions or {}),
-        evaluated.probe | dict(probe or {}),
+        dataclasses.replace(evaluated.settings, **settings),
+        evaluated.predictions._replace(**dict(predictions or {})),
+        evaluated.fit._replace(**dict(fit or {})),
     )
 
 
 def known_after_film(record: Evaluated, cohort: Cohort) -> Evaluated:
     """A record probe that is told of the death, fitted as it should be."""
-    train = cohort.features(["mortality"])[record.probe["fitted_on"]].astype(np.float64)
+    assert record.fit is not None
+    train = cohort.features(["mortality"])[record.fit.fitted_on].astype(np.float64)
     fit = {"mean_D": train.mean(axis=0), "scale_D": np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)}
-    return change(record, probe=fit, candidate={"features": ["mortality"]}, is_outcome_used=True)
+    return change(record, fit=fit, candidate=CandidateSettings(features=("mortality",)), is_outcome_used=True)
 
 
 def scored_other_films(record: Evaluated, cohort: Cohort) -> Evaluated:
     """One test film is left out, as by a last batch that is dropped."""
-    return change(record, {name: array[:-1] for name, array in record.predictions.items() if name != "finding_names"})
+    arrays = record.predictions._asdict()
+    return change(record, {name: array[:-1] for name, array in arrays.items() if name != "finding_names"})
 
 
 def scored_other_labels(record: Evaluated, cohort: Cohort) -> Evaluated:
-    labels = record.predictions["labels"].copy()
+    labels = record.predictions.labels.copy()
     row, finding = np.argwhere(labels != -1)[0]
     labels[row, finding] = 1 - labels[row, finding]
     return change(record, {"labels": labels})
@@ -211,8 +217,8 @@ def scored_other_labels(record: Evaluated, cohort: Cohort) -> Evaluated:
 
 def fitted_outside_train(record: Evaluated, cohort: Cohort) -> Evaluated:
     """Means and scales over all films."""
-    features = cohort.features(record.settings["candidate"]["features"]).astype(np.float64)
-    return change(record, probe={"mean_D": features.mean(axis=0), "scale_D": features.std(axis=0)})
+    features = cohort.features(record.settings.features).astype(np.float64)
+    return change(record, fit={"mean_D": features.mean(axis=0), "scale_D": features.std(axis=0)})
 
 
 @pytest.mark.parametrize(
@@ -242,8 +248,9 @@ def test_a_probe_that_was_fitted_on_test_rows_is_refused(
     for kind in ("run", "random-init", "view-only"):
         record = evaluated[kind]
         assert not make_audit("", audit_evaluation(record, probed[0], cohort, images)).findings
-        rows = np.append(record.probe["fitted_on"], cohort.rows_of("test")[0])
-        done = make_audit("", audit_evaluation(change(record, probe={"fitted_on": rows}), probed[0], cohort, images))
+        assert record.fit is not None
+        rows = np.append(record.fit.fitted_on, cohort.rows_of("test")[0])
+        done = make_audit("", audit_evaluation(change(record, fit={"fitted_on": rows}), probed[0], cohort, images))
         assert done.codes == {"fitted-outside-train"}
 
 
@@ -264,7 +271,6 @@ def test_a_leak_or_an_outcome_that_an_evaluation_does_not_say_is_named(
 def test_the_same_test_films_scored_under_two_settings_are_named(evaluated: dict[str, Evaluated]) -> None:
     record = evaluated["run"]
     assert not audit_reuse([record]).finding
-    settings = record.settings | {"probe": record.settings["probe"] | {"uncertain": "ones"}}
-    other = Evaluated("other", settings, record.predictions, record.probe)
+    other = change(record, probe=dataclasses.replace(record.settings.probe, uncertain="ones"))
     assert "under 2 settings" in audit_reuse([record, other]).finding
     assert CHECKS["test-set-reused"].severity == "warn"

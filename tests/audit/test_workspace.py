@@ -20,9 +20,9 @@ from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.evaluation import ProbeSettings, list_evaluations
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.evaluation import ProbeSettings, list_evaluations
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run
@@ -201,8 +201,8 @@ def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace: Workspac
     run = pretrain(plan).run_id
     assert json.loads((workspace.runs / run / "run.json").read_text())["num_twins_left_out"] == 1
     (evaluation,) = probe_run(workspace, run, "", "", SETTINGS, baselines=False)
-    assert evaluation.scores["num_twins_left_out"] == {"train": 1, "val": 0, "test": 0}
-    assert evaluation.scores["num_films"] == len(cohort.rows_of("test"))
+    assert evaluation.scores.num_twins_left_out == {"train": 1, "val": 0, "test": 0}
+    assert evaluation.scores.num_films == len(cohort.rows_of("test"))
     report = write_report(workspace).markdown
     assert "1 train film left out as twins of val or test films" in report
     assert "identical-films-in-two-splits" in report
@@ -243,11 +243,11 @@ def test_the_flow_accounts_for_every_film_in_table_and_figure(probed: Workspace,
     assert result.exit_code == 0, result.output
     values = json.loads(result.output)
     assert values["steps"][-1]["films"] == sum(part[0]["films"] for part in values["parts"]) == 205
-    (evaluation, *_) = list_evaluations(probed)
+    (evaluation, *_), _ = list_evaluations(probed)
     assert [part[-1]["what"] for part in values["parts"]] == ["fitted on", "chosen on", "scored"]
     xml.dom.minidom.parse(str(figure))
     text = figure.read_text()
-    assert f"{evaluation.scores['num_films']:,}</text>" in text
+    assert f"{evaluation.scores.num_films:,}</text>" in text
     report = write_report(probed)
     assert (report.folder / "flow-mimic-official.svg").read_text() == text
     assert re.search(r"!\[Films of cohort mimic, .*split official\]\(flow-mimic-official.svg\)", report.markdown)

@@ -14,8 +14,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.app import DashboardApp
 from cxrssl.dashboard.main_screen import MainScreen
 from cxrssl.dashboard.tables import RunTable
-
-from .folders import DEAD, make_evaluation, make_run, metric, write_lines
+from tests.records.folders import DEAD, make_evaluation, make_run, metric, write_lines
 
 Steps = Callable[[Pilot[None], MainScreen], Awaitable[None]]
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cxrssl.dashboard.history import Curve
 from cxrssl.dashboard.raster import (
     BAD,
     BAND,
@@ -21,6 +20,7 @@ from cxrssl.dashboard.raster import (
     nice_ticks,
     tick_text,
 )
+from cxrssl.records.curve import Curve
 
 RAW = PlotOptions(is_smooth=False)
 

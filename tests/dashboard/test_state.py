@@ -6,22 +6,18 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cxrssl.core.process import describe_process, start_ticks
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.cells import run_cells, short_id, short_number, short_seconds
 from cxrssl.dashboard.lines import health_text
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.snapshot import as_json, once, render
 from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, outcome_sentence, probes_of, state_of
-from cxrssl.results import list_runs
-
-from .folders import ALIVE, DEAD, ELSEWHERE, age_files, make_evaluation, make_run, metric, write_lines
+from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run, metric, write_lines
 
 
 @pytest.fixture
@@ -34,46 +30,6 @@ def only_run(workspace: Workspace) -> RunRow:
     return run
 
 
-@pytest.mark.parametrize(
-    ("process", "end", "silent_s", "state"),
-    [
-        (ALIVE, "", 5000, "running"),
-        (DEAD, "", 0, "died"),
-        (ALIVE, "stop", 0, "stopped"),
-        (DEAD, "fail", 0, "failed"),
-        (DEAD, "finish", 0, "finished"),
-        (ELSEWHERE, "", 0, "running"),
-        (ELSEWHERE, "", 500, "unseen"),
-    ],
-)
-def test_state_is_that_of_results(
-    workspace: Workspace, process: dict[str, Any], end: str, silent_s: float, state: str
-) -> None:
-    age_files(make_run(workspace, "r", range(10), process=process, end=end), silent_s)
-    assert only_run(workspace).state == state
-    assert [record.state for record in list_runs(workspace)] == [state]
-
-
-def test_a_killed_run_is_not_running(workspace: Workspace) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    about = {**describe_process(), "pid": process.pid, "pid_started": start_ticks(process.pid)}
-    make_run(workspace, "r", range(10), process=about)
-    reader = Reader(workspace)
-    assert reader.read_state().runs[0].state == "running"
-    process.kill()
-    process.wait()
-    assert reader.read_state().runs[0].state == "died"
-
-
-def test_a_run_that_finished_between_two_readings_is_finished(workspace: Workspace) -> None:
-    folder = make_run(workspace, "r", range(10), process=DEAD, num_steps=10)
-    reader = Reader(workspace)
-    reader.read_state()
-    write_lines(folder / "events.jsonl", [{"ts": time.time(), "event": "finish", "step": 10}])
-    run = reader.read_state().runs[0]
-    assert (run.state, run.step, run.frac) == ("finished", 10, 1.0)
-
-
 def test_row_shows_what_the_run_last_said(workspace: Workspace) -> None:
     folder = make_run(workspace, "r", range(100), ehr=("sex", "age"))
     write_lines(folder / "metrics-0001.jsonl", [metric(100, loss=2.5)])
@@ -81,13 +37,6 @@ def test_row_shows_what_the_run_last_said(workspace: Workspace) -> None:
     assert cells["steps"] == "101/1,000  10%"
     assert (cells["loss"], cells["films/s"], cells["EHR"], cells["seed"]) == ("2.500", "128.0", "sex, age", "7")
     assert cells["left"] == "7m30s"
-
-
-def test_rows_agree_with_results_after_resumes(workspace: Workspace) -> None:
-    folder = make_run(workspace, "r", range(50))
-    write_lines(folder / "metrics-0002.jsonl", [metric(step, loss=9.0) for step in range(20, 25)])
-    record, run = list_runs(workspace)[0], only_run(workspace)
-    assert (run.step, run.loss) == (record.step, record.latest("loss")) == (25, 9.0)
 
 
 def alarm(step: int, what: str) -> dict[str, Any]:
@@ -137,72 +86,10 @@ def test_runs_are_sorted_by_start_newest_first(workspace: Workspace) -> None:
     assert [run.run_id for run in state_of(workspace).runs] == ["c", "a", "b"]
 
 
-@pytest.mark.parametrize(
-    "tail",
-    [
-        b"",
-        b'{"ts":1,"st',
-        b"\x00\xff\n",
-        b"[]\n",
-        b'{"step":5}\n',
-        b'{"step":"nan","ts":"inf"}\n',
-        b"[" * 50_000 + b"\n",
-    ],
-    ids=range(7),
-)
-def test_damaged_journals_change_nothing(workspace: Workspace, tail: bytes) -> None:
-    folder = make_run(workspace, "r", range(10))
-    for name in ("metrics-0001.jsonl", "events.jsonl"):
-        with open(folder / name, "ab") as file:
-            file.write(tail)
-    state = state_of(workspace)
-    assert (state.runs[0].state, state.runs[0].step) == ("running", 10)
-    assert state.curve is not None
-    assert len(state.curve.step) == 10
-
-
-def test_empty_journals_and_no_event_yet(workspace: Workspace) -> None:
-    folder = make_run(workspace, "r")
-    (folder / "metrics-0001.jsonl").touch()
-    (folder / "events.jsonl").write_bytes(b"")
-    run = only_run(workspace)
-    assert (run.state, run.step, run.loss, run.started_at) == ("running", 0, None, None)
-
-
-def test_a_newer_version_may_say_more(workspace: Workspace) -> None:
-    folder = make_run(workspace, "r", range(3), new_field={"deep": [1]})
-    write_lines(folder / "events.jsonl", [{"ts": 1, "event": "dance", "pid": "x"}, {"ts": 1, "no": "event"}])
-    write_lines(folder / "metrics-0001.jsonl", [metric(3, novel={"a": 1}, listed=[1, 2])])
-    assert (only_run(workspace).state, only_run(workspace).step) == ("running", 4)
-
-
-def test_a_start_without_a_process_is_judged_by_silence(workspace: Workspace) -> None:
-    folder = make_run(workspace, "r", range(3))
-    (folder / "events.jsonl").write_text('{"ts":"nan","event":"start","host":5,"pid":"x"}\n')
-    age_files(folder, 500)
-    assert only_run(workspace).state == "unseen"
-
-
-def test_a_clock_that_went_back_gives_no_time_left(workspace: Workspace) -> None:
-    folder = make_run(workspace, "r", range(3))
-    write_lines(folder / "metrics-0001.jsonl", [{**metric(3), "ts": 5.0}])
-    run = only_run(workspace)
-    assert (run.state, run.step) == ("running", 4)
-    assert math.isnan(run.left_s)
-
-
 def test_nan_loss_is_shown_as_nan(workspace: Workspace) -> None:
     folder = make_run(workspace, "r", range(3))
     write_lines(folder / "metrics-0001.jsonl", [metric(3, loss="nan")])
     assert run_cells(only_run(workspace))["loss"] == "nan"
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"num_steps": "x", "recipe": 5}', "[" * 50_000], ids=range(5))
-def test_damaged_run_json_is_named_or_half_understood(workspace: Workspace, text: str) -> None:
-    folder = make_run(workspace, "r", range(3))
-    (folder / "run.json").write_text(text)
-    state = state_of(workspace)
-    assert state.problems == ("run.json of r cannot be read",) if not state.runs else state.runs[0].num_steps == 0
 
 
 def test_a_second_reading_opens_nothing_that_did_not_change(workspace: Workspace, monkeypatch: object) -> None:
@@ -237,10 +124,27 @@ def test_probes_of_a_run_start_with_its_own_then_baselines_then_other_runs(works
 
 def test_a_damaged_evaluation_is_a_problem_and_no_number(workspace: Workspace) -> None:
     path = make_evaluation(workspace, "r", "run", 0.7) / "scores.json"
-    path.write_bytes(path.read_bytes().replace(b"0.7", b"0.9", 1))
-    state = state_of(workspace)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"0.7", b"0.9", 1))
+    reader = Reader(workspace)
+    state = reader.read_state()
     assert state.probes == ()
-    assert state.problems == ("evaluation r-on-mimic-paper-0 cannot be read",)
+    assert state.problems == (
+        "evaluation r-on-mimic-paper-0: scores.json is damaged: its SHA-256 does not match the manifest",
+    )
+    path.write_bytes(whole)
+    state = reader.read_state()
+    assert (len(state.probes), state.problems) == (1, ())
+
+
+def test_what_is_damaged_in_a_run_is_a_problem_beside_its_row(workspace: Workspace) -> None:
+    make_run(workspace, "r", range(3), num_steps="x")
+    make_run(workspace, "s", range(3)).joinpath("run.json").write_text("{")
+    state = state_of(workspace)
+    assert [(run.run_id, run.step, run.num_steps) for run in state.runs] == [("r", 3, 0)]
+    assert state.problems == ('run r: run.json has no count in "num_steps"', "run s: run.json is not JSON")
+    assert "problem: run s: run.json is not JSON" in once(workspace)
+    assert as_json(workspace)["problems"] == list(state.problems)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
-from cxrssl.evaluate.evaluation import Evaluation, ProbeSettings, list_evaluations
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
 from cxrssl.report.summary import group_evaluations, macro_table
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run
@@ -43,24 +43,24 @@ def test_every_test_film_is_scored_by_every_candidate(world: World) -> None:
     cohort, _ = open_films(workspace, "nih")
     test_films = cohort.image_id[cohort.rows_of("test")]
     for evaluation in evaluations[0]:
-        assert np.array_equal(evaluation.predictions()["image_id"], test_films)
-        assert evaluation.scores["findings"]["Effusion"]["num_scored"] == len(test_films)
-        assert evaluation.scores["num_not_packed"] == 0
+        assert np.array_equal(evaluation.predictions().image_id, test_films)
+        assert evaluation.scores.findings["Effusion"].num_scored == len(test_films)
+        assert evaluation.scores.num_not_packed == 0
 
 
 def test_a_finding_that_train_never_shows_has_no_probe_and_no_score(world: World) -> None:
     _, _, (vanilla, _) = world
-    hernia = vanilla[0].scores["findings"]["Hernia"]
-    assert "Hernia" in vanilla[0].scores["not_fitted"]
-    assert (hernia["is_defined"], hernia["num_scored"], hernia["auroc"]["value"]) == (False, 0, None)
-    assert vanilla[0].scores["macro_auroc"]["value"] == vanilla[0].scores["findings"]["Effusion"]["auroc"]["value"]
+    hernia = vanilla[0].scores.findings["Hernia"]
+    assert "Hernia" in vanilla[0].scores.not_fitted
+    assert (hernia.is_defined, hernia.num_scored, str(hernia.auroc.value)) == (False, 0, "nan")
+    assert vanilla[0].scores.macro_auroc.value == vanilla[0].scores.findings["Effusion"].auroc.value
 
 
 def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world: World) -> None:
     workspace, _, (vanilla, fused) = world
     assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]
-    assert [e.settings["kind"] for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
-    (group,) = group_evaluations(list_evaluations(workspace))
+    assert [e.settings.kind for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
+    (group,) = group_evaluations(list_evaluations(workspace)[0])
     rows = {row[0].split(" (")[0]: row for row in macro_table(group).rows}
     assert rows["MSN + sex, view"][3:] != ["", ""]
 
@@ -68,7 +68,7 @@ def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other
 def test_a_probe_finds_what_is_drawn_on_the_films(world: World) -> None:
     """Effusion is a bright lower half; a probe on an encoder sees it, the record does not."""
     _, _, (vanilla, _) = world
-    auroc = {e.settings["kind"]: e.scores["findings"]["Effusion"]["auroc"]["value"] for e in vanilla}
+    auroc = {e.settings.kind: e.scores.findings["Effusion"].auroc.value for e in vanilla}
     assert auroc["run"] > 0.9
     assert auroc["view-only"] < 0.8
 
@@ -80,7 +80,7 @@ def test_equal_weights_with_another_head_count_or_normalisation_have_features_of
     heads = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, backbone="vit-tiny-6h"))
     grey = dataclasses.replace(recipe, views=dataclasses.replace(recipe.views, pixel_mean=0.2))
     candidates = [random_candidate(workspace, r, images, CPU) for r in (recipe, heads, grey)]
-    assert len({candidate.settings["weights_sha256"] for candidate in candidates}) == 1
+    assert len({candidate.settings.weights_sha256 for candidate in candidates}) == 1
     assert len({candidate.candidate_id for candidate in candidates}) == 3
     features = [candidate.features() for candidate in candidates]
     assert not np.array_equal(features[0], features[1])
@@ -92,10 +92,10 @@ def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(wor
     cohort, images = open_films(workspace, "nih")
     known = dataclasses.replace(cohort, ehr_known=np.ones_like(cohort.ehr_known))
     baselines = {b.kind: b for b in baseline_candidates(workspace, load_recipe("demo", TINY), known, images, CPU)}
-    assert baselines["ehr-only"].settings["features"] == [
+    assert list(baselines["ehr-only"].settings.features or ()) == [
         feature.name for feature in FEATURES if feature.known != "after" and not feature.form_of
     ]
-    assert {"mortality", "los", "age5"}.isdisjoint(baselines["ehr-only"].settings["features"])
+    assert {"mortality", "los", "age5"}.isdisjoint(baselines["ehr-only"].settings.features or ())
     assert not baselines["ehr-only"].is_outcome_used
 
 
@@ -106,7 +106,7 @@ def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world: World)
     with pytest.raises(LeakageError, match="took part in pretraining"):
         probe_run(workspace, run, "", "", SETTINGS)
     leaky = probe_run(workspace, run, "", "", SETTINGS, baselines=False, may_overlap=True)
-    assert "took part in pretraining" in leaky[0].settings["leak"]
+    assert "took part in pretraining" in leaky[0].settings.leak
 
 
 def test_films_packed_for_an_older_cohort_are_refused(tmp_path: Path) -> None:

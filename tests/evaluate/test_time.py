@@ -72,7 +72,7 @@ def test_the_signal_is_there_and_its_use_at_the_time_of_the_film_is_refused(coho
     candidate = table_candidate(cohort, (name,), "ehr-only")
     _, auroc = fit(cohort, candidate.features())
     assert auroc > 0.99
-    audit = audit_candidate(candidate.kind, candidate.settings["features"], None, cohort, NO_FILMS, "hash")
+    audit = audit_candidate(candidate.kind, candidate.settings.features or (), None, cohort, NO_FILMS, "hash")
     assert [result.code for result in audit.refusals] == ["known-after-film"]
     assert f"{name}, known only after the film" in audit.refusals[0].finding
 

@@ -1,6 +1,6 @@
-"""Tables: cells from data never break them, and "not defined" is said in words."""
+"""Tables: cells from data never break them."""
 
-from cxrssl.report.tables import Table, format_interval
+from cxrssl.report.tables import Table
 
 
 def test_cells_from_data_stay_in_their_cell() -> None:
@@ -11,10 +11,3 @@ def test_cells_from_data_stay_in_their_cell() -> None:
         assert line.replace("\\|", "").count("|") == 3
     assert "<script" not in "".join(lines)
     assert "\x1b" not in "".join(lines)
-
-
-def test_intervals_are_written_with_their_bounds_and_undefined_ones_in_words() -> None:
-    interval = {"value": 0.7341, "lo": 0.7019, "hi": 0.7654}
-    assert format_interval(interval) == "0.734 [0.702, 0.765]"
-    assert format_interval({"value": -0.01, "lo": -0.02, "hi": 0.01}, signed=True) == "-0.010 [-0.020, +0.010]"
-    assert format_interval({"value": None, "lo": None, "hi": None}) == "not defined"

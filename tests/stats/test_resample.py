@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrssl.core.errors import DataError
-from cxrssl.stats.resample import draw_subject_counts, percentile_interval
+from cxrssl.stats.resample import Interval, draw_subject_counts, percentile_interval
 
 SUBJECTS = np.array(["s3", "s1", "s1", "s2", "s3", "s1"])
 
@@ -46,6 +46,13 @@ def test_percentile_interval_leaves_out_undefined_resamples_and_counts_the_other
     assert interval.excludes_zero
     assert not percentile_interval(0.5, samples - 0.5).excludes_zero
     assert percentile_interval(-0.5, samples - 1.1).excludes_zero
+
+
+def test_intervals_are_written_with_their_bounds_and_undefined_ones_in_words() -> None:
+    assert Interval(0.7341, 0.7019, 0.7654, 10).to_text() == "0.734 [0.702, 0.765]"
+    assert Interval(-0.01, -0.02, 0.01, 10).to_text(signed=True) == "-0.010 [-0.020, +0.010]"
+    assert Interval(0.5, math.nan, math.nan, 0).to_text() == "0.500"
+    assert Interval(math.nan, math.nan, math.nan, 0).to_text() == "not defined"
 
 
 def test_interval_without_a_defined_resample_is_not_defined() -> None:

@@ -15,10 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrssl.audit.pretraining import ENCODER_KIND, SeenFilms
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.durable import find_leftovers
 from cxrssl.core.errors import IntegrityError, SetupError
+from cxrssl.records.encoder import KIND as ENCODER_KIND
+from cxrssl.records.encoder import NOWHERE, SeenFilms
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints, serialise
 from cxrssl.train.encoder import publish_encoder
 from cxrssl.train.state import flatten_state, restore_state, state_bytes
@@ -94,7 +95,7 @@ def test_an_encoder_that_cannot_be_published_whole_is_not_published(
 
     def publish() -> None:
         shutil.rmtree(dest, ignore_errors=True)
-        publish_encoder(dest, state.model.published, recipe, {"step": 1}, films)
+        publish_encoder(dest, state.model.published, recipe, NOWHERE, films)
 
     for error in fail_each_call(publish, monkeypatch, kind):
         if error:

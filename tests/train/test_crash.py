@@ -20,6 +20,7 @@ from cxrssl.core.artefact import open_artefact
 from cxrssl.core.durable import find_leftovers, sha256_file
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.journal import read_journal
+from cxrssl.records.steps import iter_metrics
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints
 from tests.faults import KINDS
 from tests.scale import scaled
@@ -128,7 +129,7 @@ def hashes(folder: Path) -> tuple[str, str]:
 
 def numbers(folder: Path) -> list[dict[str, Any]]:
     """What was told of each step, without what a clock or the operating system measured."""
-    return [{key: record[key] for key in record.keys() - MEASURED} for record in read_run(folder).metrics]
+    return [{key: record[key] for key in record.keys() - MEASURED} for record in iter_metrics(folder)]
 
 
 def assert_like(folder: Path, whole: Path) -> None:

@@ -22,6 +22,7 @@ from cxrssl.dashboard.reader import Reader
 from cxrssl.model import msn
 from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Loss, Objective, Tensors
+from cxrssl.records.steps import iter_metrics
 from cxrssl.train import loop, recorder, step
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.loop import batch_rows, checkpoint_settings, pretrain
@@ -221,7 +222,7 @@ def test_a_bad_number_changes_nothing_and_is_named(
     assert event["rows"] == batch_rows(plan, bad_step).tolist()
     assert {"loss", "cross_entropy", "memax", "grad_norm"} <= event.keys()
     assert event["what"] in error.value.what
-    assert [record["step"] for record in read_run(plan.folder).metrics] == list(range(bad_step))
+    assert [record["step"] for record in list(iter_metrics(plan.folder))] == list(range(bad_step))
 
     # ---- on the disk
     saved = [int(path.name.removeprefix("step-")) for path in checkpoints_of(plan)]
@@ -280,7 +281,7 @@ def test_a_healthy_run_raises_no_alarm_and_tells_its_features_rank(template: Wor
     plan = plan_in(tmp_path, template, overrides=healthy)
     pretrain(with_machine(plan, on_alarm="stop", checkpoint_every=100, health_every=20))
     assert not alarms(plan)
-    records = read_run(plan.folder).metrics
+    records = list(iter_metrics(plan.folder))
     assert [r["step"] for r in records if "feature_rank" in r] == [0, 20, plan.num_steps - 1]
     assert all(r["memory_mb"] > 50 and 0 <= r["data_frac"] <= 1 for r in records)
 

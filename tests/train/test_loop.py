@@ -18,6 +18,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.model.msn import MSN
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.steps import iter_metrics
 from cxrssl.train.loop import batch_rows, pretrain
 from cxrssl.train.plan import RunPlan, plan_run
 from tests.small_runs import read_run
@@ -49,8 +50,7 @@ def plan_in(
 
 
 def losses(plan: RunPlan) -> list[tuple[int, float, float]]:
-    record = read_run(plan.folder)
-    return [(entry["step"], entry["loss"], entry["grad_norm"]) for entry in record.metrics]
+    return [(entry["step"], entry["loss"], entry["grad_norm"]) for entry in iter_metrics(plan.folder)]
 
 
 def weights_hash(plan: RunPlan) -> str:
@@ -142,7 +142,7 @@ def test_the_panel_shows_that_the_encoder_tells_effusions_apart_and_costs_what_i
     longer = ["train.num_epochs=3"]
     plan = plan_in(workspace, tmp_path / "on", machine=Machine("cpu", 1, probe_every=20), overrides=longer)
     pretrain(plan)
-    probed = [record for record in read_run(plan.folder).metrics if "probe_auroc" in record]
+    probed = [record for record in iter_metrics(plan.folder) if "probe_auroc" in record]
     assert [record["step"] for record in probed] == [*range(0, plan.num_steps, 20), plan.num_steps - 1]
     assert probed[-1]["probe_auroc Effusion"] > 0.8
     assert 0 < probed[-1]["health_frac"] < 1

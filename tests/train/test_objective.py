@@ -19,6 +19,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.snapshot import once
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.steps import iter_metrics
 from cxrssl.train import plan as planning
 from cxrssl.train.loop import pretrain
 from tests.cli.command import run
@@ -64,14 +65,14 @@ def start(workspace: Workspace, name: str, launcher: tuple[str, ...] = (), **env
 
 
 def losses_of(plan: planning.RunPlan) -> list[float]:
-    return [record["loss"] for record in read_run(plan.folder).metrics]
+    return [record["loss"] for record in iter_metrics(plan.folder)]
 
 
 def test_its_numbers_are_in_the_journal_and_it_learns(alone: planning.RunPlan) -> None:
-    record = read_run(alone.folder)
-    assert record.state == "finished"
-    assert [step["step"] for step in record.metrics] == list(range(alone.num_steps))
-    assert {"loss", "agreement", "spread", "grad_norm", "feature_rank"} <= record.metrics[0].keys()
+    assert read_run(alone.folder).state == "finished"
+    first, *rest = iter_metrics(alone.folder)
+    assert [step["step"] for step in (first, *rest)] == list(range(alone.num_steps))
+    assert {"loss", "agreement", "spread", "grad_norm", "feature_rank"} <= first.keys()
     assert losses_of(alone)[-1] < losses_of(alone)[0]
 
 
@@ -94,7 +95,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     assert 0 < result.resumed_from < result.num_steps
     weights = [sha256_file(each.folder / "encoder" / "encoder.safetensors") for each in (alone, plan)]
     assert weights[0] == weights[1]
-    steps: dict[int, float] = {record["step"]: record["loss"] for record in read_run(plan.folder).metrics}
+    steps: dict[int, float] = {record["step"]: record["loss"] for record in iter_metrics(plan.folder)}
     assert [steps[step] for step in sorted(steps)] == losses_of(alone)
 
 
@@ -112,5 +113,5 @@ def test_the_dashboard_shows_it_and_a_probe_takes_its_encoder(workspace: Workspa
 
 def test_no_room_above_the_model_names_an_objective() -> None:
     package = Path(cxrssl.__file__).parent
-    files = [path for room in ("train", "dashboard") for path in (package / room).rglob("*.py")]
+    files = [path for room in ("train", "records", "report", "dashboard") for path in (package / room).rglob("*.py")]
     assert [path.name for path in files if re.search(r"\bmsn\b", path.read_text(), re.IGNORECASE)] == []

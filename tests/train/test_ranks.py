@@ -26,6 +26,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.launch.slurm import Job
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.steps import iter_metrics
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, plan_run
 from tests.small_runs import read_run
@@ -99,7 +100,7 @@ def pair(workspace: Workspace) -> tuple[RunPlan, dict[str, Any]]:
 
 
 def assert_same_losses(found: RunPlan, expected: RunPlan) -> None:
-    ours, theirs = read_run(found.folder).metrics, read_run(expected.folder).metrics
+    ours, theirs = list(iter_metrics(found.folder)), list(iter_metrics(expected.folder))
     assert [record["step"] for record in ours] == [record["step"] for record in theirs]
     for one, two in zip(theirs, ours, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-5)
@@ -161,7 +162,7 @@ def test_a_preempted_job_is_queued_again_and_ends_with_the_weights_of_an_undistu
     assert [event["event"] for event in run.events if event["event"] in ("start", "stop", "finish")] == [
         "start", "stop", "start", "finish",
     ]  # fmt: skip
-    steps = [record["step"] for record in run.metrics]
+    steps = [record["step"] for record in iter_metrics(plan.folder)]
     assert steps == list(range(plan.num_steps))
     expected, found = (load_file(each.folder / "encoder" / "encoder.safetensors") for each in (pair[0], plan))
     assert expected.keys() == found.keys()
@@ -188,7 +189,7 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_run_goes_on_later(work
     again.send_signal(signal.SIGTERM)
     _, errors = again.communicate(timeout=LIMIT_S)
     assert again.returncode == 75, errors
-    events = [event["event"] for event in read_run(plan.folder).events]
+    events = [event["event"] for event in read_journal(plan.files.events)]
     assert events.count("start") == 2
     assert events[-2:] == ["checkpoint", "stop"]
 

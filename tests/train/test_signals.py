@@ -121,7 +121,7 @@ def test_a_signal_lets_the_step_end_saves_and_leaves_with_its_code(
     assert (found, words in said) == (code, True), said
     record = read_run(command.run)
     assert record.state == "stopped"
-    assert [event["event"] for event in record.events[-2:]] == ["checkpoint", "stop"]
+    assert [event["event"] for event in read_journal(command.run / "events.jsonl")[-2:]] == ["checkpoint", "stop"]
     (path,) = command.checkpoints
     assert path.name == f"step-{record.step:08d}"
     open_artefact(path, KIND)

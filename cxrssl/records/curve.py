@@ -8,6 +8,7 @@ Suffix letters: N buckets, K metrics.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.core.numbers import number_of
-from cxrssl.dashboard.tail import PIECE_BYTES, JournalTail, Record, first_step, is_metric
+from cxrssl.records.run import RunFiles
+from cxrssl.records.steps import find_cuts
+from cxrssl.records.tail import PIECE_BYTES, JournalTail, Record, is_metric
 
 Floats = npt.NDArray[np.float64]
 MAX_POINTS = 20_000
@@ -139,59 +142,47 @@ class History:
 class RunHistory:
     """The history of a run, read on from where the last reading ended.
 
-    A step done again after a resume counts once, as done last (as in results.read_run): of each journal only the steps
-    below the first step of every later journal are taken. A resume therefore starts the reading over, once.
+    A step done again after a resume counts once, as done last: of each journal only the steps below the first step of
+    every later journal are taken. A resume therefore starts the reading over, once.
     """
 
     def __init__(self, folder: Path, max_points: int = MAX_POINTS) -> None:
-        self.folder, self.max_points = folder, max_points
+        self.files, self.max_points = RunFiles(folder), max_points
         self.read_frac = 0.0
-        self._cuts: dict[str, int] = {}
-        self._start_over()
+        self._start_over({})
 
     def poll(self, max_bytes: int = PIECE_BYTES) -> History:
         """Read at most about `max_bytes` more and return what is known."""
-        paths = sorted(self.folder.glob("metrics-*.jsonl"))
-        if self._cuts_of(paths) != self._cuts:
-            self._start_over()
-            self._cuts = self._cuts_of(paths)
+        paths = self.files.journals()
+        cuts = find_cuts(paths, self._first)
+        if cuts != self._cuts:
+            self._start_over(cuts)
         left = max_bytes
         for path in paths:
             tail = self._tails.setdefault(path, JournalTail(path))
             start, before = tail.offset, tail.num_replaced
             records = tail.read(left)
             if tail.num_replaced != before:
-                self._start_over()
+                self._start_over({})
                 return self.poll(max_bytes)
-            cut = self._cuts.get(path.name)
-            self.history.add([r for r in records if is_metric(r) and (cut is None or r["step"] < cut)])
+            self.history.add([r for r in records if is_metric(r) and r["step"] < cuts.get(path, math.inf)])
             left -= tail.offset - start
             if not tail.is_at_end or left <= 0:
                 break
-        total = sum(path.stat().st_size for path in paths if path.exists())
-        is_whole = all(path in self._tails and self._tails[path].is_at_end for path in paths)
-        self.read_frac = 1.0 if is_whole else sum(t.offset for t in self._tails.values()) / max(total, 1)
+        self.read_frac = self._measure(paths)
         return self.history
 
-    def _start_over(self) -> None:
+    def _measure(self, paths: list[Path]) -> float:
+        if all(path in self._tails and self._tails[path].is_at_end for path in paths):
+            return 1.0
+        total = sum(path.stat().st_size for path in paths if path.exists())
+        return sum(tail.offset for tail in self._tails.values()) / max(total, 1)
+
+    def _start_over(self, cuts: dict[Path, int]) -> None:
         self.history = History(self.max_points)
         self._tails: dict[Path, JournalTail] = {}
-        self._first: dict[str, int] = {}
-        self._cuts = {}
-
-    def _cuts_of(self, paths: list[Path]) -> dict[str, int]:
-        cuts: dict[str, int] = {}
-        cut: int | None = None
-        for path in reversed(paths):
-            if cut is not None:
-                cuts[path.name] = cut
-            first = self._first.get(path.name)
-            if first is None:
-                first = first_step(path)
-            if first is not None:
-                self._first[path.name] = first
-                cut = first if cut is None else min(cut, first)
-        return cuts
+        self._first: dict[Path, int] = {}
+        self._cuts = cuts
 
 
 def choose_decay(num_records: float) -> float:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import math
 import os
-import stat
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cxrssl.core.journal import iter_records
 from cxrssl.core.numbers import is_count, number_of
+from cxrssl.records.file import describe_os_error, open_plain
 
 PIECE_BYTES = 4 << 20
 """At most this much is read at once."""
 TIP_BYTES = 32 << 10
 """Holds the last 20 records of a metrics journal several times over."""
 Record = dict[str, Any]
+Wanted = Callable[[Record], bool]
 
 
 class JournalTail:
@@ -38,7 +41,7 @@ class JournalTail:
         """Return the records that came since the last reading, from at most `max_bytes` of the file."""
         self.is_at_end = True
         try:
-            with _open_plain(self.path) as file:
+            with open_plain(self.path) as file:
                 info = os.fstat(file.fileno())
                 if (self._inode and info.st_ino != self._inode) or info.st_size < self.offset:
                     self.offset, self.num_replaced = 0, self.num_replaced + 1
@@ -54,34 +57,53 @@ class JournalTail:
         return records_in(data[:end])
 
 
-def read_tip(path: Path) -> list[Record]:
-    """Return the records at the end of a journal; further back only where the end holds none."""
+def iter_journal(path: Path) -> Iterator[Record]:
+    """Yield all records of a journal, as far as it can be read now."""
+    tail = JournalTail(path)
+    while True:
+        yield from tail.read()
+        if tail.is_at_end or tail.num_replaced:
+            return
+
+
+def read_tip(path: Path, is_wanted: Wanted = bool) -> list[Record]:
+    """Return the last records of a journal, those alone that are wanted; nothing only if there is none."""
     for max_bytes in (TIP_BYTES, 8 * TIP_BYTES, PIECE_BYTES):
-        records = _read_end(path, max_bytes)
+        records = [record for record in _read_end(path, max_bytes) if is_wanted(record)]
         if records:
             return records
-    return []
+    return list(deque((record for record in iter_journal(path) if is_wanted(record)), maxlen=1))
+
+
+def first_step(path: Path) -> int | None:
+    """Return the step that a metrics journal begins at, None while it has no record."""
+    for max_bytes in (TIP_BYTES, PIECE_BYTES):
+        for record in JournalTail(path).read(max_bytes):
+            if is_metric(record):
+                return int(record["step"])
+    return None
+
+
+def find_journal_fault(path: Path, is_wanted: Wanted) -> str:
+    """Return why nothing of a journal can be used; "" when something can, or nothing was written yet."""
+    try:
+        with open_plain(path) as file:
+            data = file.read(TIP_BYTES)
+    except OSError as error:
+        return f"{path.name} {describe_os_error(error)}"
+    is_begun = b"\n" in data or len(data) == TIP_BYTES
+    return f"{path.name} holds no record" if is_begun and not read_tip(path, is_wanted) else ""
 
 
 def _read_end(path: Path, max_bytes: int) -> list[Record]:
     try:
-        with _open_plain(path) as file:
+        with open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(size - max_bytes, 0))
             data = file.read(max_bytes)
     except OSError:
         return []
     return records_in(data if size <= max_bytes else data[data.find(b"\n") + 1 :])
-
-
-def first_step(path: Path) -> int | None:
-    """Return the step that a metrics journal begins at, None while it has no record."""
-    try:
-        with _open_plain(path) as file:
-            records = records_in(file.read(TIP_BYTES))
-    except OSError:
-        return None
-    return next((int(record["step"]) for record in records if is_metric(record)), None)
 
 
 def is_metric(record: Record) -> bool:
@@ -92,11 +114,3 @@ def is_metric(record: Record) -> bool:
 def records_in(data: bytes) -> list[Record]:
     """Return the records of whole lines."""
     return list(iter_records(data))
-
-
-def _open_plain(path: Path) -> Any:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is not a plain file")
-    return os.fdopen(descriptor, "rb")

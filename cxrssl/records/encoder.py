@@ -1,0 +1,147 @@
+"""What a finished run publishes: target weights, the recipe that says how films enter them, and who shaped them.
+
+In: `encoder/{encoder.safetensors, films.csv, manifest.json}`. Out: EncoderRecord, SeenFilms. The weights themselves are
+read in train. Never: a manifest or a list of films that is taken half.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.text import plain
+from cxrssl.records.damage import refuse_faults
+from cxrssl.records.fields import read_fields, write_fields
+
+KIND = "encoder"
+WEIGHTS, FILMS = "encoder.safetensors", "films.csv"
+COLUMNS = ("image_id", "subject_id", "pixel_hash")
+
+
+@dataclass(frozen=True)
+class EncoderOrigin:
+    """Where an encoder comes from; all blank for one that was never published."""
+
+    run_id: str
+    step: int
+    cohort: str
+    dataset: str
+    split: str
+    """The split whose train films it was shown."""
+    recipe_sha256: str
+    cohort_sha256: str
+    images_sha256: str
+    link: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+NOWHERE = EncoderOrigin("", 0, "", "", "", "", "", "")
+
+
+@dataclass(frozen=True)
+class EhrInput:
+    """The part of a recipe that says what of the health record went in."""
+
+    features: tuple[str, ...]
+    missing: str = "mask"
+    may_use_outcomes: bool = True
+    """A recipe from before the question was asked allowed it."""
+
+
+@dataclass(frozen=True)
+class EncoderRecord:
+    """A published encoder without its weights."""
+
+    folder: Path
+    recipe: dict[str, Any]
+    origin: EncoderOrigin
+    ehr: EhrInput
+    weights_sha256: str
+
+    def films(self) -> SeenFilms:
+        """Return the films that shaped it. Raises: IntegrityError."""
+        return read_films(self.folder / FILMS)
+
+
+@dataclass(frozen=True, eq=False)
+class SeenFilms:
+    """The films that shaped an encoder, by id, by person and by their pixels."""
+
+    image_id: NDArray[np.str_]
+    subject_id: NDArray[np.str_]
+    pixel_hash: NDArray[np.bytes_]
+    """Of the packed pixels; empty where it is not known."""
+
+    def to_csv(self) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        columns = (self.image_id, self.subject_id, self.pixel_hash.astype(np.str_))
+        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        return text.getvalue().encode()
+
+
+def make_settings(recipe: dict[str, Any], origin: EncoderOrigin) -> dict[str, Any]:
+    """Return what the manifest of an encoder says of it."""
+    return {"recipe": recipe, **origin.to_dict()}
+
+
+def open_record(folder: Path, verify: bool = True) -> EncoderRecord:
+    """Return a published encoder without its weights; with `verify` every byte of it was looked at.
+
+    Raises: IntegrityError.
+    """
+    artefact = open_artefact(folder, KIND, verify)
+    faults = [f"does not list {name}" for name in (WEIGHTS, FILMS) if name not in artefact.manifest["files"]]
+    record = _read_settings(artefact, faults)
+    refuse_faults(MANIFEST, faults, str(folder))
+    return record
+
+
+def find_encoder_fault(folder: Path) -> str:
+    """Return what is wrong with a published encoder as far as its manifest and the sizes of its files tell, or ""."""
+    try:
+        open_record(folder, verify=False)
+    except IntegrityError as error:
+        return name_fault(error)
+    return ""
+
+
+def name_fault(error: IntegrityError) -> str:
+    """Return what is wrong with an encoder, as part of what is wrong with its run."""
+    return f"{KIND}: {error.what}"
+
+
+def read_films(path: Path) -> SeenFilms:
+    """Return a list of films. Raises: IntegrityError."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file)
+        if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+            raise ValueError("its columns are not " + ", ".join(COLUMNS))
+        image_id, subject_id, pixel_hash = (np.array([line[k] for line in lines], np.str_) for k in range(len(COLUMNS)))
+        return SeenFilms(image_id, subject_id, np.char.encode(pixel_hash, "ascii"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path, "pretrain again") from None
+
+
+def _read_settings(artefact: Artefact, faults: list[str]) -> EncoderRecord:
+    settings = artefact.settings
+    origin = read_fields(EncoderOrigin, settings, faults)
+    recipe = settings.get("recipe")
+    if not isinstance(recipe, dict):
+        faults.append('has no table in "recipe"')
+        recipe = {}
+    ehr = read_fields(EhrInput, recipe.get("ehr", {}), faults, "recipe.ehr")
+    sha256 = artefact.manifest["files"].get(WEIGHTS, {}).get("sha256", "")
+    return EncoderRecord(artefact.path, recipe, origin, ehr, sha256)

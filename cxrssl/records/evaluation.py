@@ -1,0 +1,209 @@
+"""A published evaluation: a candidate's features probed on a cohort, and its scores on every test film.
+
+In: `evals/<eval_id>/{predictions.npz, probe.npz, scores.json, manifest.json}`. Out: Evaluation, or what is damaged.
+Never: an evaluation of which a byte is not as it was published, or a part is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
+from cxrssl.core.config import build_settings, setting
+from cxrssl.core.durable import write_bytes, write_json
+from cxrssl.core.errors import ConfigError, IntegrityError
+from cxrssl.core.workspace import Workspace
+from cxrssl.records.arrays import Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
+from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.features import Architecture
+from cxrssl.records.fields import read_fields, write_fields
+from cxrssl.records.file import read_json
+from cxrssl.stats.scores import Scores
+
+KIND = "evaluation"
+PREDICTIONS, FIT, SCORES = "predictions.npz", "probe.npz", "scores.json"
+NOT_SCORED = -1
+"""A label that does not count."""
+CandidateKind = Literal["run", "random-init", "ehr-only", "view-only"]
+KIND_ORDER: tuple[CandidateKind, ...] = ("run", "random-init", "ehr-only", "view-only")
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """Everything about a probe that changes its numbers."""
+
+    uncertain: Literal["ignore", "zeros", "ones"] = setting("ignore", options=("ignore", "zeros", "ones"))
+    """What a label of -1 counts as."""
+    blank: Literal["zeros", "ignore"] = setting("zeros", options=("zeros", "ignore"))
+    """What a label that is not mentioned counts as."""
+    num_resamples: int = setting(1000, low=10, high=100_000)
+    seed: int = setting(0, low=0, high=2**31)
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """What decides the features of a candidate; None is left out of what is published."""
+
+    features: tuple[str, ...] | None = None
+    """Of the health record: pretraining inputs of a run, all that a record baseline sees."""
+    missing: str | None = None
+    """How unknown values entered pretraining; empty without any of the record."""
+    num_epochs: int | None = None
+    architecture: Architecture | None = None
+    weights_sha256: str | None = None
+    setup_sha256: str | None = None
+    """Equal for runs that differ in nothing but the record: those may be compared."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+@dataclass(frozen=True)
+class EvalSettings:
+    """What was scored on what, and how."""
+
+    candidate_id: str
+    """A run_id, or the name of a baseline."""
+    kind: str
+    """One of KIND_ORDER, or one that only a newer version knows."""
+    label: str
+    """How tables call the candidate, such as "record alone: sex, age"."""
+    candidate: CandidateSettings
+    is_outcome_used: bool
+    cohort: str
+    split: str
+    cohort_sha256: str
+    images_sha256: str
+    probe: ProbeSettings
+    leak: str = ""
+    """What the candidate has seen of the test films, in words; every report repeats it."""
+    dataset: str = ""
+    link: str = ""
+    """How films were linked to stays, in words; empty where the dataset has none."""
+    protocol_version: int = 0
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.candidate.features or ()
+
+    @property
+    def terms(self) -> str:
+        """Equal for evaluations that may be compared: same films, labels, split and way of probing."""
+        kept = (self.cohort, self.split, self.cohort_sha256, self.images_sha256, write_fields(self.probe))
+        return json.dumps(kept, sort_keys=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+@dataclass(frozen=True)
+class EvalScores(Scores):
+    """scores.json: how well a candidate ranks the test films, and which films had no part in it."""
+
+    num_not_packed: int = 0
+    """Test films that could not be decoded."""
+    num_twins_left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Films by split that a later split shows too."""
+    not_fitted: tuple[str, ...] = ()
+    """Findings without both classes in train, which have no probe."""
+
+    @classmethod
+    def of(
+        cls, scores: Scores, num_not_packed: int, num_twins_left_out: dict[str, int], not_fitted: tuple[str, ...]
+    ) -> EvalScores:
+        """Return the scores with what they leave out."""
+        return cls(
+            **vars(scores),
+            num_not_packed=num_not_packed,
+            num_twins_left_out=num_twins_left_out,
+            not_fitted=not_fitted,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A published evaluation."""
+
+    eval_id: str
+    settings: EvalSettings
+    scores: EvalScores
+    path: Path
+    has_fit: bool = False
+    """Whether it was recorded what the probe was fitted on."""
+
+    def predictions(self) -> Predictions:
+        """Return what was predicted of each test film. Raises: IntegrityError."""
+        return read_arrays(self.path / PREDICTIONS, Predictions)
+
+    def fit(self) -> ProbeFit | None:
+        """Return what the probe was fitted on, None where that was not recorded. Raises: IntegrityError."""
+        return read_arrays(self.path / FIT, ProbeFit) if self.has_fit else None
+
+
+def label_run(objective: str, names: str) -> str:
+    """Return how tables call a run: its objective, with the named parts of the record."""
+    return f"{objective.upper()} + {names}" if names else objective.upper()
+
+
+def objective_of(settings: EvalSettings) -> str:
+    """Return the objective in the label of a run."""
+    return settings.label.partition(" + ")[0]
+
+
+def kind_rank(kind: str) -> int:
+    """Return the place of a kind of candidate in tables; one that is not known comes last."""
+    return next((place for place, known in enumerate(KIND_ORDER) if known == kind), len(KIND_ORDER))
+
+
+def publish_evaluation(
+    path: Path, settings: EvalSettings, scores: EvalScores, predictions: Predictions, fit: ProbeFit | None
+) -> None:
+    """Publish an evaluation."""
+    with publish(path, KIND, settings.to_dict()) as building:
+        write_bytes(building / PREDICTIONS, pack_arrays(predictions))
+        if fit is not None:
+            write_bytes(building / FIT, pack_arrays(fit))
+        write_json(building / SCORES, scores.to_dict())
+
+
+def open_evaluation(path: Path) -> Evaluation:
+    """Return a published evaluation, every byte of it verified. Raises: IntegrityError."""
+    return read_unexchanged(path, lambda: _open_evaluation(path))
+
+
+def list_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damage]]:
+    """Return the evaluations of a workspace by their ids, and those that cannot be used."""
+    evaluations, damage = [], []
+    for name in workspace.eval_ids():
+        try:
+            evaluations.append(open_evaluation(workspace.evals / name))
+        except IntegrityError as error:
+            damage.append(Damage(KIND, name, error.what))
+    return evaluations, damage
+
+
+def _open_evaluation(path: Path) -> Evaluation:
+    artefact = open_artefact(path, KIND)
+    faults = [f"does not list {name}" for name in (PREDICTIONS, SCORES) if name not in artefact.manifest["files"]]
+    settings = read_fields(EvalSettings, artefact.settings, faults, "settings")
+    _check_probe(artefact.settings.get("probe"), faults)
+    refuse_faults(MANIFEST, faults, str(path))
+    scores = read_fields(EvalScores, read_json(path / SCORES), faults)
+    refuse_faults(SCORES, faults, str(path))
+    check_arrays(path / PREDICTIONS, Predictions)
+    has_fit = FIT in artefact.manifest["files"]
+    if has_fit:
+        check_arrays(path / FIT, ProbeFit)
+    return Evaluation(path.name, settings, scores, path, has_fit)
+
+
+def _check_probe(values: Any, faults: list[str]) -> None:
+    """Add to `faults` if a setting is out of range, or one that this version does not know: it changes numbers."""
+    try:
+        build_settings(ProbeSettings, values if isinstance(values, dict) else {}, "probe")
+    except ConfigError as error:
+        faults.append(f"has settings that cannot be: {error.what}")

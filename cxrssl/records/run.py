@@ -1,0 +1,146 @@
+"""The folder of a run: what its files are called, and what run.json says.
+
+In: a folder. Out: paths, RunDescription. Never: a look at a journal (tail, steps, events).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cxrssl.core.errors import IntegrityError
+from cxrssl.records.damage import describe_faults
+from cxrssl.records.fields import read_fields, write_fields
+from cxrssl.records.file import read_json
+
+DESCRIPTION, EVENTS, LOCK = "run.json", "events.jsonl", "run.lock"
+ENCODER, CHECKPOINTS = "encoder", "checkpoints"
+JOURNAL_PREFIX, JOURNAL_SUFFIX = "metrics-", ".jsonl"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where what a run writes lies."""
+
+    folder: Path
+
+    @property
+    def description(self) -> Path:
+        return self.folder / DESCRIPTION
+
+    @property
+    def events(self) -> Path:
+        return self.folder / EVENTS
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / LOCK
+
+    @property
+    def encoder(self) -> Path:
+        return self.folder / ENCODER
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / CHECKPOINTS
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the run has ended with its last step: its encoder is there, whole or not at all."""
+        return self.encoder.is_dir()
+
+    def journals(self) -> list[Path]:
+        """Return the metrics journals, one each time the run was started, oldest first."""
+        return sorted(self.folder.glob(f"{JOURNAL_PREFIX}*{JOURNAL_SUFFIX}"))
+
+    def next_journal(self) -> Path:
+        """Return the journal of the next start."""
+        return self.folder / f"{JOURNAL_PREFIX}{len(self.journals()) + 1:04d}{JOURNAL_SUFFIX}"
+
+
+def is_journal(name: str) -> bool:
+    """Return whether a file of this name is a metrics journal."""
+    return name.startswith(JOURNAL_PREFIX) and name.endswith(JOURNAL_SUFFIX)
+
+
+@dataclass(frozen=True)
+class _Model:
+    backbone: str
+
+
+@dataclass(frozen=True)
+class _Ehr:
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Train:
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class RecipeFacts:
+    """The few settings of a recipe that every view shows, of whatever version the recipe is."""
+
+    model: _Model
+    ehr: _Ehr
+    train: _Train
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """run.json: what a run is, written once at its start."""
+
+    run_id: str
+    recipe: dict[str, dict[str, Any]]
+    """Every setting that changes numbers, by section."""
+    cohort: str
+    dataset: str
+    split: str
+    num_films: int
+    """Films it is pretrained on."""
+    num_steps: int
+    objective: str = ""
+    ehr_columns: tuple[str, ...] = ()
+    """Names of the columns that the EHR branch sees."""
+    num_twins_left_out: int = 0
+    num_without_sex: int = 0
+    steps_per_epoch: int = 0
+    device: str = ""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    recipe_sha256: str = ""
+    cohort_sha256: str = ""
+    images_sha256: str = ""
+
+    @cached_property
+    def facts(self) -> RecipeFacts:
+        return read_fields(RecipeFacts, self.recipe, [])
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, faults: list[str]) -> RunDescription:
+        """Return what can be used of run.json; the rest adds to `faults`."""
+        known = read_fields(cls, values, faults)
+        if known.recipe:
+            read_fields(RecipeFacts, known.recipe, faults, "recipe")
+        return known
+
+
+def read_description(files: RunFiles) -> tuple[RunDescription | None, str]:
+    """Return run.json and what is wrong with it, "" when nothing is; None when nothing of it can be used."""
+    try:
+        values = read_json(files.description)
+    except IntegrityError as error:
+        return None, error.what
+    if not isinstance(values, dict):
+        return None, f"{DESCRIPTION} holds no table"
+    faults: list[str] = []
+    known = RunDescription.from_dict(values, faults)
+    if known.run_id and known.run_id != files.folder.name:
+        faults.append("is that of another run")
+    return known, describe_faults(DESCRIPTION, faults) if faults else ""
