@@ -57,4 +57,4 @@ class Toy(Objective):
         return self.encoder
 
 
-objectives.OBJECTIVES["toy"], build.OBJECTIVES["toy"] = ToySettings, Toy
+ROOMS = (objectives.OBJECTIVES, {"toy": ToySettings}), (build.OBJECTIVES, {"toy": Toy})

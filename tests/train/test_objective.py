@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cxrssl.records.steps import iter_metrics
 from cxrssl.train import plan as planning
 from cxrssl.train.loop import pretrain
 from tests.cli.command import run
-from tests.model.toy_objective import Toy
+from tests.model.toy_objective import ROOMS, Toy
 from tests.small_runs import read_run
 from tests.world import make_workspace
 
@@ -33,6 +34,16 @@ RECIPE = [
     "train.num_epochs=3", "train.lr=3e-5",
 ]  # fmt: skip
 LIMIT_S = 600
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known() -> Iterator[None]:
+    """Make the objective known to the tests of this module alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for room, entry in ROOMS:
+            for name, what in entry.items():
+                patch.setitem(room, name, what)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +65,8 @@ def alone(workspace: Workspace) -> planning.RunPlan:
 
 def start(workspace: Workspace, name: str, launcher: tuple[str, ...] = (), **environment: str) -> int:
     """Return the exit code of a command that knows the objective, in a process of its own or in several."""
-    script = "import tests.model.toy_objective; from cxrssl.cli.app import main; main()"
+    script = "from tests.model.toy_objective import ROOMS; from cxrssl.cli.app import main; "
+    script += "[room.update(entry) for room, entry in ROOMS]; main()"
     overrides = [word for change in RECIPE for word in ("--set", change)]
     words = ["pretrain", *overrides, "--cohort", "nih", "--name", name, "--device", "cpu"]
     words += ["--machine", "checkpoint_every=4"]
