@@ -22,12 +22,12 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.images.store import ImageStore
+from cxrssl.model.encoder import Encoder, open_encoder
 from cxrssl.recipe.settings import Recipe
 from cxrssl.records.encoder import NOWHERE
 from cxrssl.records.evaluation import CandidateKind, CandidateSettings, label_run
 from cxrssl.records.fields import write_fields
 from cxrssl.records.run import RunFiles
-from cxrssl.train.encoder import Encoder, open_encoder
 from cxrssl.train.state import init_state
 
 

@@ -17,9 +17,9 @@ from cxrssl.core.durable import write_bytes
 from cxrssl.core.progress import track
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
+from cxrssl.model.encoder import Encoder
 from cxrssl.recipe.settings import Recipe
 from cxrssl.records.features import FEATURES, KIND, Architecture, FeatureKey, open_features
-from cxrssl.train.encoder import Encoder
 
 BATCH_FILMS = 64
 

@@ -4,7 +4,8 @@
     loop        one run from start to end                                step       one step of it
     state       all that a step changes                                  schedule   rates as functions of the step
     feed        films, brought to the device ahead of their step         device     where they are computed
-    checkpoint  states on the disk                                       encoder    what a run publishes
+    folder      the run's folder: what it is, what it publishes          order      which films a step is made of
+    checkpoint  states on the disk
     ranks       processes that share a run                               compiler   compiled graphs, where they work
     stop        signals, kept until a step is done                       pace       how often to do what delays a step
 

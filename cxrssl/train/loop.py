@@ -14,35 +14,30 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrssl import __version__
-from cxrssl.core.durable import find_leftovers, kill_point, remove_leftover, write_json
-from cxrssl.core.errors import CxrsslError, GuardStop, IntegrityError, Preempted, SetupError, UsageError
+from cxrssl.core.durable import kill_point
+from cxrssl.core.errors import GuardStop, IntegrityError, Preempted, SetupError, UsageError
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, keep_freed_memory
 from cxrssl.core.progress import track
-from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import plain
 from cxrssl.recipe.machine import Machine
-from cxrssl.records.encoder import EncoderOrigin, SeenFilms
-from cxrssl.records.events import has_finished
-from cxrssl.records.run import RunDescription, RunFiles
+from cxrssl.records.run import RunFiles
 from cxrssl.records.steps import last_loss
 from cxrssl.train.alarms import Alarm
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.device import choose_device, fix_kernels, take_device
-from cxrssl.train.encoder import publish_encoder
 from cxrssl.train.feed import FilmPlan, open_feed, send
+from cxrssl.train.folder import describe_end, describe_run, publish_run, record_finish, remove_leftovers
 from cxrssl.train.guard import Guard
 from cxrssl.train.health import Health
+from cxrssl.train.order import batch_rows
 from cxrssl.train.pace import CHECKPOINT_EVERY, Pace
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks, wait_for_all
@@ -75,7 +70,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     """
     encoder_path = plan.files.encoder
     if plan.files.is_published:
-        _tell_finish(plan.files, plan.num_steps)
+        record_finish(plan.files, plan.num_steps)
         return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, last_loss(plan.files), 0.0)
     if plan.machine.num_threads:
         torch.set_num_threads(plan.machine.num_threads)
@@ -98,14 +93,14 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     events = plan.files.events if ranks.is_first else Path(os.devnull)
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
-        _describe_run(plan, device)
+        describe_run(plan, device)
     state = init_state(plan.recipe, len(plan.ehr_columns), device)
     if is_compiled:
         compile_model(state.model)
     settings = checkpoint_settings(plan, device, ranks, is_compiled)
     checkpoints = Checkpoints(plan.files.checkpoints, settings, plan.machine.keep_checkpoints)
     if ranks.is_first:
-        _remove_leftovers(plan.folder, events)
+        remove_leftovers(plan.folder, events)
     resumed_from = _restore_newest(checkpoints, state, ranks, events)
     check_same_step(resumed_from, ranks, device)
     place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
@@ -117,12 +112,12 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
             checkpoints.check_space(state_bytes(state))
         _train(plan, state, device, ranks, stop, events, checkpoints)
         if ranks.is_first:
-            _publish(plan, state, encoder_path)
+            publish_run(plan, state, encoder_path)
             kill_point("run-before-finish")
     except BaseException as error:
         # On a full disk this record fails too; the error that ended the run is the one to report.
         with contextlib.suppress(SetupError):
-            append_record(events, _describe_end(error, state.step))
+            append_record(events, describe_end(error, state.step))
         if isinstance(error, torch.OutOfMemoryError):
             hint = "encode fewer films at a time: --machine micro_batch=N, which leaves the numbers as they are"
             raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
@@ -214,21 +209,6 @@ def _report_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Pa
             raise GuardStop(f"{alarm.what} (at step {step})", events, "to continue regardless: --machine on_alarm=warn")
 
 
-def batch_rows(plan: RunPlan, step: int) -> NDArray[np.int64]:
-    """Return the cohort rows of a step: each epoch is one permutation of all rows, its ragged end dropped."""
-    # No sampler, no state: a run that resumes asks for a step and gets the films it would have had.
-    epoch, index = divmod(step, plan.steps_per_epoch)
-    size = plan.recipe.train.batch_size
-    order = _epoch_order(plan.recipe.train.seed, epoch, len(plan.rows))
-    return plan.rows[order[index * size : (index + 1) * size]]
-
-
-@functools.lru_cache(maxsize=2)
-def _epoch_order(seed: int, epoch: int, num_rows: int) -> NDArray[np.int64]:
-    generator = np.random.Generator(np.random.Philox(derive_seed(seed, epoch, "order")))
-    return generator.permutation(num_rows)
-
-
 def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks, is_compiled: bool) -> dict[str, str]:
     """Return what a resume must find unchanged for exact arithmetic."""
     shares = {"micro_batch": str(plan.machine.micro_batch), "num_processes": str(ranks.world_size)}
@@ -248,13 +228,6 @@ def _raise_stopped(stop: StopRequest, step: int) -> None:
     raise error
 
 
-def _remove_leftovers(folder: Path, events: Path) -> None:
-    """Remove what a killed process left behind, each recorded before it goes."""
-    for path in [*find_leftovers(folder), *find_leftovers(RunFiles(folder).checkpoints)]:
-        append_record(events, {"event": "leftover", "what": path.relative_to(folder).as_posix()})
-        remove_leftover(path)
-
-
 def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, events: Path) -> int:
     def report(error: IntegrityError) -> None:
         where = Path(error.where).relative_to(checkpoints.folder).as_posix()
@@ -268,61 +241,8 @@ def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, e
     return state.step
 
 
-def _describe_run(plan: RunPlan, device: torch.device) -> None:
-    """Write run.json, once: what the run is, for people, dashboard and store."""
-    if plan.files.description.exists():
-        return
-    description = RunDescription(
-        run_id=plan.run_id,
-        objective=plan.recipe.objective.name,
-        recipe=plan.recipe.to_dict(),
-        ehr_columns=tuple(plan.ehr_columns),
-        cohort=plan.cohort.name,
-        dataset=plan.cohort.dataset,
-        split=plan.scheme,
-        num_films=len(plan.rows),
-        num_twins_left_out=plan.num_twins_left_out,
-        num_without_sex=plan.num_without_sex,
-        num_steps=plan.num_steps,
-        steps_per_epoch=plan.steps_per_epoch,
-        device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        versions={"cxrssl": __version__, "torch": str(torch.__version__)},
-        **plan.origin,
-    )
-    write_json(plan.files.description, description.to_dict())
-
-
-def _publish(plan: RunPlan, state: TrainState, path: Path) -> None:
-    """Publish the encoder with the list of films that shaped it."""
-    cohort, rows = plan.cohort, plan.rows
-    films = SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], plan.images.index.pixel_hash[rows])
-    origin = EncoderOrigin(
-        run_id=plan.run_id,
-        step=state.step,
-        cohort=cohort.name,
-        dataset=cohort.dataset,
-        link=cohort.link,
-        split=plan.scheme,
-        **plan.origin,
-    )
-    publish_encoder(path, state.model.published, plan.recipe, origin, films)
-
-
-def _tell_finish(files: RunFiles, num_steps: int) -> None:
-    """Record the end of a run whose process was killed after it had published the encoder."""
-    if not has_finished(files.events):
-        append_record(files.events, {"event": "finish", "step": num_steps})
-
-
 def _open_journal(files: RunFiles, ranks: Ranks) -> Journal:
     return Journal(files.next_journal() if ranks.is_first else Path(os.devnull))
-
-
-def _describe_end(error: BaseException, step: int) -> dict[str, Any]:
-    if isinstance(error, Preempted | KeyboardInterrupt):
-        return {"event": "stop", "step": step}
-    what = error.what if isinstance(error, CxrsslError) else type(error).__name__
-    return {"event": "fail", "step": step, "what": what}
 
 
 def _make_busy(plan: RunPlan) -> UsageError:

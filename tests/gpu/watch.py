@@ -82,7 +82,7 @@ def watch_loop(watch: StepWatch) -> Iterator[None]:
         (MSN, "move_target", _named(MSN.move_target, "moving average")),
         (Health, "measure", _outside(measure)),
         (loop, "flatten_state", _outside(loop.flatten_state)),
-        (loop, "_publish", _outside(loop._publish)),
+        (loop, "publish_run", _outside(loop.publish_run)),
         (Recorder, "send", _named(Recorder.send, "numbers")),
         (Recorder, "read", _named(Recorder.read, "numbers")),
     ]

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.durable import find_leftovers
 from cxrssl.core.errors import IntegrityError, SetupError
+from cxrssl.model.encoder import publish_encoder
 from cxrssl.records.encoder import KIND as ENCODER_KIND
 from cxrssl.records.encoder import NOWHERE, SeenFilms
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints, serialise
-from cxrssl.train.encoder import publish_encoder
 from cxrssl.train.state import flatten_state, restore_state, state_bytes
 from tests.faults import KINDS, FailingDisk
 from tests.golden.checkpoint import start, take_steps

@@ -19,7 +19,8 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.train import panel
 from cxrssl.train.feed import AHEAD, FEEDS, FilmPlan, FilmReader, open_feed, read_films
-from cxrssl.train.loop import batch_rows, pretrain
+from cxrssl.train.loop import pretrain
+from cxrssl.train.order import batch_rows
 from cxrssl.train.panel import Panel
 from cxrssl.train.plan import plan_run
 from tests.scale import scaled

@@ -25,8 +25,9 @@ from cxrssl.model.objective import Loss, Objective, Tensors
 from cxrssl.records.steps import iter_metrics
 from cxrssl.train import loop, recorder, step
 from cxrssl.train.checkpoint import Checkpoints
-from cxrssl.train.loop import batch_rows, checkpoint_settings, pretrain
+from cxrssl.train.loop import checkpoint_settings, pretrain
 from cxrssl.train.meter import Meter
+from cxrssl.train.order import batch_rows
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks
 from cxrssl.train.schedule import settings_at

@@ -19,7 +19,8 @@ from cxrssl.model.msn import MSN
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.steps import iter_metrics
-from cxrssl.train.loop import batch_rows, pretrain
+from cxrssl.train.loop import pretrain
+from cxrssl.train.order import batch_rows
 from cxrssl.train.plan import RunPlan, plan_run
 from tests.small_runs import read_run
 from tests.world import TINY, make_workspace
