@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cxrssl.cli.ingest import ingest_dataset
+from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.workspace import Workspace
+from cxrssl.ingest import ingest_dataset
 
 HEADER = (
     "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
@@ -42,5 +43,5 @@ def write_nih(root: Path, num_patients: int = 40, films_each: int = 2, px: int =
 def make_workspace(folder: Path, **options: Any) -> Workspace:
     """Return a workspace with the cohort `nih` ingested and packed."""
     workspace = Workspace(folder / "workspace").create()
-    ingest_dataset(workspace, "nih", write_nih(folder / "nih", **options), size=48, workers=1)
+    ingest_dataset(workspace, IngestOptions("nih", write_nih(folder / "nih", **options), size_px=48, num_workers=1))
     return workspace

@@ -27,10 +27,12 @@ def demo(
 
     Example: cxrssl demo --workspace demo
     """
-    from cxrssl.cli.ingest import describe_cohort, describe_packed, ingest_dataset
+    from cxrssl.cli.ingest import describe_cohort, describe_packed
     from cxrssl.cli.pretrain import recipe_changes
     from cxrssl.cli.probe import probe_run
+    from cxrssl.cohort.ingest import IngestOptions
     from cxrssl.core.progress import format_seconds
+    from cxrssl.ingest import ingest_dataset
     from cxrssl.recipe.load import load_recipe
     from cxrssl.recipe.machine import Machine
     from cxrssl.records.evaluation import ProbeSettings
@@ -44,7 +46,7 @@ def demo(
     _say("1/5 draw the synthetic hospital")
     _draw_hospital(hospital, patients, seed)
     _say("2/5 ingest it")
-    cohort, packed = ingest_dataset(opened, "mimic", hospital, name="demo", size=DEMO_PX)
+    cohort, packed = ingest_dataset(opened, IngestOptions("mimic", hospital, name="demo", size_px=DEMO_PX))
     typer.echo("\n".join(describe_cohort(cohort.values) + describe_packed(packed)))
     changes = [] if epochs is None else [f"train.num_epochs={epochs}"]
     for number, ehr in ((3, "none"), (4, "demo,meta,stay")):

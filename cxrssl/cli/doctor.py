@@ -43,7 +43,7 @@ def doctor(
     from cxrssl.cohort.sources import SourceOptions
 
     machine = _examine_machine(workspace, gpu)
-    reports = examine(SourceOptions(path, ehr, films, map_path, labels), dataset) if path else []
+    reports = examine(SourceOptions(dataset, path, ehr, films, map_path, labels)) if path else []
     datasets = [_summarise(report, machine, size) for report in reports]
     options = {
         "--ehr": ehr,

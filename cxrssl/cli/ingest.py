@@ -10,10 +10,6 @@ import typer
 from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, make_workspace, print_summary
 
 if TYPE_CHECKING:
-    from cxrssl.cohort.link import LinkRule
-    from cxrssl.cohort.split import Shares
-    from cxrssl.cohort.summary import CohortSummary
-    from cxrssl.core.workspace import Workspace
     from cxrssl.images.pack import PackSummary
 
 
@@ -66,77 +62,30 @@ def ingest(
 
     Example: cxrssl ingest mimic /path/to/physionet.org
     """
+    from cxrssl.cohort.ingest import IngestOptions
     from cxrssl.cohort.link import make_link_rule
     from cxrssl.cohort.split import parse_shares
+    from cxrssl.ingest import ingest_dataset
 
     opened = make_workspace(workspace)
-    cohort, packed = ingest_dataset(
-        opened,
+    options = IngestOptions(
         dataset,
         path,
         ehr,
-        name,
-        size,
-        workers,
-        pack,
         films,
         map_path,
         labels,
-        make_link_rule(link, tolerance) if link or tolerance is not None else None,
-        parse_shares(shares),
-        split_file,
+        name=name,
+        rule=make_link_rule(link, tolerance) if link or tolerance is not None else None,
+        shares=parse_shares(shares),
+        split_path=split_file,
+        size_px=size,
+        num_workers=workers,
+        may_pack=pack,
     )
+    cohort, packed = ingest_dataset(opened, options)
     summary = {"cohort": cohort.values, "was_current": cohort.was_current, "packed": packed and vars(packed)}
     print_summary(summary, as_json, describe_cohort(cohort.values) + describe_packed(packed))
-
-
-def ingest_dataset(
-    workspace: Workspace,
-    dataset: str,
-    path: Path,
-    ehr: Path | None = None,
-    name: str = "",
-    size: int = 320,
-    workers: int = 0,
-    pack: bool = True,
-    films: Path | None = None,
-    map_path: Path | None = None,
-    labels: str = "",
-    rule: LinkRule | None = None,
-    shares: Shares | None = None,
-    split_path: Path | None = None,
-) -> tuple[CohortSummary, PackSummary | None]:
-    """Publish the cohort of a dataset and, unless --no-pack is given, its packed films."""
-    from cxrssl.cohort.ingest import build_cohort
-    from cxrssl.cohort.read import open_cohort
-    from cxrssl.images.pack import pack_images
-
-    summary = build_cohort(
-        workspace,
-        dataset,
-        path,
-        ehr_path=ehr,
-        films_path=films,
-        map_path=map_path,
-        labels=labels,
-        name=name,
-        rule=rule,
-        shares=shares,
-        split_path=split_path,
-    )
-    if not pack:
-        return summary, None
-    cohort = open_cohort(summary.path)
-    packed = pack_images(
-        workspace.images / cohort.name,
-        cohort.root,
-        cohort.image_id.tolist(),
-        cohort.path.tolist(),
-        size_px=size,
-        cohort_sha256=cohort.content_sha256,
-        num_workers=workers,
-    )
-    return summary, packed
 
 
 def describe_cohort(values: dict[str, Any]) -> list[str]:

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from cxrssl.cohort.files import FILM_SUFFIXES, Layout, check_folder
+from cxrssl.cohort.files import FILM_SUFFIXES, Layout
 from cxrssl.cohort.sources import SourceOptions, find_source, recognise
 from cxrssl.cohort.tables.peek import estimate_rows
 from cxrssl.core.errors import CxrsslError, DataError, DecodeError, UsageError
@@ -72,20 +73,17 @@ class DatasetReport:
     remarks: list[str] = field(default_factory=list)
 
 
-def examine(options: SourceOptions, dataset: str = "") -> list[DatasetReport]:
-    """Return a report on each dataset that the folder looks like, or on the one that is named.
+def examine(options: SourceOptions) -> list[DatasetReport]:
+    """Return a report on the dataset that is named, or where none is, on each that the folder looks like.
 
     Raises: DataError when it looks like none, UsageError for a path that is no folder.
     """
-    path = check_folder(options.path, "PATH")
-    ehr = check_folder(options.ehr, "--ehr") if options.ehr else None
-    films = check_folder(options.films, "--films") if options.films else None
-    options = replace(options, path=path, ehr=ehr, films=films)
-    names = [dataset] if dataset else list(recognise(path))
+    options = options.locate("PATH")
+    names = [options.dataset] if options.dataset else list(recognise(options.path))
     if not names:
         hint = "looked for the tables of mimic, chexpert, nih and covid, and for DICOM files"
-        raise DataError("no dataset is seen in the folder", path, hint)
-    return [_examine_one(name, options) for name in names]
+        raise DataError("no dataset is seen in the folder", options.path, hint)
+    return [_examine_one(replace(options, dataset=name)) for name in names]
 
 
 def count_films(layout: Layout) -> FilmReport:
@@ -102,13 +100,14 @@ def count_films(layout: Layout) -> FilmReport:
     return report
 
 
-def _examine_one(dataset: str, options: SourceOptions) -> DatasetReport:
-    source = find_source(dataset)
+def _examine_one(options: SourceOptions) -> DatasetReport:
+    source = find_source(options.dataset)
+    without: dict[str, Any] = dict.fromkeys(options.foreign())
     try:
-        layout = source.find(replace(options, **options.foreign(dataset)))  # type: ignore[arg-type]
+        layout = source.find(replace(options, **without))
     except (DataError, UsageError) as error:
-        return DatasetReport(dataset, str(options.path), missing=[_tell(error)])
-    report = DatasetReport(dataset, str(layout.root), dict(layout.versions), remarks=list(layout.remarks))
+        return DatasetReport(options.dataset, str(options.path), missing=[_tell(error)])
+    report = DatasetReport(options.dataset, str(layout.root), dict(layout.versions), remarks=list(layout.remarks))
     report.missing = [_tell(error) for error in layout.missing]
     for name, file in layout.files.items():
         if not file.path.is_file():

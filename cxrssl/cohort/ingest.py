@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from cxrssl.cohort.database import fill_database
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.files import Layout, check_apart, check_folder, hash_listing, leave_unwritable, list_films
+from cxrssl.cohort.files import Layout, SourceFile, check_apart, hash_listing, leave_unwritable, list_films
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.read import KIND
@@ -39,72 +39,67 @@ RULES_VERSION = 3
 
 
 @dataclass(frozen=True)
+class IngestOptions(SourceOptions):
+    """All that `cxrssl ingest` is asked for."""
+
+    name: str = ""
+    """Of the cohort; by default the dataset's."""
+    rule: LinkRule | None = None
+    """None: the default rule, where the dataset has stays."""
+    shares: Shares = field(default_factory=Shares)
+    split_path: Path | None = None
+    """The user's own split."""
+    size_px: int = 320
+    """Side of the packed films."""
+    num_workers: int = 0
+    """Decoding processes; 0 means one a core."""
+    may_pack: bool = True
+
+
+@dataclass(frozen=True)
 class _Plan:
     """What will be read, and the key of the outcome."""
 
+    options: IngestOptions
+    rule: LinkRule | None
+    """None where the dataset has no stays."""
     layout: Layout
     present: dict[str, int]
     hashes: dict[str, str]
     verified: list[Verified]
-    rule: LinkRule | None
-    """None where the dataset has no stays."""
-    shares: Shares
-    split_path: Path | None
     key: str
 
     @property
     def tables(self) -> dict[Path, str]:
         """Tables of the publisher, which the user's own map is not, with the SHA-256 of what was read."""
-        files = self.layout.files.items()
-        return {file.path: self.hashes[file.shown] for name, file in files if not name.startswith("map")}
+        return {file.path: self.hashes[file.shown] for file in _publishers_files(self.layout)}
 
 
-def build_cohort(
-    workspace: Workspace,
-    dataset: str,
-    path: Path,
-    *,
-    ehr_path: Path | None = None,
-    films_path: Path | None = None,
-    map_path: Path | None = None,
-    labels: str = "",
-    name: str = "",
-    rule: LinkRule | None = None,
-    shares: Shares | None = None,
-    split_path: Path | None = None,
-) -> CohortSummary:
-    """Publish `cohorts/<name>` (default: the dataset's name) from the dataset in `path`, and return its summary.
+def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
+    """Publish `cohorts/<name>` from the dataset, and return its summary.
 
-    `rule`, `shares` and `split_path` change what is linked and how it is split; left out, they take their defaults.
     A cohort that is already published from the same files is returned as it is, with `was_current`.
 
     Raises: UsageError, DataError (LeakageError for a subject in two official splits), SetupError.
     """
-    source = find_source(dataset)
-    name = check_name(name or dataset, "cohort")
-    has_stays = "ehr" in source.OPTIONS
-    if rule is not None and not has_stays:
-        raise UsageError(f"{dataset} has no hospital stays to link with", hint="leave --link and --tolerance out")
-    options = SourceOptions(path, ehr_path, films_path, map_path, labels)
-    plan = _make_plan(
-        workspace, source, dataset, options, (rule or LinkRule()) if has_stays else None, shares or Shares(), split_path
-    )
+    source = find_source(options.dataset)
+    name = check_name(options.name or options.dataset, "cohort")
+    plan = _make_plan(workspace, source, options)
     dest = workspace.cohorts / name
     current = _find_current(dest, plan)
     if current is not None:
         return current
     tables = source.read(plan.layout, plan.present)
     _check_some_films(tables, plan)
-    splits, remarks = _split(dataset, tables, plan)
-    default_split = next(scheme for scheme in ("file", "official", "hash") if scheme in splits["scheme"])
+    splits, remarks = _split(tables, plan)
     release = count_verified(plan.verified, plan.tables, plan.layout.root, tables.image["path"])
     settings = {
-        "dataset": dataset,
+        "dataset": options.dataset,
         "release": release["state"],
         "name": name,
-        "default_split": default_split,
+        "default_split": next(scheme for scheme in ("file", "official", "hash") if scheme in splits["scheme"]),
         "link": plan.rule.describe() if plan.rule else "",
-        "shares": list(astuple(plan.shares)),
+        "shares": list(astuple(options.shares)),
         "key": plan.key,
         "rules_version": RULES_VERSION,
         "features": list(FEATURE_NAMES),
@@ -118,58 +113,71 @@ def build_cohort(
     return CohortSummary(dest, False, summary)
 
 
-def _make_plan(
-    workspace: Workspace,
-    source: Source,
-    dataset: str,
-    options: SourceOptions,
-    rule: LinkRule | None,
-    shares: Shares,
-    split_path: Path | None,
-) -> _Plan:
-    options.check(dataset)
-    path = check_folder(options.path, dataset)
-    ehr = check_folder(options.ehr, "--ehr") if options.ehr else None
-    films = check_folder(options.films, "--films") if options.films else None
-    try:
-        layout = source.find(replace(options, path=path, ehr=ehr, films=films))
-        if layout.missing:
-            raise layout.missing[0]
-    except DataError as error:
-        found = recognise(path)
-        others = [other for other in found if other != dataset]
-        if others and dataset not in found:
-            hint = f"this looks like {others[0]}: cxrssl ingest {others[0]} PATH"
-            raise DataError(error.what, error.where, f"{hint} ({error.hint})") from None
-        raise
-    tables = [file for name, file in layout.files.items() if not name.startswith("map")]  # these are the user's own
-    check_apart(workspace.root, {layout.root, *(file.path.parent for file in tables)})
+def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> _Plan:
+    rule = _choose_rule(source, options)
+    options.check()
+    options = options.locate(options.dataset)
+    layout = _find_layout(source, options)
+    check_apart(workspace.root, {layout.root, *(file.path.parent for file in _publishers_files(layout))})
     present = list_films(layout.root, layout.film_folders, layout.film_suffixes)
     layout.remarks.extend(leave_unwritable(present))
     hashes = {file.shown: _hash_file(file.path, file.shown) for file in layout.files.values()}
     sizes = {file.shown: file.path.stat().st_size for file in layout.files.values()}
     verified = find_verified(workspace, {layout.root, *(file.path.parent for file in layout.files.values())})
+    own = options.split_path
     key = hash_settings(
         {
-            "dataset": dataset,
+            "dataset": options.dataset,
             "checks": [check.content_sha256 for check in verified],
             "rules_version": RULES_VERSION,
             "files": {shown: [sizes[shown], sha] for shown, sha in hashes.items()},
             "films": hash_listing(present),
             "link": rule and asdict(rule),
-            "shares": asdict(shares),
-            "split_file": split_path and _hash_file(split_path, plain(split_path.name, 120)),
+            "shares": asdict(options.shares),
+            "split_file": own and _hash_file(own, plain(own.name, 120)),
         }
     )
-    return _Plan(layout, present, hashes, verified, rule, shares, split_path, key)
+    return _Plan(options, rule, layout, present, hashes, verified, key)
 
 
-def _split(dataset: str, tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
+def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
+    """Return the rule to link by, None where the dataset has no stays."""
+    if "ehr" in source.OPTIONS:
+        return options.rule or LinkRule()
+    if options.rule is not None:
+        what = f"{options.dataset} has no hospital stays to link with"
+        raise UsageError(what, hint="leave --link and --tolerance out")
+    return None
+
+
+def _find_layout(source: Source, options: IngestOptions) -> Layout:
+    """Return where everything lies; the error of another dataset's folder names that dataset."""
+    try:
+        layout = source.find(options)
+        if layout.missing:
+            raise layout.missing[0]
+        return layout
+    except DataError as error:
+        found = list(recognise(options.path))
+        if not found or options.dataset in found:
+            raise
+        hint = f"this looks like {found[0]}: cxrssl ingest {found[0]} PATH"
+        raise DataError(error.what, error.where, f"{hint} ({error.hint})") from None
+
+
+def _publishers_files(layout: Layout) -> list[SourceFile]:
+    """Return the files that the publisher ships: not a map and its tables, which are the user's own."""
+    return [file for name, file in layout.files.items() if not name.startswith("map")]
+
+
+def _split(tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
     """Return the splits of all schemes that can be made, and remarks on the user's own."""
     subjects = set(tables.image["subject_id"].unique())
     icu = set(tables.hospital.icu_stay["subject_id"].unique()) & subjects if tables.hospital else set()
-    own, remarks = read_split_file(plan.split_path, subjects) if plan.split_path else (None, [])
-    return split_subjects(dataset, subjects, tables.official, icu or None, own, plan.shares), remarks
+    path = plan.options.split_path
+    own, remarks = read_split_file(path, subjects) if path else (None, [])
+    dataset, shares = plan.options.dataset, plan.options.shares
+    return split_subjects(dataset, subjects, tables.official, icu or None, own, shares), remarks
 
 
 def _hash_file(path: Path, shown: str) -> str:

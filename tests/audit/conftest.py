@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrssl.cli.ingest import ingest_dataset
+from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
 from cxrssl.images.store import ImageStore, open_images
+from cxrssl.ingest import ingest_dataset
 from cxrssl.synthetic import HospitalSpec, write_hospital
 
 
@@ -26,7 +27,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("clean")
     write_hospital(folder / "hospital", HospitalSpec(num_patients=60, seed=0, film_px=64))
     workspace = Workspace(folder / "workspace").create()
-    ingest_dataset(workspace, "mimic", folder / "hospital", size=48, workers=1)
+    ingest_dataset(workspace, IngestOptions("mimic", folder / "hospital", size_px=48, num_workers=1))
     return workspace
 
 

@@ -71,7 +71,7 @@ def run_ours(root: Path) -> Result:
     time_calls(artefact, "_seal", "publish: hash")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        cohort = ingest.build_cohort(Workspace(Path(folder)), "mimic", root)
+        cohort = ingest.build_cohort(Workspace(Path(folder)), ingest.IngestOptions("mimic", root))
     total_s = time.perf_counter() - started
     for times in (spent, cpu):
         times["load into DuckDB, link"] -= times["features of the record"]

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from cxrssl.cli.sql import format_table, list_tables, make_unique, run_query, write_csv, write_json
 from cxrssl.cohort.export import make_codebook
 from cxrssl.cohort.films import collect_films
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.schema import create_tables
 from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.workspace import Workspace
@@ -58,7 +58,7 @@ READS = [
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = tmp_path_factory.mktemp("sql")
     workspace = Workspace(root / "workspace")
-    build_cohort(workspace, "nih", write_nih(root / "nih", num_patients=30))
+    build_cohort(workspace, IngestOptions("nih", write_nih(root / "nih", num_patients=30)))
     return workspace
 
 

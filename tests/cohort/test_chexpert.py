@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources.chexpert import FINDINGS
 from cxrssl.core.errors import DataError, LeakageError
@@ -46,7 +46,7 @@ def write(root: Path, prefix: str = SMALL, train: Any = TRAIN, valid: Any = VALI
 
 
 def build(workspace: Workspace, root: Path, **options: Any) -> Any:
-    return open_cohort(build_cohort(workspace, "chexpert", root, **options).path)
+    return open_cohort(build_cohort(workspace, IngestOptions("chexpert", root, **options)).path)
 
 
 def feature(cohort: Any, name: str) -> list[float | None]:
@@ -94,7 +94,7 @@ def test_batches_of_the_release_of_2021_are_found_beside_the_tables(workspace: W
 def test_resized_tree_may_lie_elsewhere(workspace: Workspace, tmp_path: Path) -> None:
     root = write(tmp_path / "data")
     put_films(tmp_path / "small", *(row[0].replace(".jpg", ".png") for row in (*TRAIN, *VALID)))
-    cohort = build(workspace, root, films_path=tmp_path / "small")
+    cohort = build(workspace, root, films=tmp_path / "small")
     assert cohort.root == tmp_path / "small"
     assert cohort.path.tolist()[0] == "train/patient00001/study1/view1_frontal.png"
 
@@ -153,14 +153,14 @@ def test_labels_of_the_test_set_are_read_under_each_public_name(
 def test_bad_rows_are_rejected(old: str, new: str, rule: str, workspace: Workspace, tmp_path: Path) -> None:
     root = write(tmp_path / "data")
     (root / "train.csv").write_text(table(TRAIN).replace(old, new, 1))
-    films = build_cohort(workspace, "chexpert", root).values["films"]
+    films = build_cohort(workspace, IngestOptions("chexpert", root)).values["films"]
     assert films["rejected"] == {rule: 1}
     assert (films["seen"], films["accepted"]) == (5, 4)
 
 
 def test_two_labels_for_one_study_reject_all_its_films(workspace: Workspace, tmp_path: Path) -> None:
     rows = (*TRAIN[:2], (*TRAIN[2][:5], {"Edema": "1.0"}), TRAIN[3])
-    films = build_cohort(workspace, "chexpert", write(tmp_path / "data", train=rows)).values["films"]
+    films = build_cohort(workspace, IngestOptions("chexpert", write(tmp_path / "data", train=rows))).values["films"]
     assert films["rejected"] == {"study with two sets of labels": 2}
 
 
@@ -168,25 +168,25 @@ def test_same_film_under_two_prefixes_is_rejected(workspace: Workspace, tmp_path
     root = write(tmp_path / "data")
     with (root / "train.csv").open("a") as file:
         file.write(table(TRAIN[:1], FULL).splitlines()[1] + "\n")
-    films = build_cohort(workspace, "chexpert", root).values["films"]
+    films = build_cohort(workspace, IngestOptions("chexpert", root)).values["films"]
     assert films["rejected"] == {"Path: the same film under two paths": 2}
 
 
 def test_patient_in_two_tables_is_a_leak(workspace: Workspace, tmp_path: Path) -> None:
     valid = ((TRAIN[0][0].replace("study1", "study9"), *TRAIN[0][1:]),)
     with pytest.raises(LeakageError):
-        build_cohort(workspace, "chexpert", write(tmp_path / "data", valid=valid))
+        build_cohort(workspace, IngestOptions("chexpert", write(tmp_path / "data", valid=valid)))
 
 
 def test_a_column_that_is_missing_is_named(workspace: Workspace, tmp_path: Path) -> None:
     root = write(tmp_path / "data")
     (root / "train.csv").write_text(table(TRAIN).replace("AP/PA", "AP or PA"))
     with pytest.raises(DataError, match=r'train\.csv: column "AP/PA" is missing'):
-        build_cohort(workspace, "chexpert", root)
+        build_cohort(workspace, IngestOptions("chexpert", root))
 
 
 def test_any_train_csv_is_not_chexpert(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.csv").write_text("image,label\na.png,1\n")
     with pytest.raises(DataError, match="no CheXpert found"):
-        build_cohort(workspace, "chexpert", tmp_path / "data")
+        build_cohort(workspace, IngestOptions("chexpert", tmp_path / "data"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources.covid import FINDINGS, PARENTS, label_findings
 from cxrssl.core.workspace import Workspace
@@ -67,7 +67,7 @@ def test_rows_become_films_without_index_too(workspace: Workspace, tmp_path: Pat
     (root / "metadata.csv").write_text(METADATA + rows)
     for name in ("a.png", "b.jpg", "c.jpg"):
         (root / "images" / name).write_bytes(b"x")
-    cohort = open_cohort(build_cohort(workspace, "covid", root).path)
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("covid", root)).path)
     assert cohort.subject_id.tolist() == ["7", "7"]
     assert cohort.view.tolist() == ["AP", "LATERAL"]
     assert cohort.position.tolist() == ["Recumbent", ""]
@@ -87,7 +87,7 @@ def test_offset_orders_the_films_of_a_patient_where_all_are_known(workspace: Wor
         lines.append(f"{patient},{offset},M,60,COVID-19,N,Y,PA,X-ray,images,{name}.png")
         (root / "images" / f"{name}.png").write_bytes(b"x")
     (root / "metadata.csv").write_text("\n".join(lines) + "\n")
-    summary = build_cohort(workspace, "covid", root)
+    summary = build_cohort(workspace, IngestOptions("covid", root))
     with open_database(summary.path / "cohort.duckdb", read_only=True) as database:
         rows = database.rows("SELECT num_prior FROM given_feature ORDER BY image_id")
     assert [value for (value,) in rows] == [1, 0, 1, None, None, None, 0]
@@ -95,7 +95,7 @@ def test_offset_orders_the_films_of_a_patient_where_all_are_known(workspace: Wor
 
 
 def test_real_films_have_stay_features_only_where_they_are_known(data: Path, workspace: Workspace) -> None:
-    summary = build_cohort(workspace, "covid", data / "covid19_cxr")
+    summary = build_cohort(workspace, IngestOptions("covid", data / "covid19_cxr"))
     assert summary.values["films"] == {"seen": 354, "accepted": 354, "rejected": {}, "studies": 354, "subjects": 202}
     known_gaps = {
         "sex": 14,

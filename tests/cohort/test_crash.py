@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import KIND, open_cohort
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import CxrsslError
@@ -35,14 +35,14 @@ INGEST = """
 import os
 import sys
 from pathlib import Path
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.core.workspace import Workspace
 import cxrssl.cohort.sources.mimic
 print("ready", flush=True)
 while sys.stdin.readline():
     child = os.fork()
     if child == 0:
-        build_cohort(Workspace(Path(sys.argv[1])), "mimic", Path(sys.argv[2]))
+        build_cohort(Workspace(Path(sys.argv[1])), IngestOptions("mimic", Path(sys.argv[2])))
         os._exit(0)
     print(child, flush=True)
     print(os.waitpid(child, 0)[1], flush=True)
@@ -99,7 +99,7 @@ def test_killed_ingest_leaves_the_old_cohort_or_the_new_one(
     contents, kept = {}, tmp_path / "kept"
     for version in (second, first):
         point(root, version)
-        build_cohort(workspace, "mimic", root)
+        build_cohort(workspace, IngestOptions("mimic", root))
         contents[version] = content_of(workspace)
     shutil.copytree(workspace.root, kept)
     assert [len(films) for _, films in contents.values()] == [5, 4]
@@ -118,7 +118,7 @@ def test_killed_ingest_leaves_the_old_cohort_or_the_new_one(
         found = content_of(workspace)
         assert found in contents.values(), f"seed {SEED}, trial {trial}"
         seen.add(found)
-        build_cohort(workspace, "mimic", root)
+        build_cohort(workspace, IngestOptions("mimic", root))
         assert content_of(workspace) == contents[second], f"seed {SEED}, trial {trial}"
         leftovers = [path.name for path in workspace.cohorts.iterdir() if path.name.startswith(".building")]
         assert leftovers == [], f"seed {SEED}, trial {trial}"
@@ -142,12 +142,12 @@ def test_ingest_killed_where_it_matters_leaves_the_old_cohort_or_the_new_one(
     first, second = write_worlds(world, tmp_path)
     root = tmp_path / "data"
     point(root, first)
-    build_cohort(workspace, "mimic", root)
+    build_cohort(workspace, IngestOptions("mimic", root))
     old = content_of(workspace)
     point(root, second)
     assert ingester() == signal.SIGKILL
     assert (content_of(workspace) == old) == (kill_at != "publish-after-rename:1")
-    build_cohort(workspace, "mimic", root)
+    build_cohort(workspace, IngestOptions("mimic", root))
     assert len(content_of(workspace)[1]) == 5
 
 
@@ -164,7 +164,7 @@ def test_readers_see_no_error_while_cohorts_are_exchanged(world: Any, workspace:
     contents = {}
     for version in (first, second):
         point(root, version)
-        build_cohort(workspace, "mimic", root)
+        build_cohort(workspace, IngestOptions("mimic", root))
         contents[version] = open_cohort(workspace.cohorts / "mimic").content_sha256
     stop = threading.Event()
     failures: list[BaseException] = []
@@ -176,7 +176,7 @@ def test_readers_see_no_error_while_cohorts_are_exchanged(world: Any, workspace:
             while not stop.is_set():
                 for version in (first, second):
                     point(root, version)
-                    build_cohort(workspace, "mimic", root)
+                    build_cohort(workspace, IngestOptions("mimic", root))
                     num_swaps += 1
         except BaseException as error:
             failures.append(error)
@@ -200,7 +200,7 @@ def test_readers_see_no_error_while_cohorts_are_exchanged(world: Any, workspace:
 def try_ingest(workspace: Workspace, root: Path) -> int:
     """Ingest and pack as the command does, and return the exit code."""
     try:
-        summary = build_cohort(workspace, "mimic", root)
+        summary = build_cohort(workspace, IngestOptions("mimic", root))
         cohort = open_cohort(summary.path)
         packed = pack_images(
             workspace.images / "mimic",

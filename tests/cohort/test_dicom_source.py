@@ -17,7 +17,7 @@ from cxrssl.cli.ingest import ingest
 from cxrssl.cohort import dicom_headers
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.mapping import read_map
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources.dicom import KEYS
@@ -30,7 +30,7 @@ from tests.scale import scaled
 
 
 def build(workspace: Workspace, root: Path, **options: Any) -> Any:
-    return open_cohort(build_cohort(workspace, "dicom", root, **options).path)
+    return open_cohort(build_cohort(workspace, IngestOptions("dicom", root, **options)).path)
 
 
 def feature(cohort: Any, name: str) -> list[float | None]:
@@ -80,7 +80,7 @@ def test_every_rule_rejects_its_file_and_names_it(workspace: Workspace, tmp_path
     }
     for num, (name, tags) in enumerate(bad.items(), start=2):
         write_dicom(root / f"{name}.dcm", **{"SOPInstanceUID": f"1.2.3.{num}", **tags})
-    summary = build_cohort(workspace, "dicom", root)
+    summary = build_cohort(workspace, IngestOptions("dicom", root))
     assert (summary.values["films"]["seen"], summary.values["films"]["accepted"]) == (12, 1)
     with (summary.path / "rejects.csv").open() as file:
         rules = {row["file"]: (row["column"], row["rule"]) for row in csv.DictReader(file)}
@@ -261,7 +261,7 @@ def write_mapped(root: Path, key: str = "study") -> Path:
 @pytest.mark.parametrize("key", ["image", "study", "patient"])
 def test_map_gives_findings_and_features(key: str, workspace: Workspace, tmp_path: Path) -> None:
     root = write_mapped(tmp_path, key)
-    cohort = build(workspace, root / "dicom", map_path=root / "map.toml")
+    cohort = build(workspace, root / "dicom", map=root / "map.toml")
     assert cohort.finding_names.tolist() == ["Edema", "Pleural Effusion"]
     assert cohort.label_values.tolist() == [[1, -2], [0, -1]]
     assert cohort.study_id.tolist() == list(IDS["image" if key == "image" else "study"])
@@ -288,18 +288,18 @@ def test_one_file_may_hold_labels_and_record(workspace: Workspace, tmp_path: Pat
     text = MAP.replace("KEY", "patient").replace("records.csv", "labels.csv").replace('"mrn"', '"id"')
     (root / "map.toml").write_text(text)
     (root / "labels.csv").write_text("id,oedema,effusion,gender,age,ethnic\n7,1,1,M,,\n8,0,0,F,30,\n")
-    cohort = build(workspace, root / "dicom", map_path=root / "map.toml")
+    cohort = build(workspace, root / "dicom", map=root / "map.toml")
     assert feature(cohort, "age") == [50, 30]
     assert {"labels.csv", "labels.csv as [ehr]"} <= set(cohort.summary["tables"])
 
 
 def test_changed_map_or_table_makes_the_cohort_anew(workspace: Workspace, tmp_path: Path) -> None:
     root = write_mapped(tmp_path)
-    options: dict[str, Any] = {"map_path": root / "map.toml"}
-    assert not build_cohort(workspace, "dicom", root / "dicom", **options).was_current
-    assert build_cohort(workspace, "dicom", root / "dicom", **options).was_current
+    options: dict[str, Any] = {"map": root / "map.toml"}
+    assert not build_cohort(workspace, IngestOptions("dicom", root / "dicom", **options)).was_current
+    assert build_cohort(workspace, IngestOptions("dicom", root / "dicom", **options)).was_current
     (root / "map.toml").write_text(MAP.replace("KEY", "study").replace('"yes"', '"yes", "y"'))
-    assert not build_cohort(workspace, "dicom", root / "dicom", **options).was_current
+    assert not build_cohort(workspace, IngestOptions("dicom", root / "dicom", **options)).was_current
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_cell_that_the_map_does_not_explain_is_a_reject_with_its_line(
 ) -> None:
     root = write_mapped(tmp_path)
     (root / "labels.csv").write_text((root / "labels.csv").read_text().replace(old, new))
-    summary = build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+    summary = build_cohort(workspace, IngestOptions("dicom", root / "dicom", map=root / "map.toml"))
     assert summary.values["tables"]["labels.csv"]["rejected"] == {rule: 1}
     with (summary.path / "rejects.csv").open() as file:
         lines = [row["line"] for row in csv.DictReader(file) if row["file"] == "labels.csv"]
@@ -341,7 +341,7 @@ def test_mistake_in_the_map_is_one_sentence_with_the_nearest_word(
     assert old in text
     (root / "map.toml").write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError) as caught:
-        build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+        build_cohort(workspace, IngestOptions("dicom", root / "dicom", map=root / "map.toml"))
     assert what in caught.value.what
     assert hint in caught.value.hint
     assert caught.value.where.endswith("map.toml")
@@ -351,10 +351,10 @@ def test_missing_table_or_column_of_the_map_is_named(workspace: Workspace, tmp_p
     root = write_mapped(tmp_path)
     (root / "records.csv").write_text("mrn,gender,ages,ethnic\n7,M,,\n")
     with pytest.raises(DataError, match=r'records\.csv: column "age" is missing'):
-        build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+        build_cohort(workspace, IngestOptions("dicom", root / "dicom", map=root / "map.toml"))
     (root / "records.csv").unlink()
     with pytest.raises(DataError, match=r"records\.csv"):
-        build_cohort(workspace, "dicom", root / "dicom", map_path=root / "map.toml")
+        build_cohort(workspace, IngestOptions("dicom", root / "dicom", map=root / "map.toml"))
 
 
 def test_headers_read_in_processes_equal_those_read_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,7 +423,7 @@ def test_text_of_tags_is_made_safe(workspace: Workspace, tmp_path: Path) -> None
 def test_real_radiographs_are_accepted_or_refused_by_name(data: Path, workspace: Workspace, folder_hash: Any) -> None:
     root = data / "dicom_radiographs"
     before = folder_hash(root)
-    summary = build_cohort(workspace, "dicom", root)
+    summary = build_cohort(workspace, IngestOptions("dicom", root))
     cohort = open_cohort(summary.path)
     with (root / "manifest.csv").open() as file:
         manifest = {row["file"]: row for row in csv.DictReader(file)}
@@ -447,6 +447,6 @@ def test_real_radiographs_are_accepted_or_refused_by_name(data: Path, workspace:
 
 def test_chest_filter_is_an_option_with_a_count(data: Path, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text('body_part = ["CHEST"]\n')
-    summary = build_cohort(workspace, "dicom", data / "dicom_radiographs", map_path=tmp_path / "map.toml")
+    summary = build_cohort(workspace, IngestOptions("dicom", data / "dicom_radiographs", map=tmp_path / "map.toml"))
     assert summary.values["films"]["rejected"]["BodyPartExamined: not asked for"] == 9
     assert summary.num_films == 6

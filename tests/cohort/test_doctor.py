@@ -30,7 +30,7 @@ def run(*words: object, code: int = 0) -> str:
 
 
 def look(path: Path, **options: Any) -> doctor.DatasetReport:
-    (report,) = examine(SourceOptions(path, **options))
+    (report,) = examine(SourceOptions("", path, **options))
     return report
 
 
@@ -67,11 +67,11 @@ def test_all_that_is_missing_is_told_at_once_with_what_would_do(world: Any, tmp_
 
 def test_hospital_without_films_and_films_without_hospital(world: Any, tmp_path: Path) -> None:
     world.write(tmp_path / "cxr", ehr_root=tmp_path / "ehr")
-    (without_films,) = examine(SourceOptions(tmp_path / "ehr"))
+    (without_films,) = examine(SourceOptions("", tmp_path / "ehr"))
     assert without_films.dataset == "mimic"
     assert len(without_films.tables) == 3
     assert without_films.missing[0].startswith("no MIMIC-CXR-JPG and no MIMIC-CXR found")
-    (without_ehr,) = examine(SourceOptions(tmp_path / "cxr"))
+    (without_ehr,) = examine(SourceOptions("", tmp_path / "cxr"))
     assert "--ehr" in without_ehr.missing[0]
     assert not look(tmp_path / "cxr", ehr=tmp_path / "ehr").missing
 
@@ -121,11 +121,11 @@ def test_torch_is_not_imported_and_nothing_is_written(world: Any, tmp_path: Path
 
 def test_folder_of_nothing_and_no_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no dataset is seen"):
-        examine(SourceOptions(tmp_path))
+        examine(SourceOptions("", tmp_path))
     with pytest.raises(UsageError, match="no such folder"):
-        examine(SourceOptions(tmp_path / "nowhere"))
+        examine(SourceOptions("", tmp_path / "nowhere"))
     with pytest.raises(UsageError, match='no dataset "mimik"'):
-        examine(SourceOptions(tmp_path), "mimik")
+        examine(SourceOptions("mimik", tmp_path))
 
 
 def test_disk_that_is_too_small_is_told(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +158,8 @@ def test_two_datasets_under_one_folder_are_both_told(world: Any, tmp_path: Path)
     (nih / "images").mkdir(parents=True)
     (nih / "images" / "00000001_000.png").write_bytes(b"x")
     (nih / "Data_Entry_2017.csv").write_text("Image Index\n00000001_000.png\n")
-    assert [report.dataset for report in examine(SourceOptions(tmp_path / "data"))] == ["mimic", "nih"]
-    assert [report.dataset for report in examine(SourceOptions(tmp_path / "data"), "nih")] == ["nih"]
+    assert [report.dataset for report in examine(SourceOptions("", tmp_path / "data"))] == ["mimic", "nih"]
+    assert [report.dataset for report in examine(SourceOptions("nih", tmp_path / "data"))] == ["nih"]
 
 
 def test_films_of_many_folders_are_counted_from_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,9 +193,9 @@ def test_file_that_cannot_be_read_has_no_columns_and_no_rows(tmp_path: Path) -> 
 
 
 def test_real_datasets_are_recognised(data: Path) -> None:
-    assert [report.dataset for report in examine(SourceOptions(data / "nih_chestxray14"))] == ["nih"]
-    assert [report.dataset for report in examine(SourceOptions(data / "covid19_cxr"))] == ["covid"]
-    assert [report.dataset for report in examine(SourceOptions(data / "dicom_radiographs"))] == ["dicom"]
+    assert [report.dataset for report in examine(SourceOptions("", data / "nih_chestxray14"))] == ["nih"]
+    assert [report.dataset for report in examine(SourceOptions("", data / "covid19_cxr"))] == ["covid"]
+    assert [report.dataset for report in examine(SourceOptions("", data / "dicom_radiographs"))] == ["dicom"]
     nih = look(data / "nih_chestxray14")
     assert nih.films.found == 1_000
     assert nih.films.expected == pytest.approx(112_120, rel=0.05)

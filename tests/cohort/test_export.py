@@ -17,7 +17,7 @@ import pytest
 
 from cxrssl.cohort.export import export_cohort
 from cxrssl.cohort.features import FEATURES
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.meds import KINDS, SCHEMA, number_subjects
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.artefact import open_artefact, publish
@@ -36,7 +36,7 @@ def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, world = tmp_path_factory.mktemp("little"), make_world()
     world.admissions[0] |= {"deathtime": "2151-03-05 11:00:00", "race": "WHITE", "insurance": "Medicare"}
     world.admissions[0] |= {"edregtime": "2151-03-01 04:00:00", "edouttime": "2151-03-01 11:00:00"}
-    build_cohort(Workspace(root / "workspace"), "mimic", world.write(root / "data"))
+    build_cohort(Workspace(root / "workspace"), IngestOptions("mimic", world.write(root / "data")))
     return root / "workspace"
 
 
@@ -51,7 +51,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     root = tmp_path_factory.mktemp("hospital")
     write_hospital(root / "data", HospitalSpec(num_patients=30, seed=5, film_px=32))
     workspace = Workspace(root / "workspace")
-    build_cohort(workspace, "mimic", root / "data")
+    build_cohort(workspace, IngestOptions("mimic", root / "data"))
     return workspace
 
 
@@ -199,7 +199,7 @@ def test_events_of_a_little_world(mimic: Workspace) -> None:
 
 def test_death_without_a_time_is_at_the_end_of_the_day(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     world.patients[0]["dod"] = "2151-06-01"
-    build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+    build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data")))
     events = read_events(export_cohort(workspace, "mimic", "meds").path)
     assert events.filter(code="MEDS_DEATH")["time"].to_list() == [dt.datetime(2151, 6, 1, 23, 59, 59)]
 
@@ -256,7 +256,7 @@ def test_a_finding_is_later_than_every_film_that_shows_it(hospital: Workspace) -
 
 
 def test_without_times_findings_stay_out_of_the_events(workspace: Workspace, tmp_path: Path) -> None:
-    build_cohort(workspace, "nih", write_nih(tmp_path / "nih", num_patients=6))
+    build_cohort(workspace, IngestOptions("nih", write_nih(tmp_path / "nih", num_patients=6)))
     folder = export_cohort(workspace, "nih", "meds").path
     events = read_events(folder)
     assert events["time"].null_count() == events.height
@@ -268,7 +268,7 @@ def test_without_times_findings_stay_out_of_the_events(workspace: Workspace, tmp
 
 
 def test_ids_that_are_no_numbers_get_one_and_a_map(data: Path, workspace: Workspace) -> None:
-    build_cohort(workspace, "covid", data / "covid19_cxr")
+    build_cohort(workspace, IngestOptions("covid", data / "covid19_cxr"))
     folder = export_cohort(workspace, "covid", "meds").path
     mapping = pl.read_csv(folder / "subject_ids.csv")
     cohort = open_cohort(workspace.cohorts / "covid")
@@ -291,7 +291,7 @@ def test_the_standards_own_package_accepts_every_file(
 ) -> None:
     meds = pytest.importorskip("meds", reason="the meds package is not installed: uv run --with meds pytest")
     parquet = pytest.importorskip("pyarrow.parquet")
-    build_cohort(workspace, "nih", write_nih(tmp_path / "nih", num_patients=6))
+    build_cohort(workspace, IngestOptions("nih", write_nih(tmp_path / "nih", num_patients=6)))
     for place, name in ((hospital, "mimic"), (workspace, "nih")):
         folder = export_cohort(place, name, "meds").path
         for path in (folder / meds.data_subdirectory).rglob("*.parquet"):

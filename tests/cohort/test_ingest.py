@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from cxrssl.cli.app import app
 from cxrssl.cli.ingest import describe_cohort
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.link import LinkRule, make_link_rule
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.split import Shares
@@ -29,7 +29,7 @@ from tests.scale import scaled
 
 
 def test_little_world_becomes_a_cohort(world: Any, workspace: Workspace, tmp_path: Path) -> None:
-    summary = build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+    summary = build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data")))
     cohort = open_cohort(summary.path)
     assert not summary.was_current
     assert cohort.name == cohort.dataset == "mimic"
@@ -60,9 +60,9 @@ def test_little_world_becomes_a_cohort(world: Any, workspace: Workspace, tmp_pat
 
 def test_running_twice_does_nothing_twice(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     root = world.write(tmp_path / "data")
-    first = build_cohort(workspace, "mimic", root)
+    first = build_cohort(workspace, IngestOptions("mimic", root))
     stamps = {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
-    second = build_cohort(workspace, "mimic", root)
+    second = build_cohort(workspace, IngestOptions("mimic", root))
     assert second.was_current
     assert second.values == first.values
     assert stamps == {path: path.stat().st_mtime_ns for path in first.path.iterdir()}
@@ -74,10 +74,10 @@ def test_changed_table_or_new_film_makes_the_cohort_anew(world: Any, workspace: 
     folder = root / "files" / "p10" / f"p{film['subject_id']}" / f"s{film['study_id']}"
     folder.mkdir(parents=True)
     (folder / f"{film['dicom_id']}.jpg").write_bytes(b"x")
-    assert build_cohort(workspace, "mimic", root).values["films"]["rejected"] == {"file missing": 3}
-    assert build_cohort(workspace, "mimic", world.write(root)).num_films == 4
+    assert build_cohort(workspace, IngestOptions("mimic", root)).values["films"]["rejected"] == {"file missing": 3}
+    assert build_cohort(workspace, IngestOptions("mimic", world.write(root))).num_films == 4
     world.patients[0]["gender"] = "M"
-    summary = build_cohort(workspace, "mimic", world.write(root))
+    summary = build_cohort(workspace, IngestOptions("mimic", world.write(root)))
     assert not summary.was_current
     assert summary.values["known"]["sex"] == {"male": 4}
 
@@ -85,9 +85,9 @@ def test_changed_table_or_new_film_makes_the_cohort_anew(world: Any, workspace: 
 def test_moved_dataset_is_found_at_its_new_place_with_equal_content(
     world: Any, workspace: Workspace, tmp_path: Path
 ) -> None:
-    first = open_cohort(build_cohort(workspace, "mimic", world.write(tmp_path / "data")).path)
+    first = open_cohort(build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data"))).path)
     (tmp_path / "data").rename(tmp_path / "moved")
-    second = open_cohort(build_cohort(workspace, "mimic", tmp_path / "moved").path)
+    second = open_cohort(build_cohort(workspace, IngestOptions("mimic", tmp_path / "moved")).path)
     assert second.root == tmp_path / "moved"
     assert second.content_sha256 == first.content_sha256
 
@@ -97,7 +97,7 @@ def test_dataset_folder_is_not_touched(
 ) -> None:
     root = world.write(tmp_path / "data")
     before = folder_hash(root)
-    build_cohort(workspace, "mimic", root)
+    build_cohort(workspace, IngestOptions("mimic", root))
     assert folder_hash(root) == before
 
 
@@ -124,7 +124,7 @@ def dump(database_path: Path) -> dict[str, list[Any]]:
 def test_published_files_agree_with_each_other(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     world.metadata[3]["StudyDate"] = "21529999"
     world.metadata.append({**world.metadata[0], "dicom_id": "no id"})
-    folder = build_cohort(workspace, "mimic", world.write(tmp_path / "data")).path
+    folder = build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data"))).path
     films = pl.read_parquet(folder / "films.parquet")
     cohort = open_cohort(folder)
     assert films["image_id"].to_list() == cohort.image_id.tolist()
@@ -147,7 +147,7 @@ def test_published_files_agree_with_each_other(world: Any, workspace: Workspace,
 def test_empty_folder_names_what_was_looked_for(dataset: str, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError) as caught:
-        build_cohort(workspace, dataset, tmp_path / "data")
+        build_cohort(workspace, IngestOptions(dataset, tmp_path / "data"))
     assert caught.value.what.startswith("no ")
     assert ".csv" in caught.value.hint
     assert not workspace.cohorts.exists()
@@ -158,16 +158,16 @@ def test_wrong_path_wrong_dataset_and_wrong_name_are_usage_errors(
 ) -> None:
     root = world.write(tmp_path / "data")
     with pytest.raises(UsageError, match="no such folder"):
-        build_cohort(workspace, "mimic", tmp_path / "nowhere")
+        build_cohort(workspace, IngestOptions("mimic", tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="must be a folder"):
-        build_cohort(workspace, "mimic", root / "mimic-cxr-2.0.0-split.csv.gz")
+        build_cohort(workspace, IngestOptions("mimic", root / "mimic-cxr-2.0.0-split.csv.gz"))
     with pytest.raises(UsageError) as caught:
-        build_cohort(workspace, "mimik", root)
+        build_cohort(workspace, IngestOptions("mimik", root))
     assert caught.value.hint == 'nearest is "mimic"'
     with pytest.raises(UsageError):
-        build_cohort(workspace, "mimic", root, name="../x")
+        build_cohort(workspace, IngestOptions("mimic", root, name="../x"))
     with pytest.raises(DataError) as wrong:
-        build_cohort(workspace, "nih", root)
+        build_cohort(workspace, IngestOptions("nih", root))
     assert "this looks like mimic" in wrong.value.hint
 
 
@@ -179,44 +179,44 @@ def test_missing_table_is_named(file: str, world: Any, workspace: Workspace, tmp
     root = world.write(tmp_path / "data")
     (root / f"{file}.csv.gz").unlink()
     with pytest.raises(DataError, match=rf"{file}\.csv\.gz is missing"):
-        build_cohort(workspace, "mimic", root)
+        build_cohort(workspace, IngestOptions("mimic", root))
 
 
 def test_no_film_on_the_disk_is_an_error(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no film .* can be used: file missing 4"):
-        build_cohort(workspace, "mimic", world.write(tmp_path / "data", films=False))
+        build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data", films=False)))
 
 
 def test_parts_are_found_deep_and_apart(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     deep = tmp_path / "deep"
     world.write(deep / "physionet" / "mimic-cxr-jpg-2.1.0", ehr_root=deep / "physionet" / "mimic-iv-3.1")
-    summary = build_cohort(workspace, "mimic", deep, name="deep")
+    summary = build_cohort(workspace, IngestOptions("mimic", deep, name="deep"))
     assert open_cohort(summary.path).root == deep / "physionet" / "mimic-cxr-jpg-2.1.0"
     world.write(tmp_path / "cxr", ehr_root=tmp_path / "ehr")
-    apart = build_cohort(workspace, "mimic", tmp_path / "cxr", ehr_path=tmp_path / "ehr", name="apart")
+    apart = build_cohort(workspace, IngestOptions("mimic", tmp_path / "cxr", ehr=tmp_path / "ehr", name="apart"))
     assert open_cohort(apart.path).content_sha256 == open_cohort(summary.path).content_sha256
     with pytest.raises(DataError) as caught:
-        build_cohort(workspace, "mimic", tmp_path / "cxr", name="x")
+        build_cohort(workspace, IngestOptions("mimic", tmp_path / "cxr", name="x"))
     assert "--ehr" in caught.value.hint
 
 
 def test_wget_mirror_of_physionet_is_searched(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     files = tmp_path / "data" / "physionet.org" / "files"
     world.write(files / "mimic-cxr-jpg" / "2.1.0", ehr_root=files / "mimiciv" / "3.1")
-    assert build_cohort(workspace, "mimic", tmp_path / "data").num_films == 4
+    assert build_cohort(workspace, IngestOptions("mimic", tmp_path / "data")).num_films == 4
 
 
 def test_workspace_inside_the_dataset_is_refused(world: Any, tmp_path: Path) -> None:
     root = world.write(tmp_path / "data")
     with pytest.raises(UsageError, match="inside the dataset folder"):
-        build_cohort(Workspace(root / "cxrssl-workspace"), "mimic", root)
+        build_cohort(Workspace(root / "cxrssl-workspace"), IngestOptions("mimic", root))
 
 
 def test_two_candidates_are_listed(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     world.write(tmp_path / "data" / "cxr", ehr_root=tmp_path / "data" / "mimic-iv-2.2")
     shutil.copytree(tmp_path / "data" / "mimic-iv-2.2", tmp_path / "data" / "mimic-iv-3.1")
     with pytest.raises(UsageError) as caught:
-        build_cohort(workspace, "mimic", tmp_path / "data")
+        build_cohort(workspace, IngestOptions("mimic", tmp_path / "data"))
     assert "mimic-iv-2.2" in caught.value.what
     assert "mimic-iv-3.1" in caught.value.what
 
@@ -224,7 +224,7 @@ def test_two_candidates_are_listed(world: Any, workspace: Workspace, tmp_path: P
 def test_subject_in_two_official_splits_is_refused(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     world.split[1]["split"] = "test"
     with pytest.raises(LeakageError, match="1 subject in two official splits"):
-        build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+        build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data")))
     assert workspace.cohort_names() == []
 
 
@@ -233,7 +233,7 @@ def test_folder_that_cannot_be_read_is_an_error(world: Any, workspace: Workspace
     root = world.write(tmp_path / "data")
     (root / "files").chmod(0)
     with pytest.raises(DataError, match="cannot be read"):
-        build_cohort(workspace, "mimic", root)
+        build_cohort(workspace, IngestOptions("mimic", root))
     (root / "files").chmod(0o700)
 
 
@@ -296,7 +296,7 @@ def test_every_rule_about_ids_rejects_and_counts(
     break_world: Any, file: str, rejected: Any, num_films: int, world: Any, workspace: Workspace, tmp_path: Path
 ) -> None:
     break_world(world)
-    summary = build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+    summary = build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data")))
     assert summary.values["tables"][file]["rejected"] == rejected
     assert summary.num_films == num_films
     with open_database(summary.path / "cohort.duckdb", read_only=True) as database:
@@ -315,7 +315,7 @@ def test_order_of_the_rows_does_not_matter(world: Any, workspace: Workspace, tmp
     rng = random.Random(seed)
     for number in range(scaled(3, 100)):
         root = world.write(tmp_path / f"data{number}")
-        path = build_cohort(workspace, "mimic", root, name="mimic").path
+        path = build_cohort(workspace, IngestOptions("mimic", root, name="mimic")).path
         hashes.add(open_cohort(path).content_sha256)
         expected = expected or dump(path / "cohort.duckdb")
         assert dump(path / "cohort.duckdb") == expected, seed
@@ -337,32 +337,34 @@ def test_rule_shares_and_split_file_are_part_of_the_key_and_of_what_is_shown(
         {"shares": Shares(50, 25, 25)},
         {"split_path": own},
     ]
-    usual = build_cohort(workspace, "mimic", root)
+    usual = build_cohort(workspace, IngestOptions("mimic", root))
     assert usual.values["link_rule"] == "linked by time, tolerance 6 h"
     assert usual.values["link_rule"] in describe_cohort(usual.values)[0]
     assert "split hash 70/10/20" in describe_cohort(usual.values)
     for other in others:
-        assert not build_cohort(workspace, "mimic", root, **other).was_current
-        assert build_cohort(workspace, "mimic", root, **other).was_current
+        assert not build_cohort(workspace, IngestOptions("mimic", root, **other)).was_current
+        assert build_cohort(workspace, IngestOptions("mimic", root, **other)).was_current
     cohort = open_cohort(workspace.cohorts / "mimic")
     assert cohort.default_split == "file"
     assert cohort.schemes == ("official", "hash", "icu", "file")
     assert cohort.split_file.tolist() == ["test"] * 3 + ["train"]
     own.write_text("subject_id,split\n10000001,val\n10000002,train\n")
-    assert not build_cohort(workspace, "mimic", root, split_path=own).was_current
+    assert not build_cohort(workspace, IngestOptions("mimic", root, split_path=own)).was_current
 
 
 def test_dataset_without_stays_refuses_a_rule_for_them(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nih has no hospital stays"):
-        build_cohort(workspace, "nih", tmp_path, rule=LinkRule())
+        build_cohort(workspace, IngestOptions("nih", tmp_path, rule=LinkRule()))
 
 
 def test_day_rule_links_a_film_whose_time_cannot_be_read(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     for row, time in zip(world.metadata, ["", "250000.0", "120000.0", "0.0"], strict=True):
         row["StudyTime"] = time
     root = world.write(tmp_path / "data")
-    by_time = open_cohort(build_cohort(workspace, "mimic", root, name="time").path)
-    by_day = open_cohort(build_cohort(workspace, "mimic", root, name="day", rule=make_link_rule("day")).path)
+    by_time = open_cohort(build_cohort(workspace, IngestOptions("mimic", root, name="time")).path)
+    by_day = open_cohort(
+        build_cohort(workspace, IngestOptions("mimic", root, name="day", rule=make_link_rule("day"))).path
+    )
     assert by_time.link_status.tolist() == ["bad_time", "bad_time", "post_discharge", "no_admission"]
     assert by_day.link_status.tolist() == ["in_icu", "in_stay", "post_discharge", "no_admission"]
     assert by_day.link == "linked by day, as published"
@@ -377,7 +379,7 @@ def test_earlier_studies_are_counted_whether_or_not_their_films_are_here(
     world.add_film(subject, 10, "", "")
     root = world.write(tmp_path / "data")
     next((root / "files").rglob(f"{world.metadata[1]['dicom_id']}.jpg")).unlink()
-    cohort = open_cohort(build_cohort(workspace, "mimic", root).path)
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("mimic", root)).path)
     column = cohort.feature_names.tolist().index("prior")
     prior = dict(zip(cohort.image_id.tolist(), cohort.ehr_values[:, column].tolist(), strict=True))
     found = [prior[world.metadata[number]["dicom_id"]] for number in (0, 2, 3, 4)]
@@ -389,7 +391,7 @@ def test_odd_stays_and_strange_words_are_counted(world: Any, workspace: Workspac
     subject, hadm_id = world.patients[0]["subject_id"], world.admissions[0]["hadm_id"]
     world.add_icu(subject, hadm_id, 2, "2151-02-28 00:00:00", "2151-03-09 00:00:00")
     world.admissions[0] |= {"race": "MARTIAN", "insurance": " medicare", "language": "?", "marital_status": "SINGLE"}
-    summary = build_cohort(workspace, "mimic", world.write(tmp_path / "data"))
+    summary = build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data")))
     assert {
         "ICU stays that begin before their admission: 1",
         "ICU stays that end after their admission: 1",

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.sources.mimic.films import study_times
 from cxrssl.cohort.sources.mimic.tables import FINDINGS
@@ -56,7 +56,7 @@ def test_every_rule_of_the_film_table_rejects_its_row(world: Any, workspace: Wor
     root = world.write(tmp_path / "data")
     world.add_film(a, 60, "21510302", "1.0")
     world.write(root, films=False)  # one film not on the disk
-    summary = build_cohort(workspace, "mimic", root).values
+    summary = build_cohort(workspace, IngestOptions("mimic", root)).values
     assert summary["films"]["rejected"] == {
         "dicom_id: the same key with different content": 2,
         "study under two subjects": 2,
@@ -79,7 +79,7 @@ def test_every_rule_of_the_hospital_tables_rejects_its_row(world: Any, workspace
     world.add_icu(first, "20000001", 5, "2151-03-02 10:00:00", "")
     world.patients.append({**world.patients[0], "subject_id": "10000009", "anchor_age": "92"})
     world.chexpert[0]["subject_id"] = second
-    tables = build_cohort(workspace, "mimic", world.write(tmp_path / "data")).values["tables"]
+    tables = build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "data"))).values["tables"]
     assert tables["hosp/admissions.csv.gz"] == {
         "rows": 4,
         "accepted": 2,
@@ -104,7 +104,7 @@ def test_age_is_counted_from_the_anchor_and_never_negative(
     hadm_id = empty_world.add_admission(subject_id, 1, "2151-03-01 10:00:00", "2151-03-05 12:00:00")
     empty_world.add_icu(subject_id, hadm_id, 1, "2151-03-01 10:00:00", "2151-03-05 12:00:00")
     empty_world.add_film(subject_id, 1, f"{year}0101", "1.0")
-    cohort = open_cohort(build_cohort(workspace, "mimic", empty_world.write(tmp_path / "data")).path)
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("mimic", empty_world.write(tmp_path / "data"))).path)
     age = cohort.ehr_values[0, cohort.feature_names.tolist().index("age")]
     assert age == 15 if year == 2160 else age != age
 
@@ -114,7 +114,7 @@ def test_ethnicity_and_core_of_version_1_are_read(world: Any, workspace: Workspa
     (root / "hosp").rename(root / "core")
     path = root / "core" / "admissions.csv"
     path.write_text(path.read_text().replace(",race,", ",ethnicity,"))
-    summary = build_cohort(workspace, "mimic", root)
+    summary = build_cohort(workspace, IngestOptions("mimic", root))
     assert summary.values["tables"]["core/admissions.csv"]["accepted"] == 1
     assert summary.values["versions"]["MIMIC-IV"] == "1.0 (column ethnicity)"
 
@@ -136,7 +136,7 @@ def test_version_is_told_as_far_as_the_columns_tell_it(
     if old != new:
         rows = [",".join(cell for i, cell in enumerate(row.split(",")) if i != at) for row in rows]
     path.write_text("\n".join([header.replace(old, new), *rows]) + "\n")
-    summary = build_cohort(workspace, "mimic", root).values
+    summary = build_cohort(workspace, IngestOptions("mimic", root)).values
     assert summary["versions"]["MIMIC-IV"] == version
     assert summary["versions"]["MIMIC-CXR-JPG"].startswith("2.0.0, or 2.1.0 without")
     assert summary["films"]["accepted"] == 4
@@ -167,7 +167,7 @@ def test_stays_of_the_ed_module_are_read_and_every_rule_counts(
         f"{second},,30000015,{next_day},{day},M,WHITE,WALK IN,HOME",
         f"19999999,,30000016,{day},{next_day},M,WHITE,WALK IN,HOME",
     )
-    summary = build_cohort(workspace, "mimic", root)
+    summary = build_cohort(workspace, IngestOptions("mimic", root))
     account = summary.values["tables"]["ed/edstays.csv"]
     assert account == {
         "rows": 6,
@@ -193,7 +193,7 @@ def test_ed_module_is_found_under_ehr_too(world: Any, workspace: Workspace, tmp_
     world.write(tmp_path / "cxr", ehr_root=tmp_path / "ehr" / "mimic-iv")
     write_ed(tmp_path / "ehr" / "mimic-iv-ed")
     with pytest.raises(DataError, match=r"edstays\.csv has no rows"):
-        build_cohort(workspace, "mimic", tmp_path / "cxr", ehr_path=tmp_path / "ehr")
+        build_cohort(workspace, IngestOptions("mimic", tmp_path / "cxr", ehr=tmp_path / "ehr"))
 
 
 def write_radiologists(root: Path, rows: dict[str, str]) -> None:
@@ -213,10 +213,10 @@ def test_radiologists_labels_of_2_1_0_replace_the_labellers_when_asked_for(
 ) -> None:
     root = world.write(tmp_path / "data")
     write_radiologists(root, {"50000002": "0.0", "50000003": "", "59999999": "1.0"})
-    automatic = build_cohort(workspace, "mimic", root, name="automatic")
+    automatic = build_cohort(workspace, IngestOptions("mimic", root, name="automatic"))
     assert automatic.values["versions"]["MIMIC-CXR-JPG"].startswith("2.1.0 or later")
     assert edema(open_cohort(automatic.path)) == [1, 1, 1, 1]
-    asked = build_cohort(workspace, "mimic", root, labels="radiologist", name="radiologist")
+    asked = build_cohort(workspace, IngestOptions("mimic", root, labels="radiologist", name="radiologist"))
     assert edema(open_cohort(asked.path)) == [1, 0, -2, 1]
     account = asked.values["tables"]["mimic-cxr-2.1.0-test-set-labeled.csv"]
     assert (account["accepted"], account["rejected"]) == (2, {"study without a film": 1})
@@ -229,12 +229,12 @@ def test_labels_of_negbio_are_offered_where_chexperts_are_missing(
     root = world.write(tmp_path / "data")
     (root / "mimic-cxr-2.0.0-chexpert.csv.gz").rename(root / "mimic-cxr-2.0.0-negbio.csv.gz")
     with pytest.raises(DataError, match=r"chexpert\.csv\.gz is missing") as caught:
-        build_cohort(workspace, "mimic", root)
+        build_cohort(workspace, IngestOptions("mimic", root))
     assert "--labels negbio" in caught.value.hint
-    summary = build_cohort(workspace, "mimic", root, labels="negbio")
+    summary = build_cohort(workspace, IngestOptions("mimic", root, labels="negbio"))
     assert summary.values["versions"]["labels"] == "NegBio labeller"
     with pytest.raises(UsageError, match='no labels "negbi"') as wrong:
-        build_cohort(workspace, "mimic", root, labels="negbi")
+        build_cohort(workspace, IngestOptions("mimic", root, labels="negbi"))
     assert "negbio" in wrong.value.hint
 
 
@@ -247,7 +247,7 @@ def test_resized_films_under_films_are_found_by_name(
         path = tmp_path / "small" / place.format(**row)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"film")
-    cohort = open_cohort(build_cohort(workspace, "mimic", root, films_path=tmp_path / "small").path)
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("mimic", root, films=tmp_path / "small")).path)
     assert cohort.root == tmp_path / "small"
     assert cohort.path.tolist() == [place.format(**row) for row in world.metadata]
 
@@ -256,7 +256,7 @@ def test_film_in_two_forms_is_taken_once_and_the_rest_counted(world: Any, worksp
     root = world.write(tmp_path / "data")
     film = sorted((root / "files").rglob("*.jpg"))[0]
     film.with_suffix(".dcm").write_bytes(b"dicom")
-    summary = build_cohort(workspace, "mimic", root)
+    summary = build_cohort(workspace, IngestOptions("mimic", root))
     assert all(path.endswith(".jpg") for path in open_cohort(summary.path).path.tolist())
     assert "films found in several files: 1 files were left aside" in summary.values["remarks"]
 
@@ -283,10 +283,10 @@ def write_dicom_release(world: Any, root: Path) -> None:
 def test_dicom_release_alone_gives_the_cohort_without_labels_and_official_split(
     world: Any, workspace: Workspace, tmp_path: Path
 ) -> None:
-    jpg = open_cohort(build_cohort(workspace, "mimic", world.write(tmp_path / "jpg"), name="jpg").path)
+    jpg = open_cohort(build_cohort(workspace, IngestOptions("mimic", world.write(tmp_path / "jpg"), name="jpg")).path)
     world.write(tmp_path / "unused", ehr_root=tmp_path / "data" / "mimic-iv")
     write_dicom_release(world, tmp_path / "data" / "mimic-cxr" / "2.0.0")
-    cohort = open_cohort(build_cohort(workspace, "mimic", tmp_path / "data", name="dicom").path)
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("mimic", tmp_path / "data", name="dicom")).path)
     for name in ("image_id", "study_id", "view", "position", "taken_at", "link_status", "stay_id"):
         assert getattr(cohort, name).tolist() == getattr(jpg, name).tolist(), name
     assert cohort.path.tolist()[0].endswith(".dcm")
@@ -294,7 +294,7 @@ def test_dicom_release_alone_gives_the_cohort_without_labels_and_official_split(
     assert cohort.finding_names.tolist() == []
     assert any("pretraining only" in remark for remark in cohort.summary["remarks"])
     with pytest.raises(DataError, match="has no labels"):
-        build_cohort(workspace, "mimic", tmp_path / "data", labels="radiologist", name="x")
+        build_cohort(workspace, IngestOptions("mimic", tmp_path / "data", labels="radiologist", name="x"))
 
 
 def test_tables_of_the_jpg_release_serve_the_films_of_the_dicom_release(
@@ -303,7 +303,7 @@ def test_tables_of_the_jpg_release_serve_the_films_of_the_dicom_release(
     files = tmp_path / "data" / "physionet.org" / "files"
     world.write(files / "mimic-cxr-jpg" / "2.0.0", ehr_root=files / "mimiciv" / "3.1", films=False)
     write_dicom_release(world, files / "mimic-cxr" / "2.0.0")
-    cohort = open_cohort(build_cohort(workspace, "mimic", tmp_path / "data").path)
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("mimic", tmp_path / "data")).path)
     assert cohort.root == files / "mimic-cxr" / "2.0.0"
     assert all(path.endswith(".dcm") for path in cohort.path.tolist())
     assert cohort.default_split == "official"
@@ -313,10 +313,10 @@ def test_tables_of_the_jpg_release_serve_the_films_of_the_dicom_release(
 def test_option_of_another_dataset_is_refused(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     root = world.write(tmp_path / "data")
     with pytest.raises(UsageError, match="--map has no meaning for mimic"):
-        build_cohort(workspace, "mimic", root, map_path=tmp_path / "map.toml")
+        build_cohort(workspace, IngestOptions("mimic", root, map=tmp_path / "map.toml"))
     for dataset in ("nih", "covid", "chexpert", "dicom"):
         with pytest.raises(UsageError, match=f"--ehr has no meaning for {dataset}"):
-            build_cohort(workspace, dataset, root, ehr_path=root)
+            build_cohort(workspace, IngestOptions(dataset, root, ehr=root))
 
 
 def films_at(admissions: list[dict[str, str]], icustays: list[dict[str, str]], world: Any) -> dict[str, str]:
@@ -342,7 +342,7 @@ def demo(data: Path, empty_world: Any, workspace: Workspace, tmp_path: Path) -> 
     ehr = data / "mimic-iv-clinical-database-demo-2.2"
     made = films_at(unpack(ehr / "hosp" / "admissions.csv.gz"), unpack(ehr / "icu" / "icustays.csv.gz"), empty_world)
     empty_world.write(tmp_path / "cxr", ehr_root=tmp_path / "unused")
-    summary = build_cohort(workspace, "mimic", tmp_path / "cxr", ehr_path=ehr)
+    summary = build_cohort(workspace, IngestOptions("mimic", tmp_path / "cxr", ehr=ehr))
     return open_cohort(summary.path), made
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
@@ -37,7 +37,7 @@ def write(root: Path, name: str, text: str, films: str = "images") -> Path:
 
 
 def build(workspace: Workspace, root: Path) -> Any:
-    return open_cohort(build_cohort(workspace, "nih", root).path)
+    return open_cohort(build_cohort(workspace, IngestOptions("nih", root)).path)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_films_beside_the_table_or_named_with_films_are_found(films: str, worksp
     place.mkdir(parents=True, exist_ok=True)
     for film in (tmp_path / "moved").iterdir():
         film.rename(place / film.name)
-    options: dict[str, Any] = {"films_path": place} if films else {}
-    cohort = open_cohort(build_cohort(workspace, "nih", root, **options).path)
+    options: dict[str, Any] = {"films": place} if films else {}
+    cohort = open_cohort(build_cohort(workspace, IngestOptions("nih", root, **options)).path)
     assert cohort.root == place
     assert cohort.path.tolist() == ["00000001_000.png", "00000002_000.png"]
 
@@ -100,7 +100,7 @@ def test_kaggles_real_sample_table_is_read_whole(data: Path, workspace: Workspac
     (root / "sample_labels.csv").write_text(table)
     for line in table.splitlines()[1:51]:
         (root / "images" / line.split(",")[0]).write_bytes(b"png")
-    summary = build_cohort(workspace, "nih", root).values
+    summary = build_cohort(workspace, IngestOptions("nih", root)).values
     assert summary["films"]["seen"] == 5_606
     assert summary["films"]["rejected"] == {"file missing": 5_556}
     assert summary["unknown"]["age"] == 0
@@ -143,7 +143,7 @@ def test_official_lists_give_train_val_and_test(workspace: Workspace, tmp_path: 
     names = [f"{i:08d}_000.png\n" for i in range(1, 201)]
     (root / "train_val_list.txt").write_text("".join(names[:150]))
     with pytest.raises(DataError, match=r"test_list\.txt\.gz is missing"):
-        build_cohort(workspace, "nih", root)
+        build_cohort(workspace, IngestOptions("nih", root))
     (root / "test_list.txt").write_text("".join(names[150:]).rstrip())
     cohort = build(workspace, root)
     assert cohort.default_split == "official"
@@ -152,14 +152,14 @@ def test_official_lists_give_train_val_and_test(workspace: Workspace, tmp_path: 
     assert 5 <= len(cohort.rows_of("val")) <= 25
     (root / "test_list.txt").write_text("".join(names[149:]))
     with pytest.raises(LeakageError):
-        build_cohort(workspace, "nih", root)
+        build_cohort(workspace, IngestOptions("nih", root))
 
 
 def test_real_films_are_accepted_and_the_other_111120_are_counted(
     data: Path, workspace: Workspace, folder_hash: Any
 ) -> None:
     before = folder_hash(data / "nih_chestxray14")
-    summary = build_cohort(workspace, "nih", data / "nih_chestxray14")
+    summary = build_cohort(workspace, IngestOptions("nih", data / "nih_chestxray14"))
     films = summary.values["films"]
     assert films["seen"] == 112_120
     assert films["rejected"] == {"file missing": 111_120}
@@ -174,5 +174,5 @@ def test_real_films_are_accepted_and_the_other_111120_are_counted(
     assert len(cohort.rows_of("test")) == 153
     assert cohort.labels(["Pneumonia"]).sum() == 500
     assert cohort.ehr_values[:, FEATURE_NAMES.index("age")].max() == 85
-    assert build_cohort(workspace, "nih", data / "nih_chestxray14").was_current
+    assert build_cohort(workspace, IngestOptions("nih", data / "nih_chestxray14")).was_current
     assert folder_hash(data / "nih_chestxray14") == before

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.sources import SourceOptions, SourceTables, nih
 from cxrssl.cohort.split import split_subjects
@@ -35,14 +35,14 @@ def rows(data: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def tables(data: Path, rows: list[dict[str, str]]) -> SourceTables:
     """The tables as if every film were here."""
-    layout = nih.find(SourceOptions(data / "nih_chestxray14"))
+    layout = nih.find(SourceOptions("nih", data / "nih_chestxray14"))
     return nih.read(layout, {f"images/{row['Image Index']}": 1 for row in rows})
 
 
 @pytest.fixture(scope="module")
 def sample(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     workspace = Workspace(tmp_path_factory.mktemp("workspace"))
-    return open_cohort(build_cohort(workspace, "nih", data / "nih_chestxray14").path)
+    return open_cohort(build_cohort(workspace, IngestOptions("nih", data / "nih_chestxray14")).path)
 
 
 def test_films_patients_sexes_and_views_of_the_full_table(tables: SourceTables) -> None:

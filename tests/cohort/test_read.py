@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import Cohort, check_splits, open_cohort
 from cxrssl.cohort.split import FILE_SPLITS, Shares, hash_split, parse_shares, read_split_file, split_subjects
 from cxrssl.core.artefact import publish
@@ -27,7 +27,9 @@ from tests.scale import scaled
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     """The cohort of the little world. Not to be written to."""
     root = tmp_path_factory.mktemp("little")
-    return open_cohort(build_cohort(Workspace(root / "workspace"), "mimic", make_world().write(root / "data")).path)
+    return open_cohort(
+        build_cohort(Workspace(root / "workspace"), IngestOptions("mimic", make_world().write(root / "data"))).path
+    )
 
 
 @pytest.fixture

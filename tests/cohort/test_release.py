@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.release.check import check_release
 from cxrssl.cohort.release.listing import LISTING, find_listings, read_listing
 from cxrssl.cohort.release.verified import describe_release
@@ -300,7 +300,7 @@ def test_a_cohort_says_whether_its_files_were_checked(world: Any, workspace: Wor
     root = world.write(tmp_path / "data")
 
     def release() -> dict[str, Any]:
-        summary = build_cohort(workspace, "mimic", root)
+        summary = build_cohort(workspace, IngestOptions("mimic", root))
         assert open_artefact(summary.path, "cohort").settings["release"] == summary.values["release"]["state"]
         return dict(summary.values["release"])
 
@@ -308,7 +308,7 @@ def test_a_cohort_says_whether_its_files_were_checked(world: Any, workspace: Wor
     assert release() == {"state": "unverified", "tables": [0, 6], "films": [0, 4], "checks": []}
     check = check_release(workspace, root)
     assert release() == {"state": "verified", "tables": [6, 6], "films": [4, 4], "checks": [check.path.name]}
-    assert build_cohort(workspace, "mimic", root).was_current
+    assert build_cohort(workspace, IngestOptions("mimic", root)).was_current
     film = next((root / "files").rglob("*.jpg"))
     film.write_bytes(film.read_bytes() + b"\0")
     assert release() == {"state": "unverified", "tables": [0, 6], "films": [0, 4], "checks": []}
@@ -325,7 +325,7 @@ def test_a_table_changed_under_its_old_time_is_not_verified(world: Any, workspac
     status = table.stat()
     table.write_text(table.read_text().replace(",F,", ",M,"))
     os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert build_cohort(workspace, "mimic", root).values["release"]["tables"] == [5, 6]
+    assert build_cohort(workspace, IngestOptions("mimic", root)).values["release"]["tables"] == [5, 6]
 
 
 def test_the_line_of_reports_names_what_was_checked() -> None:

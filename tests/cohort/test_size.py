@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import cxrssl.cohort.ingest
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.workspace import Workspace
@@ -45,7 +45,9 @@ def cohort(tables: tuple[Path, dict[str, int]], tmp_path_factory: pytest.TempPat
     root, listing = tables
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cxrssl.cohort.ingest, "list_films", lambda *args, **kwargs: listing)
-        return open_cohort(build_cohort(Workspace(tmp_path_factory.mktemp("workspace")), "mimic", root).path)
+        return open_cohort(
+            build_cohort(Workspace(tmp_path_factory.mktemp("workspace")), IngestOptions("mimic", root)).path
+        )
 
 
 @pytest.mark.fuzz

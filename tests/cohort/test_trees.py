@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import cxrssl
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources import SourceOptions, SourceTables, mimic
 from cxrssl.cohort.sources.mimic.tables import METADATA, SPECS
@@ -124,7 +124,7 @@ def pack(data: bytes, rng: random.Random) -> bytes:
 
 
 def read_tree(root: Path, listing: dict[str, int]) -> SourceTables:
-    tables = mimic.read(mimic.find(SourceOptions(root)), listing)
+    tables = mimic.read(mimic.find(SourceOptions("mimic", root)), listing)
     for table in tables.files:
         table.check_account()
     return tables
@@ -149,7 +149,7 @@ def complaints(tables: SourceTables) -> list[Any]:
 @pytest.mark.fuzz
 def test_damage_to_a_tree_is_harmless_or_refused_or_told(tree: Path) -> None:
     listing = dict.fromkeys((path.relative_to(tree).as_posix() for path in tree.glob("files/**/*.jpg")), 1)
-    files = mimic.find(SourceOptions(tree)).files
+    files = mimic.find(SourceOptions("mimic", tree)).files
     whole = read_tree(tree, listing)
     expected, calm = {free: content(whole, free) for free in (True, False)}, complaints(whole)
     outcomes: dict[str, int] = {}
@@ -211,7 +211,7 @@ def test_plain_packed_and_twice_packed_trees_give_equal_databases(tree: Path, wo
             repack(tree, pack_file)
         else:
             repack(tree, gzip.compress)
-        summary = build_cohort(workspace, "mimic", tree)
+        summary = build_cohort(workspace, IngestOptions("mimic", tree))
         assert not summary.was_current
         found.append((dump(summary.path / "cohort.duckdb"), open_cohort(summary.path).content_sha256))
     assert found[0] == found[1] == found[2]
@@ -240,7 +240,7 @@ def test_rejects_name_file_line_column_rule_and_a_pseudonym_but_no_subject(tree:
     path.write_bytes(
         gzip.compress(to_csv([*rows[:1], [rows[1][0], "x", *rows[1][2:]], ["?", *rows[2][1:]], *rows[3:]]))
     )
-    cohort = build_cohort(workspace, "mimic", tree).path
+    cohort = build_cohort(workspace, IngestOptions("mimic", tree)).path
     text = (cohort / "rejects.csv").read_text()
     rejects = list(csv.DictReader(io.StringIO(text)))
     of_file = [reject for reject in rejects if reject["file"] == "hosp/patients.csv.gz"]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES
+from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
+from cxrssl.ingest import ingest_dataset
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
@@ -112,7 +113,7 @@ def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world: World)
 def test_films_packed_for_an_older_cohort_are_refused(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path, num_patients=12)
     (tmp_path / "nih/images/00000003_001.png").unlink()
-    ingest_dataset(workspace, "nih", tmp_path / "nih", size=48, workers=1, pack=False)
+    ingest_dataset(workspace, IngestOptions("nih", tmp_path / "nih", size_px=48, num_workers=1, may_pack=False))
     with pytest.raises(DataError, match="of an older cohort") as error:
         open_films(workspace, "nih")
     assert "cxrssl ingest nih" in error.value.hint

@@ -11,7 +11,7 @@ import pytest
 
 from cxrssl.cohort.encoding import scale_numbers
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
-from cxrssl.cohort.ingest import build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.link import make_link_rule
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.workspace import Workspace
@@ -87,7 +87,7 @@ def world(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     root = real_data / "mimic-iv-clinical-database-demo-2.2"
     folder = tmp_path_factory.mktemp("tables")
     answers = write_films_for(root, folder / "cxr", seed=1, film_px=48)
-    summary = build_cohort(Workspace(folder / "ws").create(), "mimic", folder / "cxr", ehr_path=root)
+    summary = build_cohort(Workspace(folder / "ws").create(), IngestOptions("mimic", folder / "cxr", ehr=root))
     return Hospital(root), answers, open_cohort(summary.path)
 
 
@@ -154,8 +154,8 @@ def test_oddities_of_the_demo_are_counted_and_its_words_are_all_known(world: Wor
 def test_day_rule_gives_every_film_what_the_published_loops_give(world: World, tmp_path: Path) -> None:
     hospital, _, by_time = world
     root = by_time.root
-    summary = build_cohort(Workspace(tmp_path / "ws").create(), "mimic", root, ehr_path=hospital.root,
-                           rule=make_link_rule("day"))  # fmt: skip
+    summary = build_cohort(Workspace(tmp_path / "ws").create(), IngestOptions("mimic", root, ehr=hospital.root,
+                           rule=make_link_rule("day")))  # fmt: skip
     cohort = open_cohort(summary.path)
     columns = [FEATURE_NAMES.index(name) for name in ("mortality", "icu")]
     differs = 0

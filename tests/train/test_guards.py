@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cxrssl.cli.ingest import ingest_dataset
+from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import GuardStop, IntegrityError
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.reader import Reader
+from cxrssl.ingest import ingest_dataset
 from cxrssl.model import msn
 from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Loss, Objective, Tensors
@@ -384,7 +385,7 @@ def other_films(tmp_path: Path) -> Workspace:
 
 def other_sizes(tmp_path: Path) -> Workspace:
     workspace = make_workspace(tmp_path / "sizes", num_patients=24)
-    ingest_dataset(workspace, "nih", tmp_path / "sizes" / "nih", size=40, workers=1)
+    ingest_dataset(workspace, IngestOptions("nih", tmp_path / "sizes" / "nih", size_px=40, num_workers=1))
     return workspace
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrssl.cli.ingest import ingest_dataset
 from cxrssl.cli.pretrain import recipe_changes
 from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, Feature, is_outcome_used
+from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import ConfigError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.ingest import ingest_dataset
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.train.plan import RunPlan, plan_run
@@ -80,7 +81,7 @@ def test_the_paper_policy_leaves_out_films_without_sex_and_says_that_it_imputes(
         lines[number] = ",".join(cells)
     table.write_text("\n".join(lines) + "\n")
     workspace = Workspace(tmp_path / "workspace").create()
-    ingest_dataset(workspace, "nih", root, size=48, workers=1)
+    ingest_dataset(workspace, IngestOptions("nih", root, size_px=48, num_workers=1))
     mask, paper = (plan_with(workspace, "demo,meta", policy) for policy in ("mask", "paper"))
     has_sex = paper.cohort.ehr_known[:, FEATURE_NAMES.index("sex")]
     assert np.array_equal(paper.rows, mask.rows[has_sex[mask.rows]])

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import polars as pl
 
 from cxrssl.cohort.features import GIVEN
-from cxrssl.cohort.files import Folder, Layout, iter_folders
+from cxrssl.cohort.files import Folder, Layout, check_folder, iter_folders
 from cxrssl.cohort.tables.columns import POLARS_TYPES, Column, TableSpec
 from cxrssl.cohort.tables.table import REJECT_SCHEMA, SourceTable
 from cxrssl.core.errors import UsageError
@@ -31,8 +31,9 @@ GIVEN_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What the user names: where the parts of a dataset lie, and which of its labels to take."""
+    """What the user names: a dataset, where its parts lie, and which of its labels to take."""
 
+    dataset: str
     path: Path
     ehr: Path | None = None
     """MIMIC-IV, where it does not lie under `path`."""
@@ -43,17 +44,24 @@ class SourceOptions:
     labels: str = ""
     """For `mimic`: a word of `mimic.versions.LABELS`."""
 
-    def check(self, dataset: str) -> None:
-        """Raise UsageError when an option is given that has no meaning for the dataset."""
-        for name in self.foreign(dataset):
-            raise UsageError(f"--{name} has no meaning for {dataset}", hint=f"leave --{name} out")
+    def locate(self, what: str) -> Self:
+        """Return the options with absolute folders; `what` names `path` where it is none.
 
-    def foreign(self, dataset: str) -> dict[str, None]:
-        """Return the options given that have no meaning for the dataset, each with what leaves it out."""
-        known = find_source(dataset).OPTIONS
-        return dict.fromkeys(
-            name for name in ("ehr", "films", "map", "labels") if getattr(self, name) and name not in known
-        )
+        Raises: UsageError when one of them is no folder.
+        """
+        ehr = check_folder(self.ehr, "--ehr") if self.ehr else None
+        films = check_folder(self.films, "--films") if self.films else None
+        return replace(self, path=check_folder(self.path, what), ehr=ehr, films=films)
+
+    def foreign(self) -> list[str]:
+        """Return the options given that have no meaning for the dataset."""
+        known = find_source(self.dataset).OPTIONS
+        return [name for name in ("ehr", "films", "map", "labels") if getattr(self, name) and name not in known]
+
+    def check(self) -> None:
+        """Raise UsageError when an option is given that has no meaning for the dataset."""
+        for name in self.foreign():
+            raise UsageError(f"--{name} has no meaning for {self.dataset}", hint=f"leave --{name} out")
 
 
 @dataclass

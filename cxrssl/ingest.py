@@ -1,0 +1,30 @@
+"""From a dataset folder to a published cohort and its packed films, in one call that repeats no finished work.
+
+In: options. Out: cohorts/<name>/ and images/<name>/. Never: a write into the dataset.
+"""
+
+from __future__ import annotations
+
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
+from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.summary import CohortSummary
+from cxrssl.core.workspace import Workspace
+from cxrssl.images.pack import PackSummary, pack_images
+
+
+def ingest_dataset(workspace: Workspace, options: IngestOptions) -> tuple[CohortSummary, PackSummary | None]:
+    """Publish the cohort of a dataset and, if `may_pack`, its packed films."""
+    summary = build_cohort(workspace, options)
+    if not options.may_pack:
+        return summary, None
+    cohort = open_cohort(summary.path)
+    packed = pack_images(
+        workspace.images / cohort.name,
+        cohort.root,
+        cohort.image_id.tolist(),
+        cohort.path.tolist(),
+        size_px=options.size_px,
+        cohort_sha256=cohort.content_sha256,
+        num_workers=options.num_workers,
+    )
+    return summary, packed
