@@ -8,6 +8,7 @@ from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Objective
 from cxrssl.recipe.settings import Recipe
 
+# The only list of objectives above the recipe: nothing else in training names one.
 OBJECTIVES: dict[str, Callable[[Recipe, int], Objective]] = {"msn": MSN}
 """By the name in the recipe: from the recipe and the number of EHR columns, with weights of torch's generator."""
 

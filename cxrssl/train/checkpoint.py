@@ -46,6 +46,7 @@ class Checkpoints:
         dest = self.folder / f"step-{step:08d}"
         with publish(dest, KIND, {"step": step, **self._settings}) as building:
             write_bytes(building / STATE_FILE, serialise(tensors))
+        # Only what this process has verified counts as kept: a damaged checkpoint never pushes a whole one out.
         self._whole = [path for path in self._whole if path.name < dest.name] + [dest]
         self._remove_old()
         return dest
@@ -61,7 +62,7 @@ class Checkpoints:
             try:
                 artefact = open_artefact(path, KIND)
             except FormatError:
-                raise
+                raise  # not damage: an older one would silently undo the work of the newer version
             except IntegrityError as error:
                 on_damage(error)
                 continue
@@ -69,6 +70,7 @@ class Checkpoints:
             self._check_settings(path, artefact.settings)
             self._whole = [path]
             return load((path / STATE_FILE).read_bytes())
+        # All damaged is an error, never a silent start at step 0.
         if found:
             num = count_noun(len(found), "checkpoint")
             hint = "bring one back from a copy, or delete the folder to begin again at step 0"

@@ -69,6 +69,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     process is at this run.
     """
     encoder_path = plan.files.encoder
+    # The published encoder is the proof that a run is done: it is written last, and whole or not at all.
     if plan.files.is_published:
         record_finish(plan.files, plan.num_steps)
         return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, last_loss(plan.files), 0.0)
@@ -81,6 +82,7 @@ def pretrain(plan: RunPlan) -> RunResult:
         fix_kernels()
     with join_ranks(kind.type) as ranks, catch_signals() as stop:
         device = take_device(kind, ranks)
+        # The lock is the first process's: the others would wait for themselves.
         if ranks.is_first:
             with hold_lock(plan.files.lock, _make_busy(plan)):
                 return _pretrain(plan, device, ranks, stop, encoder_path)
@@ -101,6 +103,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     checkpoints = Checkpoints(plan.files.checkpoints, settings, plan.machine.keep_checkpoints)
     if ranks.is_first:
         remove_leftovers(plan.folder, events)
+    # Every process reads the checkpoint itself; they must agree on which, or they would train apart.
     resumed_from = _restore_newest(checkpoints, state, ranks, events)
     check_same_step(resumed_from, ranks, device)
     place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
@@ -109,6 +112,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     )
     try:
         if ranks.is_first:
+            # Before the first step, since a disk that is too small would cost the work up to the first save.
             checkpoints.check_space(state_bytes(state))
         _train(plan, state, device, ranks, stop, events, checkpoints)
         if ranks.is_first:

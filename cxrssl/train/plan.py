@@ -110,9 +110,11 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
+    # A train film that test shows too would let the encoder learn a test film by heart.
     kept = rows if recipe.train.rows == "all" else leave_out_twins(cohort, images, scheme, rows)
     num_left_out, rows = len(rows) - len(kept), kept
     num_without_sex = 0
+    # The published code fills every unknown but the sex, and leaves those films out.
     if recipe.ehr.features and recipe.ehr.missing == "paper":
         has_sex = cohort.ehr_known[rows, FEATURE_NAMES.index("sex")]
         num_without_sex, rows = int((~has_sex).sum()), rows[has_sex]
