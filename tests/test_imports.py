@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.golden.help import command_words
+from tests.records.folders import make_encoder, make_evaluation, make_run
+from tests.world import make_workspace
 
 HEAVY = ["torch", "timm", "polars", "duckdb", "textual", "numpy", "PIL", "pydicom", "rich"]
 
@@ -43,3 +46,33 @@ def test_training_and_probing_import_without_polars_duckdb_textual_and_pydicom()
     code = f"{blocked}; import cxrssl.train.loop, cxrssl.train.plan, cxrssl.evaluate.evaluation"
     modules = modules_after(code)
     assert "torch" in modules
+
+
+ANSWER = """
+import contextlib, io, json, sys
+from cxrssl.cli.app import main
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps([words, code, errors.getvalue(), list(sys.modules)]))
+"""
+
+
+def test_what_only_reads_records_loads_neither_torch_nor_timm(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=12)
+    folder = make_run(workspace, "nih-a", range(10), end="finish", num_steps=10, cohort="nih", num_films=0)
+    make_encoder(folder, "nih")
+    make_evaluation(workspace, "nih-a", "run", 0.7, cohort="nih", split="hash")
+    place = ["--workspace", str(workspace.root)]
+    commands = [["report"], ["cohort", "flow"], ["sql", "--results", "FROM run"], ["dashboard", "--once"]]
+    commands += [["cohort", "audit"], ["probe", "nosuchrun"]]
+    words = [sys.executable, "-c", ANSWER, json.dumps([[*command, *place] for command in commands])]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(lines) == len(commands)
+    for command, code, errors, modules in map(json.loads, lines):
+        assert code == (2 if command[0] == "probe" else 0), errors
+        assert set(modules) & {"torch", "timm", "torchvision", "safetensors"} == set(), command

@@ -125,7 +125,8 @@ def _open_artefact(path: Path, kind: str, verify: bool) -> Artefact:
     if manifest["format_version"] > FORMAT_VERSION:
         raise FormatError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
     if manifest["kind"] != kind:
-        raise IntegrityError(f"{path.name} is not a {kind}", path)
+        what = f'{path.name} is of kind "{plain(manifest["kind"], 40)}", not "{kind}"'
+        raise IntegrityError(what, path)
     try:
         _check_files(path, manifest["files"], verify)
     except OSError as error:

@@ -143,6 +143,6 @@ def _audit_lines(workspace: Workspace) -> str:
     lines = []
     for about, results in groups.items():
         audit = Audit(tuple(results))
-        lines.append(f"- {about}: {audit.line()}")
-        lines += [f"  - {each.severity}: {each.code}: {each.finding}" for each in audit.findings]
+        lines.append(f"- {plain(about)}: {audit.line()}")
+        lines += [f"  - {each.severity}: {each.code}: {plain(each.finding)}" for each in audit.findings]
     return "\n".join(["Audit:", "", *lines, ""])

@@ -205,7 +205,7 @@ def test_a_file_that_the_disk_cannot_read_is_damaged(tmp_path: Path, monkeypatch
 
 def test_a_kind_is_not_taken_for_another(tmp_path: Path) -> None:
     make(tmp_path / "a")
-    with pytest.raises(IntegrityError, match="not a checkpoint"):
+    with pytest.raises(IntegrityError, match='not "checkpoint"'):
         open_artefact(tmp_path / "a", "checkpoint")
     manifest = json.loads((tmp_path / "a/manifest.json").read_text()) | {"format_version": 99}
     del manifest["manifest_sha256"]
