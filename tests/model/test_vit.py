@@ -17,10 +17,12 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.views.draw import make_views
 from tests.world import TINY
 
-MAX_ERROR = {torch.float32: 1e-6, torch.float64: 1e-12}
-"""Of a class token, relative to the largest value."""
-MAX_GRAD_ERROR = {torch.float32: 3e-6, torch.float64: 1e-12}
-"""Of a gradient, relative to its norm; timm's own float32 gradients are no nearer to those in double precision."""
+MAX_ERROR = {torch.float32: 5e-6, torch.float64: 1e-12}
+"""Of a class token, relative to the largest value: 6e-7 at most with AVX-512, AVX2 and SSE4.1, on 1 to 3 threads."""
+MAX_GRAD_ERROR = {torch.float32: 2e-5, torch.float64: 1e-12}
+"""Of a gradient, relative to its size: 2e-6 at most on the same; timm's own are no nearer to double precision."""
+NO_GRAD_FRAC = 1e-3
+"""Of the norm of all gradients, added to each: softmax ignores a bias of all keys, whose gradient is rounding."""
 
 
 def untrained(module: VisionTransformer) -> VisionTransformer:
@@ -54,8 +56,10 @@ def check_equal(encoder: VisionTransformer, px: int, num_views: int = 3, kept: t
         )
         assert (fast - slow).abs().max() <= MAX_ERROR[precision] * slow.abs().max()
         assert fast_grads.keys() == slow_grads.keys() == dict(encoder.named_parameters()).keys()
+        total = torch.cat([grad.flatten() for grad in slow_grads.values()]).norm()
         for name, grad in slow_grads.items():
-            assert (fast_grads[name] - grad).norm() <= MAX_GRAD_ERROR[precision] * grad.norm(), name
+            size = grad.norm() + NO_GRAD_FRAC * total
+            assert (fast_grads[name] - grad).norm() <= MAX_GRAD_ERROR[precision] * size, name
 
 
 def encode_and_differentiate(
