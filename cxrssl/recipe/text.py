@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxrssl.recipe.check import find_idle, flatten
+from cxrssl.recipe.keys import recipe_keys
 from cxrssl.recipe.settings import Recipe
 
 
@@ -27,16 +28,24 @@ class Difference:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Return a TOML file of every setting; those that have no effect are comments that say why."""
-    idle = find_idle(recipe)
+    """Return a TOML file of every setting. Defaults that have no effect are comments that say why.
+
+    Another value that has no effect stays: with other flags, as `--ehr`, it has one; without them it is refused.
+    """
+    idle, defaults = find_idle(recipe), _defaults_of(recipe)
     lines: list[str] = []
     for name, value in flatten(recipe).items():
         section, _, key = name.rpartition(".")
         if f"[{section}]" not in lines:
             lines += ["", f"[{section}]"]
         line = f"{key} = {format_value(value)}"
-        lines.append(f"# {line}  # no effect: {idle[name]}" if name in idle else line)
+        mark = "# " if name in idle and value == defaults[name] else ""
+        lines.append(f"{mark}{line}" + (f"  # no effect: {idle[name]}" if name in idle else ""))
     return "\n".join(lines[1:])
+
+
+def _defaults_of(recipe: Recipe) -> dict[str, Any]:
+    return {key.name: key.default for key in recipe_keys() if key.objective in ("", recipe.objective.name)}
 
 
 def format_value(value: Any) -> str:
