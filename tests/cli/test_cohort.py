@@ -14,10 +14,10 @@ def test_the_list_says_what_each_cohort_is_and_what_is_damaged(tmp_path: Path) -
     workspace = make_workspace(tmp_path, num_patients=6)
     (workspace.cohorts / "torn").mkdir()
     lines = run("cohort", "list", workspace=workspace.root).stdout.splitlines()
-    assert lines[0].split() == ["nih", "nih", "12", "films", "6", "subjects", "split", "official", "packed"]
+    assert lines[0].split() == ["nih", "nih", "12", "films", "6", "subjects", "split", "hash", "packed"]
     assert "damaged  torn is not a published cohort" in lines[1]
     nih, torn = json.loads(run("cohort", "list", "--json", workspace=workspace.root).stdout)["cohorts"]
-    assert (nih["films"], nih["subjects"], nih["default_split"], nih["is_packed"]) == (12, 6, "official", True)
+    assert (nih["films"], nih["subjects"], nih["default_split"], nih["is_packed"]) == (12, 6, "hash", True)
     assert torn["fault"].startswith("torn is not a published cohort")
 
 
