@@ -1,10 +1,21 @@
-"""What a command imports: help needs nothing heavy, training and probing need neither polars nor duckdb nor textual."""
+"""What a command imports: help needs nothing heavy, training and probing need neither polars nor duckdb nor textual.
 
+And what modules import of each other: nothing in a circle, wherever in a file the import stands.
+"""
+
+from __future__ import annotations
+
+import ast
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
+import cxrssl
 from tests.golden.help import command_words
 from tests.records.folders import make_encoder, make_evaluation, make_run
 from tests.world import make_workspace
@@ -76,3 +87,42 @@ def test_what_only_reads_records_loads_neither_torch_nor_timm(tmp_path: Path) ->
     for command, code, errors, modules in map(json.loads, lines):
         assert code == (2 if command[0] == "probe" else 0), errors
         assert set(modules) & {"torch", "timm", "torchvision", "safetensors"} == set(), command
+
+
+def name_of(path: Path, root: Path) -> str:
+    """Return the dotted name of a module of the package that lies at `root`."""
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Yield every name that a file imports, in functions and for types too; of `from a import b`, a.b and a."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Return which modules each module of a package imports."""
+    paths = {name_of(path, root): path for path in root.rglob("*.py")}
+    return {name: (set(imported_names(path)) & paths.keys()) - {name} for name, path in paths.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = import_graph(Path(cxrssl.__file__).parent)
+    assert "cxrssl.dashboard.reader" in graph["cxrssl.cli.dashboard"], "imports inside functions count"
+    TopologicalSorter(graph).prepare()
+
+
+def test_a_circle_that_an_import_inside_a_function_closes_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "rooms"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "state.py").write_text("def read():\n    from rooms import reader\n    return reader\n")
+    (package / "reader.py").write_text("from rooms.state import read\n")
+    with pytest.raises(CycleError, match=r"rooms\.state"):
+        TopologicalSorter(import_graph(package)).prepare()

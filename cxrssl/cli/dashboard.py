@@ -24,8 +24,10 @@ def dashboard(
     opened = open_workspace(workspace)
     if as_json or once:
         from cxrssl.dashboard import snapshot
+        from cxrssl.dashboard.reader import Reader
 
-        typer.echo(json.dumps(snapshot.as_json(opened), indent=1) if as_json else snapshot.once(opened))
+        state = Reader(opened).read_state()
+        typer.echo(json.dumps(snapshot.as_json(state), indent=1) if as_json else snapshot.render(state))
         return
     from cxrssl.dashboard.app import run_dashboard
 

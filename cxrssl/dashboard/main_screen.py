@@ -26,7 +26,7 @@ from cxrssl.dashboard.plot import CurvePlot
 from cxrssl.dashboard.raster import AXES, PlotOptions
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.screens import FindingsScreen, HelpScreen
-from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, probes_of, state_of
+from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, probes_of
 from cxrssl.dashboard.tables import TROUBLE, KeyedTable, ProbeTable, RunTable
 
 REFRESH_S = 1.0
@@ -62,7 +62,7 @@ class MainScreen(Screen[None]):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
-        self.workspace, self.reader = workspace, Reader(workspace)
+        self.reader = Reader(workspace)
         self.state: DashboardState | None = None
         self.options = PlotOptions()
         self.metric = "loss"
@@ -101,7 +101,7 @@ class MainScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="read", exit_on_error=False)
     def _read(self, run_id: str, metric: str) -> None:
-        self.post_message(StateRead(state_of(self.workspace, self.reader, run_id, metric)))
+        self.post_message(StateRead(self.reader.read_state(run_id, metric)))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         if event.worker.group != "read" or event.state in {WorkerState.PENDING, WorkerState.RUNNING}:

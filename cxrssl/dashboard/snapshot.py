@@ -9,29 +9,22 @@ from typing import Any
 from cxrssl.core.columns import align_rows
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
-from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
-from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of, state_of
+from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of
 
 EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or see it all at work: cxrssl demo"
 LEFT = frozenset({"run", "state", "EHR", "candidate"})
 
 
-def once(workspace: Workspace) -> str:
-    """Return all runs and probe results of a workspace as plain text."""
-    return render(state_of(workspace))
-
-
-def as_json(workspace: Workspace) -> dict[str, Any]:
-    """Return all runs and probe results of a workspace, JSON-ready: what is not known or not defined is None."""
-    state = state_of(workspace)
+def as_json(state: DashboardState) -> dict[str, Any]:
+    """Return all runs and probe results, JSON-ready: what is not known or not defined is None."""
     rows = {name: [dataclasses.asdict(row) for row in getattr(state, name)] for name in ("runs", "probes")}
     values = {"workspace": state.root, **rows, "problems": list(state.problems)}
     return {key: encode_numbers(value, as_null=True) for key, value in values.items()}
 
 
 def render(state: DashboardState) -> str:
-    """Return a state as plain text."""
+    """Return all runs and probe results as plain text."""
     lines = [headline(state)]
     if not state.runs:
         lines.append(f"no runs yet: {EMPTY_HINT}")

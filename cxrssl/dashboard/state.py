@@ -1,6 +1,6 @@
-"""What the dashboard shows, as frozen values that a test can build by hand, and the function that reads them.
+"""What the dashboard shows, as frozen values that a test can build by hand, and what follows from them alone.
 
-In: a workspace. Out: DashboardState. Never: a write, or text that is ready for a terminal (cells.py does that).
+Never: a look at a file (reader.py does that), or text that is ready for a terminal (cells.py does that).
 """
 
 from __future__ import annotations
@@ -9,15 +9,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from cxrssl.core.workspace import Workspace
+from cxrssl.records.curve import Curve
 from cxrssl.records.evaluation import kind_rank
 from cxrssl.stats.resample import Interval
-
-if TYPE_CHECKING:
-    from cxrssl.dashboard.reader import Reader
-    from cxrssl.records.curve import Curve
 
 STATES = ("running", "stopped", "died", "failed", "finished", "unseen")
 
@@ -115,15 +110,6 @@ class DashboardState:
     def find_run(self, run_id: str) -> RunRow | None:
         """Return the run of this id."""
         return next((run for run in self.runs if run.run_id == run_id), None)
-
-
-def state_of(
-    workspace: Workspace, reader: Reader | None = None, focused_id: str = "", metric: str = "loss"
-) -> DashboardState:
-    """Return the state of a workspace now; with the same `reader` again, only what is new is read."""
-    from cxrssl.dashboard.reader import Reader
-
-    return (reader or Reader(workspace)).read_state(focused_id, metric)
 
 
 def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:

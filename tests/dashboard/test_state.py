@@ -15,14 +15,22 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.cells import run_cells, short_id, short_number, short_seconds
 from cxrssl.dashboard.lines import health_text
 from cxrssl.dashboard.reader import Reader
-from cxrssl.dashboard.snapshot import as_json, once, render
-from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, outcome_sentence, probes_of, state_of
+from cxrssl.dashboard.snapshot import as_json, render
+from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, outcome_sentence, probes_of
 from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run, metric, write_lines
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
+
+
+def state_of(workspace: Workspace) -> DashboardState:
+    return Reader(workspace).read_state()
+
+
+def once(workspace: Workspace) -> str:
+    return render(state_of(workspace))
 
 
 def only_run(workspace: Workspace) -> RunRow:
@@ -60,7 +68,7 @@ def test_an_alarm_outlives_the_end_of_its_run(workspace: Workspace) -> None:
     folder = make_run(workspace, "r", range(40), end="finish")
     write_lines(folder / "events.jsonl", [alarm(30, "spike: one")])
     assert run_cells(only_run(workspace))["state"] == "finished !"
-    assert json.loads(json.dumps(as_json(workspace)))["runs"][0]["alarm"] == "alarm at step 30: spike: one"
+    assert json.loads(json.dumps(as_json(state_of(workspace))))["runs"][0]["alarm"] == "alarm at step 30: spike: one"
 
 
 def test_what_is_measured_seldom_is_known_from_when_it_was_last_measured(workspace: Workspace) -> None:
@@ -144,7 +152,7 @@ def test_what_is_damaged_in_a_run_is_a_problem_beside_its_row(workspace: Workspa
     assert [(run.run_id, run.step, run.num_steps) for run in state.runs] == [("r", 3, 0)]
     assert state.problems == ('run r: run.json has no count in "num_steps"', "run s: run.json is not JSON")
     assert "problem: run s: run.json is not JSON" in once(workspace)
-    assert as_json(workspace)["problems"] == list(state.problems)
+    assert as_json(state_of(workspace))["problems"] == list(state.problems)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,7 @@ def test_once_of_nothing_says_what_to_run(workspace: Workspace) -> None:
 def test_json_is_json(workspace: Workspace) -> None:
     make_run(workspace, "r", range(3))
     make_evaluation(workspace, "r", "run", 0.7)
-    values = json.loads(json.dumps(as_json(workspace), allow_nan=False))
+    values = json.loads(json.dumps(as_json(state_of(workspace)), allow_nan=False))
     assert values["runs"][0]["run_id"] == "r"
     assert values["runs"][0]["state"] == "running"
     fracture = values["probes"][0]["findings"][-1]

@@ -17,7 +17,8 @@ import pytest
 import cxrssl
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.snapshot import once
+from cxrssl.dashboard.reader import Reader
+from cxrssl.dashboard.snapshot import render
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.steps import iter_metrics
@@ -117,7 +118,7 @@ def test_two_processes_have_the_losses_of_one(workspace: Workspace, alone: plann
 
 
 def test_the_dashboard_shows_it_and_a_probe_takes_its_encoder(workspace: Workspace, alone: planning.RunPlan) -> None:
-    assert alone.run_id in once(workspace)
+    assert alone.run_id in render(Reader(workspace).read_state())
     found: Any = run("probe", alone.run_id, "--resamples", "20", "--device", "cpu", workspace=workspace.root)
     assert found.returncode == 0, found.stderr
     assert "macro AUROC" in found.stdout
