@@ -54,7 +54,7 @@ def test_training_and_probing_import_without_polars_duckdb_textual_and_pydicom()
     """A GPU machine may have torch and timm only; it works on published artefacts."""
     absent = ["polars", "duckdb", "textual", "pydicom", "typer", "rich"]
     blocked = f"sys.modules.update(dict.fromkeys({absent}))"
-    code = f"{blocked}; import cxrssl.train.loop, cxrssl.train.plan, cxrssl.evaluate.evaluation"
+    code = f"{blocked}; import cxrssl.train.loop, cxrssl.train.plan, cxrssl.evaluate.run"
     modules = modules_after(code)
     assert "torch" in modules
 

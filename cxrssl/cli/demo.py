@@ -29,9 +29,9 @@ def demo(
     """
     from cxrssl.cli.ingest import describe_cohort, describe_packed
     from cxrssl.cli.pretrain import recipe_changes
-    from cxrssl.cli.probe import probe_run
     from cxrssl.cohort.ingest import IngestOptions
     from cxrssl.core.progress import format_seconds
+    from cxrssl.evaluate.run import probe_run
     from cxrssl.ingest import ingest_dataset
     from cxrssl.recipe.load import load_recipe
     from cxrssl.recipe.machine import Machine

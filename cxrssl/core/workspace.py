@@ -56,6 +56,11 @@ class Workspace:
         return self.root / "evals"
 
     @property
+    def comparisons(self) -> Path:
+        """Paired differences of two evaluations."""
+        return self.root / "comparisons"
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 
@@ -81,6 +86,10 @@ class Workspace:
     def eval_ids(self) -> list[str]:
         """Ids of all evaluations."""
         return _child_names(self.evals)
+
+    def comparison_ids(self) -> list[str]:
+        """Ids of all comparisons."""
+        return _child_names(self.comparisons)
 
     def find_cohort(self, name: str) -> Path:
         """Return the folder of a published cohort; an empty name means the only one there is."""

@@ -1,15 +1,27 @@
-"""Two evaluations on the same test films: by how much one is better. Numpy only, so that a report needs no torch."""
+"""Evaluations on the same test films: which of them a report compares, and by how much one is better.
+
+In: published evaluations. Out: published comparisons. Numpy only, so that a report needs no torch.
+Never: resamples drawn again for a comparison that is already published.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from cxrssl.core.errors import DataError
-from cxrssl.records.evaluation import Evaluation
+from cxrssl.core.workspace import Workspace
+from cxrssl.records.comparison import ComparisonRecord, ComparisonSettings, find_comparison, publish_comparison
+from cxrssl.records.evaluation import Evaluation, kind_rank
 from cxrssl.stats.scores import Comparison, compare_predictions
 
 SHARED = ("image_id", "labels", "finding_names")
 """What the predictions of two evaluations must have in common."""
+Group = list[Evaluation]
+"""Evaluations on equal terms, runs first."""
+Differences = dict[tuple[str, str], Comparison | str]
+"""By the ids of two evaluations how much better the first is; why they cannot be compared, in words."""
 
 
 def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:
@@ -30,3 +42,63 @@ def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:
         num_resamples=a.settings.probe.num_resamples,
         seed=a.settings.probe.seed,
     )
+
+
+def compare_published(workspace: Workspace, a: Evaluation, b: Evaluation) -> ComparisonRecord:
+    """Return the published comparison a - b, made and published now if it is missing, damaged or out of date.
+
+    Raises: DataError when the two cannot be compared.
+    """
+    settings = ComparisonSettings.of(a, b)
+    record = find_comparison(workspace, settings)
+    return record or publish_comparison(workspace, settings, compare_evaluations(a, b))
+
+
+def publish_comparisons(workspace: Workspace, pairs: Iterable[tuple[Evaluation, Evaluation]]) -> Differences:
+    """Return the differences of these pairs, those that are missing published now."""
+    differences: Differences = {}
+    for a, b in pairs:
+        try:
+            differences[a.eval_id, b.eval_id] = compare_published(workspace, a, b).differences
+        except DataError as error:
+            differences[a.eval_id, b.eval_id] = error.what
+    return differences
+
+
+def group_evaluations(evaluations: Sequence[Evaluation]) -> list[Group]:
+    """Return evaluations that one table may hold, those on equal terms; runs first."""
+    groups: dict[str, Group] = {}
+    for evaluation in evaluations:
+        groups.setdefault(evaluation.settings.terms, []).append(evaluation)
+    return [sorted(group, key=_row_order) for _, group in sorted(groups.items())]
+
+
+def list_pairs(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, Evaluation]]:
+    """Return what a report compares: each run with its untrained encoder, and with the run without the record."""
+    groups = group_evaluations(evaluations)
+    pairs = [(a, find(a, group)) for group in groups for a in group for find in (find_untrained, find_vanilla)]
+    return [(a, b) for a, b in pairs if b is not None]
+
+
+def find_untrained(evaluation: Evaluation, group: Group) -> Evaluation | None:
+    """Return the untrained encoder of the same architecture and seed, for a run."""
+    if evaluation.settings.kind != "run":
+        return None
+    shape = evaluation.settings.candidate.architecture
+    untrained = (each for each in group if each.settings.kind == "random-init")
+    return next((each for each in untrained if each.settings.candidate.architecture == shape), None)
+
+
+def find_vanilla(evaluation: Evaluation, group: Group) -> Evaluation | None:
+    """Return the run without the record, but with the same recipe, cohort and films, for a run with the record."""
+    settings = evaluation.settings
+    if settings.kind != "run" or not settings.features:
+        return None
+    setup = settings.candidate.setup_sha256
+    vanilla = (each for each in group if each.settings.kind == "run" and not each.settings.features)
+    return next((each for each in vanilla if each.settings.candidate.setup_sha256 == setup), None)
+
+
+def _row_order(evaluation: Evaluation) -> tuple[int, int, str]:
+    settings = evaluation.settings
+    return kind_rank(settings.kind), len(settings.features), evaluation.eval_id

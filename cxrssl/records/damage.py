@@ -16,7 +16,7 @@ class Damage:
     """A folder that cannot be used, or not in full."""
 
     kind: str
-    """`run` or `evaluation`."""
+    """`run`, `evaluation` or `comparison`."""
     name: str
     """Of the folder."""
     what: str

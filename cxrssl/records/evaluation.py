@@ -132,6 +132,7 @@ class Evaluation:
     settings: EvalSettings
     scores: EvalScores
     path: Path
+    content_sha256: str
     has_fit: bool = False
     """Whether it was recorded what the probe was fitted on."""
 
@@ -198,7 +199,7 @@ def _open_evaluation(path: Path) -> Evaluation:
     has_fit = FIT in artefact.manifest["files"]
     if has_fit:
         check_arrays(path / FIT, ProbeFit)
-    return Evaluation(path.name, settings, scores, path, has_fit)
+    return Evaluation(path.name, settings, scores, path, artefact.content_sha256, has_fit)
 
 
 def _check_probe(values: Any, faults: list[str]) -> None:

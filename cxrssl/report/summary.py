@@ -8,22 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used
-from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun, plain
-from cxrssl.evaluate.compare import compare_evaluations
-from cxrssl.records.evaluation import EvalScores, Evaluation, kind_rank, objective_of
+from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
+from cxrssl.records.evaluation import EvalScores, Evaluation, objective_of
 from cxrssl.report.tables import Table
 
 OUTCOMES = {"mortality": "in-hospital mortality", "los": "length of stay"}
-Group = list[Evaluation]
-
-
-def group_evaluations(evaluations: Sequence[Evaluation]) -> list[Group]:
-    """Return evaluations that may stand in one table, those on equal terms; runs first."""
-    groups: dict[str, Group] = {}
-    for evaluation in evaluations:
-        groups.setdefault(evaluation.settings.terms, []).append(evaluation)
-    return [sorted(group, key=_row_order) for _, group in sorted(groups.items())]
 
 
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
@@ -52,12 +42,13 @@ def _outcomes_of(evaluations: Sequence[Evaluation]) -> list[str]:
     return [OUTCOMES.get(name, name) for name in FEATURE_NAMES if name in names and is_outcome_used([name])]
 
 
-def macro_table(group: Group) -> Table:
+def macro_table(group: Group, differences: Differences) -> Table:
     """Return macro AUROC and AUPRC, and paired differences to the encoder untrained and to the run without record."""
     rows = []
     for evaluation in group:
         scores = evaluation.scores
-        against = [_difference(evaluation, find(evaluation, group)) for find in (_random_of, _vanilla_of)]
+        others = [find(evaluation, group) for find in (find_untrained, find_vanilla)]
+        against = [_show_difference(evaluation, other, differences) for other in others]
         rows.append([_describe(evaluation), scores.macro_auroc.to_text(), scores.macro_auprc.to_text(), *against])
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
@@ -110,39 +101,8 @@ def _describe(evaluation: Evaluation) -> str:
     return f"{settings.label} ({shape.backbone}, {epochs}, seed {shape.seed}, {settings.candidate_id[-8:]})"
 
 
-def _difference(evaluation: Evaluation, other: Evaluation | None) -> str:
+def _show_difference(evaluation: Evaluation, other: Evaluation | None, differences: Differences) -> str:
     if other is None:
         return ""
-    try:
-        return compare_evaluations(evaluation, other).macro_auroc.to_text(signed=True)
-    except DataError as error:
-        return error.what
-
-
-def _random_of(evaluation: Evaluation, group: Group) -> Evaluation | None:
-    """The untrained encoder of the same architecture and seed, for a run."""
-    if evaluation.settings.kind != "run":
-        return None
-    shape = evaluation.settings.candidate.architecture
-    same = (
-        each for each in group if each.settings.kind == "random-init" and each.settings.candidate.architecture == shape
-    )
-    return next(same, None)
-
-
-def _vanilla_of(evaluation: Evaluation, group: Group) -> Evaluation | None:
-    """The run without health record and with else the same recipe, cohort and films, for a run with one."""
-    settings = evaluation.settings
-    if settings.kind != "run" or not settings.features:
-        return None
-    for other in group:
-        theirs = other.settings
-        is_vanilla = theirs.kind == "run" and not theirs.features
-        if is_vanilla and theirs.candidate.setup_sha256 == settings.candidate.setup_sha256:
-            return other
-    return None
-
-
-def _row_order(evaluation: Evaluation) -> tuple[int, int, str]:
-    settings = evaluation.settings
-    return kind_rank(settings.kind), len(settings.features), evaluation.eval_id
+    difference = differences[evaluation.eval_id, other.eval_id]
+    return difference if isinstance(difference, str) else difference.macro_auroc.to_text(signed=True)

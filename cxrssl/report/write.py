@@ -19,12 +19,14 @@ from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons
+from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.reader import RunRecord, list_runs
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
-from cxrssl.report.summary import finding_table, group_evaluations, macro_table, outcome_sentence
+from cxrssl.report.summary import finding_table, macro_table, outcome_sentence
 from cxrssl.results import rebuild_store, result_rows
 
 KIND = "report"
@@ -35,7 +37,7 @@ class Report:
     folder: Path
     markdown: str
     damage: tuple[Damage, ...]
-    """Runs and evaluations that it could not use, or not in full; it names them."""
+    """Runs, evaluations and comparisons that it could not use, or not in full; it names them."""
 
 
 def write_report(workspace: Workspace, name: str = "latest") -> Report:
@@ -45,12 +47,14 @@ def write_report(workspace: Workspace, name: str = "latest") -> Report:
     """
     evaluations, unusable = list_evaluations(workspace)
     runs, damaged = list_runs(workspace)
-    damage = (*damaged, *unusable)
+    differing = list_comparisons(workspace)[1]  # before they are made again
+    damage = (*damaged, *unusable, *differing)
     if not evaluations:
         what = f"no evaluation can be read; {unusable[0].sentence}" if unusable else "nothing was probed yet"
         raise DataError(what, workspace.root, "probe a run: cxrssl probe RUN")
     flows = _make_flows(workspace, evaluations)
-    markdown = _write_markdown(workspace, evaluations, runs, damage, flows)
+    differences = publish_comparisons(workspace, list_pairs(evaluations))
+    markdown = _write_markdown(workspace, evaluations, runs, damage, flows, differences)
     folder = workspace.reports / name
     settings = {"evaluations": [evaluation.eval_id for evaluation in evaluations]}
     with publish(folder, KIND, settings) as building:
@@ -68,8 +72,10 @@ def _write_markdown(
     runs: Sequence[RunRecord],
     damage: Sequence[Damage],
     flows: Mapping[str, Flow],
+    differences: Differences,
 ) -> str:
-    tables = [table for group in group_evaluations(evaluations) for table in (macro_table(group), finding_table(group))]
+    groups = group_evaluations(evaluations)
+    tables = [table for group in groups for table in (macro_table(group, differences), finding_table(group))]
     cohorts = sorted({evaluation.settings.cohort for evaluation in evaluations})
     releases = "\n".join(f"- {line}" for line in _release_lines(workspace, cohorts))
     header = f"{outcome_sentence(evaluations)}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"

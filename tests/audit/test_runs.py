@@ -12,10 +12,10 @@ import pytest
 from cxrssl.audit.checks import CHECKS, Audit, make_audit
 from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
-from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES, Feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.run import probe_run
 from cxrssl.images.store import ImageStore
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine

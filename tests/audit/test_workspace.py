@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 from cxrssl.audit.checks import CHECKS
 from cxrssl.audit.workspace import audit_workspace
 from cxrssl.cli.app import app
-from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.run import probe_run
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.evaluation import ProbeSettings, list_evaluations

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from cxrssl.cli.probe import probe_run
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
+from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
+from cxrssl.evaluate.run import probe_run
 from cxrssl.ingest import ingest_dataset
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
-from cxrssl.report.summary import group_evaluations, macro_table
+from cxrssl.report.summary import macro_table
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run
 from tests.world import TINY, make_workspace
@@ -62,7 +63,8 @@ def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other
     assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]
     assert [e.settings.kind for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
     (group,) = group_evaluations(list_evaluations(workspace)[0])
-    rows = {row[0].split(" (")[0]: row for row in macro_table(group).rows}
+    differences = publish_comparisons(workspace, list_pairs(group))
+    rows = {row[0].split(" (")[0]: row for row in macro_table(group, differences).rows}
     assert rows["MSN + sex, view"][3:] != ["", ""]
 
 

@@ -12,7 +12,13 @@ import pytest
 
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.compare import compare_evaluations
+from cxrssl.evaluate.compare import (
+    Differences,
+    compare_evaluations,
+    group_evaluations,
+    list_pairs,
+    publish_comparisons,
+)
 from cxrssl.records.arrays import Predictions
 from cxrssl.records.evaluation import (
     CandidateSettings,
@@ -24,7 +30,7 @@ from cxrssl.records.evaluation import (
     publish_evaluation,
 )
 from cxrssl.records.features import Architecture
-from cxrssl.report.summary import finding_table, group_evaluations, macro_table, outcome_sentence
+from cxrssl.report.summary import finding_table, macro_table, outcome_sentence
 from cxrssl.report.write import write_report
 from cxrssl.stats.scores import score_predictions
 
@@ -74,6 +80,10 @@ def evaluations_of(workspace: Workspace) -> list[Evaluation]:
     return evaluations
 
 
+def differences_in(workspace: Workspace) -> Differences:
+    return publish_comparisons(workspace, list_pairs(evaluations_of(workspace)))
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "ws").create()
@@ -87,7 +97,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspace: Workspace) -> None:
     (group,) = group_evaluations(evaluations_of(workspace))
-    rows = {row[0].split(" (")[0]: row[1:] for row in macro_table(group).rows}
+    rows = {row[0].split(" (")[0]: row[1:] for row in macro_table(group, differences_in(workspace)).rows}
     assert rows["vanilla"][2].startswith("+")
     assert rows["vanilla"][3] == ""
     assert rows["with-stay"][3] != ""
@@ -100,7 +110,7 @@ def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspac
     table = finding_table(group)
     hernia = next(row for row in table.rows if row[0] == "Hernia")
     assert set(hernia[2:]) == {"not defined"}
-    assert "macro mean over 1 finding;" in macro_table(group).note
+    assert "macro mean over 1 finding;" in macro_table(group, differences_in(workspace)).note
 
 
 def test_the_first_line_names_runs_that_were_given_an_outcome_or_have_seen_test_subjects(workspace: Workspace) -> None:
@@ -135,5 +145,7 @@ def test_the_first_line_names_each_outcome_and_the_published_imputation(workspac
 
 def test_titles_name_the_rule_that_linked_the_cohort(workspace: Workspace) -> None:
     make_evaluation(workspace, "by-day", link="linked by day, as published", split="icu")
-    titles = [macro_table(group).title for group in group_evaluations(evaluations_of(workspace))]
+    titles = [
+        macro_table(group, differences_in(workspace)).title for group in group_evaluations(evaluations_of(workspace))
+    ]
     assert "Probe on cohort mimic (c), linked by day, as published, split icu" in titles

@@ -1,0 +1,128 @@
+"""What an evaluation will be, decided before anything is computed: which rows, which labels, under which settings.
+
+In: a candidate, an open and packed cohort, the settings of a probe. Out: EvalPlan, the one thing under every way of
+evaluating. Never: a row whose film is not packed, a train or val row whose film a later split shows too, or a candidate
+that the audit refuses, unless that is allowed: then the settings carry the leak and every report repeats it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.audit.checks import Audit
+from cxrssl.audit.gate import audit_candidate, leave_out_twins
+from cxrssl.cohort.read import SPLITS, Cohort
+from cxrssl.core.durable import hash_settings
+from cxrssl.core.errors import DataError, LeakageError
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.candidate import Candidate
+from cxrssl.images.store import ImageStore
+from cxrssl.records.evaluation import EvalSettings, ProbeSettings
+
+PROTOCOL_VERSION = 2
+"""Raise it when the way of fitting or scoring changes: evaluations are then made again."""
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class EvalPlan:
+    """One evaluation that has not been made yet."""
+
+    eval_id: str
+    path: Path
+    """Where it is published."""
+    settings: EvalSettings
+    cohort: Cohort
+    rows: Mapping[str, Rows]
+    """Rows of the cohort by split."""
+    num_twins_left_out: dict[str, int]
+    """Packed films by split that a later split shows too."""
+    num_not_packed: int
+    """Test films that could not be decoded."""
+
+    @property
+    def findings(self) -> list[str]:
+        return [str(name) for name in self.cohort.finding_names]
+
+    def labels(self) -> NDArray[np.int8]:
+        """Return the labels of all rows of the cohort, [N, L], as the probe's settings count them."""
+        probe = self.settings.probe
+        return self.cohort.labels(self.findings, probe.uncertain, probe.blank)
+
+
+def plan_evaluation(
+    workspace: Workspace,
+    candidate: Candidate,
+    cohort: Cohort,
+    images: ImageStore,
+    scheme: str,
+    probe: ProbeSettings,
+    may_overlap: bool = False,
+) -> EvalPlan:
+    """Return the plan to evaluate a candidate on a split of a cohort.
+
+    Raises: LeakageError when the audit of the candidate refuses, unless `may_overlap`. DataError when a split has no
+    film.
+    """
+    packed = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
+    rows = {split: leave_out_twins(cohort, images, scheme, packed[split]) for split in SPLITS}
+    leak = _find_leak(candidate, cohort, images, scheme, may_overlap)
+    settings = _make_settings(candidate, cohort, images, scheme, probe, leak)
+    eval_id = f"{candidate.candidate_id}-on-{cohort.name}-{scheme}-{hash_settings(settings.to_dict())[:8]}"
+    return EvalPlan(
+        eval_id=eval_id,
+        path=workspace.evals / eval_id,
+        settings=settings,
+        cohort=cohort,
+        rows=rows,
+        num_twins_left_out={split: len(packed[split]) - len(rows[split]) for split in SPLITS},
+        num_not_packed=len(cohort.rows_of("test", scheme)) - len(rows["test"]),
+    )
+
+
+def describe_leaks(audit: Audit) -> str:
+    """Return what refuses as one sentence, and "" when nothing does."""
+    return "; ".join(result.finding for result in audit.refusals)
+
+
+def _find_leak(candidate: Candidate, cohort: Cohort, images: ImageStore, scheme: str, may_overlap: bool) -> str:
+    features = candidate.settings.features or ()
+    audit = audit_candidate(candidate.kind, features, candidate.pretraining, cohort, images, scheme)
+    leak = describe_leaks(audit)
+    if leak and not may_overlap:
+        raise LeakageError(leak, candidate.candidate_id, f"{audit.refusals[0].hint}; or --allow-overlap")
+    return leak
+
+
+def _make_settings(
+    candidate: Candidate, cohort: Cohort, images: ImageStore, scheme: str, probe: ProbeSettings, leak: str
+) -> EvalSettings:
+    return EvalSettings(
+        candidate_id=candidate.candidate_id,
+        kind=candidate.kind,
+        label=candidate.label,
+        candidate=candidate.settings,
+        is_outcome_used=candidate.is_outcome_used,
+        leak=leak,
+        cohort=cohort.name,
+        dataset=cohort.dataset,
+        link=cohort.link,
+        split=scheme,
+        cohort_sha256=cohort.content_sha256,
+        images_sha256=images.content_sha256,
+        protocol_version=PROTOCOL_VERSION,
+        probe=probe,
+    )
+
+
+def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) -> Rows:
+    rows: Rows = cohort.rows_of(split, scheme)
+    rows = rows[images.is_packed_N[rows]]
+    if not len(rows):
+        raise DataError(f"cohort {cohort.name} has no {split} film in split {scheme}", hint="choose another --split")
+    return rows

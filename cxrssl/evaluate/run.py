@@ -1,0 +1,58 @@
+"""A finished run evaluated, with its baselines beside it.
+
+In: a workspace, a run, a cohort by name, the settings of the probe. Out: published evaluations, the run's first, and
+the comparisons that a report shows of them.
+"""
+
+from __future__ import annotations
+
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.errors import DataError
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
+from cxrssl.evaluate.compare import list_pairs, publish_comparisons
+from cxrssl.evaluate.evaluation import evaluate_plan
+from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
+from cxrssl.train.device import choose_device
+from cxrssl.train.plan import open_films
+
+
+def probe_run(
+    workspace: Workspace,
+    run: str,
+    cohort_name: str,
+    split: str,
+    settings: ProbeSettings,
+    device: str = "auto",
+    baselines: bool = True,
+    may_overlap: bool = False,
+) -> list[Evaluation]:
+    """Evaluate a run, then its baselines, and compare them; an empty cohort or split is the run's own."""
+    run_id, encoder = open_run(workspace, run)
+    cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
+    _check_findings(cohort)
+    place = choose_device(device)
+    own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
+    candidates = [run_candidate(workspace, run_id, encoder, images, place)]
+    if baselines:
+        candidates += baseline_candidates(workspace, encoder.recipe, cohort, images, place)
+    evaluations = []
+    for candidate in candidates:
+        plan = plan_evaluation(workspace, candidate, cohort, images, split or own_split, settings, may_overlap)
+        evaluations.append(evaluate_plan(plan, candidate.features))
+    _compare(workspace, {evaluation.eval_id for evaluation in evaluations})
+    return evaluations
+
+
+def _compare(workspace: Workspace, eval_ids: set[str]) -> None:
+    """Publish the comparisons of these evaluations that a report shows, also those of earlier runs with them."""
+    evaluations, _ = list_evaluations(workspace)
+    pairs = list_pairs(evaluations)
+    publish_comparisons(workspace, [(a, b) for a, b in pairs if eval_ids & {a.eval_id, b.eval_id}])
+
+
+def _check_findings(cohort: Cohort) -> None:
+    if not cohort.finding_names.size:
+        hint = "ingest it with a table of labels (--map for dicom), or probe on another with --cohort"
+        raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)

@@ -1,0 +1,123 @@
+"""A published comparison: by how much one evaluation ranks the same test films better than another.
+
+In: `comparisons/<comparison_id>/{differences.json, manifest.json}`. Out: ComparisonRecord, or what is damaged.
+Never: a comparison of which a byte is not as it was published, or a part is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
+from cxrssl.core.durable import hash_settings, write_json
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.workspace import Workspace
+from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.fields import read_fields, write_fields
+from cxrssl.records.file import read_json
+from cxrssl.stats.scores import Comparison
+
+KIND = "comparison"
+DIFFERENCES = "differences.json"
+METHOD = "paired percentile bootstrap over subjects"
+"""Another way of comparing has another name, so that comparisons are then made again."""
+MAX_NAME = 80
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """What was compared with what, and how."""
+
+    eval_id: str
+    against_id: str
+    """The evaluation that is subtracted."""
+    candidate_id: str
+    against_candidate_id: str
+    eval_sha256: str
+    against_sha256: str
+    """Of the content of both: an evaluation that was made again is compared again."""
+    terms: str
+    """On which both were made; see `EvalSettings.terms`."""
+    num_resamples: int
+    seed: int
+    method: str = METHOD
+
+    @classmethod
+    def of(cls, a: Evaluation, b: Evaluation) -> ComparisonSettings:
+        """Return the settings of comparing `a` with `b`, which are on equal terms."""
+        return cls(
+            eval_id=a.eval_id,
+            against_id=b.eval_id,
+            candidate_id=a.settings.candidate_id,
+            against_candidate_id=b.settings.candidate_id,
+            eval_sha256=a.content_sha256,
+            against_sha256=b.content_sha256,
+            terms=a.settings.terms,
+            num_resamples=a.settings.probe.num_resamples,
+            seed=a.settings.probe.seed,
+        )
+
+    @property
+    def comparison_id(self) -> str:
+        """The same for the same two evaluations, whatever they hold."""
+        digest = hash_settings([self.eval_id, self.against_id])[:8]
+        return f"{self.candidate_id[:MAX_NAME]}-minus-{self.against_candidate_id[:MAX_NAME]}-{digest}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+@dataclass(frozen=True)
+class ComparisonRecord:
+    """A published comparison."""
+
+    comparison_id: str
+    settings: ComparisonSettings
+    differences: Comparison
+    path: Path
+
+
+def publish_comparison(workspace: Workspace, settings: ComparisonSettings, differences: Comparison) -> ComparisonRecord:
+    """Publish a comparison, in the place of an older or damaged one of the same evaluations."""
+    path = workspace.comparisons / settings.comparison_id
+    with publish(path, KIND, settings.to_dict()) as building:
+        write_json(building / DIFFERENCES, differences.to_dict())
+    return ComparisonRecord(path.name, settings, differences, path)
+
+
+def open_comparison(path: Path) -> ComparisonRecord:
+    """Return a published comparison, every byte of it verified. Raises: IntegrityError."""
+    return read_unexchanged(path, lambda: _open_comparison(path))
+
+
+def find_comparison(workspace: Workspace, settings: ComparisonSettings) -> ComparisonRecord | None:
+    """Return the published comparison of these settings; None when there is none, or it is damaged."""
+    try:
+        record = open_comparison(workspace.comparisons / settings.comparison_id)
+    except IntegrityError:
+        return None
+    return record if record.settings == settings else None
+
+
+def list_comparisons(workspace: Workspace) -> tuple[list[ComparisonRecord], list[Damage]]:
+    """Return the comparisons of a workspace by their ids, and those that cannot be used."""
+    records, damage = [], []
+    for name in workspace.comparison_ids():
+        try:
+            records.append(open_comparison(workspace.comparisons / name))
+        except IntegrityError as error:
+            damage.append(Damage(KIND, name, error.what))
+    return records, damage
+
+
+def _open_comparison(path: Path) -> ComparisonRecord:
+    artefact = open_artefact(path, KIND)
+    faults = [f"does not list {DIFFERENCES}"] if DIFFERENCES not in artefact.manifest["files"] else []
+    settings = read_fields(ComparisonSettings, artefact.settings, faults, "settings")
+    refuse_faults(MANIFEST, faults, str(path))
+    differences = read_fields(Comparison, read_json(path / DIFFERENCES), faults)
+    refuse_faults(DIFFERENCES, faults, str(path))
+    return ComparisonRecord(path.name, settings, differences, path)
