@@ -58,8 +58,25 @@ CREATE TABLE eval_result (
     ci_method    VARCHAR NOT NULL
 );
 
+CREATE TABLE comparison (
+    comparison_id        VARCHAR NOT NULL,
+    eval_id              VARCHAR NOT NULL,
+    against_id           VARCHAR NOT NULL, -- the evaluation that is subtracted
+    candidate_id         VARCHAR NOT NULL,
+    against_candidate_id VARCHAR NOT NULL,
+    finding              VARCHAR NOT NULL, -- "macro" is the mean over the defined findings
+    metric               VARCHAR NOT NULL, -- auroc auprc
+    value                DOUBLE,           -- of eval_id minus that of against_id; NULL: not defined
+    lo                   DOUBLE,
+    hi                   DOUBLE,
+    num_scored           BIGINT NOT NULL,
+    num_pos              BIGINT,
+    num_subjects         BIGINT NOT NULL,
+    ci_method            VARCHAR NOT NULL
+);
+
 CREATE TABLE damage (
-    kind VARCHAR NOT NULL,         -- run evaluation
+    kind VARCHAR NOT NULL,         -- run evaluation comparison
     name VARCHAR NOT NULL,         -- of the folder
     what VARCHAR NOT NULL
 );
@@ -74,7 +91,8 @@ COMMENT ON TABLE param IS 'Settings of runs, one row a setting.';
 COMMENT ON TABLE metric IS 'What runs logged, one row a step and metric.';
 COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
-COMMENT ON TABLE damage IS 'Runs and evaluations that could not be read, or not in full, and why.';
+COMMENT ON TABLE comparison IS 'Paired differences of two evaluations, one row a finding and metric, with intervals.';
+COMMENT ON TABLE damage IS 'Runs, evaluations and comparisons that could not be read, or not in full, and why.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
 COMMENT ON COLUMN run.started_at IS 'Unix seconds';
@@ -85,3 +103,6 @@ COMMENT ON COLUMN eval_result.candidate_id IS 'a run_id, or a baseline';
 COMMENT ON COLUMN eval_result.finding IS 'macro is the mean over the defined findings';
 COMMENT ON COLUMN eval_result.value IS 'NULL: not defined';
 COMMENT ON COLUMN eval_result.num_scored IS 'test films with a label that counts';
+COMMENT ON COLUMN comparison.against_id IS 'the evaluation that is subtracted';
+COMMENT ON COLUMN comparison.finding IS 'macro is the mean over the defined findings';
+COMMENT ON COLUMN comparison.value IS 'of eval_id minus that of against_id; NULL: not defined';

@@ -144,7 +144,8 @@ def flow(
     print_damage(damage)
     if figure is not None:
         write_bytes(figure.absolute(), draw_flow(made).encode())
-    print_summary(asdict(made), as_json, [made.title, *align([(what, films) for what, films in made.to_table().rows])])
+    rows = [(what, films) for what, films in made.to_table().texts()]
+    print_summary(asdict(made), as_json, [made.title, *align(rows)])
 
 
 def _summarise(workspace: Workspace, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from html import escape
 
 from cxrssl.core.text import plain
-from cxrssl.report.flow import Flow, Step
+from cxrssl.report.flow import Flow, FlowStep
 
 MARGIN, GAP = 24, 30
 WIDTH = 880
@@ -61,7 +61,7 @@ def draw_flow(flow: Flow) -> str:
     return "\n".join([opening, f"<style>{_style()}</style>", page, *shapes, "</svg>", ""])
 
 
-def _draw_step(step: Step, x: int, y: int, width: int, colour: str = "") -> list[str]:
+def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> list[str]:
     """Return a box with what the step is, how many films it holds, and its detail below."""
     shapes = [f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{_step_height(step)}" rx="6"/>']
     if colour:
@@ -75,7 +75,7 @@ def _draw_step(step: Step, x: int, y: int, width: int, colour: str = "") -> list
     return shapes + ([_text(x + PADDING + 4, base + LINE_PX, step.detail, "soft")] if step.detail else [])
 
 
-def _draw_between(step: Step, x: int, width: int, side: int, side_width: int, y: int) -> list[str]:
+def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int, y: int) -> list[str]:
     """Return the arrow to a step below, and at its side the films that it leaves behind, with reasons."""
     middle, gap = x + width // 2, _gap(step)
     shapes = _arrow(middle, y, middle, y + gap)
@@ -94,7 +94,7 @@ def _draw_between(step: Step, x: int, width: int, side: int, side_width: int, y:
     return shapes
 
 
-def _draw_parts(parts: Sequence[Sequence[Step]], y: int) -> tuple[list[str], int]:
+def _draw_parts(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[str], int]:
     """Return the splits side by side, each with what becomes of it, and where they end."""
     width = (WIDTH - 2 * MARGIN - PART_GAP * (len(parts) - 1)) // len(parts)
     fork, top = y + GAP // 2, y + GAP
@@ -120,7 +120,7 @@ def _draw_parts(parts: Sequence[Sequence[Step]], y: int) -> tuple[list[str], int
     return shapes, max(bottoms)
 
 
-def _reason_lines(step: Step) -> list[tuple[str, int]]:
+def _reason_lines(step: FlowStep) -> list[tuple[str, int]]:
     """Return the reasons, most films first; more than fit are one line."""
     reasons = sorted(step.reasons, key=lambda reason: -reason[1])
     if len(reasons) <= MAX_REASONS:
@@ -129,11 +129,11 @@ def _reason_lines(step: Step) -> list[tuple[str, int]]:
     return [*shown, (f"{len(rest)} further reasons", sum(num for _, num in rest))]
 
 
-def _gap(step: Step) -> int:
+def _gap(step: FlowStep) -> int:
     return GAP if not step.reasons else len(_reason_lines(step)) * LINE_PX + 2 * PADDING + GAP - 10
 
 
-def _step_height(step: Step) -> int:
+def _step_height(step: FlowStep) -> int:
     return 2 * PADDING + LINE_PX * (2 if step.detail else 1) - 2
 
 

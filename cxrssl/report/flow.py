@@ -20,13 +20,14 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
 from cxrssl.records.evaluation import NOT_SCORED, Evaluation
-from cxrssl.report.tables import Table
+from cxrssl.report.cells import Cell
+from cxrssl.report.tables import ReportTable
 
 Reasons = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
-class Step:
+class FlowStep:
     """Films that are left, and why others of the step before are not."""
 
     what: str
@@ -39,9 +40,9 @@ class Step:
 @dataclass(frozen=True)
 class Flow:
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[FlowStep, ...]
     """One after the other."""
-    parts: tuple[tuple[Step, ...], ...]
+    parts: tuple[tuple[FlowStep, ...], ...]
     """The splits side by side, each with what becomes of it."""
 
     def check(self) -> None:
@@ -51,13 +52,13 @@ class Flow:
         in_parts = sum(part[0].films for part in self.parts)
         assert not self.parts or self.steps[-1].films == in_parts, "splits divide films"
 
-    def to_table(self) -> Table:
+    def to_table(self) -> ReportTable:
         """Return one row a step, with one row for each reason before it."""
-        rows = []
+        rows: list[list[Cell]] = []
         for step in (*self.steps, *(step for part in self.parts for step in part)):
-            rows += [[f"without: {reason}", f"-{num:,}"] for reason, num in step.reasons]
-            rows.append([f"{step.what} ({step.detail})" if step.detail else step.what, f"{step.films:,}"])
-        return Table(self.title, ("Step", "Films"), rows)
+            rows += [[f"without: {reason}", -num if num else "-0"] for reason, num in step.reasons]
+            rows.append([f"{step.what} ({step.detail})" if step.detail else step.what, step.films])
+        return ReportTable(self.title, ("Step", "Films"), rows)
 
 
 def cohort_flow(workspace: Workspace, name: str, scheme: str = "", evaluations: Sequence[Evaluation] = ()) -> Flow:
@@ -73,7 +74,7 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
     if path.is_dir():
         is_left = open_images(path, verify=False).is_packed_N
         steps.append(
-            Step(
+            FlowStep(
                 "films packed",
                 int(is_left.sum()),
                 tuple(Counter(reject.rule for reject in read_rejects(path)).most_common()),
@@ -83,7 +84,7 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
     has_split = is_left & np.isin(split, SPLITS)
     if not np.array_equal(is_left, has_split):
         reason = f'in no split of "{scheme}"', int(is_left.sum() - has_split.sum())
-        steps.append(Step("films with a split", int(has_split.sum()), (reason,)))
+        steps.append(FlowStep("films with a split", int(has_split.sum()), (reason,)))
     used = [each for each in evaluations if (each.settings.cohort, each.settings.split) == (cohort.name, scheme)]
     parts = tuple(_follow(cohort, np.flatnonzero(has_split & (split == part)), part, used) for part in SPLITS)
     flow = Flow(f"Films of cohort {cohort.title}, split {scheme}", tuple(steps), parts)
@@ -91,18 +92,20 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
     return flow
 
 
-def _ingested(cohort: Cohort) -> tuple[NDArray[np.bool_], list[Step]]:
+def _ingested(cohort: Cohort) -> tuple[NDArray[np.bool_], list[FlowStep]]:
     first, *later = cohort.summary["flow"]
     lefts = [int(films) for _, films in cohort.summary["flow"]]
     reasons = [(str(what).removeprefix("without: "), lefts[k] - lefts[k + 1]) for k, (what, _) in enumerate(later)]
-    steps = [Step(str(first[0]), lefts[0]), Step("films in the cohort", len(cohort), tuple(reasons))]
+    steps = [FlowStep(str(first[0]), lefts[0]), FlowStep("films in the cohort", len(cohort), tuple(reasons))]
     return np.ones(len(cohort), bool), steps
 
 
-def _follow(cohort: Cohort, rows: NDArray[np.int64], part: str, evaluations: Sequence[Evaluation]) -> tuple[Step, ...]:
+def _follow(
+    cohort: Cohort, rows: NDArray[np.int64], part: str, evaluations: Sequence[Evaluation]
+) -> tuple[FlowStep, ...]:
     """Return the films of a split, and those that a probe was fitted on, its strength was chosen on, or it scored."""
     subjects = count_noun(len(np.unique(cohort.subject_id[rows])), "subject")
-    step = Step(part, len(rows), detail=subjects)
+    step = FlowStep(part, len(rows), detail=subjects)
     if not evaluations:
         return (step,)
     latest = evaluations[-1]
@@ -113,4 +116,4 @@ def _follow(cohort: Cohort, rows: NDArray[np.int64], part: str, evaluations: Seq
         num_twins = latest.scores.num_twins_left_out.get(part, 0)
         reasons, what = (("shown in a later split too", num_twins),), "fitted on" if part == "train" else "chosen on"
     left = len(rows) - sum(num for _, num in reasons)
-    return step, Step(what, left, tuple(reason for reason in reasons if reason[1]))
+    return step, FlowStep(what, left, tuple(reason for reason in reasons if reason[1]))

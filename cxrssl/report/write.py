@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cxrssl import __version__
@@ -19,15 +17,21 @@ from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons
-from cxrssl.records.comparison import list_comparisons
+from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
 from cxrssl.records.damage import Damage
-from cxrssl.records.evaluation import Evaluation, list_evaluations
-from cxrssl.records.reader import RunRecord, list_runs
+from cxrssl.records.evaluation import KIND as EVALUATION
+from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.reader import RunRecord
+from cxrssl.report.cells import Cell, Number
+from cxrssl.report.csv import write_csv
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
-from cxrssl.report.summary import finding_table, macro_table, outcome_sentence
-from cxrssl.results import rebuild_store, result_rows
+from cxrssl.report.markdown import write_markdown
+from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
+from cxrssl.report.tables import ReportTable
+from cxrssl.results.query import Results, read_results
+from cxrssl.results.rows import ResultRow, result_rows
+from cxrssl.results.store import rebuild_store
 
 KIND = "report"
 
@@ -45,61 +49,56 @@ def write_report(workspace: Workspace, name: str = "latest") -> Report:
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
-    evaluations, unusable = list_evaluations(workspace)
-    runs, damaged = list_runs(workspace)
-    differing = list_comparisons(workspace)[1]  # before they are made again
-    damage = (*damaged, *unusable, *differing)
-    if not evaluations:
+    results = read_results(workspace)
+    if not results.evaluations:
+        unusable = [each for each in results.damage if each.kind == EVALUATION]
         what = f"no evaluation can be read; {unusable[0].sentence}" if unusable else "nothing was probed yet"
         raise DataError(what, workspace.root, "probe a run: cxrssl probe RUN")
-    flows = _make_flows(workspace, evaluations)
-    differences = publish_comparisons(workspace, list_pairs(evaluations))
-    markdown = _write_markdown(workspace, evaluations, runs, damage, flows, differences)
+    flows = _make_flows(workspace, results)
+    markdown = _write_text(workspace, results, flows)
     folder = workspace.reports / name
-    settings = {"evaluations": [evaluation.eval_id for evaluation in evaluations]}
+    settings = {"evaluations": [evaluation.eval_id for evaluation in results.evaluations]}
     with publish(folder, KIND, settings) as building:
         write_bytes(building / "report.md", markdown.encode())
-        write_bytes(building / "results.csv", _write_csv(evaluations).encode())
+        write_bytes(building / "results.csv", write_csv(_list_numbers(results.evaluations)).encode())
         for file, flow in flows.items():
             write_bytes(building / file, draw_flow(flow).encode())
     rebuild_store(workspace)
-    return Report(folder, markdown, damage)
+    return Report(folder, markdown, results.damage)
 
 
-def _write_markdown(
-    workspace: Workspace,
-    evaluations: Sequence[Evaluation],
-    runs: Sequence[RunRecord],
-    damage: Sequence[Damage],
-    flows: Mapping[str, Flow],
-    differences: Differences,
-) -> str:
+def _write_text(workspace: Workspace, results: Results, flows: Mapping[str, Flow]) -> str:
+    """Return the report as Markdown; comparisons that are missing are published first."""
+    evaluations = results.evaluations
+    differences = publish_comparisons(workspace, list_pairs(evaluations))
     groups = group_evaluations(evaluations)
     tables = [table for group in groups for table in (macro_table(group, differences), finding_table(group))]
-    cohorts = sorted({evaluation.settings.cohort for evaluation in evaluations})
-    releases = "\n".join(f"- {line}" for line in _release_lines(workspace, cohorts))
+    releases = "\n".join(f"- {line}" for line in _release_lines(workspace, results))
     header = f"{outcome_sentence(evaluations)}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
-    parts = [header, _run_lines(runs), *([_damage_lines(damage)] if damage else []), _audit_lines(workspace)]
-    parts += [table.to_markdown() for table in tables]
+    damage = [_damage_lines(results.damage)] if results.damage else []
+    parts = [header, _run_lines(results.runs), *damage, _audit_lines(workspace)]
+    parts += [write_markdown(table) for table in tables]
     for file, flow in flows.items():
-        parts += [flow.to_table().to_markdown(), f"![{flow.title}]({file})\n"]
+        parts += [write_markdown(flow.to_table()), f"![{flow.title}]({file})\n"]
     return "\n".join(parts)
 
 
-def _write_csv(evaluations: Sequence[Evaluation]) -> str:
+def _list_numbers(evaluations: Sequence[Evaluation]) -> ReportTable:
     """Return every number of every evaluation."""
-    rows = [row for evaluation in evaluations for row in result_rows(evaluation)]
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    rows = [[_make_cell(value) for value in vars(row).values()] for each in evaluations for row in result_rows(each)]
+    return ReportTable("Results", [field.name for field in fields(ResultRow)], rows)
 
 
-def _release_lines(workspace: Workspace, cohorts: list[str]) -> list[str]:
+def _make_cell(value: str | int | float | None) -> Cell:
+    if value is None:
+        return ""
+    return Number(value) if isinstance(value, float) else value
+
+
+def _release_lines(workspace: Workspace, results: Results) -> list[str]:
     """Return for each cohort whether its files were checked against their publisher's checksums."""
     lines = []
-    for name in cohorts:
+    for name in dict.fromkeys(cohort for cohort, _ in results.probed):
         summary = workspace.cohorts / name / "summary.json"
         values = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
         lines.append(describe_release(plain(name, 80), values.get("release")))
@@ -125,16 +124,15 @@ def _twins_left_out(run: RunRecord) -> str:
     return f"; {count_noun(num, 'train film')} left out as twins of val or test films" if num else ""
 
 
-def _make_flows(workspace: Workspace, evaluations: Sequence[Evaluation]) -> dict[str, Flow]:
+def _make_flows(workspace: Workspace, results: Results) -> dict[str, Flow]:
     """Return the flow of each cohort and split that was probed and is still there, by the name of its figure's file."""
     flows = {}
-    probed = {(each.settings.cohort, each.settings.split) for each in evaluations}
     for name in workspace.cohort_names():
-        splits = sorted(split for cohort, split in probed if cohort == name)
+        splits = [split for cohort, split in results.probed if cohort == name]
         cohort = open_cohort(workspace.cohorts / name) if splits else None
         for split in splits:
             if cohort is not None and split in cohort.schemes:
-                flows[f"flow-{name}-{split}.svg"] = follow_films(workspace, cohort, split, evaluations)
+                flows[f"flow-{name}-{split}.svg"] = follow_films(workspace, cohort, split, results.evaluations)
     return flows
 
 

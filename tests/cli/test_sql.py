@@ -21,7 +21,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxrssl.cli.sql import format_table, list_tables, make_unique, run_query, write_csv, write_json
 from cxrssl.cohort.export import make_codebook
 from cxrssl.cohort.films import collect_films
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
@@ -29,6 +28,7 @@ from cxrssl.cohort.schema import create_tables
 from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import Database, open_database
+from cxrssl.results.sql import format_table, list_tables, make_unique, run_query, write_csv, write_json
 from tests.cli.command import Result
 from tests.cli.command import run as run_command
 from tests.scale import scaled

@@ -18,7 +18,7 @@ from cxrssl.ingest import ingest_dataset
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
-from cxrssl.report.summary import macro_table
+from cxrssl.report.probe_tables import macro_table
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run
 from tests.world import TINY, make_workspace
@@ -64,7 +64,7 @@ def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other
     assert [e.settings.kind for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
     (group,) = group_evaluations(list_evaluations(workspace)[0])
     differences = publish_comparisons(workspace, list_pairs(group))
-    rows = {row[0].split(" (")[0]: row for row in macro_table(group, differences).rows}
+    rows = {row[0].split(" (")[0]: row for row in macro_table(group, differences).texts()}
     assert rows["MSN + sex, view"][3:] != ["", ""]
 
 

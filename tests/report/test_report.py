@@ -30,7 +30,7 @@ from cxrssl.records.evaluation import (
     publish_evaluation,
 )
 from cxrssl.records.features import Architecture
-from cxrssl.report.summary import finding_table, macro_table, outcome_sentence
+from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.write import write_report
 from cxrssl.stats.scores import score_predictions
 
@@ -97,7 +97,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspace: Workspace) -> None:
     (group,) = group_evaluations(evaluations_of(workspace))
-    rows = {row[0].split(" (")[0]: row[1:] for row in macro_table(group, differences_in(workspace)).rows}
+    rows = {row[0].split(" (")[0]: row[1:] for row in macro_table(group, differences_in(workspace)).texts()}
     assert rows["vanilla"][2].startswith("+")
     assert rows["vanilla"][3] == ""
     assert rows["with-stay"][3] != ""
@@ -108,7 +108,7 @@ def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspa
 def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspace: Workspace) -> None:
     (group,) = group_evaluations(evaluations_of(workspace))
     table = finding_table(group)
-    hernia = next(row for row in table.rows if row[0] == "Hernia")
+    hernia = next(row for row in table.texts() if row[0] == "Hernia")
     assert set(hernia[2:]) == {"not defined"}
     assert "macro mean over 1 finding;" in macro_table(group, differences_in(workspace)).note
 

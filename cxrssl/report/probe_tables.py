@@ -1,6 +1,7 @@
-"""The tables of a report, made from published evaluations and cohorts.
+"""The tables of a report on probes: macro scores with paired differences, and scores by finding.
 
-In: evaluations of a workspace. Out: tables whose every number has its interval and whose every row says what it is.
+In: evaluations on equal terms, the published differences between them. Out: tables whose every number has its interval
+and whose every row names what was probed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
 from cxrssl.records.evaluation import EvalScores, Evaluation, objective_of
-from cxrssl.report.tables import Table
+from cxrssl.report.cells import Cell, Estimate
+from cxrssl.report.tables import ReportTable
 
 OUTCOMES = {"mortality": "in-hospital mortality", "los": "length of stay"}
 
@@ -42,18 +44,18 @@ def _outcomes_of(evaluations: Sequence[Evaluation]) -> list[str]:
     return [OUTCOMES.get(name, name) for name in FEATURE_NAMES if name in names and is_outcome_used([name])]
 
 
-def macro_table(group: Group, differences: Differences) -> Table:
+def macro_table(group: Group, differences: Differences) -> ReportTable:
     """Return macro AUROC and AUPRC, and paired differences to the encoder untrained and to the run without record."""
-    rows = []
+    rows: list[list[Cell]] = []
     for evaluation in group:
         scores = evaluation.scores
         others = [find(evaluation, group) for find in (find_untrained, find_vanilla)]
-        against = [_show_difference(evaluation, other, differences) for other in others]
-        rows.append([_describe(evaluation), scores.macro_auroc.to_text(), scores.macro_auprc.to_text(), *against])
+        against = [_difference(evaluation, other, differences) for other in others]
+        rows.append([_describe(evaluation), Estimate(scores.macro_auroc), Estimate(scores.macro_auprc), *against])
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
     columns = ("Features", "AUROC", "AUPRC", "AUROC - untrained", f"AUROC - {vanilla}")
-    return Table(f"Probe on {_group_name(group)}", columns, rows, _macro_note(group[0]))
+    return ReportTable(f"Probe on {_group_name(group)}", columns, rows, _macro_note(group[0]))
 
 
 def _macro_note(evaluation: Evaluation) -> str:
@@ -69,15 +71,15 @@ def _macro_note(evaluation: Evaluation) -> str:
     )
 
 
-def finding_table(group: Group) -> Table:
+def finding_table(group: Group) -> ReportTable:
     """Return AUROC by finding, one column a candidate."""
-    rows = []
+    rows: list[list[Cell]] = []
     for finding, score in group[0].scores.findings.items():
-        found = [evaluation.scores.findings.get(finding) for evaluation in group]
-        cells = [each.auroc.to_text() if each else "" for each in found]
+        scored = [evaluation.scores.findings.get(finding) for evaluation in group]
+        cells = [Estimate(each.auroc) if each else "" for each in scored]
         rows.append([finding, f"{score.num_pos:,} / {score.num_scored:,}", *cells])
     title = f"AUROC by finding: {_group_name(group)}"
-    return Table(title, ["Finding", "Positive / scored", *[_describe(evaluation) for evaluation in group]], rows)
+    return ReportTable(title, ["Finding", "Positive / scored", *[_describe(evaluation) for evaluation in group]], rows)
 
 
 def _group_name(group: Group) -> str:
@@ -101,8 +103,9 @@ def _describe(evaluation: Evaluation) -> str:
     return f"{settings.label} ({shape.backbone}, {epochs}, seed {shape.seed}, {settings.candidate_id[-8:]})"
 
 
-def _show_difference(evaluation: Evaluation, other: Evaluation | None, differences: Differences) -> str:
+def _difference(evaluation: Evaluation, other: Evaluation | None, differences: Differences) -> Cell:
+    """Return by how much an evaluation is better than another; blank without another, words if not comparable."""
     if other is None:
         return ""
     difference = differences[evaluation.eval_id, other.eval_id]
-    return difference if isinstance(difference, str) else difference.macro_auroc.to_text(signed=True)
+    return difference if isinstance(difference, str) else Estimate(difference.macro_auroc, is_difference=True)

@@ -1,14 +1,16 @@
-"""The DuckDB store that is derived from runs and evaluations as they stand on disk.
+"""The DuckDB store, folded from runs, evaluations and comparisons as they are on disk.
 
-In: what `records` reads. Out: experiments.duckdb, built beside and renamed. Never: a write into a run's folder.
+In: what `query` reads, and the journals of runs. Out: experiments.duckdb, built beside and renamed.
+Never: a write into a run's folder, or all rows of a journal in memory at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +20,24 @@ from cxrssl.core.numbers import encode_numbers, is_count, number_of
 from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.curve import NO_METRICS
-from cxrssl.records.damage import Damage
-from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.events import is_event
-from cxrssl.records.reader import RunRecord, list_runs
+from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import ENCODER, RunFiles
 from cxrssl.records.steps import iter_metrics
 from cxrssl.records.tail import Record, iter_journal
-from cxrssl.stats.resample import Interval
+from cxrssl.results.query import Results, read_results
+from cxrssl.results.rows import difference_rows, result_rows
 
 if TYPE_CHECKING:
     from cxrssl.db import Database
 
-Rows = list[dict[str, Any]]
-TABLES = {"run", "param", "metric", "event", "eval_result", "damage"}
+Rows = Iterable[dict[str, Any]]
+TABLES = {"run", "param", "metric", "event", "eval_result", "comparison", "damage"}
+BATCH_ROWS = 100_000
 
 
 def rebuild_store(workspace: Workspace) -> Path:
-    """Build experiments.duckdb from runs and evaluations beside the old one, rename it into place, return its path.
+    """Build experiments.duckdb beside the old one, rename it into place, return its path.
 
     Raises: SetupError when it cannot be written.
     """
@@ -47,18 +49,22 @@ def rebuild_store(workspace: Workspace) -> Path:
         try:
             with open_database(building) as database:
                 apply_schema(database, "3_results.sql")
-                for table, rows in _store_rows(workspace).items():
-                    if rows:
-                        import polars as pl
-
-                        schema = database.query(f"SELECT * FROM {table} LIMIT 0").schema
-                        database.insert(table, pl.DataFrame(rows, schema))
+                for table, rows in _store_rows(read_results(workspace)).items():
+                    _insert_rows(database, table, rows)
             fsync_path(building)
             os.replace(building, workspace.store)
             fsync_path(workspace.root)
         finally:
             building.unlink(missing_ok=True)
     return workspace.store
+
+
+def refresh_store(workspace: Workspace) -> Path:
+    """Return the path of experiments.duckdb, rebuilt if anything that it is made from has changed since.
+
+    Raises: SetupError when it cannot be written.
+    """
+    return workspace.store if is_store_current(workspace) else rebuild_store(workspace)
 
 
 def is_store_current(workspace: Workspace) -> bool:
@@ -75,53 +81,34 @@ def is_store_current(workspace: Workspace) -> bool:
         return False
 
 
-def list_damage(database: Database) -> list[Damage]:
-    """Return the runs and evaluations that the store could not use, or not in full."""
-    return [Damage(*row) for row in database.rows("SELECT kind, name, what FROM damage ORDER BY ALL")]
+def _insert_rows(database: Database, table: str, rows: Rows) -> None:
+    import polars as pl
 
-
-def result_rows(evaluation: Evaluation) -> Rows:
-    """Return one row for each finding and metric of an evaluation, "macro" first."""
-    scores, settings = evaluation.scores, evaluation.settings
-    keys = ("candidate_id", "kind", "label", "cohort", "split")
-    shared: dict[str, Any] = {"eval_id": valid(evaluation.eval_id)}
-    shared |= {key: valid(getattr(settings, key)) for key in keys}
-    shared |= {"num_subjects": scores.num_subjects, "ci_method": scores.method}
-    rows = []
-    for metric in ("auroc", "auprc"):
-        macro: Interval = getattr(scores, f"macro_{metric}")
-        rows.append(shared | _result_row("macro", metric, macro, scores.num_films, None))
-        for finding, score in scores.findings.items():
-            interval: Interval = getattr(score, metric)
-            rows.append(shared | _result_row(finding, metric, interval, score.num_scored, score.num_pos))
-    return rows
-
-
-def _result_row(finding: str, metric: str, interval: Interval, num_scored: int, num_pos: int | None) -> dict[str, Any]:
-    numbers = interval.to_dict()
-    del numbers["num_defined"]
-    return {"finding": valid(finding), "metric": metric, **numbers, "num_scored": num_scored, "num_pos": num_pos}
+    left = iter(rows)
+    schema = database.query(f"SELECT * FROM {table} LIMIT 0").schema
+    while batch := list(itertools.islice(left, BATCH_ROWS)):
+        database.insert(table, pl.DataFrame(batch, schema))
 
 
 def _change_times(workspace: Workspace) -> Iterator[int]:
     """Yield when each folder and file that the store is made from was changed."""
-    for place in (workspace.runs, workspace.evals):
+    for place in (workspace.runs, workspace.evals, workspace.comparisons):
         for path in [place, *place.glob("*"), *place.glob("*/*"), *place.glob(f"*/{ENCODER}/*")]:
             with contextlib.suppress(OSError):
                 yield path.lstat().st_mtime_ns
 
 
-def _store_rows(workspace: Workspace) -> dict[str, Rows]:
-    """Return the rows of each table."""
-    runs, damaged = list_runs(workspace)
-    evaluations, unusable = list_evaluations(workspace)
+def _store_rows(results: Results) -> dict[str, Rows]:
+    """Return the rows of each table; those of journals are made as they are read."""
+    runs = results.runs
     return {
         "run": [_run_row(run) for run in runs],
-        "param": [row for run in runs for row in _param_rows(run)],
-        "metric": [row for run in runs for record in iter_metrics(run.folder) for row in _metric_rows(run, record)],
-        "event": [row for run in runs for row in _event_rows(run)],
-        "eval_result": [row for evaluation in evaluations for row in result_rows(evaluation)],
-        "damage": [{key: valid(value) for key, value in vars(each).items()} for each in (*damaged, *unusable)],
+        "param": (row for run in runs for row in _param_rows(run)),
+        "metric": (row for run in runs for record in iter_metrics(run.folder) for row in _metric_rows(run, record)),
+        "event": (row for run in runs for row in _event_rows(run)),
+        "eval_result": (vars(row) for each in results.evaluations for row in result_rows(each)),
+        "comparison": (vars(row) for each in results.comparisons for row in difference_rows(each)),
+        "damage": [{key: valid(value) for key, value in vars(each).items()} for each in results.damage],
     }
 
 

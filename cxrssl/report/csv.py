@@ -1,0 +1,47 @@
+"""Tables as CSV, every number in full: an estimate takes three columns, its value and the ends of its interval.
+
+In: tables. Out: CSV. What is not defined is an empty cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.tables import ReportTable
+
+PARTS = ("", " lo", " hi")
+
+
+def write_csv(table: ReportTable) -> str:
+    """Return the table as CSV, its title and note left out."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    widths = [_count_fields([row[at] for row in table.rows]) for at in range(len(table.columns))]
+    writer.writerow(name + part for name, width in zip(table.columns, widths, strict=True) for part in PARTS[:width])
+    for row in table.rows:
+        fields = [_fields_of(cell, width) for cell, width in zip(row, widths, strict=True)]
+        writer.writerow(field for cell in fields for field in cell)
+    return buffer.getvalue()
+
+
+def _count_fields(cells: Sequence[Cell]) -> int:
+    return len(PARTS) if any(isinstance(cell, Estimate) for cell in cells) else 1
+
+
+def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
+    """Return the values of a cell, filled up to the width of its column."""
+    values: list[str | int | float]
+    if isinstance(cell, Estimate):
+        values = [_or_blank(value) for value in (cell.interval.value, cell.interval.lo, cell.interval.hi)]
+    else:
+        values = [_or_blank(cell.value) if isinstance(cell, Number) else cell]
+    return [value for _, value in zip_longest(range(width), values, fillvalue="")]
+
+
+def _or_blank(value: float) -> float | str:
+    return "" if math.isnan(value) else value
