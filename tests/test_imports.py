@@ -50,6 +50,12 @@ def test_help_imports_nothing_heavy_and_ends_with_an_example() -> None:
         assert "Example: cxrssl" in text, command
 
 
+def test_the_manual_is_shown_without_anything_heavy() -> None:
+    shown = modules_after("from cxrssl.cli.app import main; sys.argv[1:] = ['help', 'films']; main()")
+    assert "cxrssl.cli.manual" in shown
+    assert shown & set(HEAVY) == set()
+
+
 def test_training_and_probing_import_without_polars_duckdb_textual_and_pydicom() -> None:
     """A GPU machine may have torch and timm only; it works on published artefacts."""
     absent = ["polars", "duckdb", "textual", "pydicom", "typer", "rich"]

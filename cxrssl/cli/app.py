@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cxrssl import __version__
-from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, pretrain, probe, recipe, report, sql
+from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, manual, pretrain, probe, recipe, report, sql
 from cxrssl.cli.options import GroupedCommand
 from cxrssl.core.errors import CxrsslError, Preempted
 from cxrssl.core.text import plain
@@ -67,6 +67,7 @@ app.command()(report.report)
 app.command()(sql.sql)
 app.add_typer(recipe.app, name="recipe")
 app.command()(dashboard.dashboard)
+app.command("help")(manual.show_topic)
 
 
 def main() -> None:
