@@ -28,7 +28,9 @@ def ingest(
     split_file: Annotated[
         Path | None, typer.Option(help="CSV of your own split: columns subject_id, split (train, val or test).")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the cohort; the dataset's own when left out.")] = "",
+    cohort: Annotated[
+        str, typer.Option(help="Name of the cohort to make; the dataset's own when left out.", metavar="NAME")
+    ] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one a core.", min=0)] = 0,
     pack: Annotated[bool, typer.Option(help="Pack the films; --no-pack stops after the cohort.")] = True,
@@ -75,7 +77,7 @@ def ingest(
         films,
         map_path,
         labels,
-        name=name,
+        name=cohort,
         rule=make_link_rule(link, tolerance) if link or tolerance is not None else None,
         shares=parse_shares(shares),
         split_path=split_file,
@@ -83,9 +85,9 @@ def ingest(
         num_workers=workers,
         may_pack=pack,
     )
-    cohort, packed = ingest_dataset(opened, options)
-    summary = {"cohort": cohort.values, "was_current": cohort.was_current, "packed": packed and vars(packed)}
-    print_summary(summary, as_json, describe_cohort(cohort.values) + describe_packed(packed))
+    made, packed = ingest_dataset(opened, options)
+    summary = {"cohort": made.values, "was_current": made.was_current, "packed": packed and vars(packed)}
+    print_summary(summary, as_json, describe_cohort(made.values) + describe_packed(packed))
 
 
 def describe_cohort(values: dict[str, Any]) -> list[str]:

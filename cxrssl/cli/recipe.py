@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -122,17 +121,19 @@ def find_any_recipe(name: str, workspace: Path) -> Recipe:
 
 def _read_run_recipe(folder: Path) -> Recipe:
     from cxrssl.core.config import build_settings
-    from cxrssl.core.text import plain
     from cxrssl.recipe.settings import Recipe
+    from cxrssl.records.file import read_json
+    from cxrssl.records.run import RunFiles
 
-    path = folder / "run.json"
+    path = RunFiles(folder).description
+    values = read_json(path)
+    recipe = values.get("recipe") if isinstance(values, dict) else None
+    if not isinstance(recipe, dict):
+        raise IntegrityError(f"{path.name} holds no recipe", path)
     try:
-        return build_settings(Recipe, json.loads(path.read_bytes())["recipe"])
+        return build_settings(Recipe, recipe)
     except ConfigError as error:
         raise IntegrityError(f"the recipe of this run is none of this version: {error.what}", path) from None
-    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
-        what = f"the recipe of this run cannot be read: {type(error).__name__}: {plain(error, 200)}"
-        raise IntegrityError(what, path) from None
 
 
 def _describe_sections(found: list[Key]) -> list[str]:

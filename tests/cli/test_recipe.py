@@ -98,9 +98,9 @@ def test_what_is_no_recipe_is_one_sentence(workspace: Workspace) -> None:
         "nih": (2, "the beginning of 2 runs", "nih-a, nih-b"),
         "": (2, 'no recipe and no run ""', "strict"),
         "absent.toml": (2, "the file does not exist", ""),
-        "torn": (3, "the recipe of this run cannot be read", "torn/run.json"),
-        "empty": (3, "the recipe of this run cannot be read", "empty/run.json"),
-        "other": (3, "the recipe of this run cannot be read", "other/run.json"),
+        "torn": (3, "run.json is not JSON", "torn/run.json"),
+        "empty": (3, "run.json is missing", "empty/run.json"),
+        "other": (3, "run.json holds no recipe", "other/run.json"),
         "future": (3, 'none of this version: "objective.name" cannot be "dino"', "future/run.json"),
     }
     for name, (code, what, more) in cases.items():
