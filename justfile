@@ -59,3 +59,7 @@ golden BASE:
 # Write the golden files of every command's help anew; read the difference before committing it.
 help-texts:
     uv run python -m tests.golden.help
+
+# Write the golden files of the dashboard's text and screens anew; read the difference before committing it.
+dashboard-texts:
+    uv run python -m tests.golden.dashboard

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +9,10 @@ import pytest
 from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.app import DashboardApp
 from cxrssl.dashboard.main_screen import MainScreen
 from cxrssl.dashboard.tables import RunTable
+from tests.dashboard.screen import drive, press, settle, text_of, until
 from tests.records.folders import DEAD, make_evaluation, make_run, metric, write_lines
-
-Steps = Callable[[Pilot[None], MainScreen], Awaitable[None]]
 
 
 @pytest.fixture
@@ -28,43 +24,6 @@ def workspace(tmp_path: Path) -> Workspace:
     make_evaluation(workspace, "mimic-msn-s0-aaaa", "run", 0.71)
     make_evaluation(workspace, "random-init-x", "random-init", 0.61)
     return workspace
-
-
-def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40)) -> None:
-    async def run() -> None:
-        app = DashboardApp(workspace)
-        async with app.run_test(size=size) as pilot:
-            screen = app.screen
-            assert isinstance(screen, MainScreen)
-            await settle(pilot, screen)
-            await steps(pilot, screen)
-
-    coroutine: Coroutine[Any, Any, None] = run()
-    asyncio.run(coroutine)
-
-
-async def settle(pilot: Pilot[None], screen: MainScreen) -> None:
-    screen.action_read()
-    await until(pilot, lambda: screen.state is not None and not screen._is_reading)
-    await pilot.pause(0.05)
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-    """Wait as long as it takes: only a dashboard that hangs takes a minute of the machine's idle time."""
-    for _ in range(6000):
-        await pilot.pause(0.01)
-        if condition():
-            return
-    pytest.fail("the dashboard hangs")
-
-
-async def press(pilot: Pilot[None], screen: MainScreen, *keys: str) -> None:
-    await pilot.press(*keys)
-    await settle(pilot, screen)
-
-
-def text_of(pilot: Pilot[None]) -> str:
-    return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
 
 
 def selected(screen: MainScreen) -> str:

@@ -1,0 +1,144 @@
+"""The dashboard as golden files: its text and its screens at 80x24 and 120x40, and every key of its JSON.
+
+As a script, `python -m tests.golden.dashboard` or `just dashboard-texts`, it writes them anew: do that where a change
+was meant, and read the difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+from textual.pilot import Pilot
+
+from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.main_screen import MainScreen
+from cxrssl.records.evaluation import ProbeSettings
+from tests.cli.command import run
+from tests.dashboard.screen import drive, press, text_of, until
+from tests.records.folders import DEAD, ELSEWHERE, age_files, make_evaluation, make_run, metric, write_lines
+
+FOLDER = Path(__file__).parent / "dashboard"
+SIZES = ((80, 24), (120, 40))
+SCREENS: dict[str, tuple[str, ...]] = {
+    "runs": (),
+    "probes": ("tab", "tab"),
+    "findings": ("tab", "tab", "enter"),
+    "metric": ("m", "y", "x"),
+    "filter": ("slash", *"s1"),
+    "alarm": ("down", "down", "down"),
+    "help": ("question_mark",),
+}
+"""Name of a screen and the keys that lead to it."""
+
+
+@contextlib.contextmanager
+def make_workspace() -> Iterator[Workspace]:
+    """Give a workspace with runs in every state, in a time zone and a current folder that look the same everywhere."""
+    zone = {"TZ": "UTC", "COLUMNS": "80"}
+    with TemporaryDirectory() as place, contextlib.chdir(place), patch.dict(os.environ, zone):
+        time.tzset()
+        made = Workspace(Path("workspace"))
+        _make_runs(made)
+        _make_evaluations(made)
+        yield made
+    time.tzset()
+
+
+def _make_runs(made: Workspace) -> None:
+    make_run(made, "mimic-msn-vit-tiny-s0-aaaa", range(300), end="finish", num_steps=300, started_at=1.3e9)
+    make_run(made, "mimic-msn+sex+age-s1-bbbb", range(200), process=DEAD, ehr=("sex", "age"), started_at=1.2e9)
+    outcome, steps = "mimic-msn+mortality-s2-cccc", range(100)
+    make_run(made, outcome, steps, end="finish", num_steps=100, ehr=("mortality",), started_at=1.15e9)
+    collapsing = make_run(made, "collapsing", range(300), end="stop", started_at=1.1e9)
+    measured = {"probe_auroc": 0.77, "feature_rank": 3.2, "memory_mb": 2048.0, "data_frac": 0.03}
+    write_lines(collapsing / "metrics-0001.jsonl", [metric(300, 1.1e9, **measured)])
+    alarm = {"ts": 1.0, "event": "alarm", "step": 30, "what": "collapse: [/x]"}
+    write_lines(collapsing / "events.jsonl", [alarm])
+    age_files(make_run(made, "silent", range(30), process=ELSEWHERE, started_at=1.05e9), 500)
+    make_run(made, "failed", range(30), process=DEAD, end="fail", started_at=1.04e9)
+    make_run(made, "begun", range(30), started_at=1.0e9)
+    broken = made.runs / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+
+
+def _make_evaluations(made: Workspace) -> None:
+    make_evaluation(made, "mimic-msn-vit-tiny-s0-aaaa", "run", 0.71)
+    make_evaluation(made, "mimic-msn+mortality-s2-cccc", "run", 0.81, is_outcome_used=True, probe=ProbeSettings(seed=3))
+    make_evaluation(made, "random-init-x", "random-init", 0.61)
+    make_evaluation(made, "mimic-msn-vit-tiny-s0-aaaa", "run", 0.69, cohort="chexpert")
+
+
+def read_once(columns: int) -> str:
+    """Return what `cxrssl dashboard --once` prints into so many columns."""
+    with make_workspace() as made, patch.dict(os.environ, {"COLUMNS": str(columns)}):
+        found, place = run("dashboard", "--once", workspace=made.root), str(made.root.resolve())
+    assert found.returncode == 0, found.stderr
+    return found.stdout.replace(place, "WORKSPACE")
+
+
+def read_keys() -> str:
+    """Return every key that `cxrssl dashboard --json` prints, as a path a line."""
+    with make_workspace() as made:
+        found = run("dashboard", "--json", workspace=made.root)
+    assert found.returncode == 0, found.stderr
+    return "".join(f"{path}\n" for path in sorted(set(_walk(json.loads(found.stdout), ""))))
+
+
+def _walk(values: Any, path: str) -> Iterator[str]:
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _walk(value, f"{path}.{key}".strip("."))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _walk(value, f"{path}[]")
+    else:
+        yield path
+
+
+def read_screen(name: str, size: tuple[int, int]) -> str:
+    """Return the characters of a screen."""
+    texts: list[str] = []
+
+    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+        for key in SCREENS[name]:
+            await press(pilot, screen, key)
+        await until(pilot, lambda: text_of(pilot).splitlines()[-1].strip() != "")  # the footer is mounted last
+        texts.extend(line.rstrip() for line in text_of(pilot).splitlines())
+
+    with make_workspace() as made:
+        drive(made, steps, size)
+    return "".join(f"{text}\n" for text in texts)
+
+
+def all_texts() -> dict[str, Callable[[], str]]:
+    """Return what makes the text of each golden file."""
+    screens = {f"{name}-{size[0]}x{size[1]}": partial(read_screen, name, size) for name in SCREENS for size in SIZES}
+    return {"once": partial(read_once, 80), "keys": read_keys, **screens}
+
+
+def path_of(name: str) -> Path:
+    """Return a golden file."""
+    return FOLDER / f"{name}.txt"
+
+
+def write() -> None:
+    """Write all golden files, and remove those of screens that are gone."""
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.glob("*.txt"):
+        old.unlink()
+    for name, make in all_texts().items():
+        path_of(name).write_text(make())
+
+
+if __name__ == "__main__":
+    write()
