@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from cxrssl.records.curve import Curve
 from cxrssl.records.evaluation import kind_rank
+from cxrssl.results.outcomes import describe_outcomes
 from cxrssl.stats.resample import Interval
 
 STATES = ("running", "stopped", "died", "failed", "finished", "unseen")
@@ -143,6 +144,4 @@ def outcome_sentence(run: RunRow) -> str:
     """Return whether an outcome was a pretraining input of a run."""
     if run.is_outcome_used is None:
         return "This run was given features that this version does not know: whether one is an outcome cannot be said."
-    if run.is_outcome_used:
-        return "AN OUTCOME OF THE STAY (in-hospital mortality) WAS A PRETRAINING INPUT OF THIS RUN."
-    return "No outcome of a stay was a pretraining input of this run."
+    return describe_outcomes(run.is_outcome_used, run.ehr, "this run", is_loud=True)

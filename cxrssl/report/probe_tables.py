@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
 from cxrssl.records.evaluation import EvalScores, Evaluation, objective_of
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.tables import ReportTable
-
-OUTCOMES = {"mortality": "in-hospital mortality", "los": "length of stay"}
+from cxrssl.results.outcomes import describe_outcomes
 
 
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     """Return the first line of a report: which runs were given an outcome, and which have seen test subjects."""
     settings = [evaluation.settings for evaluation in evaluations]
     named = sorted({plain(each.candidate_id) for each in settings if each.kind == "run" and each.is_outcome_used})
-    sentences = ["No outcome of a stay was a pretraining input of any run."]
-    if named:
-        runs = ", ".join(f"`{name}`" for name in named)
-        outcomes = ", ".join(_outcomes_of(evaluations))
-        sentences = [f"An outcome ({outcomes}) was a pretraining input of {runs}."]
+    features = {name for each in settings if each.kind == "run" for name in each.features}
+    subject = ", ".join(f"`{name}`" for name in named) or "any run"
+    sentences = [describe_outcomes(bool(named), features, subject)]
     imputed = {plain(each.candidate_id) for each in settings if each.candidate.missing == "paper"}
     if imputed:
         runs = ", ".join(f"`{name}`" for name in sorted(imputed))
@@ -36,12 +32,6 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     leaks = {plain(each.candidate_id): plain(each.leak) for each in settings if each.leak}
     sentences += [f"`{name}`: {leak}." for name, leak in sorted(leaks.items())]
     return " ".join(sentences)
-
-
-def _outcomes_of(evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return the outcomes that were pretraining inputs, in words."""
-    names = {name for each in evaluations if each.settings.kind == "run" for name in each.settings.features}
-    return [OUTCOMES.get(name, name) for name in FEATURE_NAMES if name in names and is_outcome_used([name])]
 
 
 def macro_table(group: Group, differences: Differences) -> ReportTable:
