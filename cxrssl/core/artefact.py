@@ -27,6 +27,8 @@ from cxrssl.core.process import start_ticks
 from cxrssl.core.text import plain
 
 MANIFEST = "manifest.json"
+THREADED_BYTES = 2**24
+"""From here on threads gain more than they cost to start."""
 FORMAT_VERSION = 1
 RENAME_EXCHANGE = 2
 T = TypeVar("T")
@@ -225,11 +227,20 @@ def _check_files(path: Path, files: Mapping[str, Any], verify: bool) -> None:
             what = f"{name} has {file.stat().st_size:,} bytes, its manifest says {entry['bytes']:,}"
             raise IntegrityError(what, file, REMEDY)
     if verify:
-        with ThreadPoolExecutor(4) as pool:
-            for (name, entry), sha in zip(files.items(), pool.map(lambda n: _hash_file(path / n), files), strict=True):
-                if sha != entry["sha256"]:
-                    what = f"{name} is damaged: its SHA-256 does not match the manifest"
-                    raise IntegrityError(what, path / name, REMEDY)
+        for (name, entry), sha256 in zip(files.items(), _hash_files(path, files), strict=True):
+            if sha256 != entry["sha256"]:
+                what = f"{name} is damaged: its SHA-256 does not match the manifest"
+                raise IntegrityError(what, path / name, REMEDY)
+
+
+def _hash_files(path: Path, files: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the SHA-256 of each file in turn, large ones beside each other."""
+    paths = [path / name for name in files]
+    if len(paths) < 2 or sum(entry["bytes"] for entry in files.values()) < THREADED_BYTES:
+        yield from map(_hash_file, paths)
+        return
+    with ThreadPoolExecutor(4) as pool:
+        yield from pool.map(_hash_file, paths)
 
 
 def _hash_file(path: Path) -> str:
