@@ -1,4 +1,4 @@
-"""The leaks that have a name, and what an audit says of each. Stdlib only.
+"""Every leak by its name, with severity and remedy, and the results of checks. Stdlib only.
 
 In: findings of the other modules. Out: results with counts, as lines, as JSON and as a refusal.
 Never: an id of a subject or a film: examples are rows of films.npz.
@@ -23,7 +23,7 @@ class Check:
 
     code: str
     severity: Severity
-    """`refuse`: no number on the test set is worth anything; `warn`: said, and left to people."""
+    """`refuse`: no number on the test set is worth anything; `warn`: reported, and left to the reader."""
     hint: str
 
 
@@ -32,7 +32,7 @@ _LEFT_OUT = "pretrain and probe leave out the film of the earlier split"
 _PRETRAIN_ON_TRAIN = "pretrain on train films only, or probe with the split the run was pretrained on"
 _TABLE: tuple[tuple[str, Severity, str], ...] = (
     # ---- ids and splits of a cohort
-    ("subject-unknown", "refuse", "films that belong to nobody cannot be kept apart: leave them out"),
+    ("subject-unknown", "refuse", "films without a subject cannot be kept apart: leave them out"),
     ("image-twice", "refuse", _AGAIN),
     ("image-under-two-subjects", "refuse", "find out whose film it is, or leave it out"),
     ("file-twice", "refuse", "one file is one film: mend the table of films"),
@@ -46,7 +46,7 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("identical-films-under-two-subjects", "warn", "one person may have two ids: join them, as COVID's groups do"),
     ("films-of-another-cohort", "refuse", "pack them again: cxrssl ingest"),
     # ---- values of a cohort
-    ("link-outside-stay", "refuse", "the record of another stay stands beside the film: " + _AGAIN),
+    ("link-outside-stay", "refuse", "the film carries the record of another stay: " + _AGAIN),
     ("film-after-death", "warn", "the film, the death or the person is wrong: look at these rows"),
     ("unknown-counted-as-no", "warn", "link by time: outside every stay the outcome is unknown"),
     ("feature-reveals-target", "warn", "leave the feature out, or do not score that finding"),
@@ -58,19 +58,19 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("pretrained-on-test-subject", "refuse", _PRETRAIN_ON_TRAIN),
     ("pretrained-on-identical-film", "refuse", "leave these films out of one of the two cohorts"),
     ("pretrained-on-near-film", "refuse", "look at the pairs; leave these films out of one of the two cohorts"),
-    ("outcome-undeclared", "refuse", "say it: ehr.may_use_outcomes = true, or name the feature with --ehr"),
+    ("outcome-undeclared", "refuse", "declare it: ehr.may_use_outcomes = true, or name the feature with --ehr"),
     ("target-was-input", "refuse", "a target that was an input cannot be scored: choose other features"),
     ("fitted-outside-train", "refuse", "fit on train rows alone"),
     ("imputed-with-test-rows", "warn", "a defect of the published code: --set ehr.missing=mask has none"),
     ("cohort-changed-since-run", "warn", "the run saw another state of its cohort: pretrain again"),
-    ("films-not-listed", "refuse", "what the run has seen is not known: pretrain again"),
+    ("films-not-listed", "refuse", "the films that the run has seen are unknown: pretrain again"),
     ("record-damaged", "warn", "bring the file back, or delete the folder: tables leave out what it held"),
     # ---- evaluations
-    ("known-after-film", "refuse", "at the time of the film nobody knows it: leave the feature out"),
+    ("known-after-film", "refuse", "it is not known yet when the film is taken: leave the feature out"),
     ("scored-other-films", "refuse", "probe again: exactly the test films are to be scored"),
     ("scored-other-labels", "refuse", "probe again: the labels are not those of the cohort"),
-    ("leak-unsaid", "refuse", "probe again: every report must say it"),
-    ("test-set-reused", "warn", "say which setting was fixed beforehand, or report all of them"),
+    ("leak-not-reported", "refuse", "probe again: every report must name it"),
+    ("test-set-reused", "warn", "name the setting that was fixed beforehand, or report all of them"),
 )
 CHECKS = {code: Check(code, severity, hint) for code, severity, hint in _TABLE}
 
@@ -94,21 +94,23 @@ class Result:
         return CHECKS[self.code].hint if self.finding else ""
 
 
-def passed(code: str, compared: str) -> Result:
+def pass_check(code: str, compared: str) -> Result:
     """Return the result of a check that found nothing."""
     return Result(CHECKS[code].code, compared)
 
 
-def skipped(code: str, why: str) -> Result:
+def skip_check(code: str, why: str) -> Result:
     """Return the result of a check that could not be made."""
     return Result(CHECKS[code].code, f"not compared: {why}", severity="skipped")
 
 
-def found(
+def report_finding(
     code: str, compared: str, finding: str, examples: Iterable[int] = (), severity: Severity | None = None
 ) -> Result:
-    """Return the result of a check that found a leak."""
+    """Return the result of a check by what it found; one that found nothing has passed."""
     check = CHECKS[code]
+    if not finding:
+        return pass_check(code, compared)
     return Result(code, compared, finding, tuple(examples)[:MAX_EXAMPLES], severity or check.severity)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.cohort.films import collect_films, make_arrays
 from cxrssl.cohort.read import Cohort
 from cxrssl.cohort.split import Shares, hash_split
@@ -37,7 +37,7 @@ ORDER BY image_id
 
 
 def audit_database(cohort: Cohort) -> list[Result]:
-    """Return what the tables of a cohort say against it."""
+    """Return what is wrong with the tables of a cohort."""
     with open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
         looks = (_find_links_outside, _find_dead, _find_other_splits, _find_other_arrays)
         return [look(cohort, database) for look in looks]
@@ -47,24 +47,24 @@ def _find_links_outside(cohort: Cohort, database: Database) -> Result:
     code = "link-outside-stay"
     ((num_linked,),) = database.rows("SELECT count(*) FROM link WHERE hadm_id IS NOT NULL OR stay_id IS NOT NULL")
     if not num_linked:
-        return skipped(code, "the dataset has no stays")
+        return skip_check(code, "the dataset has no stays")
     is_by_day = "day" in str(cohort.summary.get("link_rule", ""))
     sql = LINK_SQL.replace("$day", f"INTERVAL {24 if is_by_day else 0} HOUR")
     rows = _rows_of(cohort, [image_id for (image_id,) in database.rows(sql)])
     compared = f"{count_noun(num_linked, 'link')} with the times of the stay"
     what = f"{count_noun(len(rows), 'film')} linked to a stay of another time or person"
-    return found(code, compared, what, rows) if rows else passed(code, compared)
+    return report_finding(code, compared, what, rows) if rows else pass_check(code, compared)
 
 
 def _find_dead(cohort: Cohort, database: Database) -> Result:
     code = "film-after-death"
     ((num_dead,),) = database.rows("SELECT count(*) FROM patient WHERE dod IS NOT NULL")
     if not num_dead:
-        return skipped(code, "the dataset has no dates of death")
+        return skip_check(code, "the dataset has no dates of death")
     rows = _rows_of(cohort, [image_id for (image_id,) in database.rows(DEATH_SQL)])
     compared = count_noun(num_dead, "death")
     what = f"{count_noun(len(rows), 'film')} taken after the death of the patient"
-    return found(code, compared, what, rows) if rows else passed(code, compared)
+    return report_finding(code, compared, what, rows) if rows else pass_check(code, compared)
 
 
 def _find_other_splits(cohort: Cohort, database: Database) -> Result:
@@ -75,9 +75,9 @@ def _find_other_splits(cohort: Cohort, database: Database) -> Result:
     moved = [subject for subject, part in pairs.items() if part != hash_split(cohort.dataset, subject, shares)]
     compared = f"{count_noun(len(pairs), 'subject')} with the rule of the split by hash"
     if not moved:
-        return passed(code, compared)
+        return pass_check(code, compared)
     rows = np.flatnonzero(np.isin(cohort.subject_id, moved)).tolist()
-    return found(code, compared, f"{count_noun(len(moved), 'subject')} not where the hash puts them", rows)
+    return report_finding(code, compared, f"{count_noun(len(moved), 'subject')} not where the hash puts them", rows)
 
 
 def _find_other_arrays(cohort: Cohort, database: Database) -> Result:
@@ -93,8 +93,9 @@ def _find_other_arrays(cohort: Cohort, database: Database) -> Result:
             differing.append(name)
             examples.update(() if rows is None else rows.tolist())
     if not differing:
-        return passed(code, compared)
-    return found(code, compared, f"films.npz and cohort.duckdb differ in {', '.join(differing)}", sorted(examples))
+        return pass_check(code, compared)
+    what = f"films.npz and cohort.duckdb differ in {', '.join(differing)}"
+    return report_finding(code, compared, what, sorted(examples))
 
 
 def _differing_rows(kept: NDArray[Any], made: NDArray[Any]) -> NDArray[np.int64] | None:

@@ -1,4 +1,4 @@
-"""What `pretrain` and `probe` ask before they begin: they refuse, or leave films out and count them.
+"""The checks of `pretrain` and `probe` before they start: refuse, or leave films out and count them.
 
 In: an open, packed cohort. Out: rows that must not be fitted on, audits. Raises: LeakageError.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Audit, make_audit, refuse
-from cxrssl.audit.evaluated import audit_known
+from cxrssl.audit.evaluations import audit_known
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import find_twins
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining
@@ -23,7 +23,7 @@ Rows = NDArray[np.int64]
 
 
 def check_cohort(cohort: Cohort, ehr: EhrInput) -> None:
-    """Raise LeakageError if nothing trained on this cohort, with this part of the record, could be tested on it."""
+    """Raise LeakageError if a model trained on this cohort, with this part of the record, could not be tested on it."""
     refuse(make_audit(cohort.name, [*audit_ids(cohort), audit_outcomes(ehr)]), f"cohort {cohort.name}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.text import count_noun
 
@@ -31,8 +31,8 @@ def _find_unknown_subjects(cohort: Cohort) -> Result:
     code, compared = "subject-unknown", count_noun(len(cohort), "film")
     rows = np.flatnonzero(cohort.subject_id == "")
     if not len(rows):
-        return passed(code, compared)
-    return found(code, compared, f"{count_noun(len(rows), 'film')} without a subject", rows.tolist())
+        return pass_check(code, compared)
+    return report_finding(code, compared, f"{count_noun(len(rows), 'film')} without a subject", rows.tolist())
 
 
 def _find_twice(cohort: Cohort) -> list[Result]:
@@ -44,8 +44,9 @@ def _find_twice(cohort: Cohort) -> list[Result]:
         ("image-twice", rows[~is_shared], "on several rows"),
         ("image-under-two-subjects", rows[is_shared], "under several subjects"),
     ):
-        what = f"{count_noun(len(np.unique(cohort.image_id[chosen])), 'image id')} {rest}"
-        results.append(found(code, compared, what, chosen.tolist()) if len(chosen) else passed(code, compared))
+        num = len(np.unique(cohort.image_id[chosen]))
+        what = f"{count_noun(num, 'image id')} {rest}" if num else ""
+        results.append(report_finding(code, compared, what, chosen.tolist()))
     return results
 
 
@@ -55,9 +56,9 @@ def _find_files_twice(cohort: Cohort) -> Result:
     rows, group = group_repeats(cohort.path)
     rows = rows[_differs_within(group, cohort.image_id[rows])]
     if not len(rows):
-        return passed(code, compared)
+        return pass_check(code, compared)
     num = len(np.unique(cohort.path[rows]))
-    return found(code, compared, f"{count_noun(num, 'file')} under several image ids", rows.tolist())
+    return report_finding(code, compared, f"{count_noun(num, 'file')} under several image ids", rows.tolist())
 
 
 def _find_studies_shared(cohort: Cohort) -> Result:
@@ -66,9 +67,9 @@ def _find_studies_shared(cohort: Cohort) -> Result:
     rows = rows[_differs_within(group, cohort.subject_id[rows])]
     rows = rows[~np.isin(cohort.image_id[rows], _shared_images(cohort))]
     if not len(rows):
-        return passed(code, compared)
+        return pass_check(code, compared)
     num = len(np.unique(cohort.study_id[rows]))
-    return found(code, compared, f"{count_noun(num, 'study')} under several subjects", rows.tolist())
+    return report_finding(code, compared, f"{count_noun(num, 'study')} under several subjects", rows.tolist())
 
 
 def _find_subjects_split(cohort: Cohort) -> Result:
@@ -85,7 +86,7 @@ def _find_subjects_split(cohort: Cohort) -> Result:
             num = len(np.unique(cohort.subject_id[rows]))
             sentences.append(f'{count_noun(num, "subject")} of {num_subjects:,} in two splits of "{scheme}"')
             examples += rows.tolist()
-    return found(code, compared, "; ".join(sentences), examples) if sentences else passed(code, compared)
+    return report_finding(code, compared, "; ".join(sentences), examples)
 
 
 def _find_films_without_split(cohort: Cohort) -> Result:
@@ -98,7 +99,7 @@ def _find_films_without_split(cohort: Cohort) -> Result:
         if len(rows):
             sentences.append(f'{count_noun(len(rows), "film")} in no split of "{scheme}"')
             examples += rows.tolist()
-    return found(code, compared, "; ".join(sentences), examples) if sentences else passed(code, compared)
+    return report_finding(code, compared, "; ".join(sentences), examples)
 
 
 def _find_changed_splits(cohort: Cohort) -> Result:
@@ -107,7 +108,7 @@ def _find_changed_splits(cohort: Cohort) -> Result:
     recorded: dict[str, Any] = cohort.summary.get("splits", {})
     schemes = [scheme for scheme in cohort.schemes if scheme in recorded]
     if not schemes:
-        return skipped(code, "the summary records no split")
+        return skip_check(code, "the summary records no split")
     compared = f"{count_noun(len(schemes), 'scheme')} with the recorded counts"
     sentences = []
     for scheme in schemes:
@@ -116,7 +117,7 @@ def _find_changed_splits(cohort: Cohort) -> Result:
             num, then = int((split == part).sum()), int(recorded[scheme].get(part, {}).get("films", 0))
             if num != then:
                 sentences.append(f'{part} of "{scheme}" has {count_noun(num, "film")}, {then:,} when it was made')
-    return found(code, compared, "; ".join(sentences)) if sentences else passed(code, compared)
+    return report_finding(code, compared, "; ".join(sentences))
 
 
 def group_repeats(values: NDArray[Any]) -> tuple[Rows, Rows]:

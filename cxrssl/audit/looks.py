@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.audit.ids import group_repeats
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.text import count_noun
@@ -77,13 +77,13 @@ def audit_looks(cohort: Cohort, images: ImageStore | None) -> list[Result]:
     """Return which films of a cohort look the same in two splits or under two subjects."""
     code = "films-of-another-cohort"
     if images is None:
-        return [skipped(each, "the films are not packed") for each in (code, ACROSS, NEAR, SHARED)]
+        return [skip_check(each, "the films are not packed") for each in (code, ACROSS, NEAR, SHARED)]
     compared = f"{count_noun(len(images.image_id), 'packed film')} with those of the cohort"
     if not np.array_equal(images.image_id, cohort.image_id):
         what = f"the packed films of cohort {cohort.name} are those of another state of it"
         why = "the packed films are not those of the cohort"
-        return [found(code, compared, what), *(skipped(each, why) for each in (ACROSS, NEAR, SHARED))]
-    return [passed(code, compared), *_find_across(cohort, images), _find_shared(cohort, images)]
+        return [report_finding(code, compared, what), *(skip_check(each, why) for each in (ACROSS, NEAR, SHARED))]
+    return [pass_check(code, compared), *_find_across(cohort, images), _find_shared(cohort, images)]
 
 
 def _find_across(cohort: Cohort, images: ImageStore) -> list[Result]:
@@ -99,7 +99,7 @@ def _find_across(cohort: Cohort, images: ImageStore) -> list[Result]:
                 what = f"{count_noun(len(rows), 'film')} {how} one of a later split"
                 sentences.append(f'{what} of "{scheme}"')
                 examples += rows.tolist()
-        results.append(found(code, compared, "; ".join(sentences), examples) if sentences else passed(code, compared))
+        results.append(report_finding(code, compared, "; ".join(sentences), examples))
     return results
 
 
@@ -113,10 +113,10 @@ def _find_shared(cohort: Cohort, images: ImageStore) -> Result:
     is_shared = cohort.subject_id[pairs.first] != cohort.subject_id[pairs.second]
     pairs = pairs.where(is_shared & (split[pairs.first] == split[pairs.second]))
     if not len(pairs.first):
-        return passed(SHARED, compared)
+        return pass_check(SHARED, compared)
     subjects = np.unique(cohort.subject_id[np.r_[pairs.first, pairs.second]])
     what = f"{count_noun(len(subjects), 'subject')} share films that are pixel by pixel the same"
-    return found(SHARED, compared, what, pairs.first.tolist())
+    return report_finding(SHARED, compared, what, pairs.first.tolist())
 
 
 def _identical_across(images: ImageStore, number: NDArray[np.int8]) -> Pairs:

@@ -1,7 +1,7 @@
-"""What a run has seen, held against the test films of a cohort. Numpy and stdlib only.
+"""What a run has seen, compared with the test films of a cohort. Numpy and stdlib only.
 
 In: a published encoder's manifest and its list of films, an open cohort. Out: results.
-Never: a comparison that was not made and is not said.
+Never: a skipped comparison that is not reported as skipped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.audit.looks import find_near
 from cxrssl.audit.values import revealing_features
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
@@ -25,7 +25,7 @@ from cxrssl.records.encoder import EhrInput, SeenFilms, open_record
 from cxrssl.records.run import RunFiles
 
 GIVES_AWAY = {"care_unit": "icu"}
-"""Feature -> another one that it tells, beside the forms that features declare of each other."""
+"""Feature -> another one that it reveals, beside the forms that features declare of each other."""
 Rows = NDArray[np.int64]
 
 
@@ -42,7 +42,7 @@ class Pretraining:
     ehr: EhrInput
     films: SeenFilms
     images: ImageStore | None = None
-    """The packed films of its cohort, where they are at hand; row for row those of its cohort."""
+    """The packed films of its cohort, where they are in the workspace; row for row those of its cohort."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -97,13 +97,15 @@ def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, sch
 
 
 def audit_outcomes(ehr: EhrInput) -> Result:
-    """Return whether an outcome went in that nobody asked for."""
+    """Return whether an outcome was an input without being declared."""
     code, names = "outcome-undeclared", ehr.features
     compared = count_noun(len(names), "pretraining feature")
     outcomes = [name for name in names if name in FEATURE_NAMES and find_feature(name).role == "outcome"]
     if not outcomes or ehr.may_use_outcomes:
-        return passed(code, compared)
-    return found(code, compared, f"{', '.join(outcomes)}, known after the film, was a pretraining input unsaid")
+        return pass_check(code, compared)
+    return report_finding(
+        code, compared, f"{', '.join(outcomes)}, known after the film, was an undeclared pretraining input"
+    )
 
 
 def audit_imputation(ehr: EhrInput) -> Result:
@@ -111,8 +113,8 @@ def audit_imputation(ehr: EhrInput) -> Result:
     code, names = "imputed-with-test-rows", ehr.features
     compared = count_noun(len(names), "pretraining feature")
     if not names or ehr.missing != "paper":
-        return passed(code, compared)
-    return found(code, compared, "unknown values were imputed from the rows of all splits (missing = paper)")
+        return pass_check(code, compared)
+    return report_finding(code, compared, "unknown values were imputed from the rows of all splits (missing = paper)")
 
 
 def _find_seen(run: Pretraining, cohort: Cohort, test: Rows) -> list[Result]:
@@ -120,7 +122,7 @@ def _find_seen(run: Pretraining, cohort: Cohort, test: Rows) -> list[Result]:
     compared = f"{count_noun(len(test), 'test film')} with {count_noun(len(run.films.image_id), 'pretraining film')}"
     codes = ("pretrained-on-test-film", "pretrained-on-test-subject")
     if run.dataset != cohort.dataset:
-        return [passed(code, f"{compared}, of two datasets") for code in codes]
+        return [pass_check(code, f"{compared}, of two datasets") for code in codes]
     is_seen = np.isin(cohort.image_id[test], run.films.image_id)
     seen_subjects = np.unique(cohort.subject_id[test[is_seen]])
     is_known = np.isin(cohort.subject_id[test], run.films.subject_id)
@@ -132,16 +134,19 @@ def _find_seen(run: Pretraining, cohort: Cohort, test: Rows) -> list[Result]:
     )
     subjects = f"{count_noun(len(known_subjects), 'test subject')} of cohort {cohort.name} took part in pretraining"
     return [
-        found(code, compared, what, test[chosen].tolist()) if chosen.any() else passed(code, compared)
+        report_finding(code, compared, what, test[chosen].tolist()) if chosen.any() else pass_check(code, compared)
         for code, what, chosen in zip(codes, (films, subjects), (is_seen, is_known), strict=True)
     ]
 
 
 def _find_look_alikes(run: Pretraining, cohort: Cohort, images: ImageStore | None, test: Rows) -> list[Result]:
-    """Compare by pixels; films of a test subject who is named by id already are not named again."""
+    """Compare by pixels; films of a test subject who was found by id are not counted again."""
     identical, near = "pretrained-on-identical-film", "pretrained-on-near-film"
     if images is None:
-        return [skipped(identical, "the test films are not packed"), skipped(near, "the test films are not packed")]
+        return [
+            skip_check(identical, "the test films are not packed"),
+            skip_check(near, "the test films are not packed"),
+        ]
     test = test[images.is_packed_N[test]]
     if run.dataset == cohort.dataset:
         test = test[~np.isin(cohort.subject_id[test], run.films.subject_id)]
@@ -149,31 +154,36 @@ def _find_look_alikes(run: Pretraining, cohort: Cohort, images: ImageStore | Non
     seen_pixels = run.films.pixel_hash[run.films.pixel_hash != b""]
     equal = test[np.isin(images.index.pixel_hash[test], seen_pixels)]
     what = f"{count_noun(len(equal), 'test film')} of cohort {cohort.name} took part in pretraining under another id"
-    results = [found(identical, compared, what, equal.tolist()) if len(equal) else passed(identical, compared)]
+    results = [
+        report_finding(identical, compared, what, equal.tolist()) if len(equal) else pass_check(identical, compared)
+    ]
     if run.images is None:
-        return [*results, skipped(near, f"the packed films of cohort {run.cohort} are not here")]
+        return [*results, skip_check(near, f"the packed films of cohort {run.cohort} are not in the workspace")]
     seen = np.flatnonzero(np.isin(run.images.image_id, run.films.image_id) & run.images.is_packed_N)
     alike = np.setdiff1d(find_near(run.images, seen, images, test).second, equal)
     what = f"{count_noun(len(alike), 'test film')} of cohort {cohort.name} looks like a pretraining film"
-    return [*results, found(near, compared, what, alike.tolist()) if len(alike) else passed(near, compared)]
+    return [
+        *results,
+        report_finding(near, compared, what, alike.tolist()) if len(alike) else pass_check(near, compared),
+    ]
 
 
 def _find_targets(features: Sequence[str], targets: Sequence[str]) -> Result:
     code = "target-was-input"
     compared = f"{count_noun(len(features), 'pretraining feature')} with {count_noun(len(targets), 'target')}"
     fed = {_quantity(name) for name in features}
-    told = [target for target in targets if _quantity(target) in fed]
-    if not told:
-        return passed(code, compared)
-    return found(code, compared, f"{', '.join(plain(name, 60) for name in told)} was a pretraining input")
+    revealed = [target for target in targets if _quantity(target) in fed]
+    if not revealed:
+        return pass_check(code, compared)
+    return report_finding(code, compared, f"{', '.join(plain(name, 60) for name in revealed)} was a pretraining input")
 
 
 def _find_revealing(features: Sequence[str], cohort: Cohort, scheme: str, targets: Sequence[str]) -> Result:
     code = "feature-reveals-target"
     compared = f"{count_noun(len(features), 'pretraining feature')} with {count_noun(len(targets), 'target')}"
     known = [name for name in features if name in FEATURE_NAMES]
-    told = revealing_features(cohort, known, scheme, targets)
-    return found(code, compared, "; ".join(told), severity="refuse") if told else passed(code, compared)
+    sentences = revealing_features(cohort, known, scheme, targets)
+    return report_finding(code, compared, "; ".join(sentences), severity="refuse")
 
 
 def _quantity(name: str) -> str:
@@ -184,7 +194,7 @@ def _quantity(name: str) -> str:
 
 
 def _open_packed(workspace: Workspace, cohort: str) -> ImageStore | None:
-    """Return the packed films of a cohort, None where they are not at hand."""
+    """Return the packed films of a cohort, None where they are not in the workspace."""
     try:
         return open_images(workspace.images / cohort, verify=False)
     except IntegrityError:

@@ -1,6 +1,6 @@
-"""What the record and the file itself give away about a finding, and links that cannot be. Numpy only.
+"""What the record and the film's file reveal of a finding, and links that are impossible. Numpy only.
 
-In: a cohort and, where they are packed, its films. Out: results. Never: a look at a val or test row for a target.
+In: a cohort and, where they are packed, its films. Out: results. Never: the target of a val or test row.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.text import count_noun, plain
@@ -29,85 +29,83 @@ Counts = NDArray[np.int64]
 
 
 def audit_values(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> list[Result]:
-    """Return what the values of a cohort give away of these findings, under its default split."""
+    """Return what the values of a cohort reveal of these findings, under its default split."""
     compared = f"{count_noun(len(FEATURE_NAMES), 'feature')} with {count_noun(len(targets), 'finding')}"
     reveals = revealing_features(cohort, FEATURE_NAMES, cohort.default_split, targets)
     return [
         _find_links_outside(cohort),
         _find_unknown_as_no(cohort),
-        found("feature-reveals-target", compared, "; ".join(reveals))
-        if reveals
-        else passed("feature-reveals-target", compared),
+        report_finding("feature-reveals-target", compared, "; ".join(reveals)),
         _find_revealing_shapes(cohort, images, targets),
     ]
 
 
 def revealing_features(cohort: Cohort, names: Sequence[str], scheme: str, targets: Sequence[str]) -> list[str]:
-    """Return a sentence for each feature, its being unknown included, that alone tells a finding in train."""
+    """Return a sentence for each feature, or for its being unknown, if it alone reveals a finding in train."""
     rows = cohort.rows_of("train", scheme)
     sentences = []
     for name in names:
         column = FEATURE_NAMES.index(name)
         values = np.where(cohort.ehr_known[rows, column], cohort.ehr_values[rows, column], np.nan)
         is_number = not find_feature(name).categories
-        for finding, auroc in _told_findings(cohort, rows, values, targets, is_number):
+        for finding, auroc in _revealed_findings(cohort, rows, values, targets, is_number):
             sentences.append(f"{name} alone tells {finding} in train (AUROC {auroc:.3f})")
     return sentences
 
 
 def _find_links_outside(cohort: Cohort) -> Result:
-    """Find films that are said to lie in a stay and, at the same time, hours away from it."""
+    """Find films that are linked to a stay and lie hours away from it."""
     code = "link-outside-stay"
     is_linked = np.isin(cohort.link_status, INSIDE)
     if not np.any(cohort.link_status != ""):
-        return skipped(code, "the dataset has no stays")
+        return skip_check(code, "the dataset has no stays")
     compared = count_noun(int(is_linked.sum()), "linked film")
     rows = np.flatnonzero(
         (is_linked & (cohort.gap_h > 0)) | ((cohort.stay_id != "") & (cohort.link_status != "in_icu"))
     )
     if not len(rows):
-        return passed(code, compared)
+        return pass_check(code, compared)
     what = f"{count_noun(len(rows), 'film')} linked to a stay that it does not lie in"
-    return found(code, compared, what, rows.tolist())
+    return report_finding(code, compared, what, rows.tolist())
 
 
 def _find_unknown_as_no(cohort: Cohort) -> Result:
     code = "unknown-counted-as-no"
     is_outside = np.isin(cohort.link_status, OUTSIDE) & (cohort.hadm_id == "")
     if not np.any(cohort.link_status != ""):
-        return skipped(code, "the dataset has no stays")
+        return skip_check(code, "the dataset has no stays")
     compared = f"{count_noun(int(is_outside.sum()), 'film')} outside every stay"
     columns = [FEATURE_NAMES.index(name) for name in KNOWN_IN_A_STAY]
     rows = np.flatnonzero(is_outside & cohort.ehr_known[:, columns].any(axis=1))
     if not len(rows):
-        return passed(code, compared)
+        return pass_check(code, compared)
     what = f"{count_noun(len(rows), 'film')} outside every stay with a known {' or '.join(KNOWN_IN_A_STAY)}"
-    return found(code, compared, what, rows.tolist())
+    return report_finding(code, compared, what, rows.tolist())
 
 
 def _find_revealing_shapes(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> Result:
-    """Find findings that the rows, the columns or the aspect of the film's file tell in train."""
+    """Find findings that the height, width or aspect of the film's file reveals in train."""
     code = "film-shape-reveals-target"
     if images is None:
-        return skipped(code, "the films are not packed")
+        return skip_check(code, "the films are not packed")
     rows = cohort.rows_of("train")
     rows = rows[images.is_packed_N[rows]]
     high, wide = images.source_px_N2[rows].astype(np.float64).T
     sentences = [
         f"{name} alone tells {finding} in train (AUROC {auroc:.3f})"
         for name, values in (("film height", high), ("film width", wide), ("film aspect", high / np.maximum(wide, 1)))
-        for finding, auroc in _told_findings(cohort, rows, values, targets, is_number=True)
+        for finding, auroc in _revealed_findings(cohort, rows, values, targets, is_number=True)
     ]
     compared = f"height, width and aspect of {count_noun(len(rows), 'train film')}"
-    return found(code, compared, "; ".join(sentences)) if sentences else passed(code, compared)
+    return report_finding(code, compared, "; ".join(sentences))
 
 
-def _told_findings(
+def _revealed_findings(
     cohort: Cohort, rows: Rows, values: NDArray[np.floating[Any]], targets: Sequence[str], is_number: bool
 ) -> Iterator[tuple[str, float]]:
-    """Yield (finding, AUROC) for findings that the values tell; blank is absent, uncertain is left out.
+    """Yield (finding, AUROC) for findings that the values reveal; blank is absent, uncertain is left out.
 
-    A number is tried as it is and by being unknown; categories, unknown among them, in the order that tells most.
+    A number is tried as it is and by being unknown; categories, unknown among them, in the order that reveals most.
     """
     findings = [name for name in cohort.finding_names.tolist() if name in targets]
     if not len(rows) or not findings:

@@ -111,7 +111,7 @@ def audit(
 
     Example: cxrssl cohort audit mimic --against nih
     """
-    from cxrssl.audit.workspace import audit_workspace
+    from cxrssl.audit.everything import audit_workspace
 
     done = audit_workspace(open_workspace(workspace), name, against or (), target or ())
     print_summary(done.to_dict(), as_json, _describe_audit(done))

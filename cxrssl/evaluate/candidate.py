@@ -1,6 +1,6 @@
-"""What a probe is fitted on: a run's encoder, the same encoder untrained, the health record alone, the view alone.
+"""What a probe is fitted on: a run's encoder, the same encoder untrained, the health record alone or the view alone.
 
-In: a run id or the name of a baseline. Out: a matrix with one row a film, and who it stands for.
+In: a run id or the name of a baseline. Out: a matrix with one row for each film, and what made it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Candidate:
     """What decides its features."""
     features: Callable[[], NDArray[np.float32]]
     pretraining: Pretraining | None = None
-    """What it was shown; None for baselines."""
+    """What its encoder was shown; None for baselines."""
     is_outcome_used: bool = False
 
 
@@ -83,7 +83,7 @@ def run_candidate(
 
 
 def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, device: torch.device) -> Candidate:
-    """Return the recipe's encoder as it is before its first step: same architecture, same seed, no training."""
+    """Return the recipe's encoder before its first step: same architecture, same seed, no training."""
     module = init_state(recipe, 0, torch.device("cpu")).model.published.eval()
     weights = {name: value.detach() for name, value in module.state_dict().items()}
     sha256 = hashlib.sha256(save(weights)).hexdigest()
@@ -113,10 +113,10 @@ def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind)
 def baseline_candidates(
     workspace: Workspace, recipe: Recipe, cohort: Cohort, images: ImageStore, device: torch.device
 ) -> list[Candidate]:
-    """Return the baselines that stand beside every run: untrained encoder, the record, the view.
+    """Return the baselines of every run: untrained encoder, the record, the view.
 
-    Of the record, what is known when the film is taken, and known for any film of the cohort, each quantity in its
-    first form: a death after the film would predict findings that no reader of the film could have known.
+    The record baseline takes what is known when the film is taken, and known for any film of the cohort, each quantity
+    in its first form: a death after the film would predict findings that no reader of the film could have known.
     """
     known = [
         name

@@ -40,7 +40,7 @@ def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -
 def _predict(
     plan: EvalPlan, fitted: LinearProbe, features_ND: NDArray[np.float32], labels_NL: NDArray[np.int8]
 ) -> Predictions:
-    """Return what the probe says of each test film, and what is true of it."""
+    """Return the logits and the labels of each test film."""
     test = plan.rows["test"]
     # Logits rank better than probabilities near 0 and 1, which tie; a finding that could not be fitted is infinite.
     logits = np.clip(fitted.predict_logits(features_ND[test]), -MAX_LOGIT, MAX_LOGIT)

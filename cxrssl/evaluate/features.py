@@ -1,4 +1,4 @@
-"""Frozen features: every packed film through an encoder once, kept as an artefact.
+"""Frozen features: every packed film is encoded once and the result kept as an artefact.
 
 In: an encoder and packed films. Out: float32 [N, D] in cohort order, NaN where a film is not packed.
 """
@@ -27,7 +27,7 @@ BATCH_FILMS = 64
 def extract_features(
     workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device
 ) -> NDArray[np.float32]:
-    """Return the features of all packed films, from the cache when this encoder has seen these films before.
+    """Return the features of all packed films, from the cache if this encoder has encoded these films before.
 
     Source: Shurrab et al. 2024, evaluation: class token of the target encoder after the final norm, whole film.
     """
@@ -59,7 +59,7 @@ def _encode_all(
 
 
 def architecture_of(recipe: Recipe) -> Architecture:
-    """Return what makes a function of weights, and what a run shares with its untrained baseline."""
+    """Return what turns weights into a function; a run shares it with its untrained baseline."""
     model, views = recipe.model, recipe.views
     return Architecture(
         backbone=model.backbone,

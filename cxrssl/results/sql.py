@@ -38,7 +38,7 @@ def run_query(
 ) -> tuple[list[str], list[tuple[Any, ...]], bool]:
     """Return names, rows and whether rows were left out.
 
-    The query runs in a thread of its own, so that Ctrl-C and `timeout_s` (0: never) end it whatever DuckDB is at.
+    The query runs in a thread of its own, so that Ctrl-C and `timeout_s` (0: never) end it whatever DuckDB is doing.
 
     Raises: UsageError for what is no query, and when it takes too long.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cxrssl.audit.checks import CHECKS, Audit, make_audit
-from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
+from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
 from cxrssl.cohort.features import FEATURES, Feature
 from cxrssl.cohort.read import Cohort
@@ -261,9 +261,9 @@ def test_a_leak_or_an_outcome_that_an_evaluation_does_not_say_is_named(
     run, *_ = pretrained_on_test_film(cohort, images)
     refusals = audit(run, cohort, images).refusals
     record = evaluated["run"]
-    for unsaid, leaks in ((record, refusals), (change(record, is_outcome_used=False), ())):
-        done = make_audit("", audit_evaluation(unsaid, probed[0], cohort, images, leaks))
-        assert done.codes == {"leak-unsaid"}
+    for unreported, leaks in ((record, refusals), (change(record, is_outcome_used=False), ())):
+        done = make_audit("", audit_evaluation(unreported, probed[0], cohort, images, leaks))
+        assert done.codes == {"leak-not-reported"}
     said = change(record, leak=refusals[0].finding)
     assert not make_audit("", audit_evaluation(said, probed[0], cohort, images, refusals)).findings
 

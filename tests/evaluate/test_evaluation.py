@@ -1,4 +1,4 @@
-"""Evaluations: baselines of the right encoder, every test film, films and cohort row for row, no leak unsaid."""
+"""Evaluations: baselines of the right encoder, every test film, films and cohort row for row, no leak hidden."""
 
 import dataclasses
 from pathlib import Path

@@ -38,7 +38,7 @@ def plan_with(workspace: Workspace, ehr: str, missing: str) -> RunPlan:
 def test_an_outcome_is_pretrained_on_only_if_somebody_says_so(workspace: Workspace, feature: Feature) -> None:
     unsaid = {"features": [feature.name]}
     if feature.role == "outcome":
-        with pytest.raises(LeakageError, match=r"outcome-undeclared: .* unsaid") as error:
+        with pytest.raises(LeakageError, match=r"outcome-undeclared: .* undeclared") as error:
             plan(workspace, ehr=unsaid)
         assert "may_use_outcomes = true" in error.value.hint
     else:

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cxrssl.audit.checks import CHECKS
-from cxrssl.audit.workspace import audit_workspace
+from cxrssl.audit.everything import audit_workspace
 from cxrssl.cli.app import app
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import LeakageError, UsageError

@@ -1,4 +1,4 @@
-"""A published evaluation, held against the cohort that it says it scored. Numpy and stdlib only.
+"""A published evaluation, compared with the cohort that it names. Numpy and stdlib only.
 
 In: the folder of an evaluation, its cohort and films as they are now. Out: results.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.checks import Result, found, passed, skipped
+from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.text import count_noun, plain
@@ -28,7 +28,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What an evaluation says of itself."""
+    """An evaluation with its arrays."""
 
     eval_id: str
     settings: EvalSettings
@@ -49,19 +49,19 @@ def audit_evaluation(
     images: ImageStore | None,
     refusals: Sequence[Result] = (),
 ) -> list[Result]:
-    """Return what is wrong with an evaluation; `refusals` are those of its run, which it must say.
+    """Return what is wrong with an evaluation; `refusals` are those of its run, which it must report.
 
     When cohort or films are not those that it scored, what would need them is not compared.
     """
     results = [audit_known(evaluated.settings.kind, evaluated.settings.features)]
-    results.append(_find_unsaid(evaluated.settings, refusals))
+    results.append(_find_unreported(evaluated.settings, refusals))
     codes = ("scored-other-films", "scored-other-labels", "fitted-outside-train")
     if evaluated.settings.cohort_sha256 != cohort.content_sha256:
-        return results + [skipped(code, "the cohort has changed since") for code in codes]
+        return results + [skip_check(code, "the cohort has changed since") for code in codes]
     if images is None:
-        return results + [skipped(code, "the films are not packed") for code in codes]
+        return results + [skip_check(code, "the films are not packed") for code in codes]
     if evaluated.settings.images_sha256 != images.content_sha256:
-        return results + [skipped(code, "the films were packed anew since") for code in codes]
+        return results + [skip_check(code, "the films have been packed again since") for code in codes]
     return [
         *results,
         _find_other_films(evaluated, cohort, images),
@@ -74,12 +74,12 @@ def audit_known(kind: str, features: Sequence[str]) -> Result:
     """Return whether a candidate predicts from what is known only after the film."""
     code = "known-after-film"
     if kind == "run":
-        return passed(code, "a run predicts from the film alone")
+        return pass_check(code, "a run predicts from the film alone")
     after = [name for name in features if name in FEATURE_NAMES and find_feature(name).known == "after"]
     compared = count_noun(len(features), "input")
     if not after:
-        return passed(code, compared)
-    return found(
+        return pass_check(code, compared)
+    return report_finding(
         code, compared, f"{', '.join(after)}, known only after the film, was an input of a prediction at its time"
     )
 
@@ -97,20 +97,20 @@ def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
         times[key[:3]] += 1
     reused = {key: num for key, num in times.items() if num > 1}
     if not reused:
-        return passed(code, compared)
+        return pass_check(code, compared)
     named = ", ".join(f"{plain(key[0], 80)} under {num} settings" for key, num in sorted(reused.items()))
-    return found(code, compared, f"the same test films were scored more than once: {named}")
+    return report_finding(code, compared, f"the same test films were scored more than once: {named}")
 
 
-def _find_unsaid(settings: EvalSettings, refusals: Sequence[Result]) -> Result:
-    """An evaluation of a leaking run or of an outcome must carry the sentence that every report repeats."""
-    code, compared = "leak-unsaid", f"{count_noun(len(refusals), 'leak')} of the run"
+def _find_unreported(settings: EvalSettings, refusals: Sequence[Result]) -> Result:
+    """An evaluation of a leaking run or of an outcome must name it, so that every report can."""
+    code, compared = "leak-not-reported", f"{count_noun(len(refusals), 'leak')} of the run"
     is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in settings.features)
     if refusals and not settings.leak:
-        return found(code, compared, f"the evaluation does not say that {refusals[0].finding}")
+        return report_finding(code, compared, f"the evaluation does not report that {refusals[0].finding}")
     if is_outcome_used and not settings.is_outcome_used:
-        return found(code, compared, "the evaluation does not say that an outcome was an input")
-    return passed(code, compared)
+        return report_finding(code, compared, "the evaluation does not report that an outcome was an input")
+    return pass_check(code, compared)
 
 
 def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) -> Result:
@@ -122,12 +122,12 @@ def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) 
     num_other = int((~np.isin(scored, cohort.image_id[test])).sum())
     is_left_out = ~np.isin(cohort.image_id[test], scored)
     if not num_other and not is_left_out.any() and len(scored) == len(test):
-        return passed(code, compared)
+        return pass_check(code, compared)
     what = (
         f"{count_noun(num_other, 'film')} scored outside test, {count_noun(int(is_left_out.sum()), 'test film')} "
         f"not scored, {count_noun(len(scored) - len(np.unique(scored)), 'film')} scored twice"
     )
-    return found(code, compared, what, test[is_left_out].tolist())
+    return report_finding(code, compared, what, test[is_left_out].tolist())
 
 
 def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
@@ -141,34 +141,36 @@ def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
     compared = f"{count_noun(len(rows), 'film')} by {count_noun(len(findings), 'finding')}"
     differs = ((scored.labels != truth) & (scored.labels != NOT_SCORED)).any(axis=1) & is_here
     if not differs.any():
-        return passed(code, compared)
+        return pass_check(code, compared)
     what = f"{count_noun(int(differs.sum()), 'film')} scored against labels that the cohort does not have"
-    return found(code, compared, what, rows[differs].tolist())
+    return report_finding(code, compared, what, rows[differs].tolist())
 
 
 def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Result:
     """Compute the means of the features again from the train rows, and compare them with those of the fitted probe."""
     code, fit = "fitted-outside-train", evaluated.fit
     if fit is None:
-        return skipped(code, "the evaluation does not record its fit")
+        return skip_check(code, "the evaluation does not record its fit")
     split = cohort.split_of(evaluated.settings.split)
     fitted_on = fit.fitted_on
     is_here = (fitted_on >= 0) & (fitted_on < len(cohort))
     outside = fitted_on[~is_here | (split[np.where(is_here, fitted_on, 0)] != "train")]
     if len(outside):
         compared = count_noun(len(fitted_on), "fitted row")
-        return found(
+        return report_finding(
             code, compared, f"the probe was fitted on {count_noun(len(outside), 'film')} outside train", outside
         )
     features = _features_of(evaluated.settings, workspace, cohort)
     if features is None:
-        return skipped(code, "the features are not in the workspace")
+        return skip_check(code, "the features are not in the workspace")
     compared = f"means and scales of {count_noun(features.shape[1], 'feature')} over {len(fitted_on):,} train films"
     train = features[fitted_on].astype(np.float64)
     scale = np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)
     if _is_close(fit.mean_D, train.mean(axis=0)) and _is_close(fit.scale_D, scale):
-        return passed(code, compared)
-    return found(code, compared, f"means and scales of the probe are not those of the {len(train):,} train films")
+        return pass_check(code, compared)
+    return report_finding(
+        code, compared, f"means and scales of the probe are not those of the {len(train):,} train films"
+    )
 
 
 def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> bool:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cxrssl.audit.checks import Audit, Result, found, make_audit, passed, skipped
+from cxrssl.audit.checks import Audit, Result, make_audit, pass_check, report_finding, skip_check
 from cxrssl.audit.database import audit_database
-from cxrssl.audit.evaluated import Evaluated, audit_evaluation, audit_reuse, read_evaluated
+from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_reuse, read_evaluated
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import audit_looks
 from cxrssl.audit.pretraining import Pretraining, audit_films, audit_pretraining, list_films, read_pretraining
@@ -23,6 +23,7 @@ from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
+from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
 from cxrssl.records.evaluation import list_evaluations
@@ -47,14 +48,14 @@ def audit_workspace(
 ) -> Audit:
     """Return the audit of one cohort, or of all when none is named.
 
-    `against` names the cohorts and runs to hold it against, all when empty; `targets` the findings, or features, that
+    `against` names the cohorts and runs to compare it with, all when empty; `targets` the findings, or features, that
     are to be predicted.
 
     Raises: UsageError for a name that does not exist.
     """
     names = [workspace.find_cohort(name).name] if name else workspace.cohort_names()
     if not names:
-        workspace.find_cohort("")  # says how to make one
+        workspace.find_cohort("")  # its error names the command that makes one
     others, runs = _resolve(workspace, against)
     audits, opened = [], dict[str, _Opened]()
     for each in dict.fromkeys([*names, *others]):
@@ -71,7 +72,8 @@ def audit_workspace(
         of_runs |= _audit_run(workspace, run_id, opened, audited, evaluated, targets)
     audits += of_runs.values()
     audits += _audit_evaluations(workspace, audited, of_runs, evaluated, with_baselines=not against)
-    audits += [] if against else [make_audit(f"evaluation {each.name}", [_name_damage(each)]) for each in damage]
+    damage += list_comparisons(workspace)[1]
+    audits += [] if against else [make_audit(f"{each.kind} {each.name}", [_name_damage(each)]) for each in damage]
     return Audit(tuple(result for audit in audits for result in audit.results))
 
 
@@ -103,12 +105,12 @@ def _audit_cohort(workspace: Workspace, name: str, targets: Sequence[str]) -> tu
     try:
         cohort = open_cohort(workspace.cohorts / name, check=False)
     except IntegrityError as error:
-        return [found(CHANGED, compared, f"cohort {name}: {error.what}")], None
+        return [report_finding(CHANGED, compared, f"cohort {name}: {error.what}")], None
     _check_targets(cohort, targets)
     images, unusable = _open_images(workspace, cohort)
     findings = [each for each in cohort.finding_names.tolist() if not targets or each in targets]
     results = [
-        found(CHANGED, compared, unusable) if unusable else passed(CHANGED, compared),
+        report_finding(CHANGED, compared, unusable),
         *audit_ids(cohort),
         *audit_looks(cohort, images),
         *audit_values(cohort, images, findings),
@@ -116,7 +118,7 @@ def _audit_cohort(workspace: Workspace, name: str, targets: Sequence[str]) -> tu
     try:
         results += audit_database(cohort)
     except DataError as error:
-        results.append(found(CHANGED, compared, f"cohort {name}: {error.what}"))
+        results.append(report_finding(CHANGED, compared, f"cohort {name}: {error.what}"))
     return results, _Opened(cohort, images)
 
 
@@ -139,7 +141,7 @@ def _check_targets(cohort: Cohort, targets: Sequence[str]) -> None:
 
 
 def _audit_pair(first: _Opened, second: _Opened) -> Audit:
-    """Hold the train and val films of one cohort against the test films of another: nobody has done it yet, so warn."""
+    """Compare the train and val films of one cohort with the test films of another. No run has seen both, so warn."""
     cohort, images = first.cohort, first.images
     about = f"pretraining on cohort {cohort.name}, test on cohort {second.cohort.name}"
     rows = cohort.rows_of("train|val")
@@ -165,12 +167,12 @@ def _audit_run(
     record = reader.poll()
     whole = _find_damage(reader.damage)
     if not reader.files.encoder.exists():
-        return {alone: make_audit(about, [*whole, skipped(UNLISTED, "the run is not finished")])}
+        return {alone: make_audit(about, [*whole, skip_check(UNLISTED, "the run is not finished")])}
     try:
         run = read_pretraining(workspace, run_id)
     except IntegrityError as error:
         damage = Damage("run", run_id, name_fault(error))
-        return {alone: make_audit(about, [*whole, found(UNLISTED, "its list of films", damage.sentence)])}
+        return {alone: make_audit(about, [*whole, report_finding(UNLISTED, "its list of films", damage.sentence)])}
     results = [*whole, _find_unlisted(run, record), _find_changed_cohort(run, opened.get(run.cohort))]
     audits = {alone: make_audit(about, results)}
     for name, each in audited.items():
@@ -211,7 +213,7 @@ def _audit_evaluation(
     """Return what is wrong with an evaluation, also when it names what its cohort has not."""
     try:
         return [
-            passed(DAMAGED, "every file with its SHA-256"),
+            pass_check(DAMAGED, "every file with its SHA-256"),
             *audit_evaluation(evaluated, workspace, place.cohort, place.images, refusals),
         ]
     except (IntegrityError, UsageError) as error:
@@ -221,12 +223,12 @@ def _audit_evaluation(
 def _find_damage(damage: Sequence[Damage]) -> list[Result]:
     """Return one result for a run's description and journals; its encoder is named with its list of films."""
     return [_name_damage(each) for each in damage if not is_of_encoder(each)] or [
-        passed(DAMAGED, "run.json, events and journals")
+        pass_check(DAMAGED, "run.json, events and journals")
     ]
 
 
 def _name_damage(damage: Damage) -> Result:
-    return found(DAMAGED, "what was written", damage.sentence)
+    return report_finding(DAMAGED, "what was written", damage.sentence)
 
 
 def _find_unlisted(run: Pretraining, record: RunRecord | None) -> Result:
@@ -235,20 +237,20 @@ def _find_unlisted(run: Pretraining, record: RunRecord | None) -> Result:
     compared = f"{count_noun(num, 'listed film')} with run.json"
     begun = record.description.num_films if record else 0
     if not begun:
-        return skipped(UNLISTED, "run.json does not say how many films there were")
+        return skip_check(UNLISTED, "run.json has no number of films")
     if num == begun == len(set(run.films.image_id.tolist())):
-        return passed(UNLISTED, compared)
-    return found(UNLISTED, compared, f"the run lists {count_noun(num, 'film')} and was begun with {begun:,}")
+        return pass_check(UNLISTED, compared)
+    return report_finding(UNLISTED, compared, f"the run lists {count_noun(num, 'film')} and was begun with {begun:,}")
 
 
 def _find_changed_cohort(run: Pretraining, own: _Opened | None) -> Result:
     code = "cohort-changed-since-run"
     if own is None:
-        return skipped(code, f"cohort {run.cohort} is not among the audited")
+        return skip_check(code, f"cohort {run.cohort} is not among the audited")
     compared = f"the hash of cohort {run.cohort}"
     if own.cohort.content_sha256 == run.cohort_sha256:
-        return passed(code, compared)
-    return found(code, compared, f"cohort {run.cohort} is not what it was when the run began")
+        return pass_check(code, compared)
+    return report_finding(code, compared, f"cohort {run.cohort} is not what it was when the run began")
 
 
 def _read_evaluations(workspace: Workspace) -> tuple[list[Evaluated], list[Damage]]:
