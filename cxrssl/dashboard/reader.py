@@ -14,6 +14,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.probes import ProbeFolder
 from cxrssl.dashboard.runs import make_run_row
 from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow
+from cxrssl.records.comparison import ComparisonReader
 from cxrssl.records.curve import RunHistory
 from cxrssl.records.damage import Damage
 from cxrssl.records.reader import RunReader
@@ -31,6 +32,7 @@ class Reader:
         self._lock = threading.Lock()
         self._runs: dict[str, RunReader] = {}
         self._probes: dict[str, ProbeFolder] = {}
+        self._comparisons = ComparisonReader(workspace)
         self._histories: OrderedDict[str, RunHistory] = OrderedDict()
 
     def read_state(self, focused_id: str = "", metric: str = "loss", max_bytes: int = PIECE_BYTES) -> DashboardState:
@@ -39,6 +41,7 @@ class Reader:
             problems: list[str] = []
             probes = self._read_probes(problems)
             runs = tuple(_with_auroc(run, probes) for run in self._read_runs(problems))
+            problems += [damage.sentence for damage in self._comparisons.poll()]
             root = str(self.workspace.root)
             state = DashboardState(root, runs, probes, tuple(problems))
             focused = state.find_run(focused_id) or (runs[0] if runs else None)

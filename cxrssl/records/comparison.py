@@ -6,6 +6,7 @@ Never: a comparison of which a byte is not as it was published, or a part is mis
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fields import read_fields, write_fields
-from cxrssl.records.file import read_json
+from cxrssl.records.file import Entry, list_entries, read_json
 from cxrssl.stats.scores import Comparison
 
 KIND = "comparison"
@@ -111,6 +112,32 @@ def list_comparisons(workspace: Workspace) -> tuple[list[ComparisonRecord], list
         except IntegrityError as error:
             damage.append(Damage(KIND, name, error.what))
     return records, damage
+
+
+class ComparisonReader:
+    """What is damaged among the comparisons; each is opened again only when one of its files has changed."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._seen: dict[str, tuple[tuple[Entry, ...], Damage | None]] = {}
+
+    def poll(self) -> list[Damage]:
+        """Return the damage as it is now."""
+        self._seen = {name: self._look_at(name) for name in self.workspace.comparison_ids()}
+        return [damage for _, damage in self._seen.values() if damage is not None]
+
+    def _look_at(self, name: str) -> tuple[tuple[Entry, ...], Damage | None]:
+        path, seen = self.workspace.comparisons / name, self._seen.get(name)
+        entries: tuple[Entry, ...] = ()
+        with contextlib.suppress(OSError):
+            entries = list_entries(path)
+        if seen is not None and seen[0] == entries:
+            return seen
+        try:
+            open_comparison(path)
+        except IntegrityError as error:
+            return entries, Damage(KIND, name, error.what)
+        return entries, None
 
 
 def _open_comparison(path: Path) -> ComparisonRecord:

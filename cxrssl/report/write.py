@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cxrssl import __version__
 from cxrssl.audit.checks import Audit, Result
-from cxrssl.audit.workspace import audit_workspace
+from cxrssl.audit.everything import audit_workspace
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import publish

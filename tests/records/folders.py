@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from cxrssl.core.process import describe_process
 from cxrssl.core.workspace import Workspace
 from cxrssl.records import encoder
 from cxrssl.records.arrays import Predictions
+from cxrssl.records.comparison import ComparisonSettings, publish_comparison
 from cxrssl.records.encoder import EncoderOrigin, SeenFilms, make_settings
 from cxrssl.records.evaluation import CandidateSettings, EvalScores, EvalSettings, ProbeSettings, publish_evaluation
 from cxrssl.records.run import RunFiles
 from cxrssl.stats.resample import Interval
-from cxrssl.stats.scores import FindingScore
+from cxrssl.stats.scores import Comparison, FindingScore
 
 DEAD = {**describe_process(), "pid": 999_999_999, "pid_started": 1}
 ALIVE = describe_process()
@@ -106,6 +107,24 @@ def make_evaluation(
     path = workspace.evals / f"{candidate_id}-on-{cohort}-paper-0"
     publish_evaluation(path, replace(settings, **changes), make_scores(value), make_predictions(), None)
     return path
+
+
+def make_comparison(workspace: Workspace, eval_id: str, against_id: str, value: float) -> Path:
+    """Publish a comparison of two evaluations, whatever they hold, and return its folder."""
+    settings = ComparisonSettings(
+        eval_id=eval_id,
+        against_id=against_id,
+        candidate_id="a",
+        against_candidate_id="b",
+        eval_sha256="e",
+        against_sha256="f",
+        terms="[]",
+        num_resamples=1000,
+        seed=0,
+    )
+    scores = make_scores(value)
+    differences = Comparison(**{field.name: getattr(scores, field.name) for field in fields(Comparison)})
+    return publish_comparison(workspace, settings, differences).path
 
 
 def make_scores(value: float) -> EvalScores:

@@ -17,7 +17,7 @@ import pytest
 from cxrssl.core.workspace import Workspace
 from tests.cli.command import run
 from tests.records.broken import BREAKERS
-from tests.records.folders import make_encoder, make_evaluation, make_run
+from tests.records.folders import make_comparison, make_encoder, make_evaluation, make_run
 from tests.world import make_workspace
 
 NAMES = [name for name, breaker in BREAKERS.items() if os.geteuid() or not breaker.needs_user]
@@ -27,6 +27,7 @@ QUERIES = {
     "metric": "SELECT * FROM metric ORDER BY ALL",
     "event": "SELECT * FROM event ORDER BY ALL",
     "eval_result": "SELECT * FROM eval_result ORDER BY ALL",
+    "comparison": "SELECT * FROM comparison ORDER BY ALL",
 }
 
 
@@ -46,13 +47,15 @@ class Views:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A packed cohort of twelve people, two runs and two evaluations."""
+    """A packed cohort of twelve people, two runs, two evaluations and a comparison of them."""
     workspace = make_workspace(tmp_path_factory.mktemp("clean"), num_patients=12)
     folder = make_run(workspace, FINISHED, range(10), end="finish", num_steps=10, cohort="nih", num_films=0)
     make_run(workspace, RUNNING, range(10), cohort="nih")
     make_encoder(folder, "nih")
     for candidate, kind in ((FINISHED, "run"), ("view-only", "view-only")):
         make_evaluation(workspace, candidate, kind, 0.7, cohort="nih", split="hash")
+    first, second = workspace.eval_ids()
+    make_comparison(workspace, first, second, 0.1)
     return workspace
 
 
@@ -75,6 +78,9 @@ def break_folder(clean: Workspace, workspace: Workspace, name: str) -> None:
     if breaker.kind == "evaluation":
         folder = workspace.evals / name
         shutil.copytree(clean.evals / f"{FINISHED}-on-nih-paper-0", folder)
+    elif breaker.kind == "comparison":
+        folder = workspace.comparisons / name
+        shutil.copytree(clean.comparisons / clean.comparison_ids()[0], folder)
     else:
         folder = workspace.runs / name
         shutil.copytree(clean.runs / FINISHED, folder)
@@ -133,7 +139,7 @@ def views(broken: Workspace) -> Views:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_view_says_the_same_of_a_broken_folder(views: Views, name: str) -> None:
     breaker = BREAKERS[name]
-    about = f"{'evaluation' if breaker.kind == 'evaluation' else 'run'} {name}: "
+    about = f"{'run' if breaker.kind == 'encoder' else breaker.kind} {name}: "
     said = {view: [each for each in damage if each.startswith(about)] for view, damage in views.damage.items()}
     if breaker.is_hashed:
         assert f": {said['audit'][0]}" in views.text.partition("Audit:")[2]
