@@ -52,7 +52,7 @@ def test_state_follows_from_events_process_and_silence(
 
 
 def test_a_killed_run_is_not_running(workspace: Workspace) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     about = {**describe_process(), "pid": process.pid, "pid_started": start_ticks(process.pid)}
     reader = RunReader(make_run(workspace, "r", range(10), process=about))
     assert state_of(reader) == "running"
