@@ -83,12 +83,12 @@ def _find_other_splits(cohort: Cohort, database: Database) -> Result:
 def _find_other_arrays(cohort: Cohort, database: Database) -> Result:
     """Make the arrays again from the tables and compare them one by one."""
     code, findings = "arrays-differ-from-database", cohort.finding_names.tolist()
-    again = make_arrays(collect_films(database, findings), findings)
-    compared = f"{len(again)} arrays of {count_noun(len(cohort), 'film')}"
+    remade = make_arrays(collect_films(database, findings), findings)
+    compared = f"{len(remade)} arrays of {count_noun(len(cohort), 'film')}"
     differing: list[str] = []
     examples: set[int] = set()
-    for name, made in again.items():
-        rows = _differing_rows(getattr(cohort, name), made)
+    for name, array in remade.items():
+        rows = _differing_rows(getattr(cohort, name), array)
         if rows is None or len(rows):
             differing.append(name)
             examples.update(() if rows is None else rows.tolist())
@@ -98,13 +98,13 @@ def _find_other_arrays(cohort: Cohort, database: Database) -> Result:
     return report_finding(code, compared, what, sorted(examples))
 
 
-def _differing_rows(kept: NDArray[Any], made: NDArray[Any]) -> NDArray[np.int64] | None:
+def _differing_rows(published: NDArray[Any], remade: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return the rows in which two arrays differ, None when they are not of one shape and kind."""
-    if kept.shape != made.shape or kept.dtype.kind != made.dtype.kind:
+    if published.shape != remade.shape or published.dtype.kind != remade.dtype.kind:
         return None
-    differs = kept != made
-    if made.dtype.kind == "f":
-        differs &= ~(np.isnan(kept) & np.isnan(made))
+    differs = published != remade
+    if remade.dtype.kind == "f":
+        differs &= ~(np.isnan(published) & np.isnan(remade))
     return np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1)).astype(np.int64)
 
 

@@ -79,9 +79,8 @@ def audit_known(kind: str, features: Sequence[str]) -> Result:
     compared = count_noun(len(features), "input")
     if not after:
         return pass_check(code, compared)
-    return report_finding(
-        code, compared, f"{', '.join(after)}, known only after the film, was an input of a prediction at its time"
-    )
+    what = f"{', '.join(after)}, known only after the film, was an input of a prediction at its time"
+    return report_finding(code, compared, what)
 
 
 def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
@@ -135,11 +134,11 @@ def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
     code, scored, probe = "scored-other-labels", evaluated.predictions, evaluated.settings.probe
     order = np.argsort(cohort.image_id)
     rows = order[np.searchsorted(cohort.image_id, scored.image_id, sorter=order) % len(cohort)]
-    is_here = cohort.image_id[rows] == scored.image_id
+    is_in_cohort = cohort.image_id[rows] == scored.image_id
     findings = [str(name) for name in scored.finding_names]
     truth = cohort.labels(findings, probe.uncertain, probe.blank)[rows]
     compared = f"{count_noun(len(rows), 'film')} by {count_noun(len(findings), 'finding')}"
-    differs = ((scored.labels != truth) & (scored.labels != NOT_SCORED)).any(axis=1) & is_here
+    differs = ((scored.labels != truth) & (scored.labels != NOT_SCORED)).any(axis=1) & is_in_cohort
     if not differs.any():
         return pass_check(code, compared)
     what = f"{count_noun(int(differs.sum()), 'film')} scored against labels that the cohort does not have"
@@ -153,13 +152,12 @@ def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Res
         return skip_check(code, "the evaluation does not record its fit")
     split = cohort.split_of(evaluated.settings.split)
     fitted_on = fit.fitted_on
-    is_here = (fitted_on >= 0) & (fitted_on < len(cohort))
-    outside = fitted_on[~is_here | (split[np.where(is_here, fitted_on, 0)] != "train")]
+    is_in_cohort = (fitted_on >= 0) & (fitted_on < len(cohort))
+    outside = fitted_on[~is_in_cohort | (split[np.where(is_in_cohort, fitted_on, 0)] != "train")]
     if len(outside):
         compared = count_noun(len(fitted_on), "fitted row")
-        return report_finding(
-            code, compared, f"the probe was fitted on {count_noun(len(outside), 'film')} outside train", outside
-        )
+        what = f"the probe was fitted on {count_noun(len(outside), 'film')} outside train"
+        return report_finding(code, compared, what, outside)
     features = _features_of(evaluated.settings, workspace, cohort)
     if features is None:
         return skip_check(code, "the features are not in the workspace")
@@ -168,9 +166,8 @@ def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Res
     scale = np.where(train.std(axis=0) > 0, train.std(axis=0), 1.0)
     if _is_close(fit.mean_D, train.mean(axis=0)) and _is_close(fit.scale_D, scale):
         return pass_check(code, compared)
-    return report_finding(
-        code, compared, f"means and scales of the probe are not those of the {len(train):,} train films"
-    )
+    what = f"means and scales of the probe are not those of the {len(train):,} train films"
+    return report_finding(code, compared, what)
 
 
 def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> bool:

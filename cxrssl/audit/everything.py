@@ -235,20 +235,21 @@ def _find_unlisted(run: Pretraining, record: RunRecord | None) -> Result:
     """Compare the list of films with the number that the run was begun with."""
     num = len(run.films.image_id)
     compared = f"{count_noun(num, 'listed film')} with run.json"
-    begun = record.description.num_films if record else 0
-    if not begun:
+    num_begun = record.description.num_films if record else 0
+    if not num_begun:
         return skip_check(UNLISTED, "run.json has no number of films")
-    if num == begun == len(set(run.films.image_id.tolist())):
+    if num == num_begun == len(set(run.films.image_id.tolist())):
         return pass_check(UNLISTED, compared)
-    return report_finding(UNLISTED, compared, f"the run lists {count_noun(num, 'film')} and was begun with {begun:,}")
+    what = f"the run lists {count_noun(num, 'film')} and was begun with {num_begun:,}"
+    return report_finding(UNLISTED, compared, what)
 
 
-def _find_changed_cohort(run: Pretraining, own: _Opened | None) -> Result:
+def _find_changed_cohort(run: Pretraining, opened: _Opened | None) -> Result:
     code = "cohort-changed-since-run"
-    if own is None:
+    if opened is None:
         return skip_check(code, f"cohort {run.cohort} is not among the audited")
     compared = f"the hash of cohort {run.cohort}"
-    if own.cohort.content_sha256 == run.cohort_sha256:
+    if opened.cohort.content_sha256 == run.cohort_sha256:
         return pass_check(code, compared)
     return report_finding(code, compared, f"cohort {run.cohort} is not what it was when the run began")
 

@@ -103,9 +103,8 @@ def audit_outcomes(ehr: EhrInput) -> Result:
     outcomes = [name for name in names if name in FEATURE_NAMES and find_feature(name).role == "outcome"]
     if not outcomes or ehr.may_use_outcomes:
         return pass_check(code, compared)
-    return report_finding(
-        code, compared, f"{', '.join(outcomes)}, known after the film, was an undeclared pretraining input"
-    )
+    what = f"{', '.join(outcomes)}, known after the film, was an undeclared pretraining input"
+    return report_finding(code, compared, what)
 
 
 def audit_imputation(ehr: EhrInput) -> Result:

@@ -1,6 +1,6 @@
-"""The exclusion flow as a figure: plain SVG that follows the reader's light or dark setting and brings no fonts.
+"""The exclusion flow as a figure: plain SVG that follows the reader's light or dark setting and embeds no fonts.
 
-In: a Flow. Out: the text of an SVG file. Never: text from data that is markup, or that overflows its box.
+In: a Flow. Out: the text of an SVG file. Never: text from data taken as markup, or wider than its box.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def draw_flow(flow: Flow) -> str:
 
 
 def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> list[str]:
-    """Return a box with what the step is, how many films it holds, and its detail below."""
+    """Return a box with the name of a step, its number of films and, below, its detail."""
     shapes = [f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{_step_height(step)}" rx="6"/>']
     if colour:
         shapes.append(f'<rect class="{colour}" x="{x}" y="{y}" width="5" height="{_step_height(step)}" rx="2"/>')
@@ -76,7 +76,7 @@ def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> 
 
 
 def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int, y: int) -> list[str]:
-    """Return the arrow to a step below, and at its side the films that it leaves behind, with reasons."""
+    """Return the arrow to the step below and, beside it, the films left out there, with reasons."""
     middle, gap = x + width // 2, _gap(step)
     shapes = _arrow(middle, y, middle, y + gap)
     if not step.reasons:
@@ -95,7 +95,7 @@ def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int
 
 
 def _draw_parts(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[str], int]:
-    """Return the splits side by side, each with what becomes of it, and where they end."""
+    """Return the splits side by side, each with the steps below it, and the y at which they end."""
     width = (WIDTH - 2 * MARGIN - PART_GAP * (len(parts) - 1)) // len(parts)
     fork, top = y + GAP // 2, y + GAP
     shapes = [f'<path class="arrow" d="M{MARGIN + BOX_WIDTH // 2} {y}V{fork}"/>']
@@ -121,7 +121,7 @@ def _draw_parts(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[str],
 
 
 def _reason_lines(step: FlowStep) -> list[tuple[str, int]]:
-    """Return the reasons, most films first; more than fit are one line."""
+    """Return the reasons, most films first; those that do not fit become one line."""
     reasons = sorted(step.reasons, key=lambda reason: -reason[1])
     if len(reasons) <= MAX_REASONS:
         return reasons

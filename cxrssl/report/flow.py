@@ -28,7 +28,7 @@ Reasons = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class FlowStep:
-    """Films that are left, and why others of the step before are not."""
+    """Films left at a step, and why the others of the step before are not."""
 
     what: str
     films: int
@@ -43,7 +43,7 @@ class Flow:
     steps: tuple[FlowStep, ...]
     """One after the other."""
     parts: tuple[tuple[FlowStep, ...], ...]
-    """The splits side by side, each with what becomes of it."""
+    """The splits side by side, each with the steps that follow it."""
 
     def check(self) -> None:
         """Assert that every film is in the next step or has a reason."""

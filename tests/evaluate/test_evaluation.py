@@ -13,10 +13,12 @@ from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
+from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.run import probe_run
 from cxrssl.ingest import ingest_dataset
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.train.loop import pretrain
@@ -66,6 +68,30 @@ def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other
     differences = publish_comparisons(workspace, list_pairs(group))
     rows = {row[0].split(" (")[0]: row for row in macro_table(group, differences).texts()}
     assert rows["MSN + sex, view"][3:] != ["", ""]
+
+
+def test_a_plan_names_the_evaluation_before_it_is_made(world: World) -> None:
+    workspace, _, (vanilla, _) = world
+    cohort, images = open_films(workspace, "nih")
+    candidate = baseline_candidates(workspace, load_recipe("demo", TINY), cohort, images, CPU)[-1]
+    plan = plan_evaluation(workspace, candidate, cohort, images, "hash", SETTINGS)
+    assert plan.eval_id in {evaluation.eval_id for evaluation in vanilla}
+    assert plan.settings == next(e.settings for e in vanilla if e.eval_id == plan.eval_id)
+    assert sorted(np.concatenate(list(plan.rows.values()))) == list(range(len(cohort)))
+    shard = np.where(np.arange(len(cohort)) == plan.rows["test"][0], -1, images.index.shard).astype(np.int32)
+    unpacked = dataclasses.replace(images, index=images.index._replace(shard=shard))
+    shorter = plan_evaluation(workspace, candidate, cohort, unpacked, "hash", SETTINGS)
+    assert shorter.num_not_packed == 1
+    assert np.array_equal(shorter.rows["test"], plan.rows["test"][1:])
+
+
+def test_probing_publishes_the_comparisons_that_a_report_shows(world: World) -> None:
+    workspace, _, (vanilla, fused) = world
+    records, damage = list_comparisons(workspace)
+    assert not damage
+    pairs = {(vanilla[0].eval_id, vanilla[1].eval_id), (fused[0].eval_id, fused[1].eval_id)}
+    pairs |= {(fused[0].eval_id, vanilla[0].eval_id)}
+    assert {(each.settings.eval_id, each.settings.against_id) for each in records} >= pairs
 
 
 def test_a_probe_finds_what_is_drawn_on_the_films(world: World) -> None:
