@@ -71,4 +71,4 @@ def iter_records(data: bytes) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(record, dict):
-            yield {key: decode_number(value) for key, value in record.items()}
+            yield {key: decode_number(value) if type(value) is str else value for key, value in record.items()}

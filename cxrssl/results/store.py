@@ -24,7 +24,7 @@ from cxrssl.records.events import is_event
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import ENCODER, RunFiles
 from cxrssl.records.steps import iter_metrics
-from cxrssl.records.tail import Record, iter_journal
+from cxrssl.records.tail import iter_journal
 from cxrssl.results.query import Results, read_results
 from cxrssl.results.rows import difference_rows, result_rows
 
@@ -36,8 +36,10 @@ TABLES = {"run", "param", "metric", "event", "eval_result", "comparison", "damag
 BATCH_ROWS = 100_000
 
 
-def rebuild_store(workspace: Workspace) -> Path:
+def rebuild_store(workspace: Workspace, results: Results | None = None) -> Path:
     """Build experiments.duckdb beside the old one, rename it into place, return its path.
+
+    `results` are what was just read of the workspace, None reads it.
 
     Raises: SetupError when it cannot be written.
     """
@@ -49,7 +51,7 @@ def rebuild_store(workspace: Workspace) -> Path:
         try:
             with open_database(building) as database:
                 apply_schema(database, "3_results.sql")
-                for table, rows in _store_rows(read_results(workspace)).items():
+                for table, rows in _store_rows(results or read_results(workspace)).items():
                     _insert_rows(database, table, rows)
             fsync_path(building)
             os.replace(building, workspace.store)
@@ -104,7 +106,7 @@ def _store_rows(results: Results) -> dict[str, Rows]:
     return {
         "run": [_run_row(run) for run in runs],
         "param": (row for run in runs for row in _param_rows(run)),
-        "metric": (row for run in runs for record in iter_metrics(run.folder) for row in _metric_rows(run, record)),
+        "metric": (row for run in runs for row in _metric_rows(run)),
         "event": (row for run in runs for row in _event_rows(run)),
         "eval_result": (vars(row) for each in results.evaluations for row in result_rows(each)),
         "comparison": (vars(row) for each in results.comparisons for row in difference_rows(each)),
@@ -135,12 +137,16 @@ def _param_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
             yield {"run_id": valid(run.run_id), "key": valid(f"{section}.{key}"), "value": _to_json(value)}
 
 
-def _metric_rows(run: RunRecord, record: Record) -> Iterator[dict[str, Any]]:
-    shared = {"run_id": valid(run.run_id), "step": record["step"], "ts": number_of(record["ts"])}
-    shared["epoch"] = number_of(record["epoch"]) if "epoch" in record else None
-    for key, value in record.items():
-        if key not in NO_METRICS and isinstance(value, int | float) and not isinstance(value, bool):
-            yield {**shared, "key": valid(key), "value": number_of(value)}
+def _metric_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
+    run_id = valid(run.run_id)
+    for record in iter_metrics(run.folder):
+        step, ts = record["step"], number_of(record["ts"])
+        epoch = number_of(record["epoch"]) if "epoch" in record else None
+        for key, value in record.items():
+            # By exact type, since there are millions: a truth value is an int to isinstance, and no metric.
+            if (type(value) is float or type(value) is int) and key not in NO_METRICS:
+                shown = number_of(value)
+                yield {"run_id": run_id, "step": step, "epoch": epoch, "ts": ts, "key": valid(key), "value": shown}
 
 
 def _event_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
