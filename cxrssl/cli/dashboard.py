@@ -23,8 +23,8 @@ def dashboard(
     """
     opened = open_workspace(workspace)
     if as_json or once:
-        from cxrssl.dashboard import snapshot
         from cxrssl.dashboard.reader import Reader
+        from cxrssl.dashboard.text import snapshot
 
         state = Reader(opened).read_state()
         typer.echo(json.dumps(snapshot.as_json(state), indent=1) if as_json else snapshot.render(state))

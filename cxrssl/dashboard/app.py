@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import App
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.main_screen import MainScreen
+from cxrssl.dashboard.screens.runs import RunsScreen
 
 
 class DashboardApp(App[None]):
@@ -19,8 +19,8 @@ class DashboardApp(App[None]):
         super().__init__()
         self.workspace = workspace
 
-    def get_default_screen(self) -> MainScreen:
-        return MainScreen(self.workspace)
+    def get_default_screen(self) -> RunsScreen:
+        return RunsScreen(self.workspace)
 
 
 def run_dashboard(workspace: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""An evaluation as the row that tables show, opened again only when one of its files has changed.
+"""The folder of an evaluation, opened again only when one of its files has changed.
 
 In: the folder of an evaluation. Out: ProbeRow, or what is damaged.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxrssl.core.errors import IntegrityError
-from cxrssl.dashboard.state import FindingRow, ProbeRow
+from cxrssl.dashboard.rows import make_probe_row
+from cxrssl.dashboard.state import ProbeRow
 from cxrssl.records.damage import Damage
-from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation
+from cxrssl.records.evaluation import KIND, open_evaluation
 from cxrssl.records.file import Entry, list_entries
 
 
@@ -35,27 +36,3 @@ class ProbeFolder:
             except IntegrityError as error:
                 self._read = Damage(KIND, self.folder.name, error.what)
         return self._read
-
-
-def make_probe_row(evaluation: Evaluation) -> ProbeRow:
-    """Return an evaluation as the dashboard shows it."""
-    settings, scores = evaluation.settings, evaluation.scores
-    return ProbeRow(
-        eval_id=evaluation.eval_id,
-        candidate_id=settings.candidate_id,
-        kind=settings.kind,
-        label=settings.label,
-        cohort=settings.cohort,
-        split=settings.split,
-        auroc=scores.macro_auroc,
-        auprc=scores.macro_auprc,
-        num_films=scores.num_films,
-        num_subjects=scores.num_subjects,
-        is_outcome_used=settings.is_outcome_used,
-        findings=tuple(
-            FindingRow(name, score.auroc, score.auprc, score.num_pos, score.num_scored)
-            for name, score in scores.findings.items()
-        ),
-        terms=settings.terms,
-        method=scores.method,
-    )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.probes import ProbeFolder
-from cxrssl.dashboard.runs import make_run_row
+from cxrssl.dashboard.rows import make_run_row
 from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow
 from cxrssl.records.comparison import ComparisonReader
 from cxrssl.records.curve import RunHistory

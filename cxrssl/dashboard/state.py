@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cxrssl.records.curve import Curve
 from cxrssl.records.evaluation import kind_rank
-from cxrssl.results.outcomes import describe_outcomes
 from cxrssl.stats.resample import Interval
 
+T = TypeVar("T")
 STATES = ("running", "stopped", "died", "failed", "finished", "unseen")
 
 
@@ -112,6 +113,17 @@ class DashboardState:
         """Return the run of this id."""
         return next((run for run in self.runs if run.run_id == run_id), None)
 
+    def curve_of(self, run: RunRow, metric: str) -> Curve | None:
+        """Return the curve if it is that of this run and metric."""
+        return self.curve if self._is_of(run) and self.curve and self.curve.metric == metric else None
+
+    def latest_of(self, run: RunRow) -> Mapping[str, tuple[int, float]]:
+        """Return what was last logged if it was by this run."""
+        return self.latest if self._is_of(run) else {}
+
+    def _is_of(self, run: RunRow) -> bool:
+        return self.curve is not None and self.curve.run_id == run.run_id
+
 
 def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:
     """Return the runs whose id contains `text`, in any case of letters."""
@@ -140,8 +152,7 @@ def count_states(runs: tuple[RunRow, ...]) -> list[tuple[str, int]]:
     return [(state, counts[state]) for state in STATES if counts[state]]
 
 
-def outcome_sentence(run: RunRow) -> str:
-    """Return whether an outcome was a pretraining input of a run."""
-    if run.is_outcome_used is None:
-        return "This run was given features that this version does not know: whether one is an outcome cannot be said."
-    return describe_outcomes(run.is_outcome_used, run.ehr, "this run", is_loud=True)
+def turn(values: Sequence[T], current: T, by: int) -> T:
+    """Return the value `by` places after the current one, round the end; the first when the current one is unknown."""
+    at = values.index(current) if current in values else -by
+    return values[(at + by) % len(values)]

@@ -11,9 +11,9 @@ from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.app import DashboardApp
-from cxrssl.dashboard.main_screen import MainScreen
+from cxrssl.dashboard.screens.runs import RunsScreen
 
-Steps = Callable[[Pilot[None], MainScreen], Awaitable[None]]
+Steps = Callable[[Pilot[None], RunsScreen], Awaitable[None]]
 
 
 def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40)) -> None:
@@ -21,7 +21,7 @@ def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40))
         app = DashboardApp(workspace)
         async with app.run_test(size=size) as pilot:
             screen = app.screen
-            assert isinstance(screen, MainScreen)
+            assert isinstance(screen, RunsScreen)
             await settle(pilot, screen)
             await steps(pilot, screen)
 
@@ -29,9 +29,9 @@ def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40))
     asyncio.run(coroutine)
 
 
-async def settle(pilot: Pilot[None], screen: MainScreen) -> None:
+async def settle(pilot: Pilot[None], screen: RunsScreen) -> None:
     screen.action_read()
-    await until(pilot, lambda: screen.state is not None and not screen._is_reading)
+    await until(pilot, lambda: screen.state is not None and not screen.is_reading)
     await pilot.pause(0.05)
 
 
@@ -44,7 +44,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
     pytest.fail("the dashboard hangs")
 
 
-async def press(pilot: Pilot[None], screen: MainScreen, *keys: str) -> None:
+async def press(pilot: Pilot[None], screen: RunsScreen, *keys: str) -> None:
     await pilot.press(*keys)
     await settle(pilot, screen)
 

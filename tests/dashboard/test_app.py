@@ -9,8 +9,8 @@ import pytest
 from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.main_screen import MainScreen
-from cxrssl.dashboard.tables import RunTable
+from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.widgets.run_table import RunTable
 from tests.dashboard.screen import drive, press, settle, text_of, until
 from tests.records.folders import DEAD, make_evaluation, make_run, metric, write_lines
 
@@ -26,7 +26,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
-def selected(screen: MainScreen) -> str:
+def selected(screen: RunsScreen) -> str:
     table = screen.query_one(RunTable)
     key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
     assert key == table.selected, "the cursor is where the selection is"
@@ -35,7 +35,7 @@ def selected(screen: MainScreen) -> str:
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 def test_runs_curve_and_details_fit_the_screen(workspace: Workspace, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         await until(pilot, lambda: text_of(pilot).splitlines()[-1].strip() != "")  # the footer is mounted last
         text = text_of(pilot)
         assert next(line for line in text.splitlines() if "s2-cccc" in line).split()[1:4] == [
@@ -60,7 +60,7 @@ def test_alarms_and_what_was_measured_beside_the_loss_are_on_the_screen(tmp_path
     write_lines(folder / "metrics-0001.jsonl", [metric(300, probe_auroc=0.77, feature_rank=3.2)])
     write_lines(folder / "events.jsonl", [{"ts": 1.0, "event": "alarm", "step": 30, "what": "collapse: [/x]"}])
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         text = text_of(pilot)
         assert "running !" in text
         assert "val probe 0.770 at step 300" in text
@@ -75,7 +75,7 @@ def test_alarms_and_what_was_measured_beside_the_loss_are_on_the_screen(tmp_path
 def test_no_color_shows_the_same_words(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         assert pilot.app.no_color
         assert all(word in text_of(pilot) for word in ("running", "died", "finished"))
 
@@ -83,7 +83,7 @@ def test_no_color_shows_the_same_words(workspace: Workspace, monkeypatch: pytest
 
 
 def test_probes_take_the_place_of_the_curve_on_a_low_screen(workspace: Workspace) -> None:
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         await press(pilot, screen, "down", "down")
         assert "0.710 [0.690, 0.730]" not in text_of(pilot)
         await press(pilot, screen, "tab", "tab")
@@ -100,7 +100,7 @@ def test_probes_take_the_place_of_the_curve_on_a_low_screen(workspace: Workspace
 
 
 def test_selection_survives_refresh_new_runs_and_filter(workspace: Workspace) -> None:
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         await press(pilot, screen, "down")
         assert selected(screen) == "mimic-msn+sex-s1-bbbb"
         make_run(workspace, "newest", range(5), started_at=1.9e9)
@@ -121,7 +121,7 @@ def test_selection_survives_refresh_new_runs_and_filter(workspace: Workspace) ->
 def test_a_live_run_moves_without_the_table_being_rebuilt(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         written: list[str] = []
         table = screen.query_one(RunTable)
         monkeypatch.setattr(table, "_rebuild", lambda *_: pytest.fail("rebuilt"))
@@ -145,7 +145,7 @@ def test_a_live_run_moves_without_the_table_being_rebuilt(
 
 
 def test_keys_change_the_curve(workspace: Workspace) -> None:
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         await press(pilot, screen, "y", "x", "s")
         assert "range 3.849 to 5.000 · over epoch, log y" in text_of(pilot)
         assert "smoothed" not in text_of(pilot)
@@ -163,7 +163,7 @@ def test_keys_change_the_curve(workspace: Workspace) -> None:
 def test_an_empty_workspace_says_what_to_run_and_a_run_appears(tmp_path: Path, size: tuple[int, int]) -> None:
     workspace = Workspace(tmp_path / "nothing")
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         assert "cxrssl pretrain" in text_of(pilot)
         await press(pilot, screen, "tab", "m", "y", "slash", "a", "escape")
         assert "No runs yet" in text_of(pilot)
@@ -184,7 +184,7 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     (workspace.runs / "broken\x1b[1m").mkdir()
     (workspace.runs / "broken\x1b[1m" / "run.json").write_text("{")
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         await press(pilot, screen, "M")
         text = text_of(pilot)
         assert not set(text) & set("\x1b\x07\u202e")
@@ -202,7 +202,7 @@ def test_hostile_labels_of_candidates_and_findings_are_shown_as_text(tmp_path: P
     make_run(workspace, "r", range(5), end="finish")
     make_evaluation(workspace, "r", "run", 0.5, label="[/nope]\x1b[31m\u200b")
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         assert "▸ [/nope]" in text_of(pilot)
         await press(pilot, screen, "tab", "tab", "enter")
         assert "[/nope]" in text_of(pilot)
@@ -212,7 +212,7 @@ def test_hostile_labels_of_candidates_and_findings_are_shown_as_text(tmp_path: P
 
 
 def test_a_reading_that_fails_is_told_and_tried_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(screen.reader, "read_state", lambda *_: 1 / 0)
             await settle(pilot, screen)
@@ -226,7 +226,7 @@ def test_a_reading_that_fails_is_told_and_tried_again(workspace: Workspace, monk
 def test_closing_touches_nothing(workspace: Workspace) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in workspace.root.rglob("*"))
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         await pilot.press("q")
 
     drive(workspace, steps)

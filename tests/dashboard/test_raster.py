@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cxrssl.dashboard.raster import (
+from cxrssl.dashboard.widgets.raster import (
     BAD,
     BAND,
     BRAILLE_BITS,
@@ -17,9 +17,8 @@ from cxrssl.dashboard.raster import (
     PlotOptions,
     Raster,
     draw_curve,
-    nice_ticks,
-    tick_text,
 )
+from cxrssl.dashboard.widgets.ticks import nice_ticks, tick_text
 from cxrssl.records.curve import Curve
 
 RAW = PlotOptions(is_smooth=False)

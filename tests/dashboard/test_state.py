@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.cells import run_cells, short_id, short_number, short_seconds
-from cxrssl.dashboard.lines import health_text
 from cxrssl.dashboard.reader import Reader
-from cxrssl.dashboard.snapshot import as_json, render
-from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, outcome_sentence, probes_of
+from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, probes_of
+from cxrssl.dashboard.text.cells import run_cells, short_id, short_number, short_seconds
+from cxrssl.dashboard.text.lines import health_text, outcome_sentence
+from cxrssl.dashboard.text.snapshot import as_json, render
 from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run, metric, write_lines
 
 
@@ -198,8 +198,9 @@ def test_hostile_text_does_not_reach_the_table() -> None:
 
 
 def test_text_and_json_need_no_textual_and_no_torch() -> None:
-    imports = "import sys, cxrssl.dashboard.snapshot, cxrssl.dashboard.reader"
-    code = f"{imports}; print({{'textual', 'torch', 'duckdb'}} & set(sys.modules))"
+    modules = ["reader", *(f"text.{name}" for name in ("cells", "help", "lines", "snapshot", "styles"))]
+    imports = ", ".join(f"cxrssl.dashboard.{name}" for name in modules)
+    code = f"import sys, {imports}; print({{'textual', 'torch', 'duckdb'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -20,7 +20,7 @@ from unittest.mock import patch
 from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.main_screen import MainScreen
+from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.records.evaluation import ProbeSettings
 from tests.cli.command import run
 from tests.dashboard.screen import drive, press, text_of, until
@@ -109,7 +109,7 @@ def read_screen(name: str, size: tuple[int, int]) -> str:
     """Return the characters of a screen."""
     texts: list[str] = []
 
-    async def steps(pilot: Pilot[None], screen: MainScreen) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         for key in SCREENS[name]:
             await press(pilot, screen, key)
         await until(pilot, lambda: text_of(pilot).splitlines()[-1].strip() != "")  # the footer is mounted last

@@ -18,7 +18,7 @@ import cxrssl
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.reader import Reader
-from cxrssl.dashboard.snapshot import render
+from cxrssl.dashboard.text.snapshot import render
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.steps import iter_metrics

@@ -5,7 +5,8 @@ In: a Curve and PlotOptions. Out: strips of the screen. The dots come from raste
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -17,10 +18,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from cxrssl.core.text import plain
-from cxrssl.dashboard.cells import short_number
-from cxrssl.dashboard.raster import BAD, BAND, EMPTY, LINE, PlotOptions, Raster, draw_curve
+from cxrssl.dashboard.state import turn
+from cxrssl.dashboard.text.cells import short_number
+from cxrssl.dashboard.widgets.raster import BAD, BAND, EMPTY, LINE, PlotOptions, Raster, draw_curve
+from cxrssl.dashboard.widgets.ticks import AXES
 from cxrssl.records.curve import Curve
 
+Change = Literal["log", "smooth", "axis"]
 FRAME_LINES = 3
 """Heading, axis, labels."""
 
@@ -29,7 +33,7 @@ class CurvePlot(Widget, can_focus=True):
     """A curve: its minimum and maximum in every dot column faint, the smoothed (or mean) value as a line."""
 
     HELP = "A curve. y: log or linear, x: step, epoch or time, s: smoothing, m and M: another metric."
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("M", "screen.previous_metric", "Metric back", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("M", "screen.move_metric(-1)", "Metric back", show=False)]
     COMPONENT_CLASSES: ClassVar[set[str]] = {"plot--line", "plot--band", "plot--bad", "plot--axis", "plot--heading"}
     DEFAULT_CSS = """
     CurvePlot { height: 1fr; }
@@ -48,11 +52,23 @@ class CurvePlot(Widget, can_focus=True):
         self._lines: list[Strip] = []
         self._drawn_for: tuple[object, ...] = ()
 
-    def show(self, curve: Curve | None, options: PlotOptions, reason: str = "") -> None:
+    def show(self, curve: Curve | None, reason: str = "") -> None:
         """Draw this curve; without one, say the reason."""
-        if curve is not self.curve or options != self.options or reason != self.reason:
-            self.curve, self.options, self.reason = curve, options, reason
+        reason = "" if curve else reason
+        if curve is not self.curve or reason != self.reason:
+            self.curve, self.reason = curve, reason
             self.refresh()
+
+    def redraw(self, change: Change) -> None:
+        """Draw with the next x axis, with the other y axis, or with the mean in place of the smoothed value."""
+        options = self.options
+        if change == "log":
+            self.options = replace(options, is_log=not options.is_log)
+        elif change == "smooth":
+            self.options = replace(options, is_smooth=not options.is_smooth)
+        else:
+            self.options = replace(options, x_axis=turn(AXES, options.x_axis, 1))
+        self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Return one line; all are drawn together, once for each change of what they depend on."""

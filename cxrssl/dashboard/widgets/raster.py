@@ -7,18 +7,15 @@ Suffix letters: N buckets, C dot columns (two a cell), R dot rows (four a cell),
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.dashboard.cells import short_number, short_seconds
+from cxrssl.dashboard.widgets.ticks import Axis, x_label, x_ticks, y_labels
 from cxrssl.records.curve import Curve, Floats
 
-Axis = Literal["step", "epoch", "time"]
-AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 Dots = npt.NDArray[np.bool_]
 # Bit of each dot of a braille cell, [4 rows, 2 columns]. Source: Unicode 16, chart U+2800.
 BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
@@ -76,15 +73,15 @@ def draw_curve(curve: Curve, width: int, height: int, options: PlotOptions) -> R
     note = "a red dot below: a value that is not finite" if is_bad_N.any() else ""
     if is_log and np.nanmin(curve.low) <= 0:
         note = "values of 0 and below are not drawn"
-    y_ticks = {
+    y_label_of = {
         (4 * height - 1 - _dot(tick, y_lo, y_hi, 4 * height)) // 4: label
-        for tick, label in _y_labels(y_lo, y_hi, height, is_log)
+        for tick, label in y_labels(y_lo, y_hi, height, is_log)
     }
-    x_ticks = {
-        _dot(tick, x_lo, x_hi, 2 * width) // 2: _x_label(tick, options.x_axis)
-        for tick in _x_tick_values(x_lo, x_hi, width, options.x_axis)
+    x_label_of = {
+        _dot(tick, x_lo, x_hi, 2 * width) // 2: x_label(tick, options.x_axis)
+        for tick in x_ticks(x_lo, x_hi, width, options.x_axis)
     }
-    return _compose(band_RC, line_RC, bad_RC, y_ticks, x_ticks, note)
+    return _compose(band_RC, line_RC, bad_RC, y_label_of, x_label_of, note)
 
 
 def bin_columns(column_N: npt.NDArray[np.int64], values_N: Floats, num: int, how: str) -> Floats:
@@ -105,18 +102,6 @@ def bin_columns(column_N: npt.NDArray[np.int64], values_N: Floats, num: int, how
     else:
         out[columns] = (np.fmin if how == "min" else np.fmax).reduceat(values_N, starts)
     return out
-
-
-def nice_ticks(low: float, high: float, num: int) -> list[float]:
-    """Return about `num` round numbers (1, 2 or 5 times a power of ten apart) from `low` to `high`."""
-    span = high - low
-    if not math.isfinite(span) or span <= 0:
-        return [low]
-    rough = span / max(num, 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    distance = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= 0.7 * rough)
-    first = math.ceil(low / distance - 1e-9)
-    return [index * distance for index in range(first, math.floor(high / distance + 1e-9) + 1)]
 
 
 def _axis_of(curve: Curve, axis: Axis) -> Floats:
@@ -205,45 +190,3 @@ def _reason(curve: Curve, options: PlotOptions, width: int, height: int) -> str:
     if options.is_log and (np.isfinite(curve.high)).any():
         return "no value is above 0: press y for a linear axis"
     return "no finite value yet"
-
-
-def _y_labels(low: float, high: float, height: int, is_log: bool) -> list[tuple[float, str]]:
-    num = max(height // 2, 3)
-    if not is_log:
-        ticks = nice_ticks(low, high, num)
-        return [(tick, tick_text(tick, ticks)) for tick in ticks]
-    decades = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
-    if len(decades) >= 3:
-        return [(float(decade), _decade_text(decade)) for decade in decades[:: -(-len(decades) // num)]]
-    ticks = [tick for tick in nice_ticks(10**low, 10**high, num) if tick > 0]
-    return [(math.log10(tick), tick_text(tick, ticks)) for tick in ticks]
-
-
-def _decade_text(decade: int) -> str:
-    return f"{10.0**decade:,.{max(-decade, 0)}f}" if -4 <= decade < 6 else f"1e{decade}"
-
-
-def tick_text(tick: float, ticks: list[float]) -> str:
-    """Return the label of a tick, with as many decimals as tell it from its neighbour."""
-    distance = ticks[1] - ticks[0] if len(ticks) > 1 else abs(tick)
-    if tick and (abs(tick) >= 1e6 or distance < 1e-4):
-        return short_number(tick)
-    return f"{tick:,.{max(-math.floor(math.log10(distance) + 1e-9), 0) if distance else 0}f}"
-
-
-def _x_tick_values(low: float, high: float, width: int, axis: Axis) -> list[float]:
-    num = max(width // 14, 2)
-    if axis != "time":
-        return nice_ticks(low, high, num)
-    rough = (high - low) / num
-    distances = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
-    distance = next((d for d in distances if d >= rough), None)
-    if distance is None:
-        return [day * 86_400 for day in nice_ticks(low / 86_400, high / 86_400, num)]
-    return [float(tick * distance) for tick in range(math.ceil(low / distance), math.floor(high / distance) + 1)]
-
-
-def _x_label(value: float, axis: Axis) -> str:
-    if axis == "time":
-        return short_seconds(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else short_number(value)

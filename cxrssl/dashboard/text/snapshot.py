@@ -9,8 +9,8 @@ from typing import Any
 from cxrssl.core.columns import align_rows
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
-from cxrssl.dashboard.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
 from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of
+from cxrssl.dashboard.text.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
 
 EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or see it all at work: cxrssl demo"
 LEFT = frozenset({"run", "state", "EHR", "candidate"})

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from cxrssl.core.text import count_noun, format_bytes, plain
-from cxrssl.dashboard.cells import clock_text, short_seconds
-from cxrssl.dashboard.snapshot import EMPTY_HINT
-from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow, count_states, other_cohorts, outcome_sentence
-from cxrssl.dashboard.tables import STATE_STYLES, TROUBLE, WARNING
+from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow, count_states, other_cohorts
+from cxrssl.dashboard.text.cells import clock_text, short_seconds
+from cxrssl.dashboard.text.snapshot import EMPTY_HINT
+from cxrssl.dashboard.text.styles import STATE_STYLES, TROUBLE, WARNING
+from cxrssl.results.outcomes import describe_outcomes
 
 
 def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
@@ -23,6 +24,11 @@ def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
     if state.problems:
         line.append(f"  {count_noun(len(state.problems), 'problem')}: {plain(state.problems[0], 80)}", TROUBLE)
     return line.append(f"  {plain(state.root, 200)}", "dim")
+
+
+def failure_line(what: str) -> Text:
+    """Return the line that stands above when nothing could be read."""
+    return Text(f" the workspace cannot be read: {plain(what, 200)}", TROUBLE)
 
 
 def empty_text(state: DashboardState) -> Text:
@@ -73,6 +79,20 @@ def run_lines(run: RunRow, now: float, latest: Mapping[str, tuple[int, float]]) 
     )
 
 
+def outcome_sentence(run: RunRow) -> str:
+    """Return whether an outcome was a pretraining input of a run."""
+    if run.is_outcome_used is None:
+        return "This run was given features that this version does not know: whether one is an outcome cannot be said."
+    return describe_outcomes(run.is_outcome_used, run.ehr, "this run", is_loud=True)
+
+
+def no_curve_text(run: RunRow, metric: str, is_reading: bool) -> str:
+    """Return why there is no curve."""
+    if run.loss is None:
+        return "no step has been logged yet"
+    return "reading the journal ..." if is_reading else f"no {metric} was logged"
+
+
 def probe_title(state: DashboardState, run: RunRow, probes: Sequence[ProbeRow]) -> Text:
     """Return the line over the probe results, or what to run when there are none."""
     others = other_cohorts(state, run)
@@ -84,3 +104,11 @@ def probe_title(state: DashboardState, run: RunRow, probes: Sequence[ProbeRow]) 
     is_mixed = any(probe.terms != probes[0].terms for probe in probes)
     warning = " · ≠: other films or probe settings, not to be compared" if is_mixed else ""
     return Text.assemble(f" macro means on {where}; enter: by finding", (warning, WARNING), also)
+
+
+def findings_title(probe: ProbeRow) -> Text:
+    """Return the lines over the findings of a candidate."""
+    text = Text(plain(probe.label), "bold")
+    text.append(f"\ncohort {plain(probe.cohort)}, split {plain(probe.split)}, ", "not bold")
+    films, subjects = count_noun(probe.num_films, "test film"), count_noun(probe.num_subjects, "subject")
+    return text.append(f"{films} of {subjects}\n{plain(probe.method)}; escape closes", "not bold")

@@ -1,6 +1,6 @@
-"""A run's record as the row that tables show.
+"""Runs and evaluations as the rows that tables show.
 
-In: RunRecord. Out: RunRow.
+In: RunRecord, Evaluation. Out: RunRow, ProbeRow.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from cxrssl.cohort.features import is_outcome_used
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import number_of
 from cxrssl.core.text import plain
-from cxrssl.dashboard.state import RunRow
+from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.tail import Record
 
@@ -38,6 +39,30 @@ def make_run_row(record: RunRecord) -> RunRow:
         device=about.device,
         trouble=_last_of(record, {"fail", "guard", "damage"}) if record.state != "finished" else "",
         alarm=_last_of(record, {"alarm"}),
+    )
+
+
+def make_probe_row(evaluation: Evaluation) -> ProbeRow:
+    """Return an evaluation as the dashboard shows it."""
+    settings, scores = evaluation.settings, evaluation.scores
+    return ProbeRow(
+        eval_id=evaluation.eval_id,
+        candidate_id=settings.candidate_id,
+        kind=settings.kind,
+        label=settings.label,
+        cohort=settings.cohort,
+        split=settings.split,
+        auroc=scores.macro_auroc,
+        auprc=scores.macro_auprc,
+        num_films=scores.num_films,
+        num_subjects=scores.num_subjects,
+        is_outcome_used=settings.is_outcome_used,
+        findings=tuple(
+            FindingRow(name, score.auroc, score.auprc, score.num_pos, score.num_scored)
+            for name, score in scores.findings.items()
+        ),
+        terms=settings.terms,
+        method=scores.method,
     )
 
 

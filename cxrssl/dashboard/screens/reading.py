@@ -1,0 +1,80 @@
+"""A screen whose state is read from files about once a second, in a thread.
+
+In: what reads. Out: StateRead or ReadFailed. Never: two readings at once, or a file read on the thread that draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual import on, work
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import Worker, WorkerState
+
+from cxrssl.core.text import plain
+from cxrssl.dashboard.state import DashboardState
+
+REFRESH_S = 1.0
+
+
+class StateRead(Message):
+    """The files have been read."""
+
+    def __init__(self, state: DashboardState) -> None:
+        super().__init__()
+        self.state = state
+
+
+class ReadFailed(Message):
+    """The files could not be read."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+
+class ReadingScreen(Screen[None]):
+    """Reads when it opens, every second, and when asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_reading = self._is_again = False
+
+    def plan_reading(self) -> Callable[[], DashboardState]:
+        """Return what reads the state that the screen needs now; it is called in a thread."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        self.set_interval(REFRESH_S, self.action_read)
+        self.action_read()
+
+    def action_read(self) -> None:
+        """Read in a thread, or right after the reading that is under way."""
+        if self.is_reading:
+            self._is_again = True
+            return
+        self.is_reading = True
+        self._read(self.plan_reading())
+
+    @work(thread=True, exclusive=True, group="read", exit_on_error=False)
+    def _read(self, read: Callable[[], DashboardState]) -> None:
+        self.post_message(StateRead(read()))
+
+    @on(StateRead)
+    def read_the_rest(self, message: StateRead) -> None:
+        """Read again at once while journals are longer than what one reading takes."""
+        if message.state.is_reading:
+            self.action_read()
+
+    @on(Worker.StateChanged)
+    def end_reading(self, event: Worker.StateChanged) -> None:
+        """Report a failure, or start the reading that was asked for meanwhile."""
+        if event.worker.group != "read" or event.state in {WorkerState.PENDING, WorkerState.RUNNING}:
+            return
+        self.is_reading = False
+        is_again, self._is_again = self._is_again, False
+        if event.state == WorkerState.ERROR:
+            self.post_message(ReadFailed(plain(f"{type(event.worker.error).__name__}: {event.worker.error}", 200)))
+        elif is_again:
+            self.action_read()

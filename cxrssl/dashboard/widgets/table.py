@@ -1,0 +1,98 @@
+"""Tables that are updated in place: rows have keys, a cell is written only when its text changed, the selection stays.
+
+In: columns and rows of Cell. Out: the screen. Never: markup; a cell's text is shown as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual import on
+from textual.message import Message
+from textual.widgets import DataTable
+
+PADDING = 2
+"""Cells beside the text of each column."""
+SCROLLBAR = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    width: int
+    is_left: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    style: str = ""
+
+
+class KeyedTable(DataTable[Text]):
+    """A DataTable whose rows are told apart by a key. Selecting nothing selects the first row that was ever shown."""
+
+    class Moved(Message):
+        """The user moved to another row."""
+
+        def __init__(self, table: KeyedTable, key: str) -> None:
+            super().__init__()
+            self.table, self.key = table, key
+
+        @property
+        def control(self) -> KeyedTable:
+            return self.table
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row")
+        self.wanted = ""
+        """The key the user is at; it may be out of sight for a while, behind a filter."""
+        self._columns: tuple[Column, ...] = ()
+        self._cells: dict[str, tuple[Cell, ...]] = {}
+
+    @property
+    def selected(self) -> str:
+        """Key of the row at the cursor, "" in an empty table."""
+        return self.wanted if self.wanted in self._cells else next(iter(self._cells), "")
+
+    def show(self, columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -> None:
+        """Show these rows."""
+        fresh = {key: tuple(cells) for key, cells in rows.items()}
+        if tuple(columns) != self._columns or list(fresh) != list(self._cells):
+            self._rebuild(tuple(columns), fresh)
+            return
+        for key, cells in fresh.items():
+            for column, old, new in zip(self._columns, self._cells[key], cells, strict=True):
+                if old != new:
+                    self.update_cell(key, column.name, _text_of(new, column))
+        self._cells = fresh
+
+    def _rebuild(self, columns: tuple[Column, ...], rows: dict[str, tuple[Cell, ...]]) -> None:
+        with self.prevent(DataTable.RowHighlighted), self.app.batch_update():
+            is_same_shape = columns == self._columns
+            self.clear(columns=not is_same_shape)
+            if not is_same_shape:
+                for column in columns:
+                    label = Text(column.name, justify="left" if column.is_left else "right")
+                    self.add_column(label, width=column.width, key=column.name)
+            for key, cells in rows.items():
+                self.add_row(*(_text_of(cell, c) for cell, c in zip(cells, columns, strict=True)), key=key)
+            self._columns, self._cells = columns, rows
+            self.wanted = self.wanted or next(iter(rows), "")
+            if self.selected:
+                self.move_cursor(row=list(rows).index(self.selected))
+
+    @on(DataTable.RowHighlighted)
+    def remember_row(self, event: DataTable.RowHighlighted) -> None:
+        event.stop()
+        key = event.row_key.value
+        if key is not None and key in self._cells and key != self.selected:
+            self.wanted = key
+            self.post_message(self.Moved(self, key))
+
+
+def _text_of(cell: Cell, column: Column) -> Text:
+    justify = "left" if column.is_left else "right"
+    return Text(cell.text, cell.style, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
