@@ -7,7 +7,6 @@ Field = flag = manifest key: `[views] focal_px` is `--set views.focal_px=96` and
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 import types
 import typing
@@ -15,12 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cxrssl.core.bounds import check_bounds
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain
 
 T = TypeVar("T")
-MAX_LISTED = 4
-"""Options that a hint lists in full, rather than the nearest of them."""
 
 
 def setting(
@@ -34,7 +32,7 @@ def setting(
     """Declare a field with its default, its closed range or its allowed words, and when it acts.
 
     An option such as `timm:<name>` allows every word that begins with `timm:`. `needs` are conditions on other fields
-    that must all hold, as core/condition.py reads them. The string under the field says what the field means.
+    that must all hold, as recipe/condition.py reads them. The string under the field says what the field means.
     """
     conditions = (needs,) if isinstance(needs, str) else tuple(needs)
     return dataclasses.field(
@@ -80,7 +78,7 @@ def build_settings(
             built[key] = build_settings(section, value, name, find_home)
         else:
             built[key] = _convert(hints[key], value, name)
-            _check_range(fields[key].metadata, built[key], name)
+            check_bounds(fields[key].metadata, built[key], name)
     return cls(**built)
 
 
@@ -177,42 +175,3 @@ def describe_kind(kind: Any) -> str:
         args = typing.get_args(kind)
         return "a list of words" if args[-1] is Ellipsis else f"a list of {len(args)} numbers"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}.get(kind, str(kind))
-
-
-def _check_range(metadata: Mapping[str, Any], value: Any, name: str) -> None:
-    options = metadata.get("options", ())
-    for part in value if isinstance(value, tuple) else (value,):
-        if isinstance(part, str):
-            if options and not any(_allows(option, part) for option in options):
-                hint = _describe_options(part, options)
-                raise ConfigError(f'"{name}" cannot be "{plain(part, 60)}"', hint=hint)
-        elif isinstance(part, float) and not math.isfinite(part):
-            raise ConfigError(f'"{name}" is {part}, which is no number to train with')
-        elif part is not None and not _is_within(metadata, part):
-            raise ConfigError(f'"{name}" is {plain(part, 60)}, but must be {describe_limits(metadata)}')
-
-
-def _describe_options(word: str, options: Sequence[str]) -> str:
-    """Return a hint that names all options when they are few, else the nearest, and always the open ones."""
-    words = [option for option in options if option and "<" not in option]
-    hint = f"known: {', '.join(words)}" if len(words) <= MAX_LISTED else nearest_hint(word, words)
-    return "; or ".join([hint, *(option for option in options if "<" in option)])
-
-
-def _allows(option: str, word: str) -> bool:
-    """Return whether a word is this option, or begins as an open one such as `timm:<name>` does."""
-    start, opens, _ = option.partition("<")
-    return word.startswith(start) and len(word) > len(start) if opens else word == option
-
-
-def _is_within(metadata: Mapping[str, Any], number: float) -> bool:
-    low, high = metadata.get("low"), metadata.get("high")
-    return (low is None or number >= low) and (high is None or number <= high)
-
-
-def describe_limits(metadata: Mapping[str, Any]) -> str:
-    """Return the closed range of a field in words, nothing if it has none."""
-    low, high = metadata.get("low"), metadata.get("high")
-    if low is None or high is None:
-        return "" if low is high else f"at most {high}" if low is None else f"at least {low}"
-    return f"from {low} to {high}"

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cxrssl.core.config import describe_kind, describe_limits
+from cxrssl.core.bounds import describe_limits
+from cxrssl.core.config import describe_kind
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.objectives import ObjectiveSettings
 from cxrssl.recipe.settings import Recipe
