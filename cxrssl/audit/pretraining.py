@@ -24,8 +24,6 @@ from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.encoder import EhrInput, SeenFilms, open_record
 from cxrssl.records.run import RunFiles
 
-GIVES_AWAY = {"care_unit": "icu"}
-"""Feature -> another one that it reveals, beside the forms that features declare of each other."""
 Rows = NDArray[np.int64]
 
 
@@ -189,7 +187,8 @@ def _quantity(name: str) -> str:
     """Return what a feature or a finding is about, under one name for all its forms."""
     if name.casefold() not in FEATURE_NAMES:
         return name
-    return find_feature(name.casefold()).form_of or GIVES_AWAY.get(name.casefold(), name.casefold())
+    feature = find_feature(name.casefold())
+    return feature.form_of or feature.reveals or feature.name
 
 
 def _open_packed(workspace: Workspace, cohort: str) -> ImageStore | None:

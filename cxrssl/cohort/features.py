@@ -61,6 +61,8 @@ class Feature:
     """A second column: whether the number only stands for a larger one."""
     form_of: str = ""
     """The feature whose column this one shows in another form; the two are never used together."""
+    reveals: str = ""
+    """Another feature that follows from some of its categories."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "column", self.column or self.name)
@@ -102,8 +104,8 @@ def _band(age: Feature, name: str) -> Feature:
     return replace(age, name=name, group=name, categories=band_labels(AGE_BANDS[name]), scale=None, form_of=age.name)
 
 
-def _worded(name: str, group: str, role: Role, known: Known, meaning: str, source: str) -> Feature:
-    return Feature(name, group, role, known, meaning, word_categories(name), source=source)
+def _worded(name: str, group: str, role: Role, known: Known, meaning: str, source: str, reveals: str = "") -> Feature:
+    return Feature(name, group, role, known, meaning, word_categories(name), source=source, reveals=reveals)
 
 
 # (age - 16) / 84. Source: nyuad-cai/CXR-EHR-MSN, notebooks/EHR-data-prep.ipynb. Differs: clipped to [0, 1].
@@ -156,7 +158,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     _worded(
         "care_unit", "course", "input", "at",
-        "where the person lay; of an ICU stay, the unit in which it began", "icu_stay.first_careunit",
+        "where the person lay; of an ICU stay, the unit in which it began", "icu_stay.first_careunit", reveals="icu",
     ),
     Feature(
         "since_admission", "course", "input", "at", "time since the admission; unknown before it begins",
