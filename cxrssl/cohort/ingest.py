@@ -188,13 +188,16 @@ def _hash_file(path: Path, shown: str) -> str:
 
 
 def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
-    """Return the summary of the published cohort if it has this key and its films still lie where it says."""
+    """Return the summary of the published cohort if nothing it was made from has changed.
+
+    It has this plan's key, its films lie where it says, and its features are those that are declared now.
+    """
     try:
         artefact = open_artefact(dest, KIND, verify=False)
-        is_same = artefact.settings.get("key") == plan.key and artefact.manifest["inputs"]["root"] == str(
-            plan.layout.root
-        )
-        return CohortSummary(dest, True, json.loads((dest / "summary.json").read_text())) if is_same else None
+        made_from = (artefact.settings["key"], artefact.settings["features"], artefact.manifest["inputs"]["root"])
+        if made_from != (plan.key, list(FEATURE_NAMES), str(plan.layout.root)):
+            return None
+        return CohortSummary(dest, True, json.loads((dest / "summary.json").read_text()))
     except (IntegrityError, KeyError, OSError, ValueError):
         return None
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from cxrssl.cli.app import app
 from cxrssl.cli.ingest import describe_cohort
+from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.link import LinkRule, make_link_rule
 from cxrssl.cohort.read import open_cohort
@@ -80,6 +81,17 @@ def test_changed_table_or_new_film_makes_the_cohort_anew(world: Any, workspace: 
     summary = build_cohort(workspace, IngestOptions("mimic", world.write(root)))
     assert not summary.was_current
     assert summary.values["known"]["sex"] == {"male": 4}
+
+
+def test_cohort_with_other_features_than_are_declared_is_made_anew(
+    world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    options = IngestOptions("mimic", world.write(tmp_path / "data"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cxrssl.cohort.ingest.FEATURE_NAMES", FEATURE_NAMES[:-1])
+        assert build_cohort(workspace, options).values["films"]["accepted"] == 4
+    assert not build_cohort(workspace, options).was_current
+    assert build_cohort(workspace, options).was_current
 
 
 def test_moved_dataset_is_found_at_its_new_place_with_equal_content(
