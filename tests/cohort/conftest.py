@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from cxrssl.cohort.ehr import fill_ehr
+from cxrssl.cohort.features import RECORDED
 from cxrssl.cohort.link import LinkRule, link_films
 from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.sources.mimic.tables import FINDINGS
@@ -162,9 +163,11 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace")
 
 
-WORDS_OF_ADMISSION = dict.fromkeys(
-    ("race", "insurance", "language", "marital_status", "admission_type", "admission_location"), pl.String
-)
+WORDS_OF_ADMISSION = {
+    feature.source.removeprefix("admission."): pl.String
+    for feature in RECORDED
+    if feature.source.startswith("admission.")
+}
 Linked = dict[str, dict[str, Any]]
 
 
