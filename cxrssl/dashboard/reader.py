@@ -21,7 +21,7 @@ from cxrssl.records.reader import RunReader
 from cxrssl.records.tail import PIECE_BYTES
 
 NUM_HISTORIES = 6
-"""So many of the runs looked at last keep their curves in memory."""
+"""How many recently focused runs keep their curves in memory."""
 
 
 class Reader:

@@ -79,7 +79,7 @@ def _outcome_used(names: tuple[str, ...]) -> bool | None:
 
 
 def _last_of(record: RunRecord, names: set[str]) -> str:
-    """Return what the last event of these names says, nothing if the run has been started since."""
+    """Return the text of the last event of these names, "" if the run was started again after it."""
     for event in reversed(record.events):
         if event["event"] == "start":
             return ""

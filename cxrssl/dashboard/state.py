@@ -28,7 +28,7 @@ class RunRow:
     step: int = 0
     """Steps done."""
     num_steps: int = 0
-    """0 when run.json does not say."""
+    """0 when run.json lacks it."""
     left_s: float = math.nan
     loss: float | None = None
     """None before the first record; nan when that is what was logged."""
@@ -114,11 +114,11 @@ class DashboardState:
         return next((run for run in self.runs if run.run_id == run_id), None)
 
     def curve_of(self, run: RunRow, metric: str) -> Curve | None:
-        """Return the curve if it is that of this run and metric."""
+        """Return the curve if it belongs to this run and metric."""
         return self.curve if self._is_of(run) and self.curve and self.curve.metric == metric else None
 
     def latest_of(self, run: RunRow) -> Mapping[str, tuple[int, float]]:
-        """Return what was last logged if it was by this run."""
+        """Return what was last logged if this run logged it."""
         return self.latest if self._is_of(run) else {}
 
     def _is_of(self, run: RunRow) -> bool:
@@ -127,8 +127,8 @@ class DashboardState:
 
 def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:
     """Return the runs whose id contains `text`, in any case of letters."""
-    wanted = text.strip().casefold()
-    return tuple(run for run in runs if wanted in run.run_id.casefold())
+    part = text.strip().casefold()
+    return tuple(run for run in runs if part in run.run_id.casefold())
 
 
 def probes_of(state: DashboardState, run: RunRow) -> tuple[ProbeRow, ...]:

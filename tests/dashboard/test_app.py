@@ -211,7 +211,9 @@ def test_hostile_labels_of_candidates_and_findings_are_shown_as_text(tmp_path: P
     drive(workspace, steps)
 
 
-def test_a_reading_that_fails_is_told_and_tried_again(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_fails_is_reported_and_tried_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(screen.reader, "read_state", lambda *_: 1 / 0)

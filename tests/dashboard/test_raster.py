@@ -79,7 +79,7 @@ def test_a_value_that_is_not_finite_is_a_mark_below_and_no_dot_of_the_curve() ->
 
 
 @pytest.mark.parametrize("values", [[], [math.nan] * 3, [math.inf]])
-def test_nothing_to_draw_is_said(values: list[float]) -> None:
+def test_nothing_to_draw_is_reported(values: list[float]) -> None:
     raster = draw_curve(curve_of(values), 10, 4, PlotOptions())
     assert raster.note == "no finite value yet"
     assert not raster.dots_HW.any()

@@ -13,7 +13,8 @@ import pytest
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.reader import Reader
-from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, probes_of
+from cxrssl.dashboard.state import STATES, DashboardState, RunRow, filter_runs, probes_of
+from cxrssl.dashboard.text import help
 from cxrssl.dashboard.text.cells import run_cells, short_id, short_number, short_seconds
 from cxrssl.dashboard.text.lines import health_text, outcome_sentence
 from cxrssl.dashboard.text.snapshot import as_json, render
@@ -159,7 +160,7 @@ def test_what_is_damaged_in_a_run_is_a_problem_beside_its_row(workspace: Workspa
     ("ehr", "words"),
     [(("sex",), "No outcome"), (("sex", "mortality"), "AN OUTCOME"), (("moon",), "does not know"), ((), "No outcome")],
 )
-def test_outcome_as_input_is_said(workspace: Workspace, ehr: tuple[str, ...], words: str) -> None:
+def test_outcome_as_input_is_reported(workspace: Workspace, ehr: tuple[str, ...], words: str) -> None:
     make_run(workspace, "r", range(3), ehr=ehr)
     assert words in outcome_sentence(only_run(workspace))
 
@@ -234,3 +235,8 @@ def test_short_texts() -> None:
         "1.00e-6",
         "2.50e7",
     ]
+
+
+def test_no_line_of_the_help_wraps_on_eighty_columns() -> None:
+    assert [what for _, what in (*help.KEYS, *help.STATES) if len(what) > 56] == []
+    assert [state for state, _ in help.STATES] == list(STATES)

@@ -34,7 +34,7 @@ class PanedScreen(Screen[None]):
 
     @on(DescendantFocus)
     def follow_focus(self) -> None:
-        """Note the pane that was focused otherwise, by a click; the first leaves open what is open."""
+        """Follow a focus that the mouse moved; focusing the first pane leaves the lower one as it is."""
         focused = self.focused.id if self.focused else None
         if focused in self.PANES:
             self.pane = focused

@@ -35,7 +35,7 @@ class ReadFailed(Message):
 
 
 class ReadingScreen(Screen[None]):
-    """Reads when it opens, every second, and when asked."""
+    """Reads on opening, every second and on request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class ReadingScreen(Screen[None]):
         self.action_read()
 
     def action_read(self) -> None:
-        """Read in a thread, or right after the reading that is under way."""
+        """Read in a thread; if a reading is under way, read again after it."""
         if self.is_reading:
             self._is_again = True
             return
@@ -63,13 +63,13 @@ class ReadingScreen(Screen[None]):
 
     @on(StateRead)
     def read_the_rest(self, message: StateRead) -> None:
-        """Read again at once while journals are longer than what one reading takes."""
+        """Read again at once while journals are not read to their end."""
         if message.state.is_reading:
             self.action_read()
 
     @on(Worker.StateChanged)
     def end_reading(self, event: Worker.StateChanged) -> None:
-        """Report a failure, or start the reading that was asked for meanwhile."""
+        """Report a failure, or start the reading requested meanwhile."""
         if event.worker.group != "read" or event.state in {WorkerState.PENDING, WorkerState.RUNNING}:
             return
         self.is_reading = False

@@ -55,7 +55,7 @@ def steps_text(run: RunRow) -> str:
 
 
 def short_id(text: str, chars: int) -> str:
-    """Return `text` cut in its middle: an id ends in what tells it from its neighbours."""
+    """Return `text` cut in its middle: the end of an id distinguishes it from its neighbours."""
     if len(text) <= chars:
         return text
     tail = min(12, max(chars - 1, 0) // 2)

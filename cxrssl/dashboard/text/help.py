@@ -6,30 +6,32 @@ from rich.text import Text
 
 from cxrssl.dashboard.text.styles import STATE_STYLES
 
+# At most 56 characters each: a longer one wraps on 80 columns.
 KEYS = (
-    ("up, down", "another run, or another candidate"),
-    ("tab, shift+tab", "the next pane: runs, curve, probes"),
-    ("/", "runs whose id contains a text; escape shows all"),
-    ("m, M", "the next metric, the one before"),
+    ("up, down", "select another run, or another candidate"),
+    ("tab, shift+tab", "next, previous pane: runs, curve, probes"),
+    ("/", "show runs whose id contains a text; escape shows all"),
+    ("m, M", "next, previous metric"),
     ("y", "log or linear y axis"),
     ("x", "x axis: step, epoch, time since the start"),
-    ("s", "smoothing over 1/40 of the curve; faint: lowest to highest"),
-    ("enter", "on a candidate: its findings one by one"),
-    ("!", "beside a state: the run has raised an alarm, shown under the runs"),
-    ("[outcome]", "this candidate was given an outcome of the stay"),
-    ("val probe", "while it trains: AUROC on val films, no result; rank: directions in use"),
-    ("waits", "share of the time that steps have waited for films"),
+    ("s", "smooth over 1/40 of the curve; faint: lowest to highest"),
+    ("enter", "show the findings of a candidate"),
+    ("!", "the run has raised an alarm, shown under the table"),
+    ("[outcome]", "an outcome of the stay was an input of this candidate"),
+    ("val probe", "AUROC on val films during training; not a result"),
+    ("rank", "number of directions that the features use"),
+    ("waits", "share of run time that steps spend waiting for films"),
     ("r", "read the files now; they are read every second anyway"),
     ("?", "this help"),
-    ("q", "quit; runs go on, nothing is written"),
+    ("q", "quit; runs continue, nothing is written"),
 )
 STATES = (
-    ("running", "its process lives (other host: its journal grows)"),
-    ("stopped", "it was asked to stop; its checkpoint is written"),
-    ("died", "its process is gone without a word; can be resumed"),
-    ("failed", "it ended with an error or at a guard"),
+    ("running", "its process is alive (other host: its journal grows)"),
+    ("stopped", "it stopped on request, after writing a checkpoint"),
+    ("died", "its process ended without a message; can be resumed"),
+    ("failed", "it ended with an error, or a guard stopped it"),
     ("finished", "its last step is done"),
-    ("unseen", "on another host, and silent for over two minutes"),
+    ("unseen", "on another host, silent for over two minutes"),
 )
 
 

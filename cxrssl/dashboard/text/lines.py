@@ -27,7 +27,7 @@ def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
 
 
 def failure_line(what: str) -> Text:
-    """Return the line that stands above when nothing could be read."""
+    """Return the top line of a workspace that could not be read."""
     return Text(f" the workspace cannot be read: {plain(what, 200)}", TROUBLE)
 
 
@@ -37,7 +37,7 @@ def empty_text(state: DashboardState) -> Text:
     return Text.assemble(
         ("No runs yet", "bold"),
         f" in {plain(state.root, 200)}.\n\n{first[0].upper()}{first[1:]},\nor {second}.\n\n",
-        ("A run appears here by itself, within a second of its start.", "dim"),
+        ("A new run appears here within a second of its start.", "dim"),
     )
 
 
@@ -68,7 +68,7 @@ def run_lines(run: RunRow, now: float, latest: Mapping[str, tuple[int, float]]) 
         about.insert(0, f"logged {short_seconds(now - run.logged_at)} ago")
     trouble = plain(run.trouble, 160)
     if run.state == "died":
-        trouble = trouble or "its process is gone; the same pretrain command goes on from its last checkpoint"
+        trouble = trouble or "its process is gone; the same pretrain command resumes from its last checkpoint"
     return Text.assemble(
         (f" {outcome_sentence(run)}\n", "dim" if run.is_outcome_used is False else WARNING),
         (f" {plain(run.run_id)}", "bold"),
@@ -82,7 +82,7 @@ def run_lines(run: RunRow, now: float, latest: Mapping[str, tuple[int, float]]) 
 def outcome_sentence(run: RunRow) -> str:
     """Return whether an outcome was a pretraining input of a run."""
     if run.is_outcome_used is None:
-        return "This run was given features that this version does not know: whether one is an outcome cannot be said."
+        return "This version does not know some EHR features of this run: one of them may be an outcome."
     return describe_outcomes(run.is_outcome_used, run.ehr, "this run", is_loud=True)
 
 
@@ -102,7 +102,7 @@ def probe_title(state: DashboardState, run: RunRow, probes: Sequence[ProbeRow]) 
         do = f"cxrssl probe {plain(run.run_id)}" if run.state == "finished" else "cxrssl probe, once it is finished"
         return Text(f" no probe on {where} yet: {do}{also}", "dim")
     is_mixed = any(probe.terms != probes[0].terms for probe in probes)
-    warning = " · ≠: other films or probe settings, not to be compared" if is_mixed else ""
+    warning = " · ≠: other films or probe settings, not comparable" if is_mixed else ""
     return Text.assemble(f" macro means on {where}; enter: by finding", (warning, WARNING), also)
 
 

@@ -12,7 +12,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of
 from cxrssl.dashboard.text.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
 
-EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or see it all at work: cxrssl demo"
+EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or try the whole chain: cxrssl demo"
 LEFT = frozenset({"run", "state", "EHR", "candidate"})
 
 

@@ -1,4 +1,4 @@
-"""A line of text, or a few, drawn anew only when a word or a colour changed."""
+"""A line of text, or a few, redrawn only when a word or a colour changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 
 class Line(Static):
-    """Text of a height that the style sheet sets; with `is_free` it takes the height that it needs."""
+    """Text whose height the style sheet sets; with `is_free`, as high as the text."""
 
     def __init__(self, *, id: str | None = None, is_free: bool = False) -> None:
         super().__init__(id=id)

@@ -53,7 +53,7 @@ class CurvePlot(Widget, can_focus=True):
         self._drawn_for: tuple[object, ...] = ()
 
     def show(self, curve: Curve | None, reason: str = "") -> None:
-        """Draw this curve; without one, say the reason."""
+        """Draw this curve; without one, show the reason."""
         reason = "" if curve else reason
         if curve is not self.curve or reason != self.reason:
             self.curve, self.reason = curve, reason

@@ -1,4 +1,4 @@
-"""The lower pane: candidates probed on the cohort and split of the focused run, under a line that says so."""
+"""The lower pane: candidates probed on the cohort and split of the focused run, under a title."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def draw_curve(curve: Curve, width: int, height: int, options: PlotOptions) -> R
     bad_RC = np.zeros_like(band_RC)
     bad_RC[-1, column_N[is_bad_N]] = True
 
-    note = "a red dot below: a value that is not finite" if is_bad_N.any() else ""
+    note = "red dots at the bottom: values that are not finite" if is_bad_N.any() else ""
     if is_log and np.nanmin(curve.low) <= 0:
         note = "values of 0 and below are not drawn"
     y_label_of = {

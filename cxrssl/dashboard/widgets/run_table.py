@@ -1,4 +1,4 @@
-"""The table of all runs; its columns give way to the ids on a narrow screen."""
+"""The table of all runs; on a narrow screen the last columns are scrolled out of sight."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunTable(KeyedTable):
 
 
 def run_columns(rows: Sequence[Mapping[str, str]], screen_width: int) -> list[Column]:
-    """Return the columns of the run table: ids take what the others leave; what finds no room lies out of sight."""
+    """Return the columns of the run table: ids take the width that the others leave; the rest is scrolled to."""
 
     def longest(name: str) -> int:
         return max([len(name), *(len(row[name]) for row in rows)])

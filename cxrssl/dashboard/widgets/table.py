@@ -1,4 +1,4 @@
-"""Tables that are updated in place: rows have keys, a cell is written only when its text changed, the selection stays.
+"""A table updated in place: rows have keys, only changed cells are written, the selection stays.
 
 In: columns and rows of Cell. Out: the screen. Never: markup; a cell's text is shown as it is.
 """
@@ -32,7 +32,7 @@ class Cell:
 
 
 class KeyedTable(DataTable[Text]):
-    """A DataTable whose rows are told apart by a key. Selecting nothing selects the first row that was ever shown."""
+    """A DataTable whose rows have keys. Until the user moves, the first row ever shown stays selected."""
 
     class Moved(Message):
         """The user moved to another row."""
@@ -47,15 +47,15 @@ class KeyedTable(DataTable[Text]):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row")
-        self.wanted = ""
-        """The key the user is at; it may be out of sight for a while, behind a filter."""
+        self.chosen_key = ""
+        """The row the user is at; a filter may hide it for a while."""
         self._columns: tuple[Column, ...] = ()
         self._cells: dict[str, tuple[Cell, ...]] = {}
 
     @property
     def selected(self) -> str:
         """Key of the row at the cursor, "" in an empty table."""
-        return self.wanted if self.wanted in self._cells else next(iter(self._cells), "")
+        return self.chosen_key if self.chosen_key in self._cells else next(iter(self._cells), "")
 
     def show(self, columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -> None:
         """Show these rows."""
@@ -80,7 +80,7 @@ class KeyedTable(DataTable[Text]):
             for key, cells in rows.items():
                 self.add_row(*(_text_of(cell, c) for cell, c in zip(cells, columns, strict=True)), key=key)
             self._columns, self._cells = columns, rows
-            self.wanted = self.wanted or next(iter(rows), "")
+            self.chosen_key = self.chosen_key or next(iter(rows), "")
             if self.selected:
                 self.move_cursor(row=list(rows).index(self.selected))
 
@@ -89,7 +89,7 @@ class KeyedTable(DataTable[Text]):
         event.stop()
         key = event.row_key.value
         if key is not None and key in self._cells and key != self.selected:
-            self.wanted = key
+            self.chosen_key = key
             self.post_message(self.Moved(self, key))
 
 

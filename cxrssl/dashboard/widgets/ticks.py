@@ -41,7 +41,7 @@ def _decade_text(decade: int) -> str:
 
 
 def tick_text(tick: float, ticks: list[float]) -> str:
-    """Return the label of a tick, with as many decimals as tell it from its neighbour."""
+    """Return the label of a tick, with enough decimals to differ from its neighbour."""
     distance = ticks[1] - ticks[0] if len(ticks) > 1 else abs(tick)
     if tick and (abs(tick) >= 1e6 or distance < 1e-4):
         return short_number(tick)
