@@ -35,10 +35,10 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("subject-unknown", "refuse", "films without a subject cannot be kept apart: leave them out"),
     ("image-twice", "refuse", _AGAIN),
     ("image-under-two-subjects", "refuse", "find out whose film it is, or leave it out"),
-    ("file-twice", "refuse", "one file is one film: mend the table of films"),
+    ("file-twice", "refuse", "each file is one film: correct the table of films"),
     ("study-under-two-subjects", "refuse", "find out whose study it is, or leave it out"),
     ("subject-in-two-splits", "refuse", "split by subject: cxrssl ingest does"),
-    ("film-without-split", "warn", "these films are in no number; is the split file whole?"),
+    ("film-without-split", "warn", "no number includes these films; is the split file complete?"),
     ("split-changed", "refuse", "the split is not the one that was made: " + _AGAIN),
     # ---- pixels of a cohort
     ("identical-films-in-two-splits", "warn", _LEFT_OUT),

@@ -49,7 +49,7 @@ def revealing_features(cohort: Cohort, names: Sequence[str], scheme: str, target
         values = np.where(cohort.ehr_known[rows, column], cohort.ehr_values[rows, column], np.nan)
         is_number = not find_feature(name).categories
         for finding, auroc in _revealed_findings(cohort, rows, values, targets, is_number):
-            sentences.append(f"{name} alone tells {finding} in train (AUROC {auroc:.3f})")
+            sentences.append(f"{name} alone predicts {finding} in train (AUROC {auroc:.3f})")
     return sentences
 
 
@@ -92,7 +92,7 @@ def _find_revealing_shapes(cohort: Cohort, images: ImageStore | None, targets: S
     rows = rows[images.is_packed_N[rows]]
     high, wide = images.source_px_N2[rows].astype(np.float64).T
     sentences = [
-        f"{name} alone tells {finding} in train (AUROC {auroc:.3f})"
+        f"{name} alone predicts {finding} in train (AUROC {auroc:.3f})"
         for name, values in (("film height", high), ("film width", wide), ("film aspect", high / np.maximum(wide, 1)))
         for finding, auroc in _revealed_findings(cohort, rows, values, targets, is_number=True)
     ]

@@ -25,8 +25,8 @@ COMPLETION = "_CXRSSL_COMPLETE"
 """What a shell sets when it asks for completions."""
 HELP = """Self-supervised chest X-ray pretraining with the health record as a second view.
 
-Exit codes: 0 done, 2 wrong command or setting, 3 wrong data, 4 the machine cannot (disk, permission, device),
-5 training stopped itself, 75 asked to stop (run the same command to resume), 130 Ctrl-C, 1 a bug.
+Exit codes: 0 done, 2 wrong command or setting, 3 wrong data, 4 the machine cannot do it (disk, permission, device),
+5 training stopped itself, 75 stopped on request (run the same command to resume), 130 Ctrl-C, 1 a bug.
 
 Example: cxrssl demo
 """

@@ -18,8 +18,8 @@ NUM_SHOWN = 10
 
 def check(
     path: Annotated[Path, typer.Argument(help="Folder of a dataset, or one above several; it is only read.")],
-    workers: Annotated[int, typer.Option(help="Files read at a time; 0 means one a core, at most 8.", min=0)] = 0,
-    anew: Annotated[bool, typer.Option("--anew", help="Read files again that an earlier check has read.")] = False,
+    workers: Annotated[int, typer.Option(help="Files read at a time; 0 means one per core, at most 8.", min=0)] = 0,
+    anew: Annotated[bool, typer.Option("--anew", help="Also reread files that an earlier check has read.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:

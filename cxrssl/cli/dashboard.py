@@ -11,9 +11,7 @@ from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, open_wo
 
 
 def dashboard(
-    once: Annotated[
-        bool, typer.Option("--once", help="Print the run table once and leave; needs no terminal.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print the run table once and exit; needs no terminal.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:

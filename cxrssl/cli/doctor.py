@@ -22,20 +22,18 @@ MISSING_EXIT = 3
 def doctor(
     path: Annotated[Path | None, typer.Argument(help="Folder of a dataset; left out, only this machine.")] = None,
     dataset: Annotated[str, typer.Option(help="Look for this dataset only.")] = "",
-    ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, when it does not lie under PATH.")] = None,
+    ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, if it is not under PATH.")] = None,
     films: Annotated[Path | None, typer.Option(help="Folder of the films, when not beside the tables.")] = None,
     map_path: Annotated[Path | None, typer.Option("--map", help="For dicom: TOML that explains your tables.")] = None,
     labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
-    gpu: Annotated[
-        bool, typer.Option("--gpu", help="Ask torch, in a process of its own, whether it sees a GPU.")
-    ] = False,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Check in a separate process whether torch sees a GPU.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Say which dataset and version lie in PATH, what is missing, whether the disk suffices, and what to type next.
 
-    Leaves with 0 when ingest can run and 3 when something needed is missing. Reads no table as a whole.
+    Exits with 0 if ingest can run, with 3 if something needed is missing. Reads no table in full.
 
     Example: cxrssl doctor /path/to/physionet.org
     """

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 def ingest(
     dataset: Annotated[str, typer.Argument(help="mimic, chexpert, nih, covid or dicom.")],
     path: Annotated[Path, typer.Argument(help="Folder of the dataset; it is only read.")],
-    ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, when it does not lie under PATH.")] = None,
+    ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, if it is not under PATH.")] = None,
     films: Annotated[Path | None, typer.Option(help="Folder of the films, when not beside the tables.")] = None,
     map_path: Annotated[Path | None, typer.Option("--map", help="For dicom: TOML that explains your tables.")] = None,
     labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
     link: Annotated[str, typer.Option(help="For mimic: link films to stays by time, or by day as published.")] = "",
     tolerance: Annotated[
-        float | None, typer.Option(help="For mimic: hours before an admission that belong to it [6]; 0 means none.")
+        float | None,
+        typer.Option(help="For mimic: a film taken at most this many hours before an admission belongs to it [6]."),
     ] = None,
-    shares: Annotated[str, typer.Option(help="Percents of subjects in train, val, test of split hash.")] = "70,10,20",
+    shares: Annotated[
+        str, typer.Option(help="Percentages of subjects in train, val and test of the hash split.")
+    ] = "70,10,20",
     split_file: Annotated[
         Path | None, typer.Option(help="CSV of your own split: columns subject_id, split (train, val or test).")
     ] = None,
@@ -32,7 +35,7 @@ def ingest(
         str, typer.Option(help="Name of the cohort to make; the dataset's own when left out.", metavar="NAME")
     ] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
-    workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one a core.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one per core.", min=0)] = 0,
     pack: Annotated[bool, typer.Option(help="Pack the films; --no-pack stops after the cohort.")] = True,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,

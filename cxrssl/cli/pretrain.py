@@ -64,13 +64,13 @@ def pretrain(
             "vanilla MSN.",
         ),
     ] = "",
-    seed: Annotated[int | None, _option(WHAT, "N", "Decides weights, order, crops and masks.")] = None,
+    seed: Annotated[int | None, _option(WHAT, "N", "Seed of the weights, the order, crops and masks.")] = None,
     set_: Annotated[
         list[str] | None,
         _option(
             WHAT,
             "SECT.KEY=VALUE",
-            "Any key of the recipe, once for each: cxrssl recipe keys.",
+            "A key of the recipe, repeatable; cxrssl recipe keys lists them.",
             complete_recipe_key,
             "--set",
         ),
@@ -79,7 +79,7 @@ def pretrain(
     device: Annotated[str, _option(WHERE, "NAME", "auto, cpu or cuda.", complete_device)] = "auto",
     machine: Annotated[
         list[str] | None,
-        _option(WHERE, "KEY=VALUE", "Any key of the machine, as micro_batch=16; once for each.", complete_machine_key),
+        _option(WHERE, "KEY=VALUE", "A key of the machine, such as micro_batch=16; repeatable.", complete_machine_key),
     ] = None,
     gpus: Annotated[
         int, _option(WHERE, "N", "Devices that share every batch; with --device cpu, processes.", minimum=1)
@@ -87,7 +87,7 @@ def pretrain(
     nodes: Annotated[int, _option(WHERE, "N", "Machines that share every batch, with --slurm.", minimum=1)] = 1,
     slurm: Annotated[
         list[str] | None,
-        _option(WHERE, "KEY=VALUE", "Submit a job with an option of sbatch, as time=24:00:00; once for each."),
+        _option(WHERE, "KEY=VALUE", "Submit a job with this sbatch option, such as time=24:00:00; repeatable."),
     ] = None,
     show_plan: Annotated[
         bool,

@@ -133,7 +133,7 @@ def _read_run_recipe(folder: Path) -> Recipe:
     try:
         return build_settings(Recipe, recipe)
     except ConfigError as error:
-        raise IntegrityError(f"the recipe of this run is none of this version: {error.what}", path) from None
+        raise IntegrityError(f"this version cannot read the recipe of this run: {error.what}", path) from None
 
 
 def _describe_sections(found: list[Key]) -> list[str]:

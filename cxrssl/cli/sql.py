@@ -18,7 +18,9 @@ DEFAULT_LIMIT = 100
 def sql(
     query: Annotated[str, typer.Argument(help='The query, or "-" to read it from stdin.')] = "",
     cohort: CohortName = "",
-    results: Annotated[bool, typer.Option("--results", help="Ask the store of runs and evaluations instead.")] = False,
+    results: Annotated[
+        bool, typer.Option("--results", help="Query the store of runs and evaluations instead.")
+    ] = False,
     tables: Annotated[bool, typer.Option("--tables", help="List tables, views, columns and what they mean.")] = False,
     limit: Annotated[int, typer.Option(help="Rows to show; 0 is all.", min=0)] = DEFAULT_LIMIT,
     timeout: Annotated[float, typer.Option(help="Seconds after which the query is stopped; 0 is never.", min=0)] = 0.0,
@@ -26,7 +28,7 @@ def sql(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Query a cohort's tables and views with SQL (DuckDB's), read-only; nothing but that database can be reached.
+    """Query a cohort's tables and views with SQL (DuckDB's), read-only; a query reaches nothing but that database.
 
     Example: cxrssl sql "SELECT link_status, count(*) FROM film GROUP BY 1"
     """

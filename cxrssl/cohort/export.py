@@ -199,9 +199,13 @@ def _check_free(dest: Path, may_replace: bool) -> None:
     try:
         open_artefact(dest, KIND, verify=False)
     except IntegrityError:
-        raise UsageError("something else than an export is there", dest, "name another folder with --out") from None
+        raise UsageError(
+            "the folder holds something other than an export", dest, "name another folder with --out"
+        ) from None
     if not may_replace:
-        raise UsageError("an older export is there", dest, "replace it with --force, or name another folder with --out")
+        raise UsageError(
+            "the folder holds an older export", dest, "replace it with --force, or name another folder with --out"
+        )
 
 
 def _notice(cohort: Cohort) -> str:

@@ -52,7 +52,7 @@ class IngestOptions(SourceOptions):
     size_px: int = 320
     """Side of the packed films."""
     num_workers: int = 0
-    """Decoding processes; 0 means one a core."""
+    """Decoding processes; 0 means one per core."""
     may_pack: bool = True
 
 

@@ -52,7 +52,7 @@ def parse_shares(text: str) -> Shares:
         shares = Shares(*(int(word) for word in words))
         if shares.train + shares.val + shares.test == 100:
             return shares
-    raise UsageError(f'"{plain(text, 40)}" are no shares of a split', hint="write three percents: --shares 70,10,20")
+    raise UsageError(f'"{plain(text, 40)}" are no shares of a split', hint="write three percentages: --shares 70,10,20")
 
 
 def split_subjects(

@@ -25,7 +25,7 @@ def check_bounds(metadata: Mapping[str, Any], value: Any, name: str) -> None:
                 hint = _describe_options(part, options)
                 raise ConfigError(f'"{name}" cannot be "{plain(part, 60)}"', hint=hint)
         elif isinstance(part, float) and not math.isfinite(part):
-            raise ConfigError(f'"{name}" is {part}, which is no number to train with')
+            raise ConfigError(f'"{name}" is {part}, which cannot be used for training')
         elif part is not None and not _is_within(metadata, part):
             raise ConfigError(f'"{name}" is {plain(part, 60)}, but must be {describe_limits(metadata)}')
 

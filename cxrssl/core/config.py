@@ -155,7 +155,7 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         if len(args) == len(value):
             return tuple(_convert(arg, item, name) for arg, item in zip(args, value, strict=True))
     if isinstance(value, int) and value.bit_length() > 64:
-        raise ConfigError(f'"{name}" is a number of {value.bit_length():,} bits, which is no number to train with')
+        raise ConfigError(f'"{name}" is a number of {value.bit_length():,} bits, which cannot be used for training')
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if kind is bool and isinstance(value, bool):

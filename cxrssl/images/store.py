@@ -56,7 +56,7 @@ class Shard:
                 num_bytes = os.preadv(self._descriptor, [film.data], film_offset(row, self._size_px))
             except OSError as error:
                 what = f"{self._path.name} cannot be read: {(error.strerror or '').lower()}"
-                raise SetupError(what, self._path, "is the disk that holds it still there?") from error
+                raise SetupError(what, self._path, "is the disk with the packed films mounted?") from error
             if num_bytes != film.nbytes:
                 raise IntegrityError(f"{self._path.name} was cut short while it was in use", self._path)
         return films

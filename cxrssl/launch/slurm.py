@@ -95,26 +95,26 @@ def _queue_again(stop: Preempted) -> None:
 def parse_options(words: Sequence[str]) -> dict[str, str | bool]:
     """Return options of sbatch, by name with underscores, from words such as "partition=gpu" and "exclusive".
 
-    Raises: UsageError for a word that is no option, one that follows from others, and when there is no time limit.
+    Raises: UsageError for a word that is no option, one that follows from others, and when there is not a time limit.
     """
     options: dict[str, str | bool] = {}
     for word in words:
         name, equals, value = word.partition("=")
         key = name.strip().removeprefix("--").replace("-", "_")
         if not re.fullmatch(r"[a-z][a-z_]*", key) or (equals and not value.strip()) or plain(value) != value:
-            raise UsageError(f'"{plain(word, 80)}" is no option of sbatch', hint="write --slurm name=value")
+            raise UsageError(f'"{plain(word, 80)}" is not an sbatch option', hint="write --slurm name=value")
         if key in OURS:
             raise UsageError(f'"{name}" is not for --slurm', hint=f"use {OURS[key]}")
         options[key] = value.strip() if equals else True
     if "time" not in options:
-        raise UsageError("SLURM wants to know how long a job may run", hint="--slurm time=24:00:00")
+        raise UsageError("a SLURM job needs a time limit", hint="--slurm time=24:00:00")
     return options
 
 
 def parse_minutes(text: str) -> int:
     """Return the minutes of a time as sbatch takes it: 90, 90:00, 1:30:00, 2-12, 2-12:30 or 2-12:30:00."""
     if not re.fullmatch(r"([0-9]+-)?[0-9]+(:[0-9]+){0,2}", text):
-        raise UsageError(f'"{plain(text, 40)}" is no time limit', hint="minutes, or 24:00:00, or 2-00:00:00")
+        raise UsageError(f'"{plain(text, 40)}" is not a time limit', hint="minutes, or 24:00:00, or 2-00:00:00")
     days, dash, clock = text.rpartition("-")
     numbers = [int(number) for number in clock.split(":")]
     hours, minutes, seconds = ([*numbers, 0, 0] if dash or len(numbers) == 3 else [0, *numbers, 0])[:3]

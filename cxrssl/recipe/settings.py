@@ -38,13 +38,13 @@ class ModelSettings:
 @dataclass(frozen=True)
 class EhrSettings:
     features: tuple[str, ...] = ()
-    """Feature names in order; none of them makes vanilla MSN."""
+    """Feature names in order; an empty list is vanilla MSN."""
     missing: str = setting("mask", options=("mask", "zero", "paper"), needs="ehr.features")
     """`mask` adds one 0/1 "unknown" column a feature; `zero` leaves unknown values at zero without telling the model;
-    `paper` fills them as published: view and position from all splits, no stay as alive and not in ICU, no sex leaves
-    out."""
+    `paper` fills them as published: view and position from all splits, no stay as alive and not in ICU; films of
+    unknown sex are left out."""
     may_use_outcomes: bool = setting(False, needs="ehr.features")
-    """Let an outcome (mortality, length of stay) be a pretraining input. `--ehr` on the command line says it too."""
+    """Let an outcome (mortality, length of stay) be a pretraining input. Naming an outcome in `--ehr` implies it."""
     embed_dim: int = setting(128, low=1, high=4096, needs="ehr.features")
     """Width of the embedded health record."""
 

@@ -44,7 +44,7 @@ def has_finished(path: Path) -> bool:
 
 
 def run_state(events: Sequence[dict[str, Any]], silent_s: float) -> str:
-    """Return running, stopped, failed, finished; died: its process is gone without a word; unseen: elsewhere, silent.
+    """Return running, stopped, failed, finished; died: its process reported no end; unseen: elsewhere, silent.
 
     `silent_s` is how long nothing was written.
     """

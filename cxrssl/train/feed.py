@@ -140,7 +140,7 @@ class FilmReader:
 
         Raises: SetupError when it does not come, or the error that ended the thread.
         """
-        hint = "is the disk that holds them still there?"
+        hint = "is the disk with the packed films mounted?"
         try:
             sent = self._ready.get(timeout=self._stall_s)
         except queue.Empty:

@@ -75,7 +75,7 @@ class RunPlan:
         sentences = self.recipe.objective.warnings(self.recipe.train.batch_size)
         if self.num_twins_left_out:
             twins = count_noun(self.num_twins_left_out, "train film")
-            sentences.append(f"{twins} left out: validation or test shows the same film")
+            sentences.append(f"{twins} left out, because validation or test has the same film")
         if self.recipe.ehr.features and self.missing == "paper":
             sentences.append("unknown view and position are imputed from the films of all splits, as published")
         if self.num_without_sex:

@@ -197,7 +197,7 @@ def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace: Workspac
     plan = plan_run(workspace, "mimic", recipe, Machine("cpu", 1))
     assert plan.num_twins_left_out == 1
     assert a not in plan.rows
-    assert "1 train film left out: validation or test shows the same film" in plan.warnings
+    assert "1 train film left out, because validation or test has the same film" in plan.warnings
     run = pretrain(plan).run_id
     assert json.loads((workspace.runs / run / "run.json").read_text())["num_twins_left_out"] == 1
     (evaluation,) = probe_run(workspace, run, "", "", SETTINGS, baselines=False)

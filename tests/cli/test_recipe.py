@@ -101,7 +101,7 @@ def test_what_is_no_recipe_is_one_sentence(workspace: Workspace) -> None:
         "torn": (3, "run.json is not JSON", "torn/run.json"),
         "empty": (3, "run.json is missing", "empty/run.json"),
         "other": (3, "run.json holds no recipe", "other/run.json"),
-        "future": (3, 'none of this version: "objective.name" cannot be "dino"', "future/run.json"),
+        "future": (3, 'cannot read the recipe of this run: "objective.name" cannot be "dino"', "future/run.json"),
     }
     for name, (code, what, more) in cases.items():
         for words in (["show", name], ["diff", "strict", name]):

@@ -138,7 +138,7 @@ def test_what_is_no_export_is_never_replaced(mimic: Workspace, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     for name in ("thesis", "report", "file", "link"):
-        with pytest.raises(UsageError, match="something else"):
+        with pytest.raises(UsageError, match="something other"):
             export_cohort(mimic, "mimic", "csv", tmp_path / name, may_replace=True)
     assert (thesis / "chapter1.tex").read_text() == "years of work"
 

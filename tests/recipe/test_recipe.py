@@ -32,7 +32,7 @@ from cxrssl.recipe.settings import Recipe
         ("model.backbone=vit-tinny", "vit-tinny", 'nearest is "vit-tiny"'),
         ("views.global_scale=[0.9, 0.3]", "upside down", ""),
         ("ehr.embed_dim=64", '"ehr.embed_dim" has no effect: "ehr.features" is empty', "leave"),
-        ("train.lr=nan", "no number to train with", ""),
+        ("train.lr=nan", "cannot be used for training", ""),
         ("objective.queue_size=100", "not a multiple of", "whole batches"),
         ("objective.name=mns", '"objective.name" cannot be "mns"', 'nearest is "msn"'),
         ("objective.name=[]", '"objective.name" cannot be "[]"', "msn"),

@@ -148,7 +148,7 @@ def _read_odd(
             continue
         if reader.next_line > line + 1:
             what = f"{file}: a quote that opens on line {line + 1:,} does not close on it"
-            raise DataError(what, path, "mend the file")
+            raise DataError(what, path, "repair the file")
         broken.append(Broken(line + 1, rule))
     return rows, broken
 

@@ -153,7 +153,9 @@ def _gunzip(path: Path, file: str) -> bytes:
     with gzip.open(path) as stream:  # type: ignore[no-untyped-call]
         data: bytes = stream.read(limit + 1)
     if len(data) > limit:
-        raise DataError(f"{file} unpacks to more than {MAX_GZIP_RATIO} times its size", path, "this is no table")
+        raise DataError(
+            f"{file} unpacks to more than {MAX_GZIP_RATIO} times its size", path, "this does not look like a table"
+        )
     return data
 
 
