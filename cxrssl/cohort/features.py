@@ -174,6 +174,11 @@ FEATURES: tuple[Feature, ...] = (
         "los", "discharge", "outcome", "after", "length of the admission",
         column="los_d", scale=Scale(0, 100, is_log=True), most=10_000,
     ),
+    _worded(
+        "discharge_location", "discharge_location", "outcome", "after",
+        "where the person went from the hospital; unknown outside admissions", "admission.discharge_location",
+        reveals="mortality",
+    ),
 )  # fmt: skip
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(feature.group for feature in FEATURES))

@@ -97,6 +97,19 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "procedure": ("PROCEDURE SITE", "PACU", "AMBULATORY SURGERY TRANSFER"),
     },
+    # `long_term`: hospitals for acute care over weeks. `hospital`: another one, with psychiatric ones.
+    "discharge_location": {
+        "home": (),
+        "home_care": ("HOME HEALTH CARE",),
+        "nursing": ("SKILLED NURSING FACILITY", "ASSISTED LIVING"),
+        "rehab": (),
+        "long_term": ("CHRONIC/LONG TERM ACUTE CARE",),
+        "hospice": (),
+        "hospital": ("ACUTE HOSPITAL", "PSYCH FACILITY"),
+        "against_advice": ("AGAINST ADVICE",),
+        "died": (),
+        "other": ("OTHER FACILITY", "HEALTHCARE FACILITY"),
+    },
     # `ed`: through the emergency department, in a way that is not told; `not_ed`: past it.
     "ed_arrival": {"ambulance": (), "walk_in": ("WALK IN",), "ed": ("HELICOPTER", "OTHER"), "not_ed": ()},
     # `ward`: inside an admission and in no ICU stay.

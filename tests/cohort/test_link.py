@@ -214,6 +214,7 @@ WORDS = {
     "marital_status": "married",
     "admission_type": "EW EMER.",
     "admission_location": "EMERGENCY ROOM",
+    "discharge_location": "Skilled Nursing Facility",
 }
 
 
@@ -230,14 +231,15 @@ def test_what_the_admission_says_is_unknown_before_it_and_what_is_said_of_the_pe
             None,
             "married",
         ]
-    names = ("admission_type", "admission_location", "ed_arrival", "care_unit", "since_admission_h", "los_d")
+    names = ("admission_type", "admission_location", "ed_arrival", "care_unit", "since_admission_h", "los_d",
+             "discharge_location")  # fmt: skip
     found = {film: tuple(row[name] for name in names) for film, row in rows.items()}
     assert found == {
-        "f7": (None, None, "ed", "ed", None, 1),
-        "f9.5": (None, None, "ed", None, None, 1),
-        "f12": ("emergency", "emergency", "ed", "ward", 2, 1),
-        "f21": ("emergency", "emergency", "ed", "neuro", 11, 1),
-        "f100": (None,) * 6,
+        "f7": (None, None, "ed", "ed", None, 1, "nursing"),
+        "f9.5": (None, None, "ed", None, None, 1, "nursing"),
+        "f12": ("emergency", "emergency", "ed", "ward", 2, 1, "nursing"),
+        "f21": ("emergency", "emergency", "ed", "neuro", 11, 1, "nursing"),
+        "f100": (None,) * 7,
     }
 
 
