@@ -133,6 +133,14 @@ def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(hospital: Hospi
     assert bool(done.refusals) == (code != "imputed-with-test-rows")
 
 
+@pytest.mark.parametrize("feature", [each for each in FEATURES if each.reveals], ids=lambda feature: feature.name)
+def test_a_feature_may_not_be_an_input_if_it_reveals_the_target(hospital: Hospital, feature: Feature) -> None:
+    cohort, images = hospital
+    run = clean_run(cohort, images, ehr=EhrInput((feature.name,), may_use_outcomes=True))
+    done = audit(run, cohort, images, targets=(feature.reveals,))
+    assert "target-was-input" in {result.code for result in done.refusals}
+
+
 def test_an_outcome_that_is_declared_is_no_finding() -> None:
     assert not audit_outcomes(EhrInput(("mortality",), may_use_outcomes=True)).finding
 
