@@ -112,6 +112,19 @@ def test_time_axis_has_labels_of_time() -> None:
     assert "20m00s" in labels.values()
 
 
+def test_parts_of_an_epoch_have_equal_decimals_and_steps_none() -> None:
+    curve = curve_of(range(26))
+    assert list(draw_curve(curve, 80, 6, PlotOptions("epoch")).x_ticks.values()) == [
+        "0.0",
+        "0.5",
+        "1.0",
+        "1.5",
+        "2.0",
+        "2.5",
+    ]
+    assert list(draw_curve(curve, 80, 6, PlotOptions()).x_ticks.values()) == ["0", "5", "10", "15", "20", "25"]
+
+
 def test_twenty_thousand_points_take_less_than_20_ms() -> None:
     rng = np.random.default_rng(0)
     curve = curve_of(rng.normal(size=20_000))

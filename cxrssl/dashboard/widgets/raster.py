@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.dashboard.widgets.ticks import Axis, x_label, x_ticks, y_labels
+from cxrssl.dashboard.widgets.ticks import Axis, x_labels, y_labels
 from cxrssl.records.curve import Curve, Floats
 
 Dots = npt.NDArray[np.bool_]
@@ -78,8 +78,7 @@ def draw_curve(curve: Curve, width: int, height: int, options: PlotOptions) -> R
         for tick, label in y_labels(y_lo, y_hi, height, is_log)
     }
     x_label_of = {
-        _dot(tick, x_lo, x_hi, 2 * width) // 2: x_label(tick, options.x_axis)
-        for tick in x_ticks(x_lo, x_hi, width, options.x_axis)
+        _dot(tick, x_lo, x_hi, 2 * width) // 2: label for tick, label in x_labels(x_lo, x_hi, width, options.x_axis)
     }
     return _compose(band_RC, line_RC, bad_RC, y_label_of, x_label_of, note)
 

@@ -48,8 +48,13 @@ def tick_text(tick: float, ticks: list[float]) -> str:
     return f"{tick:,.{max(-math.floor(math.log10(distance) + 1e-9), 0) if distance else 0}f}"
 
 
-def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[float]:
-    """Return the ticks of the x axis."""
+def x_labels(low: float, high: float, width: int, axis: Axis) -> list[tuple[float, str]]:
+    """Return the ticks of the x axis and their labels."""
+    ticks = _x_ticks(low, high, width, axis)
+    return [(tick, short_seconds(tick) if axis == "time" else _whole_text(tick, ticks)) for tick in ticks]
+
+
+def _x_ticks(low: float, high: float, width: int, axis: Axis) -> list[float]:
     num = max(width // 14, 2)
     if axis != "time":
         return nice_ticks(low, high, num)
@@ -61,8 +66,6 @@ def x_ticks(low: float, high: float, width: int, axis: Axis) -> list[float]:
     return [float(tick * distance) for tick in range(math.ceil(low / distance), math.floor(high / distance) + 1)]
 
 
-def x_label(value: float, axis: Axis) -> str:
-    """Return the label of a tick of the x axis."""
-    if axis == "time":
-        return short_seconds(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else short_number(value)
+def _whole_text(tick: float, ticks: list[float]) -> str:
+    """Return a count of steps or epochs in full, and a part of an epoch with the decimals of its neighbours."""
+    return f"{tick:,.0f}" if all(each == round(each) for each in ticks) else tick_text(tick, ticks)
