@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from cxrssl import __version__
@@ -18,7 +18,6 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
-from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.evaluation import Evaluation
@@ -30,7 +29,7 @@ from cxrssl.report.flow import Flow, follow_films
 from cxrssl.report.markdown import write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.tables import ReportTable
-from cxrssl.results.query import Results, read_results
+from cxrssl.results.query import Results, read_results, renew_comparisons
 from cxrssl.results.rows import ResultRow, result_rows
 from cxrssl.results.store import rebuild_store
 
@@ -64,8 +63,7 @@ def write_report(workspace: Workspace, name: str = "latest") -> Report:
         write_bytes(building / "results.csv", write_csv(_list_numbers(results.evaluations)).encode())
         for file, flow in flows.items():
             write_bytes(building / file, draw_flow(flow).encode())
-    comparisons, _ = list_comparisons(workspace)  # some may have been published since
-    rebuild_store(workspace, replace(results, comparisons=tuple(comparisons)))
+    rebuild_store(workspace, renew_comparisons(workspace, results))
     return Report(folder, markdown, results.damage)
 
 

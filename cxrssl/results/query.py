@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.comparison import ComparisonRecord, list_comparisons
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import Evaluation, list_evaluations
@@ -42,6 +43,13 @@ def read_results(workspace: Workspace) -> Results:
     comparisons, of_comparisons = list_comparisons(workspace)
     damage = (*of_runs, *of_evaluations, *of_comparisons)
     return Results(tuple(runs), tuple(evaluations), tuple(comparisons), damage)
+
+
+def renew_comparisons(workspace: Workspace, results: Results) -> Results:
+    """Return results with the comparisons as they are now; since then some may have been published or made again."""
+    comparisons, damage = list_comparisons(workspace)
+    others = [each for each in results.damage if each.kind != COMPARISON]
+    return replace(results, comparisons=tuple(comparisons), damage=(*others, *damage))
 
 
 def find_best(evaluations: Sequence[Evaluation], metric: Metric = "auroc", finding: str = "") -> Evaluation | None:

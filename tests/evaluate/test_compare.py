@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.db import open_database
 from cxrssl.evaluate.compare import compare_evaluations, list_pairs, publish_comparisons
 from cxrssl.records.comparison import DIFFERENCES, list_comparisons, open_comparison
 from cxrssl.report.write import write_report
+from cxrssl.results.sql import list_damage
+from cxrssl.results.store import refresh_store
 from cxrssl.stats import scores
 from tests.report.test_report import evaluations_of, make_evaluation
 
@@ -68,6 +71,8 @@ def test_a_damaged_comparison_is_named_and_made_again(workspace: Workspace) -> N
     assert [each.sentence for each in second.damage] == [f"comparison {path.name}: {what}"]
     assert f"- comparison {path.name}: {what}" in second.markdown
     assert (path / DIFFERENCES).read_bytes() == good
+    with open_database(refresh_store(workspace), read_only=True) as database:
+        assert list_damage(database) == []
     assert write_report(workspace).markdown == first.markdown
 
 
