@@ -1,4 +1,4 @@
-"""DuckDB, and the only module that imports it: open a locked-down database, apply a schema, insert and query frames.
+"""DuckDB, imported only here: open a locked-down database, apply a schema, insert and query frames.
 
 In: a path or nothing (memory). Out: a Database. Errors of DuckDB leave this module as errors of our family.
 Never: network, extensions, or files other than the database itself: SQL typed by a user cannot reach them.
@@ -32,7 +32,7 @@ LOCK_DOWN = (
 QUERIES = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 """Kinds of statement that only read. SELECT is also WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE; MULTI is PIVOT."""
 CANNOT_WRITE = ("no space left", "permission denied", "file too large", "quota exceeded", "read-only file system")
-# What DuckDB says after its first line when a name is unknown; some messages have a colon too many.
+# The line of a DuckDB message that suggests names; some messages have a colon too many.
 _CANDIDATES = re.compile(r"^(?:Candidate (?:bindings|tables)|Did you mean):?[ :]*(.+?)\??$", re.MULTILINE)
 
 
@@ -104,12 +104,12 @@ class Database:
                 self._connection.unregister("incoming")
 
     def beside(self) -> Database:
-        """Return a second connection to the same open database, for another thread. Close it, too."""
+        """Return a second connection to the same open database, for another thread. Close it as well."""
         with self._renamed_errors():
             return Database(self._connection.cursor(), self.path)
 
     def close(self) -> None:
-        """Write everything into the file and let go of it."""
+        """Write everything to the file and release it."""
         with self._renamed_errors():
             self._connection.close()
 
@@ -126,10 +126,10 @@ class Database:
 
 
 class _Stream:
-    """A frame or a relation that shows nothing but its Arrow stream.
+    """A frame or a relation of which only the Arrow stream is visible.
 
-    DuckDB takes a Polars frame itself only through pyarrow, which we do not need. Polars, shown a whole relation, looks
-    at more than the stream and leaves references that DuckDB 2.0 complains about on stderr when Python ends.
+    DuckDB reads a Polars frame only through pyarrow, which we avoid. Polars, given a whole relation, keeps references
+    that DuckDB 2.0 complains about on stderr when Python ends.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -163,7 +163,7 @@ def open_database(path: Path | None, read_only: bool = False, memory: str = "", 
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """Write a frame as Parquet whose text is Arrow's `string`, which strict readers ask for; Polars' is `large_string`.
+    """Write a frame as Parquet with text as Arrow's `string`, which strict readers need; Polars writes `large_string`.
 
     Raises: SetupError when it cannot be written.
     """
@@ -193,7 +193,7 @@ def renamed_duckdb_errors(path: Path | None) -> Iterator[None]:
     except duckdb.Error as error:
         raise _rename(error, path or "") from error
     except RuntimeError as error:
-        if "interrupted" in str(error).lower():  # what DuckDB makes of Ctrl-C during a query
+        if "interrupted" in str(error).lower():  # DuckDB's error for Ctrl-C during a query
             raise KeyboardInterrupt from None
         raise
 
@@ -201,7 +201,7 @@ def renamed_duckdb_errors(path: Path | None) -> Iterator[None]:
 def _rename(error: duckdb.Error, where: Path | str) -> CxrsslError:
     text, line = str(error).lower(), _first_line(error)
     if any(words in text for words in CANNOT_WRITE):
-        # DuckDB says so in errors of several classes, a failed commit among them.
+        # DuckDB reports this in errors of several classes, a failed commit among them.
         return SetupError(f"cannot write the database: {line}", where, "free some space, or name another --workspace")
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         found = _CANDIDATES.search(str(error))

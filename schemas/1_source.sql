@@ -1,7 +1,7 @@
--- What the dataset's own files say about the accepted rows, one table a thing, under the dataset's own words.
--- Filled by cohort/ingest from the tables declared in cohort/sources/. Empty where a dataset has no such table.
--- Large tables have no PRIMARY KEY: its index would be most of the file. cohort/ingest checks the keys once they are filled.
--- Ids and paths hardly repeat: to compress them takes longer than the rest of the insertion and saves less than half of the file.
+-- The accepted rows of the dataset's own files, one table a kind of thing, in the dataset's own words.
+-- Filled by cohort/database from the tables declared in cohort/sources/. Empty where a dataset has no such table.
+-- Large tables have no PRIMARY KEY: its index would be most of the file. cohort/database checks the keys after filling them.
+-- Ids and paths hardly repeat: compressing them takes longer than the rest of the insertion and saves less than half of the file.
 
 -- Source: MIMIC-IV hosp/patients (versions 1.0 to 3.1 have the same columns; 1.0 calls the folder core/).
 CREATE TABLE patient (
@@ -30,7 +30,7 @@ CREATE TABLE admission (
     marital_status       VARCHAR,
     race                 VARCHAR,   -- "ethnicity" in version 1.0
     hospital_expire_flag BOOLEAN NOT NULL,
-    line                 BIGINT,    -- of the row in its file: the published rule of linking goes by it
+    line                 BIGINT,    -- of the row in its file, which the published link rule depends on
     CHECK (dischtime >= admittime)
 );
 
@@ -47,7 +47,7 @@ CREATE TABLE icu_stay (
     CHECK (outtime >= intime)
 );
 
--- Source: MIMIC-IV-ED ed/edstays, where the ED module is at hand. hadm_id is NULL when the visit led to no admission.
+-- Source: MIMIC-IV-ED ed/edstays, if the ED module is available. hadm_id is NULL when the visit led to no admission.
 CREATE TABLE ed_stay (
     subject_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     hadm_id           VARCHAR USING COMPRESSION uncompressed,
@@ -79,11 +79,11 @@ CREATE TABLE label (
     study_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
     finding  VARCHAR NOT NULL,
     value    TINYINT NOT NULL CHECK (value IN (-1, 0, 1))
-    -- No primary key: it is one by construction, and the index over MIMIC's million rows would be most of the file.
+    -- No primary key: (study_id, finding) is one by construction, and the index over MIMIC's million rows would be most of the file.
 );
 
--- What the source says about the person at the time of a film. NULL is unknown, which is not "no". Its columns, in the
--- source's own words, are the features that cohort/features.py declares.
+-- Facts that the dataset states about the person at a film. NULL is unknown, which is not "no". The columns are the
+-- features that cohort/features.py declares, in the source's own words.
 CREATE TABLE given_feature (
     image_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
     $given_columns

@@ -1,7 +1,7 @@
--- The cohort made from the source tables: which stay a film belongs to, what is known about the person, which split.
--- Filled by cohort/link and cohort/split. The views at the end are for people.
+-- The cohort made from the source tables: the stay that a film belongs to, the health record at the film, the split.
+-- Filled by cohort/database. The views at the end are for people.
 
--- What words of the sources mean, from cohort/words.py. A NULL category is a word that says "unknown".
+-- The meaning of the sources' words, from cohort/words.py. A NULL category marks a word that means "unknown".
 CREATE TABLE word (
     feature  VARCHAR NOT NULL,
     word     VARCHAR NOT NULL CHECK (word = lower(word)),
@@ -22,7 +22,7 @@ CREATE TABLE link (
     num_covering INTEGER NOT NULL             -- intervals of the deciding kind that contain the film
 );
 
--- NULL is unknown, which is not "no": a film outside any stay has no mortality, not 'alive'. Its columns are the features
+-- NULL is unknown, which is not "no": a film outside any stay has no mortality, not 'alive'. The columns are the features
 -- that cohort/features.py declares, with words replaced by the categories of `word`.
 CREATE TABLE ehr (
     image_id VARCHAR USING COMPRESSION uncompressed NOT NULL,
@@ -72,7 +72,7 @@ SELECT count(*) AS films,
     $unknown_counts
 FROM ehr;
 
--- Words that no category is declared for, and how many rows of the sources have them: to their films they are unknown.
+-- Words without a declared category, and how many rows of the sources have them. At films they count as unknown.
 CREATE VIEW strange_word AS
 WITH said AS (
     $source_words
@@ -82,7 +82,7 @@ SELECT counted.*
 FROM counted ANTI JOIN word ON word.feature = counted.feature AND word.word = lower(trim(counted.word))
 ORDER BY feature, rows DESC, counted.word;
 
--- Stays that do not lie as they should; films link all the same. Counted, never mended.
+-- Stays whose times contradict another table; films link to them all the same. Counted, never corrected.
 CREATE VIEW odd_stay AS
 SELECT 'ICU stays that begin before their admission' AS what, count(*) AS stays
 FROM icu_stay JOIN admission USING (hadm_id) WHERE intime < admittime

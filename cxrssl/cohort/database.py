@@ -29,11 +29,11 @@ KEYS = {
     "link": "image_id",
     "ehr": "image_id",
 }
-"""Table -> what names its rows; small tables have it as their PRIMARY KEY."""
+"""Table -> the column that identifies its rows; small tables declare it as their PRIMARY KEY."""
 
 
 def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame, rule: LinkRule) -> None:
-    """Fill an empty database with the source tables and with all that follows from them."""
+    """Fill an empty database with the source tables and everything derived from them."""
     create_tables(database)
     with ThreadPoolExecutor(1) as pool, contextlib.closing(database.beside()) as beside:
         others = pool.submit(_insert_unlinked, beside, tables, splits)
@@ -43,7 +43,7 @@ def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame
 
 
 def _insert_linked(database: Database, tables: SourceTables, rule: LinkRule) -> None:
-    """Insert what films are linked by, and link them."""
+    """Insert the tables that linking needs, and link the films."""
     order = tables.image["image_id"].arg_sort()
     is_alike = tables.given["image_id"].equals(tables.image["image_id"])
     database.insert("image", tables.image[order])
@@ -60,7 +60,7 @@ def _insert_linked(database: Database, tables: SourceTables, rule: LinkRule) -> 
 
 
 def _insert_unlinked(database: Database, tables: SourceTables, splits: pl.DataFrame) -> None:
-    """Insert what no film is linked by."""
+    """Insert the tables that linking does not need."""
     studies = tables.image.select("study_id").unique()
     labels = tables.labels.join(studies, "study_id", "semi").sort("study_id")
     labels = labels.unpivot(index="study_id", variable_name="finding", value_name="value")

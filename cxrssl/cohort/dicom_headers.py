@@ -1,7 +1,7 @@
 """The headers of many DICOM files, read on all cores: tags only, never pixels.
 
-In: a folder and paths in it. Out: one row a file with its tags as text, or with the rule why it has none.
-Never: an exception for one bad file, a value that was not in the file.
+In: a folder and paths in it. Out: one row a file, with its tags as text or with the rule that it breaks.
+Never: an exception for one bad file, a value that is not in the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cxrssl.dicom import check_codecs
 
 CHUNK_FILES = 128
 FEW_FILES = 512
-"""Below this many files, starting processes takes longer than the work."""
+"""For fewer files, starting processes takes longer than reading the headers."""
 MAX_WORKER_BYTES = 2 * 2**30
 MAX_TEXT = 250
 TEXT_TAGS = (
@@ -55,14 +55,14 @@ HEADER_SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(TEXT_TAGS, pl.String()),
     **dict.fromkeys(NUMBER_TAGS, pl.Int64()),
 }
-"""`rule` is null where the header could be read; then come fields of DicomHeader."""
+"""`rule` is null where the header could be read; the other columns are fields of DicomHeader."""
 
 
 def read_headers(root: Path, paths: Sequence[str]) -> pl.DataFrame:
     """Return HEADER_SCHEMA, one row a path in the order of `paths`.
 
     Raises: SetupError when a worker process dies, or when the codec of a radiograph is not installed: better now than
-    when it is to be decoded.
+    after hours of decoding.
     """
     rows: list[list[Any]] = []
     with track("read headers", len(paths), "files") as progress:
@@ -81,7 +81,7 @@ def _iter_chunks(root: Path, paths: Sequence[str]) -> Iterator[list[list[Any]]]:
     if len(paths) < FEW_FILES:
         yield from map(read, chunks)
         return
-    context = multiprocessing.get_context("spawn")  # forked, a child would inherit Polars' locked threads
+    context = multiprocessing.get_context("spawn")  # a forked child would inherit locks that Polars' threads hold
     num_workers = min(len(os.sched_getaffinity(0)), len(chunks))
     try:
         with ProcessPoolExecutor(num_workers, context, _limit_worker) as pool:
@@ -110,12 +110,12 @@ def _read_row(root: Path, path: str) -> list[Any]:
 
 
 def _clean(value: Any) -> Any:
-    """Return text without control characters, or a number; "" and 0 are unknown."""
+    """Return text without control characters, or a number; "" and 0 become None."""
     return (plain(value.strip(), MAX_TEXT) if isinstance(value, str) else value) or None
 
 
 def whole_time(column: str) -> pl.Expr:
-    """Return a DICOM time (HH, HHMM, HHMMSS, HHMMSS.F to .FFFFFF) as HHMMSS.FFFFFF; null where it is none."""
+    """Return a DICOM time (HH, HHMM, HHMMSS, HHMMSS.F to .FFFFFF) as HHMMSS.FFFFFF; null for any other text."""
     text = pl.col(column).str.strip_chars()
     whole = pl.when(text.str.contains(r"^([0-9]{2}){1,3}$|^[0-9]{6}\.[0-9]{1,6}$")).then(text)
     return pl.format("{}.{}", whole.str.slice(0, 6).str.pad_end(6, "0"), whole.str.slice(7).str.pad_end(6, "0"))

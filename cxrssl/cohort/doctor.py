@@ -1,7 +1,7 @@
-"""What lies in a folder, and what is missing, before hours are spent: tables, films, DICOM codecs, disk.
+"""What a folder holds and what is missing, reported before hours are spent: tables, films, DICOM codecs, disk.
 
-In: a folder. Out: a report of plain numbers and sentences. Never: a whole table read or every film listed; what is
-estimated says so.
+In: a folder. Out: a report of plain numbers and sentences. Never: a whole table read, every film listed, or an estimate
+reported as a count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.dicom import SYNTAXES, find_codecs, read_header
 
 SAMPLED_FOLDERS = 24
-"""Of more subfolders than this, so many are counted and stand for the rest."""
+"""A folder with more subfolders than this is estimated from this many of them."""
 SAMPLED_HEADERS = 16
 MAX_FOLDERS = 1_000
 MAX_DEPTH = 12
@@ -30,7 +30,7 @@ ENOUGH_FRAC = 0.95
 
 @dataclass
 class TableReport:
-    """A table that was found."""
+    """One table."""
 
     file: str
     rows: int
@@ -45,7 +45,7 @@ class FilmReport:
     by_folder: dict[str, int] = field(default_factory=dict)
     is_exact: bool = True
     expected: int | None = None
-    """Rows of the tables of films, estimated; None where the films are all there is."""
+    """Rows of the tables of films, estimated; None where the dataset has no such table."""
 
     @property
     def found(self) -> int:
@@ -53,13 +53,13 @@ class FilmReport:
 
     @property
     def num_to_pack(self) -> int:
-        """Films that are there and, where tables name them, named."""
+        """Films on the disk that tables, where there are any, name."""
         return self.found if self.expected is None else min(self.found, self.expected)
 
 
 @dataclass
 class DatasetReport:
-    """One dataset in the folder."""
+    """One dataset of the folder."""
 
     dataset: str
     root: str
@@ -67,27 +67,27 @@ class DatasetReport:
     tables: list[TableReport] = field(default_factory=list)
     films: FilmReport = field(default_factory=FilmReport)
     syntaxes: dict[str, int] = field(default_factory=dict)
-    """Compression -> files, of a few DICOM files."""
+    """Compression -> files, among a few DICOM files."""
     missing: list[str] = field(default_factory=list)
-    """Without these ingest cannot run."""
+    """What ingest cannot run without."""
     remarks: list[str] = field(default_factory=list)
 
 
 def examine(options: SourceOptions) -> list[DatasetReport]:
-    """Return a report on the dataset that is named, or where none is, on each that the folder looks like.
+    """Return a report on the dataset that the options name, or on each that the folder looks like.
 
-    Raises: DataError when it looks like none, UsageError for a path that is no folder.
+    Raises: DataError when it looks like none, UsageError for a path that is not a folder.
     """
     options = options.locate("PATH")
     names = [options.dataset] if options.dataset else list(recognise(options.path))
     if not names:
         hint = "looked for the tables of mimic, chexpert, nih and covid, and for DICOM files"
-        raise DataError("no dataset is seen in the folder", options.path, hint)
+        raise DataError("the folder shows no known dataset", options.path, hint)
     return [_examine_one(replace(options, dataset=name)) for name in names]
 
 
 def count_films(layout: Layout) -> FilmReport:
-    """Return how many films lie in each folder; of many like folders a few are counted and stand for the rest."""
+    """Return the number of films in each folder, estimated from a few subfolders where there are many."""
     report = FilmReport()
     for name in layout.film_folders:
         if (layout.root / name).is_dir():
@@ -106,12 +106,12 @@ def _examine_one(options: SourceOptions) -> DatasetReport:
     try:
         layout = source.find(replace(options, **without))
     except (DataError, UsageError) as error:
-        return DatasetReport(options.dataset, str(options.path), missing=[_tell(error)])
+        return DatasetReport(options.dataset, str(options.path), missing=[_describe(error)])
     report = DatasetReport(options.dataset, str(layout.root), dict(layout.versions), remarks=list(layout.remarks))
-    report.missing = [_tell(error) for error in layout.missing]
+    report.missing = [_describe(error) for error in layout.missing]
     for name, file in layout.files.items():
         if not file.path.is_file():
-            report.missing.append(f"{file.shown} is missing, which the map names")
+            report.missing.append(f"{file.shown}, which the map names, is missing")
         elif name != "map":
             report.tables.append(TableReport(file.shown, estimate_rows(file.path), file.path.stat().st_size))
     report.films = count_films(layout)
@@ -123,14 +123,14 @@ def _examine_one(options: SourceOptions) -> DatasetReport:
 
 
 def _check_films(report: DatasetReport, layout: Layout) -> None:
-    """Add what the films themselves lack: that there are any, and codecs for those that are DICOM."""
+    """Report films that are absent, and codecs that films in DICOM need."""
     films = report.films
     if not films.found and not report.missing:
         folders = ", ".join(f"{name or '.'}/" for name in layout.film_folders)
-        report.missing.append(f"no film is in {folders} of {plain(layout.root)}: if they lie elsewhere, see --films")
+        report.missing.append(f"no film in {folders} of {plain(layout.root)}: if they are elsewhere, use --films")
     elif films.expected is not None and films.found < ENOUGH_FRAC * films.expected:
         absent = count_noun(films.expected - films.found, "film")
-        report.remarks.append(f"about {absent} of the tables not on the disk: they will be rejected as missing")
+        report.remarks.append(f"about {absent} of the tables are not on the disk and will be rejected as missing")
     if any(suffix in layout.film_suffixes for suffix in ("", ".dcm")):
         report.syntaxes = _sample_syntaxes(layout)
         codecs = find_codecs()
@@ -140,7 +140,7 @@ def _check_films(report: DatasetReport, layout: Layout) -> None:
 
 
 def _sample_syntaxes(layout: Layout) -> dict[str, int]:
-    """Return transfer syntax -> files, of the first few DICOM files that are met."""
+    """Return transfer syntax -> files, among the first few DICOM files found."""
     counts: dict[str, int] = {}
     for path in itertools.islice(_iter_dicom(layout), SAMPLED_HEADERS):
         try:
@@ -175,13 +175,13 @@ def _count_under(layout: Layout, folder: str, depth: int) -> tuple[int, bool]:
 
 
 def _spread(folders: list[str]) -> list[str]:
-    """Return at most SAMPLED_FOLDERS of them, evenly spread."""
+    """Return at most SAMPLED_FOLDERS of the folders, evenly spread."""
     step = max(1, -(-len(folders) // SAMPLED_FOLDERS))
     return folders[::step]
 
 
 def _list_folder(layout: Layout, folder: str) -> tuple[list[str], list[str]]:
-    """Return the films and the folders in a folder, by name; a folder that cannot be read holds nothing here."""
+    """Return the films and the folders in a folder, by name; none where it cannot be read."""
     films, folders = [], []
     try:
         with os.scandir(layout.root / folder) as entries:
@@ -201,5 +201,5 @@ def _add_count(report: FilmReport, folder: str, num: int) -> None:
         report.by_folder[folder] = report.by_folder.get(folder, 0) + num
 
 
-def _tell(error: CxrsslError) -> str:
+def _describe(error: CxrsslError) -> str:
     return f"{error.what}: {error.hint}" if error.hint else error.what

@@ -1,9 +1,9 @@
-"""What the hospital and the dataset say about the person at a film: SQL over the sources and the links.
+"""The health record of the person at a film: SQL over the sources and the links.
 
-In: given_feature, image, link, admission, icu_stay, ed_stay, word. Out: ehr, one column a declared feature. What a
-dataset states itself goes before what follows from the hospital's tables.
-Never: a fact that is not known yet at the film, outcomes excepted: a known type of admission would reveal that the
-admission is to come.
+In: given_feature, image, link, admission, icu_stay, ed_stay, word. Out: ehr, one column a declared feature. A value
+that the dataset states itself overrides one derived from the hospital's tables.
+Never: a fact not yet known at the film, outcomes excepted: a known type of admission would reveal that the admission is
+to come.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ RULES = {
     "since_admission": "CASE WHEN taken_at >= admittime THEN date_diff('microsecond', admittime, taken_at) / 3.6e9 END",
     "los": "date_diff('microsecond', admittime, dischtime) / 86.4e9",
 }
-"""Feature -> what the hospital's tables say of it, where that is more than one column of the admission. $1: by day."""
+"""Feature -> its value in the hospital's tables, where that is more than a column of the admission. $1: by day."""
 
 
 def fill_ehr(database: Database, rule: LinkRule) -> None:
-    """Fill `ehr` from given_feature, image and, where there are links, what the hospital wrote about the person."""
+    """Fill `ehr` from given_feature, image and, for linked films, the hospital's tables."""
     database.execute(EHR, [rule.by == "day"])
 
 

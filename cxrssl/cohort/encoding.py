@@ -47,7 +47,7 @@ def encode_features(
 ) -> npt.NDArray[np.float32]:
     """Return the features as numbers: all value columns (zeros where unknown), then with "mask" the unknown columns.
 
-    With "paper" unknown values are filled from all rows first, see `fill_as_paper`; else a row stands for itself.
+    With "paper", unknown values are first filled from all rows, see `fill_as_paper`; otherwise rows are independent.
 
     Shapes: values_NF and known_NF have one column for each of FEATURES (category index or number); out [N, M].
     """
@@ -71,9 +71,9 @@ def encode_features(
 
 
 def fill_as_paper(values_NF: Values, known_NF: npt.NDArray[np.bool_]) -> tuple[Values, npt.NDArray[np.bool_]]:
-    """Return values and mask after the published imputation: of view and position, and "no stay" as alive, not in ICU.
+    """Return values and mask after the published imputation of view and position, with "no stay" as alive, not in ICU.
 
-    Films without sex do not take part in it: the published code drops them first, and so does a run.
+    Films of unknown sex do not take part in it: the published code drops them first, and so does a run.
     """
     values_NF, known_NF = values_NF.copy(), known_NF.copy()
     view, position, sex = (FEATURE_NAMES.index(name) for name in ("view", "position", "sex"))
@@ -118,5 +118,5 @@ def _check_missing(names: Sequence[str], missing: str) -> None:
         raise UsageError(f'unknown missing policy "{plain(missing, 40)}"', hint=nearest_hint(missing, MISSING_POLICIES))
     beyond = [name for name in names if name not in PAPER_FEATURES]
     if missing == "paper" and beyond:
-        what = f"the paper does not say what an unknown {beyond[0]} becomes"
+        what = f"the paper does not define what an unknown {beyond[0]} becomes"
         raise UsageError(what, hint="choose --set ehr.missing=mask, or only groups of the paper: demo, meta, stay")

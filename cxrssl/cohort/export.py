@@ -1,7 +1,7 @@
 """Export: a published cohort handed on as Parquet, CSV or MEDS, with a codebook and a notice.
 
-In: the folder of a cohort. Out: a folder under its own manifest, which names the cohort's content hash.
-Never: an image, a folder of another kind replaced, or a file that others than its owner can read.
+In: the folder of a cohort. Out: a folder with its own manifest, which names the cohort's content hash.
+Never: an image, a folder of another kind replaced, or a file that anyone but its owner can read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cxrssl.db import Database, open_database, write_parquet
 
 KIND = "cohort-export"
 VERSION = 1
-"""Raise it when the same cohort is exported to other rows, columns or codes."""
+"""Raise it when the export of the same cohort changes in rows, columns or codes."""
 FORMATS = ("parquet", "csv", "meds")
 UNITS = {"_y": "years", "_h": "hours", "_d": "days", "_s": "seconds", "_px": "pixels", "_at": "date and time"}
 NOTICE = """\
@@ -51,7 +51,7 @@ class Export:
 
     path: Path
     was_current: bool
-    """It was already there, made from this cohort in this form."""
+    """An export of this cohort in this format was already there."""
     values: dict[str, Any]
     """Rows written, by file or kind."""
 
@@ -63,7 +63,8 @@ def export_cohort(
 
     An existing folder is replaced only if it is an export, and only if `may_replace`.
 
-    Raises: UsageError for a format, a place or a folder that is in the way; IntegrityError for a damaged cohort.
+    Raises: UsageError for a wrong format or place, or for a folder that must not be replaced; IntegrityError for a
+    damaged cohort.
     """
     if to not in FORMATS:
         raise UsageError(f'there is no format "{plain(to, 40)}"', hint=nearest_hint(to, FORMATS))
@@ -142,7 +143,7 @@ def _write_films(folder: Path, cohort: Cohort, database: Database, to: str) -> N
 
 
 def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
-    """Write data/<split>/<shard>.parquet, metadata/, and what MEDS has no place for beside them."""
+    """Write data/<split>/<shard>.parquet and metadata/, and beside them what MEDS has no place for."""
     numbers = meds.number_subjects(cohort.dataset, pl.Series(cohort.subject_id.tolist()))
     split = pl.DataFrame({"subject_id": cohort.subject_id.tolist(), "split": cohort.split_of().tolist()}).unique()
     subjects = numbers.join(split, "subject_id").with_columns(
@@ -167,7 +168,7 @@ def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
 
 
 def _write_shards(folder: Path, events: pl.DataFrame, subjects: pl.DataFrame) -> None:
-    """Write the events of `subjects`, every subject whole in one shard, sorted by number and time."""
+    """Write the events of `subjects`, each subject in one shard, sorted by number and time."""
     folder.mkdir(parents=True)
     ordered = subjects.sort("number")
     for shard, start in enumerate(range(0, ordered.height, meds.MAX_SHARD_SUBJECTS)):
@@ -176,21 +177,20 @@ def _write_shards(folder: Path, events: pl.DataFrame, subjects: pl.DataFrame) ->
 
 
 def _renumber(rows: pl.DataFrame, subjects: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of `subjects` with their numbers for ids, by number, otherwise in the order they had."""
+    """Return the rows of `subjects` with numbers for ids, sorted by number and otherwise in their old order."""
     numbered = rows.join(subjects.select("subject_id", "number"), "subject_id", maintain_order="left")
     return numbered.with_columns(subject_id="number").drop("number").sort("subject_id", maintain_order=True)
 
 
 def _check_place(workspace: Workspace, cohort: Cohort, dest: Path) -> None:
-    """Raise UsageError for a folder in the dataset, or among what the workspace keeps of its own."""
+    """Raise UsageError for a folder in the dataset, or among the workspace's own folders."""
     place, own = dest.resolve(), workspace.root.resolve()
     exports = own / workspace.exports.name
     if place.is_relative_to(cohort.root.resolve()):
-        raise UsageError("the export would lie inside the dataset folder, which is never written to", dest)
+        raise UsageError("the export would be inside the dataset folder, which is never written to", dest)
     if place.is_relative_to(own) and exports not in place.parents:
-        raise UsageError(
-            "the export would lie among the workspace's own folders", dest, "leave --out out, or go elsewhere"
-        )
+        hint = "omit --out, or name a folder elsewhere"
+        raise UsageError("the export would be among the workspace's own folders", dest, hint)
 
 
 def _check_free(dest: Path, may_replace: bool) -> None:
@@ -199,13 +199,9 @@ def _check_free(dest: Path, may_replace: bool) -> None:
     try:
         open_artefact(dest, KIND, verify=False)
     except IntegrityError:
-        raise UsageError(
-            "the folder holds something other than an export", dest, "name another folder with --out"
-        ) from None
+        raise UsageError("the folder holds something other than an export", dest, "use another --out") from None
     if not may_replace:
-        raise UsageError(
-            "the folder holds an older export", dest, "replace it with --force, or name another folder with --out"
-        )
+        raise UsageError("the folder holds an older export", dest, "replace it with --force, or use another --out")
 
 
 def _notice(cohort: Cohort) -> str:

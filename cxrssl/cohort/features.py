@@ -1,7 +1,8 @@
-"""The health-record features, declared: all that any module knows of one stands here, once.
+"""The health-record features, each declared once.
 
-Out: FEATURES; the tables and views of a cohort (schema), the SQL that fills them (ehr), the frames of sources, maps,
-arrays, codebook, MEDS and the inputs of a model (encoding) derive from it. What the words of a source mean is in words.
+Out: FEATURES, from which everything else derives: the tables and views of a cohort (schema), the SQL that fills them
+(ehr), frames of sources, maps, arrays, codebook, MEDS and the inputs of a model (encoding). `words` declares what the
+words of a source mean.
 Never: an import of polars, duckdb or numpy.
 """
 
@@ -24,7 +25,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Scale:
-    """Numbers from `low` to `high` become 0 to 1, others the nearer end. Fixed by declaration, so nothing is fitted."""
+    """Numbers from `low` to `high` become 0 to 1, others the nearer end. The ends are declared, never fitted."""
 
     low: float
     high: float
@@ -41,26 +42,26 @@ class Feature:
     role: Role
     """`outcome`: a model input only if the user names it, and every report then says so."""
     known: Known
-    """Relative to the film. Of a column of `admission` it also decides which row: `before`, a fact about the person, of
-    the admission begun last at or before the film, else of the first after it; `at`, of the admission that the film is
-    linked to, from its beginning on; `after`, of that admission."""
+    """Relative to the film. It also decides which row a column of `admission` is taken from. `before`: a fact about the
+    person, from the admission begun last at or before the film, else from the first after it. `at`: from the admission
+    that the film is linked to, once it has begun. `after`: from that admission."""
     meaning: str
     """For the codebook and `cxrssl sql --tables`."""
     categories: tuple[str, ...] = ()
     """In the paper's order; empty for a number."""
     column: str = ""
-    """Its column in `given_feature`, `ehr` and `film`, whose suffix is its unit; by default the name."""
+    """Its column in `given_feature`, `ehr` and `film`; the suffix is its unit. By default the name."""
     source: str = ""
-    """table.column of schemas/1_source.sql that it is read from, where that is one column."""
+    """The table.column of schemas/1_source.sql that holds it, where that is one column."""
     scale: Scale | None = None
     """Of a number."""
     most: float = 0
-    """The largest number that a user's own table may give."""
+    """The largest number that a user's own table may hold."""
     is_whole: bool = False
     censored: str = ""
-    """A second column: whether the number only stands for a larger one."""
+    """A second column: whether the true number is larger than the one given."""
     form_of: str = ""
-    """The feature whose column this one shows in another form; the two are never used together."""
+    """The feature that this one re-encodes; the two are never used together."""
     reveals: str = ""
     """Another feature that follows from some of its categories."""
 
@@ -79,7 +80,7 @@ class Feature:
 
     @property
     def is_worded(self) -> bool:
-        """Its source has words of its own, which WORDS turns into categories."""
+        """Whether its source has words of its own, which WORDS maps to categories."""
         return self.name in WORDS
 
 
@@ -91,7 +92,7 @@ def make_edges(step_y: int) -> tuple[int, ...]:
 def band_labels(edges: Sequence[int]) -> tuple[str, ...]:
     """Return the names of the bands between the edges; an age on an edge belongs to the band above it.
 
-    Differs: the published code closes bands at the right, so that 20 falls into the band that it calls "<20".
+    Differs: the published code closes bands at the right, so that 20 falls into its band "<20".
     """
     inner = [f"{low}-{high - 1}" for low, high in pairwise(edges)]
     return (f"<{edges[0]}", *inner, f"{edges[-1]}+")
@@ -164,8 +165,8 @@ FEATURES: tuple[Feature, ...] = (
         "since_admission", "course", "input", "at", "time since the admission; unknown before it begins",
         column="since_admission_h", scale=Scale(0, 2400, is_log=True), most=240_000,
     ),
-    # Studies with an earlier first film, also those whose films are not on this disk: it is a fact about the person.
-    # Unknown for a study without a time. In NIH it is the published follow-up number.
+    # Counts studies with an earlier first film, including those whose films are not on this disk, because it is a fact
+    # about the person. Unknown for a study without a time. In NIH it is the published follow-up number.
     Feature(
         "prior", "course", "input", "before", "earlier studies of the person in the dataset",
         column="num_prior", scale=Scale(0, 100, is_log=True), most=100_000, is_whole=True,
@@ -183,7 +184,7 @@ FEATURES: tuple[Feature, ...] = (
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 PAPER_FEATURES: tuple[str, ...] = tuple(FEATURE_NAMES[: FEATURE_NAMES.index("icu") + 1])
-"""Those of the paper, which its imputation speaks of."""
+"""The features of the paper, the only ones that its imputation covers."""
 RECORDED: tuple[Feature, ...] = tuple(
     sorted(
         (feature for feature in FEATURES if not feature.form_of),
@@ -192,14 +193,14 @@ RECORDED: tuple[Feature, ...] = tuple(
 )
 """Features with a column of their own, in the order of the columns: by group, within it outcomes last."""
 GIVEN: tuple[Feature, ...] = tuple(feature for feature in RECORDED if not feature.source.startswith("image."))
-"""Those that a dataset may state itself, in `given_feature`; null there is unknown."""
+"""Features that a dataset may state itself, in `given_feature`, where null is unknown."""
 _BY_NAME = {feature.name: feature for feature in FEATURES}
 
 
 def find_feature(name: str) -> Feature:
     """Return the declared feature of this name.
 
-    Raises: UsageError naming the nearest one.
+    Raises: UsageError that names the nearest one.
     """
     if name not in _BY_NAME:
         known = (*FEATURE_NAMES, *GROUPS, NONE)
@@ -208,12 +209,12 @@ def find_feature(name: str) -> Feature:
 
 
 def parse_ehr(text: str) -> tuple[str, ...]:
-    """Return the feature names that `text` asks for, in declared order: groups and names in any mix, or "none".
+    """Return the features that `text` names, in declared order: groups and names in any mix, or "none".
 
-    An age band takes the place of the age that a group brings.
+    An age band replaces the age of a group.
 
-    Raises: UsageError for an unknown name, naming the nearest one, for "none" together with something else, and for two
-    forms of one feature that are both named.
+    Raises: UsageError for an unknown name, naming the nearest one, for "none" mixed with features, and for two forms of
+    one feature.
     """
     words = [word for word in re.split(r"[,\s]+", text) if word]
     if not words:
@@ -227,14 +228,14 @@ def parse_ehr(text: str) -> tuple[str, ...]:
     for name in sorted(named, key=FEATURE_NAMES.index):
         quantity = _BY_NAME[name].form_of or name
         if forms.setdefault(quantity, name) != name:
-            raise UsageError(f'"{forms[quantity]}" and "{name}" say the same', hint="name one of them")
+            raise UsageError(f'"{forms[quantity]}" and "{name}" are the same feature', hint="name one of them")
     replaced = {_BY_NAME[name].form_of for name in named}
     wanted = named | ({name for word in words for name in _group_members(word)} - replaced)
     return tuple(name for name in FEATURE_NAMES if name in wanted)
 
 
 def name_features(names: Sequence[str], joined_by: str) -> str:
-    """Return the shortest text that `parse_ehr` turns into `names`: whole groups by their name, the rest singly."""
+    """Return the shortest text that `parse_ehr` turns into `names`: whole groups by their name, the rest one by one."""
     words: dict[str, None] = {}
     for name in names:
         group = find_feature(name).group

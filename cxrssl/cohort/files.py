@@ -1,4 +1,4 @@
-"""Finding a dataset in a folder by its own file names, and listing the films that are really there.
+"""A dataset found in a folder by its own file names, and a list of the films that are on the disk.
 
 In: a folder. Out: paths, and a map from film path to size. Never: a write, or a guess between two candidates.
 """
@@ -20,13 +20,13 @@ MAX_SEARCH_DEPTH = 5
 MAX_FILM_DEPTH = 12
 FILM_SUFFIXES = (".jpg", ".jpeg", ".png")
 # Folders of films hold up to 112,120 names and never a table: MIMIC-CXR's files/p10 to p19, NIH's images, CheXpert's
-# patients. "files" itself is entered: a wget mirror of PhysioNet is physionet.org/files/<project>/<version>.
+# patients. The search enters "files": a wget mirror of PhysioNet is physionet.org/files/<project>/<version>.
 FILM_FOLDER = re.compile(r"p[0-9]{2}|images(_[0-9]+)?|patient[0-9]+|\..*")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of the dataset and the name under which people know it."""
+    """A file of the dataset, and its name in reports."""
 
     path: Path
     shown: str
@@ -34,7 +34,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of one dataset lie."""
+    """The places of the parts of one dataset."""
 
     dataset: str
     root: Path
@@ -46,16 +46,16 @@ class Layout:
     film_suffixes: tuple[str, ...] = FILM_SUFFIXES
     """How the name of a film ends; "" is every file."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Part -> its version as far as the folder shows it."""
+    """Part -> its version, as far as the folder shows it."""
     film_tables: tuple[str, ...] = ()
     """Those of `files` whose rows are films."""
     missing: list[DataError] = field(default_factory=list)
-    """Needed and not there: ingest raises the first, doctor tells all."""
+    """What is needed and absent: ingest raises the first, doctor reports all."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """One folder met in a search."""
+    """One folder of a search."""
 
     path: Path
     files: frozenset[str]
@@ -65,7 +65,7 @@ class Folder:
 def check_folder(path: Path, what: str) -> Path:
     """Return the absolute path of an existing folder.
 
-    Raises: UsageError when there is none.
+    Raises: UsageError when it does not exist.
     """
     if not path.exists():
         raise UsageError(f"there is no such folder for {what}", path, "check the path")
@@ -83,7 +83,7 @@ def check_apart(workspace: Path, folders: Iterable[Path]) -> None:
 
 
 def iter_folders(root: Path, depth: int = MAX_SEARCH_DEPTH) -> Iterator[Folder]:
-    """Yield `root` and the folders under it in name order, without entering folders of films."""
+    """Yield `root` and the folders under it in the order of their names, without entering folders of films."""
     files: set[str] = set()
     folders: set[str] = set()
     for entry in _scan(root):
@@ -129,9 +129,9 @@ def has_file(folder: Path, stem: str) -> bool:
 
 
 def pick_file(folder: Path, name: str, remarks: list[str], prefix: str = "") -> SourceFile:
-    """Return `<name>.gz`, which is what publishers ship and give hashes for, or `<name>` where it was unpacked.
+    """Return `<name>.gz`, the form that publishers ship and hash, else `<name>`, its unpacked form.
 
-    Raises: DataError when there is neither.
+    Raises: DataError when neither exists.
     """
     packed, unpacked = folder / f"{name}.gz", folder / name
     if packed.is_file():
@@ -140,11 +140,11 @@ def pick_file(folder: Path, name: str, remarks: list[str], prefix: str = "") -> 
         return SourceFile(packed, f"{prefix}{name}.gz")
     if unpacked.is_file():
         return SourceFile(unpacked, f"{prefix}{name}")
-    raise DataError(f"{prefix}{name}.gz is missing", packed, f"{prefix}{name}, unpacked, would do as well")
+    raise DataError(f"{prefix}{name}.gz is missing", packed, f"the unpacked {prefix}{name} works as well")
 
 
 def list_films(root: Path, folders: Sequence[str], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> dict[str, int]:
-    """Return path relative to `root` -> size in bytes, for every film in `folders`; one walk, one stat a film."""
+    """Return path relative to `root` -> size in bytes for every film in `folders`, by one walk and one stat a film."""
     films: dict[str, int] = {}
     tops = [entry for name in folders if (root / name).is_dir() for entry in sorted(_scan_paths(root, name))]
     with track("list films", len(tops), "entries") as progress:
@@ -158,11 +158,11 @@ def list_films(root: Path, folders: Sequence[str], suffixes: tuple[str, ...] = F
 
 
 def leave_unwritable(films: dict[str, int]) -> list[str]:
-    """Take out the films whose path is no UTF-8 and so can stand in no table; remark on their number."""
+    """Remove the films whose path is not UTF-8, which no table can hold, and return a remark on their number."""
     unwritable = [path for path in films if not path.isascii() and any("\ud800" <= char <= "\udfff" for char in path)]
     for path in unwritable:
         del films[path]
-    return [f"films left aside, because their names are not UTF-8: {len(unwritable):,}"] if unwritable else []
+    return [f"films ignored because their names are not UTF-8: {len(unwritable):,}"] if unwritable else []
 
 
 def hash_listing(films: Mapping[str, int]) -> str:
@@ -174,9 +174,9 @@ def hash_listing(films: Mapping[str, int]) -> str:
 
 
 def _iter_films(root: Path, folder: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield (path relative to root, size) of the films in `folder` and below; a broken link is no film.
+    """Yield (path relative to root, size) of the films in `folder` and below; a broken link is not a film.
 
-    In plain strings: MIMIC-CXR has 293,000 folders, and their Path objects would take as long as the disk.
+    Paths are plain strings: MIMIC-CXR has 293,000 folders, and Path objects would take as long as the disk.
     """
     base = os.path.join(root, "")
     waiting = [(base + folder, MAX_FILM_DEPTH)]
@@ -191,7 +191,7 @@ def _iter_films(root: Path, folder: str, suffixes: tuple[str, ...]) -> Iterator[
 
 
 def _scan_paths(root: Path, folder: str) -> list[tuple[str, bool, int]]:
-    """Return (path relative to root, is it a folder, size) of the entries; a broken link is no entry."""
+    """Return (path relative to root, whether it is a folder, size) of the entries; a broken link is left out."""
     found = []
     for entry in _scan(root / folder):
         path = f"{folder}/{entry.name}" if folder else entry.name

@@ -65,7 +65,7 @@ def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.N
     arrays["ehr_known"] = ~np.isnan(values)
     arrays["finding_names"] = np.array(list(findings), dtype=np.str_)
     labels = films.select(pl.col(name).cast(pl.Int8).fill_null(BLANK) for name in findings)
-    # A dataset without findings has N rows of none, which a frame without columns does not.
+    # A frame without columns has no rows; the array of a dataset without findings has N.
     values_NL = labels.to_numpy().reshape(films.height, len(findings))
     arrays["label_values"] = np.ascontiguousarray(values_NL, dtype=np.int8)
     return arrays
@@ -73,7 +73,7 @@ def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.N
 
 def write_films(folder: Path, films: pl.DataFrame, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write films.parquet and films.npz into `folder`."""
-    # Through memory: Polars has its own words for a full disk, `write_bytes` has ours.
+    # Through memory, because `write_bytes` reports a full disk as our error and Polars does not.
     parquet, archive = io.BytesIO(), io.BytesIO()
     films.write_parquet(parquet)
     np.savez(archive, allow_pickle=False, **{name: _encode(array) for name, array in arrays.items()})

@@ -4,9 +4,9 @@ In: two integer codes a film, -1 unknown. Out: the codes without -1. Never: use 
 Source: nyuad-cai/CXR-EHR-MSN, notebooks/EHR-data-prep.ipynb [10]-[21]: scikit-learn's IterativeImputer around a random
 forest regressor, 10 rounds, seed 24, on the label codes AP 0, LATERAL 1, LL 2, PA 3 and Erect 0, Recumbent 1, of the
 films of all splits; then rounded. A regression on names, fitted on test rows: a defect that this reproduces.
-Differs: a forest over one variable with few values averages trees with a leaf for each value; here a leaf is the mean
-of all its films, not of bootstrap samples of them, so there is no seed. Equal after rounding unless a mean lies within
-sampling error of one half.
+Differs: a forest over one variable with few values averages trees with one leaf a value; here a leaf is the mean of all
+its films, not of bootstrap samples, so there is no seed. Equal after rounding unless a mean is within sampling error of
+one half.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Codes = NDArray[np.int64]
 
 
 def impute_codes(first: Codes, second: Codes, is_fitted_on: NDArray[np.bool_]) -> tuple[Codes, Codes]:
-    """Return both codes with the unknown ones filled; a code that is known of no film stays -1."""
+    """Return both codes with unknown values filled; a code that no film has stays -1."""
     pairs, cell_N = np.unique(np.stack([first, second], axis=1), axis=0, return_inverse=True)
     cell_N = cell_N.ravel()
     weights = np.bincount(cell_N, is_fitted_on.astype(np.float64), len(pairs)).astype(np.float64)
@@ -31,7 +31,7 @@ def impute_codes(first: Codes, second: Codes, is_fitted_on: NDArray[np.bool_]) -
 
 
 def _fill_cells(pairs: Codes, weights: NDArray[np.float64]) -> Codes:
-    """Return the kinds of films, [C, 2], with -1 filled as the published rounds fill it."""
+    """Return the distinct pairs of codes, [C, 2], with -1 filled by the published rounds."""
     is_known = (pairs >= 0) & (weights > 0)[:, None]
     filled = pairs.copy()
     columns = [j for j in (0, 1) if is_known[:, j].any()]
@@ -60,7 +60,7 @@ def _fill_cells(pairs: Codes, weights: NDArray[np.float64]) -> Codes:
 def _predict(
     x: NDArray[np.float64], y: Codes, weights: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> NDArray[Any]:
-    """Return what a full-grown regression tree of y over x says at `wanted`: the mean at the nearest x."""
+    """Return the prediction of a full-grown regression tree of y over x at `wanted`: the mean at the nearest x."""
     places, leaf = np.unique(x.astype(np.float32), return_inverse=True)
     means = np.bincount(leaf, weights * y) / np.bincount(leaf, weights)
     borders = (places[1:].astype(np.float64) + places[:-1]) / 2

@@ -2,7 +2,7 @@
 
 In: a folder of a dataset, which is only read.
 Out: cohorts/<name>/ with cohort.duckdb, films.parquet, films.npz, rejects.csv, summary.json.
-Never: a film or a row that vanished without a count.
+Never: a film or a row that vanishes without being counted.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.db import open_database
 
 WORKING_MEMORY = "600MB"
-"""Of DuckDB while a cohort is made; what does not fit waits on the disk."""
+"""DuckDB's memory while a cohort is made; the rest spills to the disk."""
 RULES_VERSION = 3
-"""Raise it when a rule of reading, linking or splitting changes: every cohort is then made anew."""
+"""Raise it when a rule of reading, linking or splitting changes: every cohort is then rebuilt."""
 
 
 @dataclass(frozen=True)
 class IngestOptions(SourceOptions):
-    """All that `cxrssl ingest` is asked for."""
+    """All options of `cxrssl ingest`."""
 
     name: str = ""
     """Of the cohort; by default the dataset's."""
@@ -58,7 +58,7 @@ class IngestOptions(SourceOptions):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What will be read, and the key of the outcome."""
+    """What will be read, and the key of the resulting cohort."""
 
     options: IngestOptions
     rule: LinkRule | None
@@ -71,14 +71,14 @@ class _Plan:
 
     @property
     def tables(self) -> dict[Path, str]:
-        """Tables of the publisher, which the user's own map is not, with the SHA-256 of what was read."""
+        """Path -> SHA-256 of the publisher's tables, without a map and its tables."""
         return {file.path: self.hashes[file.shown] for file in _publishers_files(self.layout)}
 
 
 def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     """Publish `cohorts/<name>` from the dataset, and return its summary.
 
-    A cohort that is already published from the same files is returned as it is, with `was_current`.
+    If a cohort from the same files is already published, return its summary with `was_current`.
 
     Raises: UsageError, DataError (LeakageError for a subject in two official splits), SetupError.
     """
@@ -105,7 +105,7 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
         "features": list(FEATURE_NAMES),
         "findings": list(tables.findings),
     }
-    # `inputs` describe where things lay; they are no part of the content and none of the key.
+    # `inputs` record where the files were; they belong neither to the content nor to the key.
     inputs = {"root": str(plan.layout.root), **plan.hashes}
     with publish(dest, KIND, settings, inputs) as folder:
         summary = _fill_folder(folder, settings, tables, splits, plan, remarks) | {"release": release}
@@ -141,7 +141,7 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> 
 
 
 def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
-    """Return the rule to link by, None where the dataset has no stays."""
+    """Return the rule to link by, or None where the dataset has no stays."""
     if "ehr" in source.OPTIONS:
         return options.rule or LinkRule()
     if options.rule is not None:
@@ -151,7 +151,7 @@ def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
 
 
 def _find_layout(source: Source, options: IngestOptions) -> Layout:
-    """Return where everything lies; the error of another dataset's folder names that dataset."""
+    """Return the layout of the dataset; if the folder holds another dataset, the error names that one."""
     try:
         layout = source.find(options)
         if layout.missing:
@@ -166,12 +166,12 @@ def _find_layout(source: Source, options: IngestOptions) -> Layout:
 
 
 def _publishers_files(layout: Layout) -> list[SourceFile]:
-    """Return the files that the publisher ships: not a map and its tables, which are the user's own."""
+    """Return the files that the publisher ships, without a map and its tables, which are the user's own."""
     return [file for name, file in layout.files.items() if not name.startswith("map")]
 
 
 def _split(tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
-    """Return the splits of all schemes that can be made, and remarks on the user's own."""
+    """Return the splits of all possible schemes, and remarks on the user's own split."""
     subjects = set(tables.image["subject_id"].unique())
     icu = set(tables.hospital.icu_stay["subject_id"].unique()) & subjects if tables.hospital else set()
     path = plan.options.split_path
@@ -188,9 +188,9 @@ def _hash_file(path: Path, shown: str) -> str:
 
 
 def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
-    """Return the summary of the published cohort if nothing it was made from has changed.
+    """Return the summary of the published cohort if nothing that it was made from has changed.
 
-    It has this plan's key, its films lie where it says, and its features are those that are declared now.
+    Its key, the root of its films and its features must be those of this plan.
     """
     try:
         artefact = open_artefact(dest, KIND, verify=False)
@@ -206,7 +206,7 @@ def _check_some_films(tables: SourceTables, plan: _Plan) -> None:
     if tables.image.is_empty():
         counts = ", ".join(f"{rule} {num:,}" for rule, num in tables.films.reject_counts().items())
         folders = ", ".join(f"{name or '.'}/" for name in plan.layout.film_folders) or "no folder of films"
-        hint = f"looked for films in {folders} of {plan.layout.root}, where {len(plan.present):,} lie"
+        hint = f"looked for films in {folders} of {plan.layout.root} and found {len(plan.present):,}"
         raise DataError(f"no film of {tables.films.file} can be used: {counts}", plan.layout.root, hint)
 
 
@@ -233,7 +233,7 @@ def _fill_folder(
 
 
 def _file_rows(tables: SourceTables, plan: _Plan) -> pl.DataFrame:
-    """Return the account of each file read; a listing of films stands for the bytes and the names of the films."""
+    """Return the account of each file read; where rows are films, the hash is that of their names and sizes."""
     sizes = {file.shown: file.path.stat().st_size for file in plan.layout.files.values()}
     rows = [
         {

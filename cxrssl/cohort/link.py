@@ -1,4 +1,4 @@
-"""Which hospital stay a film belongs to: SQL over the sources.
+"""The hospital stay that a film belongs to: SQL over the sources.
 
 In: image, admission, icu_stay, ed_stay. Out: link. Never, by time: a result that depends on the order of the rows.
 
@@ -11,21 +11,21 @@ By time (the default). First match decides; intervals are closed at both ends, t
    if two share both times -> ambiguous, hadm_id unknown.
 4. inside an emergency visit            -> in_ed, with the admission it led to, if any. Visits are those of ed_stay, and
    [edregtime, edouttime] of the admissions that ed_stay does not name. Several: as in 3, by these times.
-5. before admittime, but after the emergency visit that led there (the wait for a bed: in 8 of the demo's 275
+5. before admittime, but after the emergency visit that led to it (the wait for a bed: in 8 of the demo's 275
    admissions, up to 4.8 h), or at most `tolerance_h` before it -> before_stay, with that admission. Several: the
-   earliest admittime, then the earliest dischtime; if two share both -> ambiguous. It goes before 7, even where a
-   discharge lies nearer.
-   The tolerance is for people whose way in was not written down (93 of the demo's 275 admissions have no emergency
+   earliest admittime, then the earliest dischtime; if two share both -> ambiguous. It precedes 7, even where a
+   discharge is nearer.
+   The tolerance is for people whose arrival was not recorded (93 of the demo's 275 admissions have no emergency
    times). 6 h: where it was, three of four admissions followed within 6.6 h of the registration (median 4.3 h).
 6. no admission of the subject          -> no_admission
-7. else the nearest admission decides: in the past -> post_discharge, in the future -> pre_admission, both equally
-   near -> post_discharge; hadm_id unknown.
+7. else by the nearest admission: in the past -> post_discharge, in the future -> pre_admission, both equally near
+   -> post_discharge; hadm_id unknown.
 gap_h is the time to the nearest dischtime or admittime, and 0 for rules 2 to 4.
 Unknown is not no: `icu` is known only for in_icu, in_stay, in_ed, before_stay; `mortality` only with a hadm_id.
 
-By day (`--link day`), as published, for comparison: the day of the film lies in [day of intime, day of outtime] of an
-ICU stay, and independently of that in [day of admittime, day of dischtime] of an admission; of several the last row of
-the file; a film outside every stay is known to be `alive` and `not_icu`. The emergency department plays no part.
+By day (`--link day`), as published, for comparison: the day of the film is in [day of intime, day of outtime] of an ICU
+stay, and independently in [day of admittime, day of dischtime] of an admission; of several, the last row of the file
+counts; a film outside every stay is `alive` and `not_icu`. The emergency department plays no part.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class LinkRule:
 
     by: Literal["time", "day"] = "time"
     tolerance_h: float = 6.0
-    """How long before an admission a film already belongs to it; by time only."""
+    """How long before an admission a film already belongs to it; only by time."""
 
     def describe(self) -> str:
-        """Return the rule in a few words, as every line that names the cohort carries them."""
+        """Return the rule in a few words, for every line that names the cohort."""
         if self.by == "day":
             return "linked by day, as published"
         return f"linked by time, tolerance {self.tolerance_h:g} h"
 
 
 def make_link_rule(by: str = "", tolerance_h: float | None = None) -> LinkRule:
-    """Return the rule that the user asks for; what is left out takes its default.
+    """Return the rule of these options, which have defaults.
 
-    Raises: UsageError for another word, a tolerance out of range, and a tolerance that would have no effect.
+    Raises: UsageError for an unknown rule, a tolerance out of range, and a tolerance without effect.
     """
     if by and by not in LINKS:
         raise UsageError(f'there is no link rule "{plain(by, 40)}"', hint=nearest_hint(by, LINKS))
@@ -82,7 +82,7 @@ def link_films(database: Database, rule: LinkRule = LinkRule()) -> None:
         database.execute(LINK_BY_TIME, [round(rule.tolerance_h * 3.6e9)])
 
 
-# Films are told apart by their rowid within one statement: a number, where an image_id is a text of 44 characters.
+# Within a statement the rowid identifies a film: it is a number, while an image_id is a text of 44 characters.
 VISIT = """
 visit AS (
     SELECT subject_id, hadm_id, ed_stay_id, intime AS ed_in, outtime AS ed_out, coalesce(arrival_transport, 'ed') AS way

@@ -1,7 +1,7 @@
-"""The user's own tables of labels and health-record columns, and the small TOML that says what they mean.
+"""The user's own tables of labels and health-record columns, and the small TOML that explains them.
 
-In: a TOML, of which `cxrssl ingest --help` shows an example. File names are relative to it, or absolute; `key` says
-whether an id names an image, a study or a patient; `words` lists our word -> the cells that mean it.
+In: a TOML; `cxrssl ingest --help` shows an example. File names are absolute or relative to the TOML; `key` declares
+whether ids are those of images, studies or patients; `words` maps our words to the cells that mean them.
 Out: source tables with ids under `id`, findings and features under their own names.
 Never: a word whose meaning the TOML does not state.
 """
@@ -31,7 +31,7 @@ FEATURES = {feature.column: feature for feature in GIVEN}
 
 @dataclass(frozen=True)
 class LabelMap:
-    """The table of labels: where it lies, what its ids name, which cells say that a finding is there."""
+    """The table of labels: its file, what its ids identify, and the cells that mean present, absent and uncertain."""
 
     file: str = ""
     column: str = ""
@@ -43,7 +43,7 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class EhrMap:
-    """The table of the health record: where it lies and what its ids name."""
+    """The table of the health record: its file, and what its ids identify."""
 
     file: str = ""
     column: str = ""
@@ -56,12 +56,12 @@ class FeatureMap:
 
     column: str = ""
     words: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Our word -> the cells that mean it; empty: cells as they are."""
+    """Our word -> the cells that mean it; if empty, cells are taken unchanged."""
 
 
 @dataclass(frozen=True)
 class RecordMap:
-    """What the TOML says."""
+    """The content of the TOML."""
 
     body_part: tuple[str, ...] = ()
     labels: LabelMap | None = None
@@ -72,7 +72,7 @@ class RecordMap:
 
 
 def read_map(path: Path) -> RecordMap:
-    """Return what the TOML at `path` says.
+    """Return the content of the TOML at `path`.
 
     Raises: ConfigError for an unknown key, feature or word, naming the nearest.
     """
@@ -95,7 +95,7 @@ def find_tables(path: Path, record_map: RecordMap) -> dict[str, SourceFile]:
 
 
 def read_labels(file: SourceFile, record_map: RecordMap) -> SourceTable:
-    """Return the labels: `id` and one Int8 column a finding; a cell that the map does not explain rejects its row."""
+    """Return the labels: `id` and one Int8 column a finding; a cell that the map lacks rejects its row."""
     labels = record_map.labels
     assert labels is not None, "the map names a table of labels"
     values = {
@@ -117,7 +117,7 @@ def read_labels(file: SourceFile, record_map: RecordMap) -> SourceTable:
 
 
 def read_ehr(file: SourceFile, record_map: RecordMap) -> SourceTable:
-    """Return the features: `id` and one column a feature in our words; an unexplained cell rejects its row."""
+    """Return the features: `id` and one column a feature, in our words; a cell that the map lacks rejects its row."""
     ehr = record_map.ehr
     assert ehr is not None, "the map names a table of the health record"
     table = _read(file, ehr.column, [_feature_column(name, each) for name, each in record_map.features.items()])

@@ -1,11 +1,11 @@
-"""A cohort as MEDS events (Medical Event Data Standard 0.4): what happened to whom, when, films among it.
+"""A cohort as MEDS events (Medical Event Data Standard 0.4): what happened to whom and when, films included.
 
-In: a cohort database. Out: a frame of events, and the metadata that goes with it. Only subjects with a film are in it.
+In: a cohort database. Out: a frame of events of the subjects with a film, and its metadata.
 Never: a time that the dataset does not give, or a finding at a time when its film can be used to predict it.
-Times: a birth is 1 January of anchor_year - anchor_age (month and day are not known), absent where the age is censored;
-a death is the admission's deathtime, else the last second of the day of death; a finding is one microsecond after the
-last film of its study, because the report that says it is written after the films and its own time is not published.
-Without a time (NIH, CheXpert) a film is a static event, and its findings are no events but rows of findings.parquet.
+Times: a birth is 1 January of anchor_year - anchor_age (month and day are unknown), absent where the age is censored; a
+death is the admission's deathtime, else the last second of the day of death; a finding is one microsecond after the
+last film of its study, because its report is written after the films and has no published time.
+A film without a time (NIH, CheXpert) is a static event; its findings are not events but rows of findings.parquet.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ SCHEMA = {
 
 @dataclass(frozen=True)
 class _Kind:
-    """Events of one kind: what they are, and the query that makes them, with the columns that they have."""
+    """Events of one kind: their code, their meaning, and the query that makes them."""
 
     code: str
-    """As it begins, in the words that converters of MIMIC-IV to MEDS use."""
+    """Its first part, in the words that converters of MIMIC-IV to MEDS use."""
     meaning: str
     sql: str
 
@@ -54,7 +54,7 @@ _FACTS = [
     for feature in FEATURES
     if feature.source.startswith("admission.") and feature.known == "before"
 ]
-"""Columns of the admission that say something about the person."""
+"""Columns of the admission that hold facts about the person."""
 # In the order of events at the same time. A part of a code that the dataset leaves blank is UNK.
 KINDS: tuple[_Kind, ...] = (
     _Kind(
@@ -173,9 +173,9 @@ def collect_untimed(database: Database) -> pl.DataFrame:
 
 
 def number_subjects(dataset: str, subjects: pl.Series) -> pl.DataFrame:
-    """Return `subject_id` (text) -> `number`: the id itself where all are whole numbers, else from a hash of it.
+    """Return `subject_id` (text) -> `number`: the id itself where all are whole numbers, else a hash.
 
-    The hash is of the dataset's name and the id, so that a subject has the same number in every cohort of a dataset.
+    The hash covers the dataset's name and the id, so that a subject has one number in all cohorts of a dataset.
 
     Raises: DataError when two subjects share a number.
     """

@@ -71,7 +71,7 @@ class Cohort(Films):
     dataset: str
     folder: Path
     root: Path
-    """Where the films lay when the cohort was made."""
+    """Folder of the films when the cohort was made."""
     default_split: str
     link: str
     """How films were linked to stays, in words; empty where the dataset has none."""
@@ -82,7 +82,7 @@ class Cohort(Films):
 
     @property
     def title(self) -> str:
-        """The cohort by name and by the rule that linked it, for every line that names it."""
+        """Name and link rule of the cohort, for every line that names it."""
         return f"{self.name}, {self.link}" if self.link else self.name
 
     @property
@@ -123,7 +123,7 @@ class Cohort(Films):
         uncertain: Literal["ignore", "zeros", "ones"] = "ignore",
         blank: Literal["zeros", "ignore"] = "zeros",
     ) -> npt.NDArray[np.int8]:
-        """Return [N, L] in {1, 0, -1}, where -1 is not to be scored: the policy is applied here, by name."""
+        """Return [N, L] in {1, 0, -1} after the named policies; -1 is not scored."""
         names = self.finding_names.tolist()
         for finding in findings:
             if finding not in names:
@@ -153,7 +153,7 @@ class Cohort(Films):
 def open_cohort(path: Path, verify: bool = True, check: bool = True) -> Cohort:
     """Return the cohort in the folder `path`, its hashes checked if `verify`.
 
-    Without `check` a subject in two splits is let pass: the audit names it itself.
+    Without `check`, a subject in two splits is accepted: the audit reports it itself.
 
     Raises: IntegrityError when a file is missing or damaged, LeakageError when a subject is in two splits.
     """

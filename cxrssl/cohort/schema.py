@@ -37,7 +37,7 @@ def _list_columns(features: Iterable[Feature]) -> str:
 
 
 def _check(feature: Feature) -> str:
-    if feature.is_worded:  # `given_feature` has the source's own words
+    if feature.is_worded:  # `given_feature` holds the words of the source
         return ""
     if feature.categories:
         return f" CHECK ({feature.column} IN ({', '.join(map(_quote, feature.categories))}))"
@@ -49,7 +49,7 @@ def _count_unknown() -> str:
 
 
 def _select_words() -> str:
-    """Return feature and word of every row that says one: in the hospital's tables, or the dataset's own."""
+    """Return a query for the feature and the word of every row, of the hospital's tables and of `given_feature`."""
     places = [(feature.name, *feature.source.split(".")) for feature in RECORDED if feature.is_worded]
     places += [(feature.name, "given_feature", feature.column) for feature in GIVEN if feature.is_worded]
     selects = [f"SELECT {_quote(name)} AS feature, {column} AS word FROM {table}" for name, table, column in places]

@@ -1,4 +1,4 @@
-"""Which split a subject belongs to: a function of the publisher's lists, of the user's list, or of the subject alone.
+"""The split of each subject: a function of the publisher's lists, of the user's list, or of the subject alone.
 
 In: subjects, official parts, subjects with an ICU stay, a file. Out: rows (scheme, subject_id, split).
 Never: two splits for one subject, or a split that depends on the order or number of the films.
@@ -6,9 +6,9 @@ Never: two splits for one subject, or a split that depends on the order or numbe
 official  the publisher's, where the dataset has one; `train_val` is divided by the subject's hash.
 hash      by a hash of dataset and subject alone: 70 % train, 10 % val, 20 % test, or other shares.
 icu       the paper's rule: only people with an ICU stay are validated and tested on, everyone else is train. The paper
-          took the lists of MedFuse, which are not ours to ship; here a subject with an ICU stay, at any time, keeps its
-          part of `hash`, so that no test subject of `icu` is a train subject of `hash`.
-file      a CSV of the user with the columns subject_id and split. It may say a subject many times, in one way.
+          used the lists of MedFuse, which we may not ship; here a subject with an ICU stay, at any time, keeps its part
+          of `hash`, so that no test subject of `icu` is a train subject of `hash`.
+file      a CSV of the user with the columns subject_id and split. It may repeat a subject, with the same split.
 """
 
 from __future__ import annotations
@@ -45,14 +45,15 @@ class Shares:
 def parse_shares(text: str) -> Shares:
     """Return the shares in a text such as "70,10,20".
 
-    Raises: UsageError for anything but three whole percents above 0 that make 100.
+    Raises: UsageError for anything but three whole percents above 0 that add up to 100.
     """
     words = text.split(",")
     if len(words) == 3 and all(word.strip().isdecimal() and int(word) > 0 for word in words):
         shares = Shares(*(int(word) for word in words))
         if shares.train + shares.val + shares.test == 100:
             return shares
-    raise UsageError(f'"{plain(text, 40)}" are no shares of a split', hint="write three percentages: --shares 70,10,20")
+    hint = "write three whole percents that add up to 100: --shares 70,10,20"
+    raise UsageError(f'"{plain(text, 40)}" are not shares of a split', hint=hint)
 
 
 def split_subjects(
@@ -63,12 +64,12 @@ def split_subjects(
     own: pl.DataFrame | None = None,
     shares: Shares = Shares(),
 ) -> pl.DataFrame:
-    """Return scheme, subject_id, split for every scheme that can be made, sorted.
+    """Return scheme, subject_id, split for every possible scheme, sorted.
 
-    `official` and `own` have the columns subject_id and split, `icu_subjects` are those with an ICU stay; None: there
-    is no such scheme.
+    `official` and `own` have the columns subject_id and split, `icu_subjects` are those with an ICU stay; where one is
+    None, the scheme is left out.
 
-    Raises: LeakageError when a list has a subject in two parts.
+    Raises: LeakageError when a list puts a subject in two parts.
     """
     subjects = sorted(set(subject_ids))
     by_hash = {subject: hash_split(dataset, subject, shares) for subject in subjects}
@@ -113,15 +114,15 @@ def subject_parts(listed: pl.DataFrame, what: str) -> dict[str, str]:
     pairs = listed.select("subject_id", "split").unique()
     twice = pairs.filter(pl.col("subject_id").is_duplicated())["subject_id"].n_unique()
     if twice:
-        hint = "a subject belongs to one split: compare the file with where it came from"
+        hint = "a subject belongs to one split: compare the file with its source"
         raise LeakageError(f"{count_noun(twice, 'subject')} in two {what}", hint=hint)
     return dict(zip(pairs["subject_id"].to_list(), pairs["split"].to_list(), strict=True))
 
 
 def read_split_file(path: Path, subject_ids: Iterable[str]) -> tuple[pl.DataFrame, list[str]]:
-    """Return the user's split of these subjects, and remarks on who is missing on either side.
+    """Return the user's split of these subjects, and remarks on subjects missing in the file or in the dataset.
 
-    Raises: DataError when the file or a row of it cannot be used, or when it names none of the subjects.
+    Raises: DataError when the file or one of its rows cannot be used, or when it names none of the subjects.
     """
     shown = plain(path.name, 120)
     table = read_table(path, shown, FILE)
@@ -134,7 +135,7 @@ def read_split_file(path: Path, subject_ids: Iterable[str]) -> tuple[pl.DataFram
     subjects = set(subject_ids)
     named = set(listed["subject_id"])
     if not named & subjects:
-        raise DataError(f"{shown} names no subject of this dataset", path, "its ids are those of the dataset's tables")
+        raise DataError(f"{shown} names no subject of this dataset", path, "use the ids of the dataset's tables")
     counts = {
         f"subjects of {shown} without a film": len(named - subjects),
         f"subjects that {shown} does not name, in no split": len(subjects - named),

@@ -27,7 +27,7 @@ class CohortSummary:
     path: Path
     """Folder of the published cohort."""
     was_current: bool
-    """Nothing had to be done: the cohort was already made from these files."""
+    """Nothing had to be done: a cohort from these files was already published."""
     values: dict[str, Any]
     """The content of summary.json."""
 
@@ -48,8 +48,8 @@ class CohortSummary:
 def collect_rejects(tables: SourceTables) -> pl.DataFrame:
     """Return file, line, column, rule and the subject's pseudonym of every rejected row of every file, sorted.
 
-    The pseudonym is a BLAKE2b of the subject's id under a key made of the ids of all films: equal for all rows of a
-    subject in a cohort, remade by whoever has the data, not to be undone by trying all ids for whoever has not.
+    The pseudonym is a BLAKE2b of the subject's id under a key made of the ids of all films. All rows of a subject in a
+    cohort share it, and anyone with the data can recompute it; without the data, trying all ids does not undo it.
     """
     columns = ("line", "column", "rule", "subject")
     rejects = pl.concat([table.rejects.select(_reject_file(table), *columns) for table in tables.files])
@@ -61,7 +61,7 @@ def collect_rejects(tables: SourceTables) -> pl.DataFrame:
 
 
 def _reject_file(table: SourceTable) -> pl.Expr:
-    """Return the file that each reject stands in; where rows are files, their own paths."""
+    """Return the file of each reject; where rows are files, its own path."""
     if table.row_files is None:
         return pl.lit(table.file).alias("file")
     return pl.lit(table.row_files).gather(pl.col("line") - 1).alias("file")

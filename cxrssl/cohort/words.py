@@ -1,7 +1,7 @@
 """What the words of the hospital tables mean: word -> category, without regard to case.
 
-In: nothing. Out: WORDS and `word_rows`, which become the table `word` of a cohort. Never: a meaning for a word that is
-not listed: such a word is unknown, and `strange_word` counts it.
+Out: WORDS and `word_rows`, which become the table `word` of a cohort.
+Never: a meaning for a word that is not listed: such a word is unknown, and the view `strange_word` counts it.
 Source: value counts of the MIMIC-IV demo 2.2; of the other releases, the words that public code for MIMIC-IV lists.
 """
 
@@ -16,7 +16,7 @@ UNKNOWN = (
     "patient declined to answer",
     "information not available",
 )
-"""Words by which the tables say that they do not know."""
+"""Words that mean "unknown" in the tables."""
 
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     # 1.0 calls the column ethnicity and has 8 words; 2.0 and later have 33.
@@ -44,9 +44,10 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
             "ASIAN - SOUTH EAST ASIAN",
         ),
         "native": ("AMERICAN INDIAN/ALASKA NATIVE", "NATIVE HAWAIIAN OR OTHER PACIFIC ISLANDER"),
-        "other": ("MULTIPLE RACE/ETHNICITY", "PORTUGUESE"),  # people count Portuguese as white, Hispanic and other
+        # Other code counts Portuguese as white, as Hispanic or as other.
+        "other": ("MULTIPLE RACE/ETHNICITY", "PORTUGUESE"),
     },
-    # Before 3.0 a private insurance is among Other.
+    # Before 3.0, Other includes private insurance.
     "insurance": {"medicare": (), "medicaid": (), "private": (), "other": ("NO CHARGE",)},
     # Before 3.0 only ENGLISH and "?".
     "language": {
@@ -97,7 +98,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "procedure": ("PROCEDURE SITE", "PACU", "AMBULATORY SURGERY TRANSFER"),
     },
-    # `long_term`: hospitals for acute care over weeks. `hospital`: another one, with psychiatric ones.
+    # `long_term`: a hospital for chronic or long acute care. `hospital`: another acute or a psychiatric hospital.
     "discharge_location": {
         "home": (),
         "home_care": ("HOME HEALTH CARE",),
@@ -110,7 +111,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "died": (),
         "other": ("OTHER FACILITY", "HEALTHCARE FACILITY"),
     },
-    # `ed`: through the emergency department, in a way that is not told; `not_ed`: past it.
+    # `ed`: through the emergency department, how is not recorded; `not_ed`: not through it.
     "ed_arrival": {"ambulance": (), "walk_in": ("WALK IN",), "ed": ("HELICOPTER", "OTHER"), "not_ed": ()},
     # `ward`: inside an admission and in no ICU stay.
     "care_unit": {
@@ -139,7 +140,7 @@ WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "ed": (),
     },
 }
-"""Feature -> category -> the words that mean it; a category is a word for itself."""
+"""Feature -> category -> the words that mean it, besides the category's own name."""
 
 
 def word_categories(feature: str) -> tuple[str, ...]:
@@ -148,7 +149,7 @@ def word_categories(feature: str) -> tuple[str, ...]:
 
 
 def word_rows() -> list[tuple[str, str, str | None]]:
-    """Return (feature, word in lower case, category), the category None for a word that says "unknown"."""
+    """Return (feature, word in lower case, category); the category is None for a word that means "unknown"."""
     rows: dict[tuple[str, str], str | None] = {}
     for feature, categories in WORDS.items():
         rows |= {(feature, word): None for word in UNKNOWN}

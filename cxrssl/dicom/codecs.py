@@ -1,4 +1,4 @@
-"""Which transfer syntaxes are read, by which package, and whether it is installed."""
+"""The transfer syntaxes that we read, the package that decodes each, and whether it is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SYNTAXES: dict[str, tuple[str, str]] = {
     RLE: ("RLE", "pylibjpeg-rle"),
 }
 """Transfer syntax -> our name for it, and the package that decodes it, "" where none is needed. Each has one decoder:
-what else is installed changes no pixel. Not read: deflated and big-endian files, videos, HTJ2K, JPEG XL."""
+other installed packages change no pixel. Not read: deflated and big-endian files, videos, HTJ2K, JPEG XL."""
 PACKAGES = ("pydicom", "pylibjpeg", *sorted({package for _, package in SYNTAXES.values()} - {"", "pillow"}))
 
 
@@ -32,7 +32,7 @@ def find_codecs() -> dict[str, str]:
 
 
 def check_codecs(uids: Iterable[str]) -> None:
-    """Check that films of these transfer syntaxes can be decoded here; those that are never read are no matter.
+    """Check that films of these transfer syntaxes can be decoded here; syntaxes that we never read are ignored.
 
     Raises: SetupError naming what to install, or when what is installed cannot be loaded.
     """

@@ -1,4 +1,4 @@
-"""Opening a DICOM file and reading chosen tags of it, with every error renamed."""
+"""A DICOM file opened and chosen tags of it read, with every error renamed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_dicom(data: bytes) -> bool:
 
 
 class _Reader:
-    """A file as pydicom wants it: no read asks for more than is left of it."""
+    """A file for pydicom that never reads more than the rest of it."""
 
     def __init__(self, file: BinaryIO, num_bytes: int) -> None:
         self._file, self._num_bytes = file, num_bytes
@@ -42,7 +42,7 @@ def read_dataset(file: BinaryIO, num_bytes: int, keywords: Iterable[str], **opti
 
 
 def read_syntax(dataset: Any) -> str:
-    """Return the transfer syntax, without which nothing is sure."""
+    """Return the transfer syntax, without which nothing else can be interpreted."""
     uid = plain(dataset.file_meta.get("TransferSyntaxUID", ""), MAX_CHARS)
     if not uid:
         raise refuse("damaged", "it has no TransferSyntaxUID")
@@ -51,10 +51,10 @@ def read_syntax(dataset: Any) -> str:
 
 @contextlib.contextmanager
 def renamed_errors(where: str) -> Iterator[None]:
-    """Make every exception a DecodeError at this place, a SetupError excepted."""
+    """Turn every exception but a SetupError into a DecodeError at this place."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values that break their own type
+            warnings.simplefilter("ignore")  # they concern values that break their own type
             yield
     except (DecodeError, SetupError) as error:
         error.where = where
@@ -64,6 +64,6 @@ def renamed_errors(where: str) -> Iterator[None]:
     except MemoryError:
         raise refuse("too large", "it takes more memory than a film may", where) from None
     except BaseException as reason:
-        # pydicom and the codecs raise whatever the bytes lead to: AttributeError, struct.error, RecursionError, and
-        # what is no Exception when a codec in Rust panics.
+        # pydicom and the codecs may raise anything: AttributeError, struct.error, RecursionError, and a BaseException
+        # when a codec in Rust panics.
         raise refuse("damaged", plain(" ".join(str(reason).split()), 200), where) from None

@@ -1,4 +1,4 @@
-"""The greys of one DICOM radiograph: 8 bits, dense tissue bright, whatever the file's polarity.
+"""The greys of one DICOM radiograph: 8 bits, dense tissue bright whatever the file's polarity.
 
 In: the bytes of a file. Out: uint8 [H, W]. The order of steps, part of PIPELINE_VERSION (DICOM PS3.3, PS3.4 N.2):
  1. stored values: the bits below HighBit, with or without sign (PS3.5 8.1.1);
@@ -33,7 +33,7 @@ STRIP_ROWS = 64
 
 
 def check_radiograph(film: DicomFilm) -> None:
-    """Refuse what is no radiograph; body part and kind of capture are the dataset's matter.
+    """Refuse a film that is not a radiograph; the dataset decides on body part and kind of capture.
 
     Raises: DecodeError.
     """
@@ -55,7 +55,7 @@ def decode_grey(film: DicomFilm) -> Grey:
 
 
 def make_table(film: DicomFilm, cells_HW: Cells) -> Grey:
-    """Return the grey of each cell that could be."""
+    """Return the grey of each possible cell."""
     stored = _stored_values(film, 256 if cells_HW.dtype == np.uint8 else 65536)
     is_padding = _find_padding(film, stored)
     values = _apply_modality(film, stored)
@@ -102,7 +102,7 @@ def _apply_modality(film: DicomFilm, stored: NDArray[np.int64]) -> Values:
 
 
 def _look_up(lut: Lut, values: Values, is_signed: bool) -> Values:
-    """Return the entries; inputs are rounded half up, and those before the first or after the last get that one."""
+    """Return the entries; inputs are rounded half up, and those outside the table get its first or last entry."""
     first = lut.first - 65536 if is_signed and lut.first >= 32768 else lut.first
     places = np.clip(np.floor(values + 0.5) - first, 0, len(lut.entries) - 1).astype(np.int64)
     entries: Values = lut.entries[places].astype(np.float64)
@@ -138,7 +138,7 @@ def _apply_window(film: DicomFilm, window: Window, values: Values) -> Values:
 
 
 def _stretch(values: Values, is_used: NDArray[np.bool_]) -> Values:
-    """Return shades over the range of the values that are used; of a film of one value, black."""
+    """Return shades over the range of the used values; black for a film of one value."""
     if not is_used.any():
         return np.zeros_like(values)
     low, high = values[is_used].min(), values[is_used].max()
@@ -160,6 +160,6 @@ def _is_inverse(film: DicomFilm) -> bool:
 
 
 def _strips(num_rows: int) -> Iterator[slice]:
-    """Yield the rows in parts: NumPy makes 8 bytes of each index."""
+    """Yield the rows in parts, because NumPy takes 8 bytes for each index."""
     for first in range(0, num_rows, STRIP_ROWS):
         yield slice(first, first + STRIP_ROWS)

@@ -42,7 +42,7 @@ class Lut:
 
 @dataclass(frozen=True)
 class Window:
-    """A window; `function` is LINEAR, LINEAR_EXACT, SIGMOID or what else the file says."""
+    """A window; `function` is LINEAR, LINEAR_EXACT, SIGMOID or any other word of the file."""
 
     center: float
     width: float
@@ -115,7 +115,7 @@ class DicomFilm:
 
         uid = self.transfer_syntax_uid
         check_codecs([uid])
-        # Fails before the codec is asked if the codestream is not what the header says.
+        # Fails before the codec runs if the codestream contradicts the header.
         frame = get_frame(_raw(self._dataset, "PixelData"), 0, number_of_frames=1)
         precision = self.bits_stored if uid == RLE else self._check_codestream(frame)
         decoder = get_decoder(uid)
@@ -151,7 +151,7 @@ def open_film(data: bytes, where: str) -> DicomFilm:
         syntax = read_syntax(dataset)
         if syntax not in SYNTAXES:
             raise refuse("unsupported transfer syntax", syntax)
-        if len(dataset) == 0:  # as pydicom leaves it when compressed pixels have no end
+        if len(dataset) == 0:  # pydicom's result when compressed pixels have no end
             raise refuse("truncated", "it ends within its pixels")
         frames = dataset.get("NumberOfFrames")
         film = DicomFilm(
@@ -200,7 +200,7 @@ def _first_float(dataset: Any, keyword: str, absent: float) -> float:
 
 
 def _raw(dataset: Any, keyword: str) -> bytes:
-    """Return the bytes of a value: whether words have a sign depends on more than pydicom goes by."""
+    """Return the bytes of a value: pydicom does not consider all that decides whether words have a sign."""
     element = dataset.get_item(keyword)
     if element is None:
         raise refuse("truncated" if keyword == "PixelData" else "damaged", f"{keyword} is missing")
@@ -260,7 +260,7 @@ class _Codestream:
 
 
 def _read_codestream(frame: bytes) -> _Codestream:
-    """Return what the codestream itself says of its size.
+    """Return the size that the codestream itself declares.
 
     Source: ITU-T T.81 B.2.2 and T.87 C.2.2 (frame header), T.800 A.5.1 (SIZ).
     """

@@ -45,8 +45,8 @@ Rule = Literal[
 DECODE_RULES: tuple[Rule, ...] = get_args(Rule)
 
 PIPELINE_VERSION = 2
-"""Decode, grey (of DICOM in the order of `dicom.grey`), resize, pad. Raise it when a step changes a pixel: packed
-films are then made anew."""
+"""Decode, grey (for DICOM in the order of `dicom.grey`), resize, pad. Raise it when a step changes a pixel: films are
+then packed again."""
 DECODER = ", ".join(f"{name} {features.version(name)}" for name in ("pil", "libjpeg_turbo", "zlib"))
 DECODER += f", {codec_versions()}"
 """What a film's pixels depend on besides this file."""
@@ -55,8 +55,8 @@ MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 256 * 1024**2
 MIN_SIDE_PX = 16
 FULL_RANGE_16 = 65535
-# A large JPEG is decoded at 1/2, 1/4 or 1/8 as long as its sides stay this many times the final ones; measured on the
-# originals of datasets.md: below 0.2 grey levels on average from a full decode, and up to five times faster.
+# A large JPEG is decoded at 1/2, 1/4 or 1/8 if its sides are still this many times the final ones. Measured on original
+# films: on average within 0.2 grey levels of a full decode, and up to five times faster.
 DRAFT_GAP = 2
 
 _PNG_START, _JPEG_START, _JPEG_END = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd9"
@@ -79,7 +79,7 @@ class _Picture(NamedTuple):
 
 
 def decode_film(path: Path, root: Path) -> Grey:
-    """Return the film at `path`, relative to `root`, as uint8 [H, W]; bright as stored, or of DICOM as is meant.
+    """Return the film at `path`, relative to `root`, as uint8 [H, W]; in DICOM dense tissue is bright, else as stored.
 
     Colour becomes ITU-R 601-2 luma, alpha is flattened on black, 16 bits become 8 by the full range (65535 -> 255,
     rounded), unless the PNG says that fewer are significant and uses no more: then 12 bits become 8 by 4095 -> 255. A
@@ -159,7 +159,7 @@ def _read_file(path: Path, root: Path, where: str) -> bytes:
 def _decode_picture(data: bytes, kind: Literal["JPEG", "PNG"], size_px: int, where: str) -> _Picture:
     try:
         with warnings.catch_warnings():
-            # Its warnings concern metadata and sizes that are checked here.
+            # Pillow's warnings concern metadata, and sizes that are checked here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=(kind,)) as image:
                 assert isinstance(image, ImageFile.ImageFile), "Image.open returns an image file"
@@ -171,14 +171,14 @@ def _decode_picture(data: bytes, kind: Literal["JPEG", "PNG"], size_px: int, whe
     except MemoryError:
         raise SetupError("not enough memory to decode a film", where, "use fewer workers") from None
     except Exception as error:
-        # Pillow's decoders raise whatever the bytes lead to: OSError, SyntaxError, ValueError, struct.error, ...
+        # Pillow's decoders may raise anything: OSError, SyntaxError, ValueError, struct.error, ...
         raise _refuse(_stream_fault(data, kind) or "damaged", where, plain(error, 120)) from None
 
 
 def _load_grey(image: ImageFile.ImageFile, data: bytes, kind: str, size_px: int, where: str) -> _Picture:
     columns, rows = image.size
     _check_size(rows, columns, where)
-    # Pillow skips the checksums of pixel chunks and does not miss a lost end.
+    # Pillow skips the checksums of pixel chunks and does not notice a missing end.
     fault = _stream_fault(data, kind) if kind == "PNG" else None
     if fault:
         raise _refuse(fault, where)
@@ -217,7 +217,7 @@ def _narrow(wide_HW: NDArray[np.uint16], significant_bits: int) -> Grey:
 
 
 def _significant_bits(data: bytes) -> int:
-    """Return what a grey PNG's sBIT chunk says, before its pixels, or 16."""
+    """Return the value of a grey PNG's sBIT chunk, which precedes its pixels, or 16."""
     at = data.find(b"\0\0\0\1sBIT", 0, data.find(b"IDAT"))
     return data[at + 8] if at >= 0 and 1 <= data[at + 8] <= 16 else 16
 
@@ -239,7 +239,7 @@ def _to_grey(image: Image.Image, where: str) -> Image.Image:
 
 
 def _stream_fault(data: bytes, kind: str) -> Rule | None:
-    """Return what is wrong with the container: a lost end, or (PNG) a chunk whose checksum does not match.
+    """Return the fault of the container: a missing end, or (PNG) a chunk whose checksum does not match.
 
     Source: PNG specification, third edition, section 5.3 (chunk layout, CRC-32 over type and data).
     """

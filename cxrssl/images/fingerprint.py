@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 PIXEL_HASH_DTYPE = np.dtype("S32")
 """128 bits as hexadecimal digits; empty for a film that is not packed."""
 NEAR_BITS = 4
-"""Default of `near_pairs`: see there what it finds and what it does not."""
+"""Default of `near_pairs`."""
 MAX_NEAR_BITS = 10
 
 Rows: TypeAlias = NDArray[np.int64]
@@ -92,7 +92,7 @@ def near_pairs(phash_a: Hashes, phash_b: Hashes | None, max_bits: int = NEAR_BIT
 
 def _reduce(film_HW: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the film as 32 x 32 averages in 16ths of a grey level; a side below 32 pixels is repeated instead."""
-    # Rows by a sum over equal blocks, which is eight times as fast as `reduceat`, and the one row more of some.
+    # Rows are summed over equal blocks, eight times as fast as `reduceat`; longer blocks then get their last row.
     length, rows, is_longer, last = _blocks(film_HW.shape[0])
     sums = film_HW[rows].reshape(REDUCED_PX, length, -1).sum(1, dtype=np.uint32)
     sums[is_longer] += film_HW[last[is_longer]]

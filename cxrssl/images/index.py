@@ -1,4 +1,4 @@
-"""What is known of each film of a pack, in cohort order: `index.npz` (where it is) and `rejects.csv` (why it is not).
+"""The films of a pack in cohort order: `index.npz` (where each is) and `rejects.csv` (why some are missing).
 
 Stdlib and numpy only.
 """
@@ -45,7 +45,7 @@ class Index(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A film that is not packed, the one of DECODE_RULES that says why, and the file that was looked at."""
+    """A film that is not packed, the one of DECODE_RULES that it breaks, and the state of its file."""
 
     image_id: str
     path: str

@@ -40,14 +40,14 @@ from cxrssl.images.worker import Batch, file_state, run_batches
 
 BATCH_FILMS = 16
 FEW_FILMS = 64
-"""Below this many films, starting processes takes longer than the work: they are decoded in this one."""
+"""Fewer films are decoded in this process, because starting others takes longer than the work."""
 PICTURES = (".jpg", ".jpeg", ".png")
-"""What ends otherwise may be DICOM: its decoders are C code that can end a process, and this one shall live."""
+"""Files with other suffixes may be DICOM, whose decoders are C code that can kill its process."""
 
 
 @dataclass(frozen=True)
 class PackSummary:
-    """What a call of `pack_images` found and did."""
+    """The result of `pack_images`."""
 
     num_films: int
     num_packed: int
@@ -125,7 +125,7 @@ def pack_images(
 
 
 def _pack_films(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecords, float]:
-    """Fill `building` and return what was learnt of each film, and how many were decoded per second."""
+    """Fill `building` and return the record of each film, and how many films were decoded per second."""
     films = _read_films(building, job)
     images_per_s = 0.0
     if films is None:
@@ -204,7 +204,7 @@ def _check_free_space(folder: Path, needed: int) -> None:
 
 
 def _read_films(folder: Path, job: _Job) -> FilmRecords | None:
-    """Return what a pack's index and rejects say of each film; None if it is not whole or a rejected file changed."""
+    """Return the records of a pack's films, or None if it is not whole or the file of a rejected film changed."""
     try:
         index, rejects = read_index(folder), read_rejects(folder)
     except IntegrityError:
@@ -222,7 +222,7 @@ def _read_films(folder: Path, job: _Job) -> FilmRecords | None:
 
 
 def _has_changed(job: _Job, films: FilmRecords, first: int) -> bool:
-    """Return whether the file of a rejected film is another now, as when a download went on."""
+    """Return whether the file of a rejected film has changed, for instance because a download continued."""
     rejected = np.flatnonzero(films["rule"] != PACKED).tolist()
     return any(file_state(job.root, Path(job.paths[first + i])) != tuple(films["file"][i].tolist()) for i in rejected)
 

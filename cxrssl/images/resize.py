@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Weights are multiples of 1/4096 and add up to 1; rows are averaged to a 16th of a grey level before columns are. So
-# every sum is a whole number below 2^24, exact in float32 in whatever order it is added.
+# every sum is a whole number below 2^24, exact in float32 in any order of addition.
 WEIGHT_STEPS = 4096
 GREY_STEPS = 16
 BLOCK_PX = 16
@@ -73,7 +73,7 @@ def _make_block(out: NDArray[np.int64], num_in: int, scale: float, total: float)
     distance = np.abs(np.subtract.outer(centre, np.arange(first, last) + 0.5)) / reach
     weights = np.clip(1 - distance, 0, None)
     steps = np.rint(weights / weights.sum(1, keepdims=True) * WEIGHT_STEPS)
-    # What rounding took or gave goes to the largest weight.
+    # The largest weight absorbs the rounding error.
     steps[np.arange(len(out)), steps.argmax(1)] += WEIGHT_STEPS - steps.sum(1)
     kept = (steps * (total / WEIGHT_STEPS)).astype(np.float32)
     return Block(int(out[0]), int(out[-1]) + 1, first, last, kept, np.ascontiguousarray(kept.T))

@@ -1,4 +1,4 @@
-"""One shard: a `.npy` file uint8 [n, S, S] of the packed films of a fixed range, and what was learnt of each film.
+"""One shard: a `.npy` file uint8 [n, S, S] of the packed films of a fixed range, and a record of each film.
 
 While it is made, each film has a slot in a temp file; when all are done, the rejected films' holes are closed and the
 file is renamed. The part file beside it is written after it: a shard is whole when its part is there.
@@ -38,7 +38,7 @@ SPARE_FRAC = 0.05
 
 
 def packed_bytes(num_films: int, size_px: int) -> int:
-    """Return the bytes that the disk must have free to pack films: one a pixel, and some to spare."""
+    """Return the free bytes that packing needs: one a pixel, and some to spare."""
     return round(num_films * size_px**2 * (1 + SPARE_FRAC))
 
 
@@ -48,7 +48,7 @@ def shard_name(shard: int) -> str:
 
 
 def part_name(shard: int) -> str:
-    """Return the file name of what was learnt of the shard's films; it exists only while the artefact is built."""
+    """Return the file name of the records of the shard's films; the file exists only while the artefact is built."""
     return f".part-{shard:04d}.npy"
 
 
@@ -68,7 +68,7 @@ def film_offset(slot: int, size_px: int) -> int:
 
 
 def write_films(file: RawIOBase, slot: int, pixels_BSS: NDArray[np.uint8]) -> None:
-    """Write films into the slots from `slot` on. A full disk may take a part first, and refuses the rest."""
+    """Write films into the slots from `slot` on. A full disk may accept a part before it refuses the rest."""
     file.seek(film_offset(slot, pixels_BSS.shape[-1]))
     left = pixels_BSS.data.cast("B")
     while left:
@@ -99,7 +99,7 @@ def finish_shard(temp: Path, folder: Path, shard: int, films: FilmRecords, size_
 
 
 def read_part(folder: Path, shard: int, num_films: int, size_px: int) -> FilmRecords | None:
-    """Return what was learnt of the shard's films in an earlier call, or None when the shard is not whole."""
+    """Return the records of the shard's films from an earlier call, or None when the shard is not whole."""
     try:
         films = np.load(folder / part_name(shard), allow_pickle=False)
         num_bytes = (folder / shard_name(shard)).stat().st_size

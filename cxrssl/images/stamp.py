@@ -1,6 +1,6 @@
-"""What is remembered of packed films that were hashed and found whole, so that 39 GB are not hashed at every start.
+"""A note that packed films were hashed and found whole, so that 39 GB are not hashed at every start.
 
-In: a published pack. Out: a small file beside it, which says how its files lay on the disk. Stdlib only.
+In: a published pack. Out: a small file beside it, which records the state of its files. Stdlib only.
 Never: damage that stays unseen: a file that was written to is hashed at once, a file that the disk itself spoilt at the
 latest after a day.
 """
@@ -19,7 +19,7 @@ from cxrssl.core.errors import SetupError
 
 MAX_AGE_S = 24 * 3600
 CLOCK_STEP_S = 2.0
-"""A file changed so shortly before it was hashed may change again without its times showing it."""
+"""A file changed so shortly before it was hashed may change again with the same times."""
 
 
 def look_at_files(artefact: Artefact) -> dict[str, list[int]]:
@@ -37,11 +37,11 @@ def is_remembered(artefact: Artefact) -> bool:
 
 
 def remember(artefact: Artefact, states: dict[str, list[int]], started_at: float) -> None:
-    """Note that files which lay so before they were hashed, from `started_at` on, are whole, if that is sure."""
+    """Note that files in these states, hashed from `started_at` on, are whole, if that is certain."""
     if max(state[3] for state in states.values()) > (started_at - CLOCK_STEP_S) * 1e9:
         return
     stamp = {"content_sha256": artefact.content_sha256, "files": states, "checked_at": started_at}
-    with contextlib.suppress(SetupError):  # a workspace that may only be read is hashed every time
+    with contextlib.suppress(SetupError):  # films in a read-only workspace are hashed every time
         write_json(_stamp_path(artefact), stamp)
 
 

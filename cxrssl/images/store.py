@@ -139,7 +139,7 @@ def _open_images(path: Path, verify: bool) -> ImageStore:
         open_artefact(path, KIND, verify=True)
         remember(artefact, states, started_at)
     store = ImageStore(path, int(artefact.settings["size_px"]), artefact.content_sha256, read_index(path))
-    # All at once: a pack that takes this one's place later does not reach what is open.
+    # Open all shards now, so that a pack that replaces this one later does not affect them.
     for number in np.unique(store.index.shard[store.is_packed_N]).tolist():
         store._open_shard(number)
     return store

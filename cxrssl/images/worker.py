@@ -1,6 +1,6 @@
 """Batches of films on all cores: decode, letterbox, write into the shard's temp file.
 
-In: batches. Out: the same batches with what was learnt of each film, in whatever order they end.
+In: batches. Out: the same batches with a record of each film, in the order in which they end.
 Never: a hang when a worker dies, a worker that outlives its parent or its limits. Processes are spawned, not forked:
 torch or duckdb may have threads in the parent.
 """
@@ -38,13 +38,13 @@ QUEUED_PER_WORKER = 32
 WORKER_ENVIRONMENT = {
     # There is a worker for each core, so threads within one would only compete.
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    # The memory of one film serves the next: to give it back and fetch it again took a third of the time.
+    # Reuse the memory of one film for the next: returning it to the system took a third of the time.
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(256 * 1024**2),
 }
 MAX_WORKER_BYTES = 2**30
 MAX_FILM_S = 60.0
-"""Of processor time: a film that waits for a slow disk is no hanging decoder."""
+"""Processor time, because a film that waits for a slow disk is not a hanging decoder."""
 NO_FILM = -1
 DIED = "the decoder died"
 _CONTEXT = multiprocessing.get_context("spawn")
@@ -99,7 +99,7 @@ def run_batches(batches: Iterable[Batch], num_workers: int) -> Generator[tuple[B
 def _run_pool(
     waiting: Iterator[Batch], pending: dict[int, Batch], in_hand: MutableSequence[int], num_workers: int
 ) -> Generator[tuple[Batch, FilmRecords], None, None]:
-    """Work off `waiting`; `pending` holds what is taken from it and not yielded yet, by the first film."""
+    """Work through `waiting`; `pending` holds the batches in progress by their first film."""
     done = SimpleQueue[tuple[Batch, Future[FilmRecords]]]()
     pool = ProcessPoolExecutor(num_workers, _CONTEXT, _start_worker, (in_hand, _CONTEXT.Value("i", 0), MAX_FILM_S))
     try:
@@ -124,14 +124,14 @@ def _report(done: SimpleQueue[tuple[Batch, Future[FilmRecords]]], batch: Batch, 
 
 
 def pack_batch(batch: Batch) -> FilmRecords:
-    """Decode the films of a batch into their slots and return what was learnt of each."""
+    """Decode the films of a batch into their slots and return their records."""
     films = np.zeros(len(batch.paths), FILM_DTYPE)
     pixels_BSS = np.zeros((len(films), batch.size_px, batch.size_px), np.uint8)
     for num, name in enumerate(batch.paths):
         _in_hand[_my_place] = batch.first + num
         kill_point("pack-film")
         path = Path(name)
-        file = file_state(batch.root, path)  # before it is read: a file that grows meanwhile is looked at again
+        file = file_state(batch.root, path)  # before reading, so that a file that grows meanwhile is tried again
         if _film_s:
             signal.setitimer(signal.ITIMER_PROF, _film_s)
         try:
@@ -152,7 +152,7 @@ def pack_batch(batch: Batch) -> FilmRecords:
 
 
 def file_state(root: Path, path: Path) -> tuple[int, int]:
-    """Return a film's size in bytes and time of change in ns, by which a file that became another is known."""
+    """Return the size in bytes and the time of change in ns of a film's file, which show whether it has changed."""
     if path.is_absolute() or ".." in path.parts:
         return NO_FILE
     try:
@@ -172,7 +172,7 @@ def _start_worker(in_hand: MutableSequence[int], num_started: Any, film_s: float
 
 
 def _limit_worker(film_s: float) -> None:
-    """Let this process end with its parent, when a film takes too long, and fail when one takes too much memory."""
+    """End this process with its parent or when a film takes too long; fail a film that takes too much memory."""
     global _film_s
     _film_s = film_s
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
@@ -199,7 +199,7 @@ def _interrupts_held() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment_set() -> Iterator[None]:
-    """Have processes that are started here begin in WORKER_ENVIRONMENT."""
+    """Give the processes started here WORKER_ENVIRONMENT."""
     before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
     os.environ.update(WORKER_ENVIRONMENT)
     try:
@@ -228,7 +228,7 @@ def _find_deadly(in_hand: Iterable[int], pending: Iterable[Batch]) -> frozenset[
 
 
 def _is_deadly(batch: Batch, path: str) -> bool:
-    """Return whether decoding the film ends a process; one that is killed from outside is not the film's fault."""
+    """Return whether decoding the film ends a process, unless something outside killed it."""
     film = (Path(path), batch.root, batch.size_px, MAX_FILM_S)
     process = _CONTEXT.Process(target=_decode_alone, args=film, daemon=True)
     with _interrupts_held(), _environment_set():

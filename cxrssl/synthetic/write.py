@@ -18,7 +18,7 @@ from cxrssl.synthetic.hospital.timeline import PLACEMENTS, Study, draw_studies, 
 
 EHR_FOLDER, CXR_FOLDER = "mimic-iv-2.2", "mimic-cxr-jpg-2.0.0"
 BORDERS = ("admittime", "dischtime", "intime", "outtime", "edregtime")
-"""Columns on whose very time `write_films_for` puts films."""
+"""Columns with a time at which `write_films_for` puts films exactly."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _refuse_if_there(*folders: Path) -> None:
 
 
 def _place_studies(seed: int, index: int, history: History, film_px: int) -> list[Study]:
-    """Return three placed studies and one on a border; which ones depends on the patient's number in turn."""
+    """Return three placed studies and one on a border; placements and borders take turns by the patient's number."""
     rng = stream(seed, "placed visits", index)
     names = list(PLACEMENTS) if history.admissions else ["no_admission"]
     turn = index % len(names)

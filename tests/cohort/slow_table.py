@@ -66,7 +66,7 @@ def read_slowly(data: bytes, spec: TableSpec, has_header: bool = True) -> SlowTa
     table.rejects = broken + bad
     reject_duplicates(table, spec)
     if text[-1] not in "\r\n":
-        table.remarks.append("the last line does not end: the file may be cut")
+        table.remarks.append("the last line does not end: the file may be cut short")
     return table
 
 

@@ -58,7 +58,7 @@ def test_plain_folder_becomes_a_cohort_with_the_standards_ids(workspace: Workspa
     assert cohort.finding_names.tolist() == []
     assert cohort.label_values.shape == (2, 0)
     assert cohort.schemes == ("hash",)
-    assert any("no findings: good for pretraining only" in remark for remark in cohort.summary["remarks"])
+    assert any("no findings, so only for pretraining" in remark for remark in cohort.summary["remarks"])
 
 
 def test_every_rule_rejects_its_file_and_names_it(workspace: Workspace, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_no_film_on_the_disk_is_missing_and_few_are_a_note(world: Any, tmp_path:
     film.write_bytes(b"x")
     report = look(root)
     assert not report.missing
-    assert "about 3 films of the tables not on the disk: they will be rejected as missing" in report.remarks
+    assert "about 3 films of the tables are not on the disk and will be rejected as missing" in report.remarks
 
 
 def test_json_says_the_same(world: Any, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_torch_is_not_imported_and_nothing_is_written(world: Any, tmp_path: Path
 
 
 def test_folder_of_nothing_and_no_folder_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no dataset is seen"):
+    with pytest.raises(DataError, match="shows no known dataset"):
         examine(SourceOptions("", tmp_path))
     with pytest.raises(UsageError, match="no such folder"):
         examine(SourceOptions("", tmp_path / "nowhere"))

@@ -69,6 +69,6 @@ def test_a_film_whose_name_is_not_utf_8_is_left_aside_and_counted(tmp_path: Path
         Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).write_bytes(b"film")
     films = list_films(tmp_path, [""])
     assert len(films) == 3
-    assert leave_unwritable(films) == ["films left aside, because their names are not UTF-8: 1"]
+    assert leave_unwritable(films) == ["films ignored because their names are not UTF-8: 1"]
     assert sorted(films) == ["a.jpg", "b\u00e9.jpg"]
     assert leave_unwritable(films) == []

@@ -421,7 +421,7 @@ def test_odd_stays_and_strange_words_are_counted(world: Any, workspace: Workspac
         (["--link", "dya"], 2, 'there is no link rule "dya"'),
         (["--link", "day", "--tolerance", "6"], 2, "--tolerance has no effect with --link day"),
         (["--tolerance", "1000"], 2, "--tolerance is 1000 h"),
-        (["--shares", "70,30"], 2, '"70,30" are no shares'),
+        (["--shares", "70,30"], 2, '"70,30" are not shares'),
         (["--split-file", "nowhere.csv"], 3, "nowhere.csv"),
         (["--link", "day", "--shares", "60,20,20"], 0, ""),
         (["--tolerance", "0"], 0, ""),

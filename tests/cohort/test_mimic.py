@@ -258,7 +258,7 @@ def test_film_in_two_forms_is_taken_once_and_the_rest_counted(world: Any, worksp
     film.with_suffix(".dcm").write_bytes(b"dicom")
     summary = build_cohort(workspace, IngestOptions("mimic", root))
     assert all(path.endswith(".jpg") for path in open_cohort(summary.path).path.tolist())
-    assert "films found in several files: 1 files were left aside" in summary.values["remarks"]
+    assert "films found in several files: 1 files were ignored" in summary.values["remarks"]
 
 
 def write_dicom_release(world: Any, root: Path) -> None:
@@ -312,10 +312,10 @@ def test_tables_of_the_jpg_release_serve_the_films_of_the_dicom_release(
 
 def test_option_of_another_dataset_is_refused(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     root = world.write(tmp_path / "data")
-    with pytest.raises(UsageError, match="--map has no meaning for mimic"):
+    with pytest.raises(UsageError, match="--map does not apply to mimic"):
         build_cohort(workspace, IngestOptions("mimic", root, map=tmp_path / "map.toml"))
     for dataset in ("nih", "covid", "chexpert", "dicom"):
-        with pytest.raises(UsageError, match=f"--ehr has no meaning for {dataset}"):
+        with pytest.raises(UsageError, match=f"--ehr does not apply to {dataset}"):
             build_cohort(workspace, IngestOptions(dataset, root, ehr=root))
 
 

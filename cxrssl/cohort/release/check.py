@@ -2,7 +2,7 @@
 
 In: a folder with a SHA256SUMS.txt. Out: checks/<key>/ with faults.csv and summary.json.
 Never: a write into the dataset, or "verified" for a file whose size or time has changed.
-Limit: a file damaged without a change of size and time is seen by `is_anew` only, which reads everything again.
+Limit: only `is_anew`, which reads everything again, finds a file damaged without a change of size and time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from cxrssl.core.workspace import Workspace
 
 KIND = "check"
 FAULTS = ("missing", "mismatch", "unreadable", "refused", "extra")
-"""missing, mismatch, unreadable: listed files; refused: lines and links that lead nowhere good; extra: not listed."""
+"""missing, mismatch, unreadable: listed files; refused: unsafe lines and links; extra: files that are not listed."""
 
 
 @dataclass(frozen=True)
 class ReleaseCheck:
-    """What `check_release` found."""
+    """The result of `check_release`."""
 
     folder: Path
     """The folder that was checked."""
@@ -43,16 +43,16 @@ class ReleaseCheck:
     """The content of summary.json."""
     faults: list[Fault]
     num_hashed: int
-    """Files read now; the others were known from an earlier or interrupted check."""
+    """Files read in this call; the others were known from an earlier or interrupted check."""
 
 
 def check_release(workspace: Workspace, folder: Path, num_workers: int = 0, is_anew: bool = False) -> ReleaseCheck:
     """Verify every file that `folder`/SHA256SUMS.txt lists and publish the outcome under `checks/`.
 
-    Interrupted, it goes on where it stopped; files that have not changed since an earlier check are not read again,
-    unless `is_anew`.
+    An interrupted check resumes where it stopped. Files unchanged since an earlier check are read again only if
+    `is_anew`.
 
-    Raises: DataError for the listing, UsageError when the workspace lies in the folder, SetupError.
+    Raises: DataError for the listing, UsageError when the workspace is inside the folder, SetupError.
     """
     check_apart(workspace.root, [folder])
     listing = read_listing(folder)
@@ -75,7 +75,7 @@ def check_release(workspace: Workspace, folder: Path, num_workers: int = 0, is_a
 
 
 def make_key(listing: Listing, stamps: Mapping[str, Stamp]) -> str:
-    """Return the name of a check: the listing, and size and time of every file at the check."""
+    """Return the name of a check, a hash of the listing and of every file's size and time."""
     snapshot = hash_settings([[name, *stamps.get(name, ())] for name in listing.sums])
     return f"{listing.sha256[:16]}-{snapshot[:16]}"
 
@@ -99,7 +99,7 @@ def _sort_faults(faults: list[Fault]) -> list[Fault]:
 
 
 def _recall(journal: Path, listing: Listing, stamps: Mapping[str, Stamp]) -> dict[str, str]:
-    """Return path -> SHA-256 of the files that an earlier check read and that have kept size and time since."""
+    """Return path -> SHA-256 of the files that an earlier check read and that have the same size and time since."""
     names, digests = list(listing.sums), {}
     for record in read_journal(journal):
         with contextlib.suppress(KeyError, TypeError, ValueError, IndexError):
@@ -123,7 +123,7 @@ def _summarise(
 
 
 def _publish(dest: Path, listing: Listing, values: Mapping[str, Any], faults: list[Fault]) -> Path:
-    """Publish the outcome unless it is there already."""
+    """Publish the outcome unless it is already published."""
     settings = {"listing_sha256": listing.sha256, "faults": hash_settings([vars(fault) for fault in faults])}
     with contextlib.suppress(IntegrityError):
         if open_artefact(dest, KIND).settings == settings:

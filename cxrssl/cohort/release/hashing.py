@@ -1,6 +1,6 @@
-"""The files that a listing names, read in threads: size, time and SHA-256 of each, or the fault that prevents it.
+"""The files of a listing, read in threads: size, time and SHA-256 of each, or the fault that prevents reading it.
 
-Never: a file outside the folder, a link that leads out of it, a pipe that is waited for.
+Never: a file outside the folder, a link that leads out of it, a wait for a pipe.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Stamp = tuple[int, int]
 
 
 class _Refused(Exception):
-    """A path that must not be opened; the message says why."""
+    """A path that must not be opened; the message gives the reason."""
 
 
 def stamp_files(listing: Listing) -> tuple[dict[str, Stamp], list[Fault]]:
-    """Return the stamp of each listed file that is there, and a fault for each that is not."""
+    """Return the stamp of each listed file, or a fault where it cannot be read."""
     stamps, faults = {}, []
     resolve = _make_resolver(listing.folder)
     for name in listing.sums:
@@ -44,7 +44,7 @@ def stamp_files(listing: Listing) -> tuple[dict[str, Stamp], list[Fault]]:
 def hash_files(
     folder: Path, todo: Sequence[tuple[int, str]], num_files: int, num_workers: int
 ) -> Iterator[tuple[int, str, Fault | tuple[Stamp, str]]]:
-    """Yield number, path and either a fault or the stamp and the SHA-256 of what was read, in order."""
+    """Yield number, path, and a fault or the stamp and SHA-256 of each file, in order."""
     resolve, stop = _make_resolver(folder), threading.Event()
     pool = ThreadPoolExecutor(num_workers)
     rest = iter(todo)
@@ -56,7 +56,7 @@ def hash_files(
                     yield number, name, outcome
                     progress.advance()
     finally:
-        stop.set()  # a large file that is being read is let go of when Ctrl-C ends this
+        stop.set()  # on Ctrl-C, stop reading a large file
         pool.shutdown(cancel_futures=True)
 
 
@@ -75,7 +75,7 @@ def _stamp_file(resolve: Callable[[str], str], name: str) -> tuple[Stamp | None,
 
 
 def _make_resolver(folder: Path) -> Callable[[str], str]:
-    """Return a function from a path in `folder` to the real path, which raises _Refused when that lies outside."""
+    """Return a function from a path in `folder` to the real path; it raises _Refused for a path that leads outside."""
     inside = os.path.realpath(folder)
 
     def check(real: str, what: str) -> str:
@@ -100,7 +100,7 @@ def _make_resolver(folder: Path) -> Callable[[str], str]:
 def _hash_file(resolve: Callable[[str], str], name: str, stop: threading.Event) -> Fault | tuple[Stamp, str]:
     digest = hashlib.sha256()
     try:
-        # Neither a link put there in the meantime is followed nor a pipe waited for.
+        # The flags prevent following a link created in the meantime, and waiting for a pipe.
         descriptor = os.open(resolve(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)

@@ -1,6 +1,6 @@
-"""The publisher's SHA256SUMS.txt, read without trust in what it names.
+"""The publisher's SHA256SUMS.txt, read as untrusted input.
 
-In: a folder. Out: path -> SHA-256, and the lines that are refused. Never: a path outside the folder.
+In: a folder. Out: path -> SHA-256, and the refused lines. Never: a path outside the folder.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 
 LISTING = "SHA256SUMS.txt"
-# One space between the two is PhysioNet's way, two are sha256sum's, an asterisk marks its binary mode.
+# PhysioNet writes one space between the two, sha256sum two, and in binary mode an asterisk.
 LINE = re.compile(r"([0-9a-fA-F]{64}) [ *]?(.+)")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is not as published."""
+    """One deviation from what was published."""
 
     kind: str
     path: str
-    """Relative to the folder; where a line was refused, what it says."""
+    """Relative to the folder; for a refused line, its text."""
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A SHA256SUMS.txt that was read."""
+    """The content of a SHA256SUMS.txt."""
 
     folder: Path
     sha256: str
@@ -56,7 +56,7 @@ def find_listings(path: Path) -> list[Path]:
 
 
 def read_listing(folder: Path) -> Listing:
-    """Return the lines of `folder`/SHA256SUMS.txt; a line that is malformed or names a place elsewhere is refused.
+    """Return the lines of `folder`/SHA256SUMS.txt; a line that is malformed or names a place outside is refused.
 
     Raises: DataError when it cannot be read or lists no file.
     """
@@ -89,7 +89,7 @@ def find_release(folder: Path) -> Path | None:
 
 
 def find_extra(listing: Listing) -> Iterator[Fault]:
-    """Yield the files in the folder that are not listed, leaving out folders with a listing of their own."""
+    """Yield a fault for each file that is not listed, without folders that have a listing of their own."""
     for place, folders, files in os.walk(listing.folder):
         here = PurePosixPath(Path(place).relative_to(listing.folder).as_posix())
         if LISTING in files and str(here) != ".":
@@ -103,7 +103,7 @@ def find_extra(listing: Listing) -> Iterator[Fault]:
 
 
 def _parse_line(line: str) -> tuple[str, str, str]:
-    """Return path, SHA-256 and the rule that the line breaks, if any."""
+    """Return path, SHA-256 and the rule that the line breaks, or ""."""
     match = LINE.fullmatch(line)
     if not match:
         return line, "", "not a SHA-256 and a path"

@@ -1,6 +1,6 @@
-"""What published checks vouch for: how many of the tables and films that a cohort read are as published.
+"""How many of a cohort's tables and films a published check has verified.
 
-In: checks of a workspace, as the files stand now. Out: counts, one word, one line for every report.
+In: checks of a workspace that still match the files. Out: counts, a state in one or two words, a line for reports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cxrssl.core.workspace import Workspace
 
 @dataclass(frozen=True)
 class Verified:
-    """The files of one folder that a published check vouches for."""
+    """The files of one folder that a published check has verified."""
 
     key: str
     content_sha256: str
@@ -31,12 +31,12 @@ class Verified:
 
 
 def find_verified(workspace: Workspace, folders: Iterable[Path]) -> list[Verified]:
-    """Return what published checks vouch for in the releases that `folders` belong to, as the files stand now."""
+    """Return the verified files of the releases that `folders` belong to, from checks that still match the files."""
     releases = {release for folder in folders if (release := find_release(folder)) is not None}
     found = []
     for release in sorted(releases):
         try:
-            # Stating every listed file is worth it only where a check of this listing exists.
+            # A stat of every listed file pays only if a check of this listing exists.
             sha256 = sha256_file(release / LISTING)
             if not any(workspace.checks.glob(f"{sha256[:16]}-*")):
                 continue
@@ -54,7 +54,7 @@ def find_verified(workspace: Workspace, folders: Iterable[Path]) -> list[Verifie
 def count_verified(
     verified: Sequence[Verified], tables: Mapping[Path, str], root: Path, films: Iterable[str]
 ) -> dict[str, Any]:
-    """Return how many of the tables and films read are verified, and in one word the whole.
+    """Return how many of the tables and films are verified, and the state of the whole.
 
     `tables` are paths with the SHA-256 of what was read; `films` are relative to `root`.
     """
@@ -78,7 +78,7 @@ def count_verified(
 
 
 def describe_release(name: str, release: Mapping[str, Any] | None) -> str:
-    """Return the line that every report of a cohort repeats: was it checked against its publisher's checksums?"""
+    """Return the line for every report of a cohort: whether its files match the publisher's checksums."""
     if not release or release["state"] == "unverified":
         return f"{name}: unverified, source files were not checked against their publisher's checksums"
     (good_tables, tables), (good_films, films) = release["tables"], release["films"]

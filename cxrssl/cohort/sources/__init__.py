@@ -1,4 +1,4 @@
-"""What a dataset module must offer, and the list of them. A new dataset is one more module and one more line here.
+"""What a dataset module must offer, and the list of datasets. A new dataset takes one module and one line here.
 
 In: a folder. Out: SourceTables in the words of schemas/1_source.sql. Never: a link, a split or a feature encoding.
 """
@@ -26,63 +26,63 @@ GIVEN_SCHEMA: dict[str, pl.DataType] = {
     **{feature.column: POLARS_TYPES[feature.kind] for feature in GIVEN},
     **{feature.censored: pl.Boolean() for feature in GIVEN if feature.censored},
 }
-"""What a dataset may say about the person at the film; null is unknown. `image_id` is the only column it must fill."""
+"""What a dataset may state about the person at the film; null is unknown. Only `image_id` is required."""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What the user names: a dataset, where its parts lie, and which of its labels to take."""
+    """What the user names: a dataset, the places of its parts, and the labels to use."""
 
     dataset: str
     path: Path
     ehr: Path | None = None
-    """MIMIC-IV, where it does not lie under `path`."""
+    """MIMIC-IV, if it is not under `path`."""
     films: Path | None = None
-    """The films, where they do not lie beside the tables: a resized tree, or MIMIC-CXR as DICOM."""
+    """The films, if they are not beside the tables: a resized tree, or MIMIC-CXR as DICOM."""
     map: Path | None = None
-    """For `dicom`: the TOML that says what the user's own tables mean."""
+    """For `dicom`: the TOML that explains the user's own tables."""
     labels: str = ""
     """For `mimic`: a word of `mimic.versions.LABELS`."""
 
     def locate(self, what: str) -> Self:
-        """Return the options with absolute folders; `what` names `path` where it is none.
+        """Return the options with absolute folders; `what` names `path` in an error.
 
-        Raises: UsageError when one of them is no folder.
+        Raises: UsageError when one of them is not a folder.
         """
         ehr = check_folder(self.ehr, "--ehr") if self.ehr else None
         films = check_folder(self.films, "--films") if self.films else None
         return replace(self, path=check_folder(self.path, what), ehr=ehr, films=films)
 
     def foreign(self) -> list[str]:
-        """Return the options given that have no meaning for the dataset."""
+        """Return the given options that do not apply to the dataset."""
         known = find_source(self.dataset).OPTIONS
         return [name for name in ("ehr", "films", "map", "labels") if getattr(self, name) and name not in known]
 
     def check(self) -> None:
-        """Raise UsageError when an option is given that has no meaning for the dataset."""
+        """Raise UsageError for an option that does not apply to the dataset."""
         for name in self.foreign():
-            raise UsageError(f"--{name} has no meaning for {self.dataset}", hint=f"leave --{name} out")
+            raise UsageError(f"--{name} does not apply to {self.dataset}", hint=f"leave --{name} out")
 
 
 @dataclass
 class Hospital:
-    """The tables that a film is linked with."""
+    """The tables that films are linked with."""
 
     patient: pl.DataFrame
     admission: pl.DataFrame
     icu_stay: pl.DataFrame
     ed_stay: pl.DataFrame | None = None
-    """Of the ED module, where it is at hand."""
+    """From the ED module, if it is available."""
 
 
 @dataclass
 class SourceTables:
-    """What one dataset says, accepted rows only, with the account of the rest."""
+    """The accepted rows of one dataset, and the account of the rest."""
 
     films: SourceTable
     """The file whose rows are films."""
     others: list[SourceTable]
-    """All other files read."""
+    """All other files."""
     image: pl.DataFrame
     given: pl.DataFrame
     """One row a film: GIVEN_SCHEMA, made by `complete_given`."""
@@ -95,7 +95,7 @@ class SourceTables:
     """View as written in the file -> films, before the mapping to our four."""
     remarks: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
-    """Part of the dataset -> its version and what shows it, such as "2.2 (numbers of rows)"."""
+    """Part of the dataset -> its version and the evidence, such as "2.2 (numbers of rows)"."""
     film_parts: list[SourceTable] = field(default_factory=list)
     """The files that `films` joins, where there are several."""
 
@@ -113,10 +113,10 @@ class Source(Protocol):
     """A dataset module."""
 
     OPTIONS: tuple[str, ...]
-    """Those of SourceOptions that it understands, beside the path."""
+    """The optional fields of SourceOptions that it accepts."""
 
     def find(self, options: SourceOptions) -> Layout:
-        """Return where its files lie, or raise DataError or UsageError that names what was looked for."""
+        """Return where its files are, or raise DataError or UsageError that names what was looked for."""
 
     def is_here(self, folder: Folder) -> bool:
         """Return whether this one folder looks like the dataset."""
@@ -128,7 +128,7 @@ class Source(Protocol):
 def find_source(dataset: str) -> Source:
     """Return the module of a dataset.
 
-    Raises: UsageError naming the nearest one.
+    Raises: UsageError that names the nearest one.
     """
     if dataset not in DATASETS:
         raise UsageError(f'there is no dataset "{plain(dataset, 60)}"', hint=nearest_hint(dataset, DATASETS))
@@ -136,7 +136,7 @@ def find_source(dataset: str) -> Source:
 
 
 def recognise(path: Path) -> dict[str, list[Path]]:
-    """Return dataset -> folders under `path` that look like it. DICOM files alone count where nothing else was seen."""
+    """Return dataset -> folders under `path` that look like it. DICOM files count only if there is no other dataset."""
     sources = {name: find_source(name) for name in DATASETS}
     found: dict[str, list[Path]] = {}
     for folder in iter_folders(path):
@@ -149,7 +149,7 @@ def recognise(path: Path) -> dict[str, list[Path]]:
 
 
 def list_table(name: str, column: str, paths: Mapping[str, int]) -> SourceTable:
-    """Return a table whose rows are files: `line` k is the k-th path in sorted order, under `path` and `column`."""
+    """Return a table whose rows are files: `line` k has the k-th path in sorted order, in `path` and in `column`."""
     files = pl.Series(column, sorted(paths), pl.String())
     frame = pl.DataFrame({"line": range(1, len(files) + 1), column: files}, {"line": pl.Int64(), column: pl.String()})
     frame = frame.with_columns(files.alias("path"))
@@ -158,7 +158,7 @@ def list_table(name: str, column: str, paths: Mapping[str, int]) -> SourceTable:
 
 
 def join_films(parts: list[SourceTable]) -> SourceTable:
-    """Return one table of the rows of several, for counting: its flow and its rejects are the sums of theirs."""
+    """Return one table with the rows of several, for counting: its flow and its rejects are their sums."""
     names = " + ".join(part.file for part in parts)
     frame = pl.concat([part.frame for part in parts], how="diagonal")
     rejects = pl.concat([part.rejects for part in parts])
@@ -166,7 +166,7 @@ def join_films(parts: list[SourceTable]) -> SourceTable:
 
 
 def complete_given(given: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with all columns of GIVEN_SCHEMA: what it does not say is unknown, its age not censored."""
+    """Return the frame with all columns of GIVEN_SCHEMA: absent values are unknown, ages by default not censored."""
     absent = [pl.lit(None, kind).alias(name) for name, kind in GIVEN_SCHEMA.items() if name not in given.columns]
     whole = (
         given.with_columns(absent).select(list(GIVEN_SCHEMA)).with_columns(pl.col("age_is_censored").fill_null(False))

@@ -1,7 +1,7 @@
-"""CheXpert and its smaller copies: train.csv, valid.csv and, where they are at hand, the labels of the test set.
+"""CheXpert and its smaller copies: train.csv, valid.csv and, if available, the labels of the test set.
 
-In: the folder of the tables. Out: SourceTables. Films are found by patient, study and view, which name them in every
-release: CheXpert-v1.0, -small, resized copies, unprefixed paths, the batches of 2021.
+In: the folder of the tables. Out: SourceTables. Patient, study and view identify a film in every release:
+CheXpert-v1.0, -small, resized copies, unprefixed paths, the batches of 2021.
 Source: Irvin et al., AAAI 2019, and the tables as public loaders read them.
 """
 
@@ -46,7 +46,7 @@ FINDINGS: tuple[str, ...] = (
     "Fracture",
     "Support Devices",
 )
-# Of each split the first that is there. The second names are those of CheXlocalize, groundtruth.csv that of the
+# The first existing file of each split is read. The second names are those of CheXlocalize; groundtruth.csv holds the
 # released test labels, which are by study.
 TABLE_NAMES = {
     "train": ("train.csv",),
@@ -55,9 +55,8 @@ TABLE_NAMES = {
 }
 FILMS_ON_DISK = "test films on the disk"
 FOLDERS = ("train", "valid", "val", "test")
-BATCH = re.compile(
-    r"CheXpert-v1\.0 batch [0-9].*"
-)  # "... batch 2 (train 1)": the patients of train lie in three of them
+# "... batch 2 (train 1)": three batches hold the patients of train.
+BATCH = re.compile(r"CheXpert-v1\.0 batch [0-9].*")
 MISSING = {
     "train": "nothing to train on",
     "val": "val is a part of train",
@@ -84,7 +83,7 @@ def is_here(folder: Folder) -> bool:
 
 
 def find(options: SourceOptions) -> Layout:
-    """Return where the tables and the folders of films lie."""
+    """Return where the tables and the folders of films are."""
     root = find_one_folder(options.path, "CheXpert", is_here, 'train.csv or valid.csv with the column "Path"')
     folder = next(iter_folders(root, depth=0))
     remarks: list[str] = []
@@ -160,13 +159,13 @@ def _find_places(present: Mapping[str, int]) -> dict[str, str]:
 
 
 def _narrow(spec: TableSpec, columns: Sequence[str]) -> TableSpec:
-    """Return the columns of `spec` that are there, and its key: tables of test labels leave some out."""
+    """Return `spec` without absent columns, key excepted: tables of test labels lack some."""
     kept = [column for column in spec.columns if column.name in columns or column.name in spec.key]
     return replace(spec, columns=tuple(kept))
 
 
 def _films_of(studies: SourceTable, places: Mapping[str, str], present: Mapping[str, int]) -> SourceTable:
-    """Return the films on the disk of the studies in a table that names no film."""
+    """Return the films on the disk of the studies in a table that does not name films."""
     study = pl.col("Study").str.extract(rf"({STUDY})$")
     labels = studies.frame.with_columns(study.alias("study")).drop("line", "Study")
     wanted = set(labels["study"])
@@ -179,7 +178,7 @@ def _films_of(studies: SourceTable, places: Mapping[str, str], present: Mapping[
 
 
 def _complete(films: SourceTable, places: Mapping[str, str]) -> None:
-    """Add ids, the path on the disk, the view and columns that the table leaves out; apply the rules of a film."""
+    """Add ids, the path on the disk, the view and absent columns, and apply the rules for films."""
     absent = [pl.lit(None, POLARS_TYPES[column.kind]).alias(column.name) for column in SPEC.columns]
     films.frame = films.frame.with_columns(
         each for each in absent if each.meta.output_name() not in films.frame.columns
@@ -197,14 +196,14 @@ def _complete(films: SourceTable, places: Mapping[str, str]) -> None:
         side.alias("side"),
         pl.concat_str(side, "AP/PA", separator=" ", ignore_nulls=True).alias("view_as_written"),
     )
-    # One person of train.csv is of unknown sex and 0 years old: the age was not known either.
+    # One person in train.csv has unknown sex and age 0: the age was unknown as well.
     films.blank((pl.col("Sex") == "Unknown") & (pl.col("Age") == 0), "0 with unknown sex", ("Age",))
     films.reject(image_id.is_duplicated(), "the same film under two paths", "Path")
     films.reject(pl.struct(FINDINGS).n_unique().over("study_id") > 1, "study with two sets of labels")
 
 
 def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
-    # AP/PA says LL and RL of a few frontal films, which contradicts itself: unknown.
+    # A few frontal films have LL or RL in AP/PA, a contradiction: their view is unknown.
     frontal = pl.when(pl.col("AP/PA").is_in(["AP", "PA"])).then(pl.col("AP/PA"))
     return frame.select(
         "image_id",
@@ -228,8 +227,8 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
 def _make_official(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the split of each subject.
 
-    Without a test table the valid set, which radiologists labelled, is the test; then, or without a valid table, val is
-    a part of train.
+    Without a test table, the valid set, which radiologists labelled, becomes test. Then, or without a valid table, val
+    is a part of train.
     """
     pairs = frame.select("subject_id", "split").unique()
     there = set(pairs["split"])

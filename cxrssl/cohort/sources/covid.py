@@ -1,4 +1,4 @@
-"""The COVID-19 image data collection: the open set with ICU, survival and films on one row.
+"""The COVID-19 image data collection: the open set whose rows hold ICU, survival and film.
 
 In: the folder with metadata.csv, and index.csv where patients that share a picture were joined. Out: SourceTables.
 Source: Cohen et al., 2020, arXiv 2006.11988. The metadata are CC BY-NC-SA 4.0.
@@ -17,9 +17,9 @@ from cxrssl.cohort.tables.peek import peek_columns
 from cxrssl.cohort.tables.table import SourceTable, read_table
 
 OPTIONS: tuple[str, ...] = ()
-# finding in the file -> what it implies. Every infection here, and lipoid pneumonia, is a pneumonia in this collection:
-# its later releases write the same films as Pneumonia/Viral/COVID-19, Pneumonia/Bacterial/Klebsiella, Pneumonia/Lipoid.
-# ARDS and No Finding imply nothing.
+# Finding in the file -> the findings that it implies. Every infection here, and lipoid pneumonia, is a pneumonia in
+# this collection: its later releases label the same films Pneumonia/Viral/COVID-19, Pneumonia/Bacterial/Klebsiella,
+# Pneumonia/Lipoid. ARDS and No Finding imply nothing.
 PARENTS: dict[str, tuple[str, ...]] = {
     "COVID-19": ("Viral", "Pneumonia"),
     "SARS": ("Viral", "Pneumonia"),
@@ -48,7 +48,7 @@ VIEWS = {"PA": "PA", "AP": "AP", "AP Supine": "AP", "AP Erect": "AP", "L": "LATE
 POSITIONS = {"AP Supine": "Recumbent", "AP Erect": "Erect"}
 
 FILENAME = Column("filename", form=r"[^/\\.][^/\\]{0,250}")
-# Beside Y, N and blank the file has "?" and "Would have been stated": unknown.
+# Besides Y, N and blank the file has "?" and "Would have been stated": unknown.
 YES_NO = ("Y", "N")
 METADATA = TableSpec(
     "metadata",
@@ -73,12 +73,12 @@ INDEX = TableSpec("index", (FILENAME, Column("patient_group", form="[0-9A-Za-z_-
 
 
 def is_here(folder: Folder) -> bool:
-    """Return whether the folder has this collection's table beside its films."""
+    """Return whether the folder has this collection's table beside a folder of films."""
     return has_table(folder, "metadata") and "images" in folder.folders
 
 
 def find(options: SourceOptions) -> Layout:
-    """Return where the tables and the films lie."""
+    """Return where the tables and the films are."""
     root = find_one_folder(
         options.path, "COVID-19 image data collection", is_here, "metadata.csv beside a folder named images"
     )
@@ -125,7 +125,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
 
 
 def label_findings(text: str | None) -> dict[str, int | None] | None:
-    """Return each finding's 1, 0 or None (unknown) for one cell, or None when the cell says nothing we know.
+    """Return each finding's 1, 0 or None (unknown) for one cell, or None when the cell has a word we do not know.
 
     A film called only "Pneumonia" or "Bacterial" leaves the agents under it unknown, one called only "ARDS" its cause.
     """
@@ -161,7 +161,7 @@ def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return what the row says; `in_icu` is about the moment of the film, `survival` about the end (N = died)."""
+    """Return sex, age, ICU at the moment of the film, death in the end (`survival` N) and number of earlier films."""
 
     def meaning(column: str, words: dict[str, str]) -> pl.Expr:
         return pl.col(column).replace_strict(words, default=None, return_dtype=pl.String)
@@ -178,7 +178,7 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _num_prior() -> pl.Expr:
-    """Return how many films of the subject in the collection lie on earlier days; null where a day is unknown."""
+    """Return the number of the subject's films in the collection from earlier days; null where a day is unknown."""
     is_ordered = pl.col("offset").is_not_null().all().over("subject_id")
     return pl.when(is_ordered).then(pl.col("offset").rank("min").over("subject_id").cast(pl.Int64) - 1)
 

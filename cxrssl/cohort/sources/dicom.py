@@ -1,7 +1,7 @@
-"""Any folder of CR and DX radiographs as DICOM, with features from the tags and, where there is a map, from own tables.
+"""Any folder of CR and DX radiographs as DICOM, with features from the tags and, given a map, from the user's tables.
 
 In: a folder, and the TOML of `cohort/mapping.py`. Out: SourceTables whose films are files. Ids are the standard's:
-SOPInstanceUID, StudyInstanceUID, PatientID. Never: a feature that no tag and no table tells.
+SOPInstanceUID, StudyInstanceUID, PatientID. Never: a feature that is in no tag and no table.
 Source: DICOM PS3.3 C.7.1.1 (patient), C.7.2.1 (study), C.8.7.1, C.8.11 (CR, DX), PS3.5 6.2 (AS, DA, TM).
 """
 
@@ -33,7 +33,7 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 FILES = "DICOM files"
 # PS3.3 C.8.7.1.1.1: LL and RL are left and right lateral. Decubitus and oblique films fit none of our views.
 VIEWS = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
-# Meanings of ViewCodeSequence (PS3.16 CID 4010), asked where ViewPosition is blank.
+# Meanings of ViewCodeSequence (PS3.16 CID 4010), used where ViewPosition is blank.
 VIEW_MEANINGS = {
     "POSTERO-ANTERIOR": "PA",
     "ANTERO-POSTERIOR": "AP",
@@ -52,19 +52,19 @@ NUM_TRIED = 3
 
 
 def is_here(folder: Folder) -> bool:
-    """Return whether one of the first files of the folder is DICOM, by its four letters after the preamble."""
+    """Return whether one of the first files of the folder is DICOM, by the four letters after its preamble."""
     names = sorted(name for name in folder.files if not name.startswith("."))
     return any(_is_dicom(folder.path / name) for name in names[:NUM_TRIED])
 
 
 def find(options: SourceOptions) -> Layout:
-    """Return the folder, whose every file is looked at, and the tables of the map."""
+    """Return the folder, in which every file is examined, and the tables of the map."""
     files = find_tables(options.map, read_map(options.map)) if options.map else {}
     return Layout("dicom", options.path, files, ("",), film_suffixes=("",))
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
-    """Return one film a file that is a radiograph, and what its tags and the tables say."""
+    """Return one film for each file that is a radiograph, with the facts of its tags and of the tables."""
     record_map = read_map(layout.files["map"].path) if "map" in layout.files else None
     films = list_table(FILES, "file", {path: size for path, size in present.items() if not _is_hidden(path)})
     if not films.rows:
@@ -89,7 +89,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     if "labels" in tables and record_map and record_map.labels:
         labels = _make_labels(films.frame, image, tables["labels"], record_map.labels.key)
     else:
-        remarks.append("no findings: good for pretraining only; name a table of labels with --map")
+        remarks.append("no findings, so only for pretraining; name a table of labels with --map")
     return SourceTables(
         films=films,
         others=list(tables.values()),
@@ -115,7 +115,7 @@ def _is_hidden(path: str) -> bool:
 
 
 def _check_headers(films: SourceTable, body_part: tuple[str, ...]) -> list[str]:
-    """Reject what is no radiograph, rule by rule, and return remarks on what was let in with a word of caution."""
+    """Reject files that are not radiographs, rule by rule, and return remarks on accepted but doubtful ones."""
     for rule in films.frame["rule"].drop_nulls().unique().sort():
         films.reject(pl.col("rule") == rule, rule)
     is_radiograph = pl.col("modality").is_in(MODALITIES)
@@ -135,13 +135,13 @@ def _check_headers(films: SourceTable, body_part: tuple[str, ...]) -> list[str]:
     )
     counts = {
         "films stored as secondary capture, modality CR or DX": films.frame.filter("is_capture").height,
-        "films without PatientID, whose study is taken for the subject": films.frame["patient_id"].null_count(),
+        "films without PatientID, whose study serves as the subject": films.frame["patient_id"].null_count(),
     }
     return [f"{what}: {num:,}" for what, num in counts.items() if num]
 
 
 def _reject_twins(films: SourceTable, root: Path) -> None:
-    """Keep one of several equal files; reject all files of one SOPInstanceUID that differ: none can be preferred."""
+    """Keep one of several equal files; reject all files of a SOPInstanceUID that differ: none can be preferred."""
     uid = pl.col("sop_instance_uid")
     twins = films.frame.filter(uid.is_duplicated())["path"].to_list()
     digests = {path: sha256_file(root / path) for path in twins}
@@ -154,7 +154,7 @@ def _reject_twins(films: SourceTable, root: Path) -> None:
 
 
 def _age_y() -> pl.Expr:
-    """Return PatientAge, else the years from the birth date to the study; "62" is 62 years."""
+    """Return PatientAge, else the years from birth date to study; "62" is 62 years."""
     age = pl.col("patient_age")
     number = age.str.extract("^([0-9]{1,3})[YMWD]?$").cast(pl.Float64)
     unit = age.str.extract("([YMWD])$").fill_null("Y").replace_strict(YEARS, default=1.0, return_dtype=pl.Float64)
@@ -168,7 +168,7 @@ def _date(column: str) -> pl.Expr:
 
 
 def _taken_at() -> pl.Expr:
-    """Return the time of acquisition, else of the study; null where no pair of date and time is whole."""
+    """Return the time of acquisition, else of the study; null where neither has both date and time."""
     pairs = (("acquisition_date", "acquisition_time"), ("study_date", "study_time"))
     return pl.coalesce(
         (pl.col(date) + whole_time(time)).str.to_datetime("%Y%m%d%H%M%S%.6f", time_unit="us", strict=False)
@@ -177,12 +177,12 @@ def _taken_at() -> pl.Expr:
 
 
 def _make_image(frame: pl.DataFrame, by_image: bool) -> pl.DataFrame:
-    """Return the films; where the labels are by image, each film is a study of its own."""
+    """Return the films; if the labels are by image, each film is its own study."""
 
     def meaning(column: str, words: dict[str, str]) -> pl.Expr:
         return pl.col(column).str.to_uppercase().replace_strict(words, default=None, return_dtype=pl.String)
 
-    # A ViewPosition that we do not know says more than a code: the code is not asked.
+    # An unknown ViewPosition is still more specific than a code, so the code does not replace it.
     code = pl.when(pl.col("view_position").is_null()).then(meaning("view_code_meaning", VIEW_MEANINGS))
     return frame.select(
         pl.col("sop_instance_uid").alias("image_id"),
@@ -199,7 +199,7 @@ def _make_image(frame: pl.DataFrame, by_image: bool) -> pl.DataFrame:
 
 
 def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return what the tags say; O (other) as a sex is unknown to us."""
+    """Return the features of the tags; sex O (other) is unknown."""
     sex = pl.col("patient_sex").replace_strict({"M": "male", "F": "female"}, default=None, return_dtype=pl.String)
     return complete_given(
         frame.select(pl.col("sop_instance_uid").alias("image_id"), sex.alias("sex"), "age_y", _num_prior(frame))
@@ -207,7 +207,7 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _num_prior(frame: pl.DataFrame) -> pl.Series:
-    """Return how many earlier studies of the subject are in the folder; null where one of its times is unknown."""
+    """Return the number of the subject's earlier studies in the folder; null where one of its times is unknown."""
     start = pl.col("taken_at").min().over("study_instance_uid")
     is_timed = pl.col("taken_at").is_not_null().all().over("subject_id")
     rank = start.rank("dense").over("subject_id").cast(pl.Int64) - 1
@@ -215,14 +215,14 @@ def _num_prior(frame: pl.DataFrame) -> pl.Series:
 
 
 def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
-    """Return `given` with the table's values where it has any: the user's word goes before the tag's."""
+    """Return `given` overridden by the table's values where it has any: the user's table precedes the tags."""
     names = [name for name in table.frame.columns if name in GIVEN_SCHEMA]
     ids = frame.select(pl.col("sop_instance_uid").alias("image_id"), pl.col(KEYS[key]).alias("id"))
     _remark_strangers(table, ids["id"])
-    theirs = ids.join(table.frame.select("id", *(pl.col(name).alias(f"{name} told") for name in names)), "id", "left")
+    theirs = ids.join(table.frame.select("id", *(pl.col(name).alias(f"own {name}") for name in names)), "id", "left")
     whole = given.join(theirs.drop("id"), "image_id", "left", maintain_order="left")
     return whole.select(
-        pl.coalesce(f"{name} told", name).alias(name) if name in names else pl.col(name) for name in GIVEN_SCHEMA
+        pl.coalesce(f"own {name}", name).alias(name) if name in names else pl.col(name) for name in GIVEN_SCHEMA
     )
 
 

@@ -1,6 +1,6 @@
-"""NIH ChestX-ray14 (ChestX-ray8), whole or in part, with the official split where its lists are there.
+"""NIH ChestX-ray14 (ChestX-ray8), whole or in part, with the official split if its lists are available.
 
-In: the folder with Data_Entry_2017*.csv. Out: SourceTables. Films that are not on the disk become reject rows.
+In: the folder with Data_Entry_2017*.csv. Out: SourceTables. Rows of films that are not on the disk are rejected.
 Source: Wang et al., CVPR 2017, and the published tables.
 """
 
@@ -65,7 +65,7 @@ def is_here(folder: Folder) -> bool:
 
 
 def find(options: SourceOptions) -> Layout:
-    """Return where the table, the lists and the folders of films lie; the full official table is preferred."""
+    """Return where the table, the lists and the folders of films are; the full official table is preferred."""
     root = find_one_folder(options.path, "NIH ChestX-ray14", is_here, " or ".join(TABLE_NAMES))
     folder = next(iter_folders(root, depth=0))
     remarks: list[str] = []
@@ -130,7 +130,7 @@ def _age_y() -> pl.Expr:
 
 
 def _read_lists(layout: Layout, films: SourceTable) -> tuple[list[SourceTable], pl.DataFrame | None]:
-    """Return the list tables, and the part of each subject; a subject in both parts is found in cohort/split."""
+    """Return the list tables, and the part of each subject; cohort/split refuses a subject in both parts."""
     tables, parts = [], []
     for part in LIST_NAMES:
         if part not in layout.files:
@@ -143,7 +143,7 @@ def _read_lists(layout: Layout, films: SourceTable) -> tuple[list[SourceTable], 
 
 
 def _add_path(films: SourceTable, present: dict[str, int]) -> None:
-    """Add the path of each film, found by its name: in images/, or in images_001/images/ to images_012/images/."""
+    """Add the path of each film by its name: in images/, or in images_001/images/ to images_012/images/."""
     paths = {path.rsplit("/", 1)[-1]: path for path in sorted(present, reverse=True)}
     path = pl.col("Image Index").replace_strict(list(paths), list(paths.values()), default=None, return_dtype=pl.String)
     films.frame = films.frame.with_columns(path.alias("path"))
@@ -160,7 +160,7 @@ def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
         pl.when(view.is_in(["PA", "AP"])).then(view).alias("view"),
         pl.lit(None, pl.String).alias("position"),
         pl.lit(None, pl.Datetime("us")).alias("taken_at"),
-        # OriginalImage[Width,Height] describes the 1024 px originals' sources, not the files that are shipped.
+        # OriginalImage[Width,Height] describes the sources of the 1024 px files, not the files that are shipped.
         pl.lit(None, pl.Int64).alias("rows"),
         pl.lit(None, pl.Int64).alias("columns"),
     )
@@ -174,7 +174,7 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _make_labels(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return 1 for a finding that is named and 0 for one that is not: the table leaves nothing blank."""
+    """Return 1 for each finding named and 0 for all others: the table leaves nothing blank."""
     named = pl.col("Finding Labels").str.split("|")
     findings = [named.list.contains(name).cast(pl.Int8).alias(name) for name in FINDINGS]
     return frame.select(pl.col("Image Index").str.strip_suffix(".png").alias("study_id"), *findings)

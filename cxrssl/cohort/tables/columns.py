@@ -1,7 +1,7 @@
 """The language in which source tables are declared, and the rules that turn text cells into typed values.
 
 In: a frame of text cells. Out: a typed frame, and for each row that breaks a rule the column and the rule.
-Never: a type or a format that is guessed from the data.
+Never: a type or a format guessed from the data.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ POLARS_TYPES: dict[Kind, pl.DataType] = {
     "time": pl.Datetime("us"),
     "date": pl.Date(),
 }
-# [0-9] and not \d: the regex engine counts digits of every script as \d.
+# [0-9] and not \d: \d also matches the digits of other scripts.
 FORMS: dict[Kind, str] = {
     "text": r"[^\x00-\x1f\x7f\x{FFFD}]*",
     "int": r"-?[0-9]{1,9}(\.0+)?",
     "float": r"-?[0-9]{1,12}(\.[0-9]*)?",
-    # Polars takes second 60, a leap second, for the next minute.
+    # Polars reads second 60, a leap second, as the next minute.
     "time": r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]",
     "date": r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}",
 }
@@ -51,21 +51,21 @@ class Column:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A declared source table: its columns and the ones that together name a row."""
+    """A declared source table: its columns, and the columns that together identify a row."""
 
     name: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     subject: str = "subject_id"
-    """The column, if there is one, that names the person."""
+    """The column that identifies the person, if the table has one."""
 
 
 def cast_cells(cells: pl.DataFrame, spec: TableSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return `line` with the typed columns of `spec`, and the rules that their cells break.
 
-    `cells` has `line` and the text of each column of `spec`, named "0", "1", ... in its order. A cell that breaks a
-    rule is null in the first frame, and the rule's name stands at its place in the second, which has only the columns
-    where there is any.
+    `cells` has `line` and the text of each column of `spec`, named "0", "1", ... in the order of `spec`. A cell that
+    breaks a rule is null in the first frame; the second frame holds the rule in its place, and has only the columns
+    with a broken rule.
     """
     typed, rules = [cells["line"]], []
     for number, column in enumerate(spec.columns):
@@ -77,15 +77,15 @@ def cast_cells(cells: pl.DataFrame, spec: TableSpec) -> tuple[pl.DataFrame, pl.D
 
 
 def cast_column(cells: pl.Series, column: Column) -> tuple[pl.Series, pl.Series]:
-    """Return the typed values of text cells and, null where there is none, the rule that each cell breaks."""
-    # Step by step: in one expression Polars would strip and parse a cell again wherever it is named.
+    """Return the typed values of text cells, and the rule that each cell breaks or null."""
+    # Step by step: in one expression Polars would strip and parse a cell again at each use.
     frame = cells.str.strip_chars().alias("text").to_frame()
     frame = frame.select(pl.when(pl.col("text") != "").then(pl.col("text")).alias("cell"))
     frame = frame.with_columns(_typed(pl.col("cell"), column).alias("typed"))
     rule = _broken_rule(pl.col("cell"), pl.col("typed"), column)
     frame = frame.select("typed", rule.alias("rule"))
     if frame["rule"].null_count() < frame.height:
-        # A cell that breaks a rule is nowhere to be seen, whether its row stays or goes.
+        # A cell that breaks a rule is never shown, whether its row is kept or rejected.
         frame = frame.with_columns(pl.when(pl.col("rule").is_null()).then(pl.col("typed")).alias("typed"))
     return frame["typed"].alias(column.name), frame["rule"].alias(column.name)
 
@@ -100,7 +100,7 @@ def _typed(cell: pl.Expr, column: Column) -> pl.Expr:
         case "float":
             return matching.cast(pl.Float64, strict=False)
         case "time":
-            # Uncached, because hardly a time occurs twice.
+            # Uncached, because hardly any time occurs twice.
             return matching.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False, cache=False)
         case "date":
             return matching.str.to_date("%Y-%m-%d", strict=False)

@@ -1,10 +1,10 @@
-"""The lines of a table as text cells: plain lines in bulk, all others one by one as RFC 4180 has them.
+"""The lines of a table as text cells: plain lines in bulk, all others one by one by the rules of RFC 4180.
 
-In: the bytes of a csv file. Out: a frame of text cells with their line, and the lines that are no rows.
+In: the bytes of a csv file. Out: a frame of text cells with their line, and the lines that are not rows.
 Never: a cell that differs from what the csv module reads.
 
-A line is plain when its commas are all there is to know about it: ASCII without quote and NUL, as many commas as the
-header says, ended by LF or CRLF.
+A line is plain when splitting it at commas is enough: ASCII without quote and NUL, as many commas as the header, ended
+by LF or CRLF.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Broken:
-    """A line that is no row."""
+    """A line that is not a row."""
 
     line: int
     rule: str
@@ -41,7 +41,7 @@ class LineReader:
         self.data = data
         self.ends = find_line_ends(data)
         self.next_line = 0
-        """The line after the record that was read last."""
+        """The line after the last record read."""
         self._rows = csv.reader(self._iter_text(), strict=True)
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class LineReader:
 
 
 def find_line_ends(data: bytes) -> Places:
-    """Return where each line ends, its LF, CRLF or CR included."""
+    """Return where each line ends, after its LF, CRLF or CR."""
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == LF) + 1
     bare = _find_bare_cr(data) + 1
     ends = np.sort(np.concatenate([ends, bare])) if len(bare) else ends
@@ -75,9 +75,9 @@ def read_cells(
 ) -> tuple[pl.DataFrame, list[Broken]]:
     """Return `line` (counted from 1) and the cells at `positions`, named "0", "1", ..., for the rows from line `first`.
 
-    A blank line is no row. A row has `width` cells; more are harmless when they are empty.
+    A blank line is not a row. A row has `width` cells; further cells are allowed when they are empty.
 
-    Raises: DataError when an open quote swallows lines: what they held cannot be known.
+    Raises: DataError when an open quote swallows lines, because their content is then unknown.
     """
     is_plain = _find_plain(reader, width)
     is_plain[:first] = False
@@ -91,7 +91,7 @@ def read_cells(
 
 
 def _find_bare_cr(data: bytes) -> Places:
-    """Return where a CR stands that no LF follows."""
+    """Return the position of each CR that no LF follows."""
     octets = np.frombuffer(data, np.uint8)
     if b"\r" not in data:
         return np.empty(0, np.int64)
@@ -100,7 +100,7 @@ def _find_bare_cr(data: bytes) -> Places:
 
 
 def _find_strange(data: bytes) -> Places:
-    """Return where bytes stand that no plain line has; what occurs nowhere is not looked for twice."""
+    """Return the position of each byte that no plain line has; `in` first rules out bytes that occur nowhere."""
     octets = np.frombuffer(data, np.uint8)
     found = [_find_bare_cr(data)]
     found += [np.flatnonzero(octets == value) for value in (QUOTE, NUL) if bytes([value]) in data]
@@ -127,7 +127,7 @@ def _read_odd(
     file: str,
     path: Path,
 ) -> tuple[list[tuple[object, ...]], list[Broken]]:
-    """Return the rows and the broken lines; a line that continues a record is made not plain."""
+    """Return the rows and the broken lines; mark the lines that continue a record as not plain."""
     rows: list[tuple[object, ...]] = []
     broken: list[Broken] = []
     for line in lines:

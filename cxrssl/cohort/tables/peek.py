@@ -1,6 +1,6 @@
-"""What the first bytes of a table say: its columns, about how many rows it has.
+"""What the first bytes of a table show: its columns, and about how many rows it has.
 
-In: a csv or csv.gz. Out: names, an estimate. Never: a whole table read, or an estimate passed off as a count.
+In: a csv or csv.gz. Out: names, an estimate. Never: a whole table read, or an estimate reported as a count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PEEK_BYTES = 1 << 18
 
 
 def peek_columns(path: Path) -> tuple[str, ...]:
-    """Return the names in the first line, none when the file cannot be read: `read_table` will say why."""
+    """Return the names in the first line, or none when the file cannot be read: `read_table` reports why."""
     text = _peek(path).decode("utf-8", "replace").removeprefix("\ufeff")
     try:
         header = next(csv.reader(text.splitlines()[:1]), [])
@@ -26,7 +26,7 @@ def peek_columns(path: Path) -> tuple[str, ...]:
 def estimate_rows(path: Path) -> int:
     """Return about how many rows the table has, from the length of its first lines and the size of the file.
 
-    Exact when the file is small and no cell holds a line break.
+    The number is exact when the file is small and no cell holds a line break.
     """
     data = _peek(path)
     lines = data.count(b"\n")
@@ -39,11 +39,11 @@ def estimate_rows(path: Path) -> int:
 
 
 def _unpacked_bytes(path: Path, estimate: float) -> int:
-    """Return the size that the end of a gzip file tells (RFC 1952: of its last member, modulo 2^32), if plausible."""
+    """Return the size recorded at the end of a gzip file (RFC 1952: of its last member, modulo 2^32), if plausible."""
     with path.open("rb") as file:
         file.seek(-4, 2)
-        told = int.from_bytes(file.read(4), "little")
-    return told if estimate / 2 < told < estimate * 2 else round(estimate)
+        recorded = int.from_bytes(file.read(4), "little")
+    return recorded if estimate / 2 < recorded < estimate * 2 else round(estimate)
 
 
 def _peek(path: Path) -> bytes:

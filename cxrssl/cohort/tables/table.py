@@ -1,7 +1,7 @@
-"""Reading one declared table from csv or csv.gz, with every row accounted for.
+"""One declared table, read from csv or csv.gz with every row accounted for.
 
-In: a file and its declaration. Out: a SourceTable, for which rows in the file = accepted + rejected at every moment.
-Never: a row that is dropped, padded, cut or guessed without a reject row that names file, line, column and rule.
+In: a file and its declaration. Out: a SourceTable, in which accepted + rejected = rows in the file at every moment.
+Never: a row dropped, padded, cut or guessed without a reject row that names file, line, column and rule.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from cxrssl.core.text import nearest_hint, plain
 
 MAX_GZIP_RATIO = 200
 NUM_THREADS = 2
-"""Files read at a time: more would only need more memory, Polars has threads of its own."""
+"""Files read at a time: more would only take more memory, since Polars has threads of its own."""
 REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "rule": pl.String, "subject": pl.String}
-"""`subject` is the subject's own id where the row shows it, else null. It goes into no file: see `collect_rejects`."""
+"""`subject` is the subject's own id where the row shows it, else null. It is never written: see `collect_rejects`."""
 
 
 @dataclass
@@ -36,17 +36,17 @@ class SourceTable:
     """The rows of one source file."""
 
     file: str
-    """Name relative to the dataset, as shown to people."""
+    """Name relative to the dataset, as reported to people."""
     spec: TableSpec
     rows: int
     frame: pl.DataFrame
     """Accepted rows: `line` and the declared columns, typed."""
     rejects: pl.DataFrame
     blanked: dict[str, int] = field(default_factory=dict)
-    """Cells that broke a rule and were made unknown, their rows kept: "column: rule" -> count."""
+    """Cells that broke a rule and were made unknown while their rows were kept: "column: rule" -> count."""
     remarks: list[str] = field(default_factory=list)
     row_files: pl.Series | None = None
-    """Where the rows are files: the path of row k, which is its `line`, counted from 1."""
+    """Where the rows are files: the path of each; row k, counted from 1, has `line` k."""
 
     def reject(self, is_bad: pl.Expr, rule: str, column: str = "") -> None:
         """Move the accepted rows for which `is_bad` is true to the rejects."""
@@ -57,7 +57,7 @@ class SourceTable:
         self._add_rejects(bad, column, rule)
 
     def blank(self, is_bad: pl.Expr, rule: str, columns: Sequence[str]) -> None:
-        """Make `columns` unknown where `is_bad` is true, and count it."""
+        """Make `columns` unknown where `is_bad` is true, and count these rows."""
         is_bad = is_bad.fill_null(False)
         num_bad = self.frame.filter(is_bad).height
         if num_bad:
@@ -71,7 +71,7 @@ class SourceTable:
         return dict(zip(counts["label"].to_list(), counts["len"].to_list(), strict=True))
 
     def flow(self) -> list[tuple[str, int]]:
-        """Return what each rule left, in the order of the rules, beginning with the rows of the file."""
+        """Return how many rows each rule left, in the order of the rules, starting with the rows of the file."""
         steps = [(f"rows in {self.file}", self.rows)]
         for column, rule, num in self.rejects.group_by("column", "rule", maintain_order=True).len().iter_rows():
             steps.append((f"without: {column}: {rule}" if column else f"without: {rule}", steps[-1][1] - num))
@@ -97,7 +97,7 @@ def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec])
             progress.advance(note=files[name].shown)
             return table
 
-        # The largest first, so that none is left over for one thread alone.
+        # The largest first, so that no large file is left for one thread at the end.
         order = sorted(files, key=lambda name: -_size(files[name].path))
         tables = dict(zip(order, pool.map(read, order), strict=True))
         return {name: tables[name] for name in files}
@@ -106,9 +106,9 @@ def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec])
 def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) -> SourceTable:
     """Return the table in `path` after the rules for cells and for keys.
 
-    Without a header the columns are taken in the order of `spec`.
+    Without a header the columns have the order of `spec`.
 
-    Raises: DataError when the file is missing, cut, damaged or empty, or lacks a declared column.
+    Raises: DataError when the file is missing, cut short, damaged or empty, or lacks a declared column.
     """
     data = read_bytes(path, file)
     reader = LineReader(data)
@@ -117,10 +117,10 @@ def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) 
     first = reader.next_line if has_header else 0
     cells, broken = read_cells(reader, first, positions, len(header), file, path)
     if not broken and cells.is_empty():
-        raise DataError(f"{file} has no rows", path, "the download may be cut: fetch the file again")
+        raise DataError(f"{file} has no rows", path, "the download may be incomplete: fetch the file again")
     table = _assemble(file, spec, cells, broken)
     if not data.endswith((b"\n", b"\r")):
-        table.remarks.append("the last line does not end: the file may be cut")
+        table.remarks.append("the last line does not end: the file may be cut short")
     return table
 
 
@@ -153,9 +153,7 @@ def _gunzip(path: Path, file: str) -> bytes:
     with gzip.open(path) as stream:  # type: ignore[no-untyped-call]
         data: bytes = stream.read(limit + 1)
     if len(data) > limit:
-        raise DataError(
-            f"{file} unpacks to more than {MAX_GZIP_RATIO} times its size", path, "this does not look like a table"
-        )
+        raise DataError(f"{file} unpacks to more than {MAX_GZIP_RATIO} times its size", path, "this is not a table")
     return data
 
 
@@ -192,7 +190,7 @@ def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Brok
     table = SourceTable(file, spec, len(broken) + checked.height, checked, rejects, blanked)
     strict = [column.name for column in spec.columns if column.when_bad == "reject" and column.name in rules.columns]
     if strict:
-        # The first broken column in declared order speaks for the row, so a row is rejected once.
+        # A row is rejected once: under its first broken column in declared order.
         column = pl.coalesce(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in strict)
         words = rules.select(column.alias("column"), pl.coalesce(strict).alias("rule"))
         is_bad = words["rule"].is_not_null()
@@ -204,7 +202,7 @@ def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Brok
 
 
 def _reject_duplicates(table: SourceTable) -> None:
-    """Keep one of several equal rows; reject all rows of one key that differ, because none can be preferred."""
+    """Keep one of several equal rows; reject all rows of a key that differ, because none can be preferred."""
     if not table.spec.key:
         return
     key = pl.struct(table.spec.key) if len(table.spec.key) > 1 else pl.col(table.spec.key)

@@ -1,1 +1,1 @@
-"""Patients, their stays, the studies taken of them and what these show, as rows of MIMIC-IV tables. Draws no pixel."""
+"""Patients, their stays, their studies and findings, as rows of MIMIC-IV tables. Draws no pixel."""

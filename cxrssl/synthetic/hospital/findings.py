@@ -1,4 +1,4 @@
-"""Which findings a study has, given who the patient is and where, and what the report's labels make of them.
+"""The findings of a study, given the patient and the place, and the labels of its report.
 
 In: sex, age, view, ICU stay, death in hospital. Out: finding -> severity, and a row of the chexpert table.
 The record is informative on purpose: sicker and older patients have more findings, as in a real hospital, so a probe on
@@ -47,7 +47,7 @@ class Risk:
     lasting: float = 0.35
     """Correlation of the finding between two studies of one patient (of its latent liability)."""
     denied_frac: float = 0.05
-    """Share of studies without the finding whose report says so (0.0 rather than blank)."""
+    """Share of studies without the finding whose report denies it (0.0 rather than blank)."""
 
 
 RISKS = {
@@ -82,7 +82,7 @@ DRAWN_SEPARATELY = ("Consolidation", "Pneumonia")
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What the record knows about a study."""
+    """The record of a study that its findings depend on."""
 
     sex: str
     age_y: int
@@ -121,7 +121,7 @@ def draw_findings(seed: int, subject_id: int, study_id: int, who: Circumstances)
 
 
 def true_labels(signs: Mapping[str, float]) -> dict[str, bool]:
-    """Return label -> whether the film shows it, without any doubt or silence of a report."""
+    """Return label -> whether the film shows it, without the uncertainty and the gaps of a report."""
     truth = {label: label in signs for label in LABELS}
     truth["Lung Opacity"] |= any(finding in signs for finding in DRAWN_SEPARATELY)
     truth["No Finding"] = not set(signs) - {"Support Devices"}

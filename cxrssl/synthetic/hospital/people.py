@@ -1,4 +1,4 @@
-"""Patients and what befell them: admissions, ICU stays and transfers on shifted dates.
+"""Patients and their histories: admissions, ICU stays and transfers on shifted dates.
 
 In: a seed and a patient's number. Out: a `History`, the same for every number of patients and of workers.
 """
@@ -36,7 +36,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Admission:
-    """What a row of hosp/admissions says about time and fate, and its remaining words in table order."""
+    """A row of hosp/admissions: its times, whether the patient died, and its other cells in table order."""
 
     hadm_id: int
     admittime: dt.datetime

@@ -31,7 +31,7 @@ admissions.
 `no_admission` (the patient has none) and `on_border` (exactly at a recorded time) are not drawn from these weights."""
 
 BORDER_GAP = dt.timedelta(minutes=10)
-"""No study starts this close to a recorded time, unless it lies on it on purpose."""
+"""No study starts this close to a recorded time, unless it is at that time on purpose."""
 
 
 @dataclass(frozen=True)

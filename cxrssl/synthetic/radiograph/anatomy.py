@@ -1,4 +1,4 @@
-"""Who lies on the table and how: a patient's build, which all of their films share, and the pose of one film.
+"""A patient's build, which all of their films share, and the pose of one film.
 
 In: sex, age, view and a random stream. Out: plain numbers in body units, read by `frontal` and `lateral`.
 """
@@ -14,7 +14,7 @@ from cxrssl.synthetic.chance import stream
 from cxrssl.synthetic.radiograph.canvas import Canvas, Field
 
 Signs = Mapping[str, float]
-"""What is to be seen on the film: finding -> severity in (0, 1]."""
+"""Findings to draw: finding -> severity in (0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Body:
     rib_gap: float
     rib_phase: float
     dome_lift: float
-    """How much higher the right dome stands than the left one."""
+    """How much higher the right dome is than the left one."""
     has_bubble: bool
     kyphosis: float
 

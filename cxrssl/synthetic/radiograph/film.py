@@ -1,6 +1,6 @@
 """One film: layers of attenuation become 8-bit grey with scatter, noise, a film curve and burned-in marks.
 
-In: who, how, what is to be seen, and a key. Out: uint8 [height, width]. Never: a draw that depends on another film.
+In: a key and the findings to draw. Out: uint8 [height, width]. Never: a draw that depends on another film.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""MIMIC-CXR films (JPG, DICOM or resized) with MIMIC-IV hospital tables, and MIMIC-IV-ED where it is at hand.
+"""MIMIC-CXR films (JPG, DICOM or resized) with MIMIC-IV hospital tables and, if available, MIMIC-IV-ED.
 
-In: one folder that holds all somewhere, or several. Out: SourceTables. Never: a column taken by its position.
+In: one folder that holds all of it at any depth, or several. Out: SourceTables. Never: a column found by its position.
 Sources: MIT-LCP/mimic-code create.sql (all versions) and create-mimic-cxr-jpg-metadata.ipynb; the MIMIC-IV demo 2.2.
 """
 

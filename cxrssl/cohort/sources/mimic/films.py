@@ -1,4 +1,4 @@
-"""Films of MIMIC-CXR: where each lies, when it was taken, how many studies came before, and who is on it."""
+"""Films of MIMIC-CXR: the path and the time of each, the number of earlier studies, and sex and age of the person."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_AGE_Y = 130
 
 
 def add_paths(films: SourceTable, present: dict[str, int]) -> list[str]:
-    """Add the path of each film, found by its dicom_id, which names it in every tree; remark on films found twice."""
+    """Add the path of each film by its dicom_id, its file name in every tree; return a remark on films found twice."""
     paths = pl.DataFrame({"path": list(present)}, {"path": pl.String()})
     name = pl.col("path").str.split("/").list.last()
     paths = paths.with_columns(name.str.replace(r"\.[^.]*$", "").alias("dicom_id"))
@@ -26,17 +26,17 @@ def add_paths(films: SourceTable, present: dict[str, int]) -> list[str]:
         rank = suffix.replace_strict(list(SUFFIXES), range(len(SUFFIXES)))
         paths = paths.sort(rank, "path").unique("dicom_id", keep="first")
     films.frame = films.frame.join(paths.select("dicom_id", "path"), "dicom_id", "left", maintain_order="left")
-    # A film that is not there keeps the place where it belongs: files/p10/p10000032/s50414267/<dicom_id>.jpg
+    # An absent film gets its published path: files/p10/p10000032/s50414267/<dicom_id>.jpg
     folder = pl.format("files/p{}/p{}/s{}", pl.col("subject_id").str.slice(0, 2), "subject_id", "study_id")
     films.frame = films.frame.with_columns(
         pl.coalesce("path", pl.format("{}/{}.jpg", folder, "dicom_id")).alias("path")
     )
     num_twice = num_found - paths.height
-    return [f"films found in several files: {num_twice:,} files were left aside"] if num_twice else []
+    return [f"films found in several files: {num_twice:,} files were ignored"] if num_twice else []
 
 
 def add_tags(films: SourceTable, root: Path) -> list[str]:
-    """Add what the metadata table would say, from the tags of the DICOM files; a file without them says nothing."""
+    """Add the columns of the metadata table from the tags of the DICOM files; they are null for an unreadable file."""
     paths = [path for path in films.frame["path"].to_list() if (root / path).is_file()]
     tags = read_headers(root, paths).select(
         "path",

@@ -24,12 +24,12 @@ def check_hospital(tables: dict[str, SourceTable]) -> None:
         edstays.reject(pl.col("outtime") < pl.col("intime"), "outtime before intime")
         edstays.reject(is_absent("subject_id", patients.frame), "subject not in patients")
         check_owner(edstays, "hadm_id", admissions)
-        # The visit took place, whatever it led to.
+        # Keep the visit: it took place even if its admission is unknown.
         edstays.blank(is_absent("hadm_id", admissions.frame), "not in admissions", ("hadm_id",))
 
 
 def check_owner(table: SourceTable, key: str, truth: SourceTable) -> None:
-    """Reject rows that give what `key` names to another subject than `truth` does."""
+    """Reject rows that assign `key` to another subject than `truth` does."""
     owner = truth.frame.select(key, pl.col("subject_id").alias("owner"))
     owner = owner if truth.spec.key == (key,) else owner.unique(key)
     table.frame = table.frame.join(owner, key, "left", maintain_order="left")

@@ -1,4 +1,4 @@
-"""Where the tables and the films of MIMIC lie, in the trees of its releases."""
+"""The places of the tables and the films of MIMIC, in the trees of its releases."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from cxrssl.core.text import nearest_hint, plain
 
 CXR = "mimic-cxr-2.0.0"  # release 2.1.0 keeps these names
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
-"""Of films, the one that is taken first when a film is there in several forms."""
+"""Suffixes of films; a film that exists in several forms is read in the first of them."""
 
 
 def is_here(folder: Folder) -> bool:
-    """Return whether the folder has a table of MIMIC-CXR-JPG or of MIMIC-CXR, or is that of MIMIC-IV."""
+    """Return whether the folder has a table of MIMIC-CXR-JPG or of MIMIC-CXR, or is the root of MIMIC-IV."""
     return _is_jpg(folder) or _is_record_list(folder) or _is_ehr(folder)
 
 
 def find(options: SourceOptions) -> Layout:
-    """Return where the films' tables lie under `path`, MIMIC-IV and its ED module under `ehr` or `path`.
+    """Return where the films' tables are under `path`, and MIMIC-IV and its ED module under `ehr` or `path`.
 
-    The films lie under `films`, else beside the tables of MIMIC-CXR-JPG, else beside the record list of MIMIC-CXR.
+    The films are under `films`, else beside the tables of MIMIC-CXR-JPG, else beside the record list of MIMIC-CXR.
     """
     if options.labels and options.labels not in LABELS:
         raise UsageError(
@@ -58,7 +58,7 @@ def find(options: SourceOptions) -> Layout:
 
 @dataclass
 class _Picked:
-    """The files found so far, and those that should be there."""
+    """The files found so far, and errors for the files that should exist."""
 
     files: dict[str, SourceFile] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
@@ -88,7 +88,7 @@ def _pick_record_list(folder: Path, labels: str, picked: _Picked) -> None:
     picked.pick("records", folder, f"{RECORD_LIST}.csv")
     picked.remarks += [
         f"no {CXR}-metadata.csv.gz: view, size and time come from the DICOM tags",
-        f"no {CXR}-chexpert.csv.gz: no findings, so good for pretraining only",
+        f"no {CXR}-chexpert.csv.gz: no findings, so only for pretraining",
         f"no {CXR}-split.csv.gz: no official split",
     ]
 
@@ -99,7 +99,7 @@ def _pick_hospital_tables(options: SourceOptions, picked: _Picked) -> None:
     try:
         ehr = find_one_folder(place, "MIMIC-IV", _is_ehr, looked_for)
     except DataError as error:
-        hint = f"{error.hint}; if they lie apart, name theirs with --ehr"
+        hint = f"{error.hint}; if they are elsewhere, use --ehr"
         picked.missing.append(DataError(error.what, error.where, hint))
         return
     # Version 1.0 keeps patients and admissions in core/.

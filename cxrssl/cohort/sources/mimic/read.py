@@ -24,10 +24,10 @@ from cxrssl.cohort.tables.table import SourceTable, read_tables
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
-    """Return the tables of MIMIC. A film is joined with nothing yet but their patient."""
+    """Return the tables of MIMIC. Films are joined with their patients, and with nothing else yet."""
     tables = read_tables(layout.files, SPECS)
     films = tables["metadata"] if "metadata" in tables else tables["records"]
-    # Side by side: hospital and films have only the patients in common, which neither changes.
+    # In parallel: hospital and films share only the patients, which neither changes.
     with ThreadPoolExecutor(1) as pool:
         checking = pool.submit(check_hospital, tables)
         remarks, official = _check_film_tables(films, tables, layout, present)
@@ -51,7 +51,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
 def _check_film_tables(
     films: SourceTable, tables: dict[str, SourceTable], layout: Layout, present: dict[str, int]
 ) -> tuple[list[str], pl.DataFrame | None]:
-    """Leave only the films that can be used, with path, times and number of prior studies; return remarks and split."""
+    """Reject films that cannot be used; add path, times and number of prior studies; return remarks and split."""
     _check_films(films, tables["patients"])
     remarks = add_paths(films, present)
     if "records" in tables:
@@ -66,7 +66,7 @@ def _check_film_tables(
         radiologists = tables["radiologists"]
         radiologists.reject(is_absent("study_id", films.frame), "study without a film")
     films.frame = films.frame.with_columns(study_times(films.frame), study_days(films.frame))
-    # Counted before films are left out: a study that is not on this disk was taken all the same.
+    # Counted before absent films are rejected: a study that is not on this disk still took place.
     films.frame = films.frame.with_columns(count_prior(films.frame).alias("num_prior"))
     reject_absent_films(films, present)
     return remarks, official
@@ -78,7 +78,7 @@ def _check_films(films: SourceTable, patients: SourceTable) -> None:
 
 
 def _make_labels(tables: dict[str, SourceTable]) -> pl.DataFrame:
-    """Return the labeller's findings, and the radiologists' instead for the studies that they labelled."""
+    """Return the labeller's findings, replaced by the radiologists' in the studies that they labelled."""
     if "labels" not in tables:
         return pl.DataFrame(schema={"study_id": pl.String()})
     columns = ["study_id", *(pl.col(name).cast(pl.Int8) for name in FINDINGS)]

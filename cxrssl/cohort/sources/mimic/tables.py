@@ -114,7 +114,7 @@ FINDING_COLUMNS = tuple(
     )
     for name in FINDINGS
 )
-# MIMIC-CXR's list of its DICOM files; what METADATA says then comes from their tags.
+# MIMIC-CXR's list of its DICOM files; their tags then supply the columns of METADATA.
 RECORDS = TableSpec("records", (IMAGE_ID, SUBJECT_ID, STUDY_ID), key=("dicom_id",))
 CHEXPERT = TableSpec("chexpert", (SUBJECT_ID, STUDY_ID, *FINDING_COLUMNS), key=("study_id",))
 RADIOLOGISTS = TableSpec("radiologists", (STUDY_ID, *FINDING_COLUMNS), key=("study_id",))

@@ -1,4 +1,4 @@
-"""Which releases of MIMIC lie in a folder.
+"""The releases of MIMIC in a folder.
 
 In: files, their columns and their numbers of rows. Out: a version for each part, in words. Never: a guess between two.
 """
@@ -29,7 +29,7 @@ ROWS_OF_RELEASES = {
 
 
 def find_versions(files: dict[str, SourceFile], jpg: Path | None, labels: str) -> dict[str, str]:
-    """Return each part's version as far as files and columns show it."""
+    """Return the version of each part, as far as files and columns show it."""
     columns = peek_columns(files["admissions"].path) if "admissions" in files else ()
     if "ethnicity" in columns:
         iv = "1.0 (column ethnicity)"
