@@ -60,8 +60,7 @@ def pretrain(
         _option(
             WHAT,
             "LIST",
-            "Groups demo, meta, stay, social, admission, course, discharge and single features in any mix, or none for "
-            "vanilla MSN.",
+            "Groups and features in any mix, see cxrssl help record; none for vanilla MSN.",
         ),
     ] = "",
     seed: Annotated[int | None, _option(WHAT, "N", "Seed of the weights, the order, crops and masks.")] = None,
@@ -70,7 +69,7 @@ def pretrain(
         _option(
             WHAT,
             "SECT.KEY=VALUE",
-            "A key of the recipe, repeatable; cxrssl recipe keys lists them.",
+            "A key of cxrssl recipe keys; repeatable.",
             complete_recipe_key,
             "--set",
         ),
@@ -79,22 +78,19 @@ def pretrain(
     device: Annotated[str, _option(WHERE, "NAME", "auto, cpu or cuda.", complete_device)] = "auto",
     machine: Annotated[
         list[str] | None,
-        _option(WHERE, "KEY=VALUE", "A key of the machine, such as micro_batch=16; repeatable.", complete_machine_key),
+        _option(WHERE, "KEY=VALUE", "Such as micro_batch=16; repeatable.", complete_machine_key),
     ] = None,
-    gpus: Annotated[
-        int, _option(WHERE, "N", "Devices that share every batch; with --device cpu, processes.", minimum=1)
-    ] = 1,
+    gpus: Annotated[int, _option(WHERE, "N", "Devices, or CPU processes, that share every batch.", minimum=1)] = 1,
     nodes: Annotated[int, _option(WHERE, "N", "Machines that share every batch, with --slurm.", minimum=1)] = 1,
     slurm: Annotated[
         list[str] | None,
-        _option(WHERE, "KEY=VALUE", "Submit a job with this sbatch option, such as time=24:00:00; repeatable."),
+        _option(WHERE, "KEY=VALUE", "An option of sbatch, as time=24:00:00; submits a job."),
     ] = None,
     show_plan: Annotated[
         bool,
         typer.Option(
             "--plan",
-            help="Print steps, memory and time, measured on a few small steps, or with --slurm the batch script; train "
-            "nothing.",
+            help="Train nothing; print steps, memory and time, or the batch script.",
         ),
     ] = False,
     name: Annotated[str, typer.Option(help="Label of the run in its id.", metavar="NAME")] = "",
@@ -104,7 +100,7 @@ def pretrain(
     """Pretrain a masked siamese network on a cohort's train films, with parts of the health record or without.
 
     The same command resumes an interrupted run and does nothing when the run is finished. With --slurm the run is a
-    job that saves and is queued again when it is preempted or its time is over.
+    job, which is queued again when it is preempted or its time is over.
 
     Example: cxrssl pretrain --backbone vit-tiny --ehr demo,meta,stay
     """
