@@ -26,6 +26,7 @@ from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
+from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.evaluation import list_evaluations
 from cxrssl.records.reader import RunReader, RunRecord, is_of_encoder
 
@@ -217,7 +218,7 @@ def _audit_evaluation(
             *audit_evaluation(evaluated, workspace, place.cohort, place.images, refusals),
         ]
     except (IntegrityError, UsageError) as error:
-        return [_name_damage(Damage("evaluation", evaluated.eval_id, error.what))]
+        return [_name_damage(Damage(EVALUATION, evaluated.eval_id, error.what))]
 
 
 def _find_damage(damage: Sequence[Damage]) -> list[Result]:
@@ -262,5 +263,5 @@ def _read_evaluations(workspace: Workspace) -> tuple[list[Evaluated], list[Damag
         try:
             evaluated.append(read_evaluated(each))
         except IntegrityError as error:
-            damage.append(Damage("evaluation", each.eval_id, error.what))
+            damage.append(Damage(EVALUATION, each.eval_id, error.what))
     return evaluated, damage

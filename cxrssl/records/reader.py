@@ -189,7 +189,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _read_journal_tip(path: Path) -> tuple[tuple[Record, ...], str]:
-    tip = tuple(read_tip(path, is_metric)[-TIP_RECORDS:])
+    tip = tuple(read_tip(path, is_metric, TIP_RECORDS))
     return tip, "" if tip else find_journal_fault(path, is_metric)
 
 

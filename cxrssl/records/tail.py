@@ -66,10 +66,10 @@ def iter_journal(path: Path) -> Iterator[Record]:
             return
 
 
-def read_tip(path: Path, is_wanted: Wanted = bool) -> list[Record]:
+def read_tip(path: Path, is_wanted: Wanted = bool, most: int = 1000) -> list[Record]:
     """Return the last records of a journal, those alone that are wanted; nothing only if there is none."""
     for max_bytes in (TIP_BYTES, 8 * TIP_BYTES, PIECE_BYTES):
-        records = [record for record in _read_end(path, max_bytes) if is_wanted(record)]
+        records = _last_records(_read_end(path, max_bytes), is_wanted, most)
         if records:
             return records
     return list(deque((record for record in iter_journal(path) if is_wanted(record)), maxlen=1))
@@ -78,9 +78,10 @@ def read_tip(path: Path, is_wanted: Wanted = bool) -> list[Record]:
 def first_step(path: Path) -> int | None:
     """Return the step that a metrics journal begins at, None while it has no record."""
     for max_bytes in (TIP_BYTES, PIECE_BYTES):
-        for record in JournalTail(path).read(max_bytes):
-            if is_metric(record):
-                return int(record["step"])
+        steps = (int(record["step"]) for record in iter_records(_read_start(path, max_bytes)) if is_metric(record))
+        first = next(steps, None)
+        if first is not None:
+            return first
     return None
 
 
@@ -92,18 +93,36 @@ def find_journal_fault(path: Path, is_wanted: Wanted) -> str:
     except OSError as error:
         return f"{path.name} {describe_os_error(error)}"
     is_begun = b"\n" in data or len(data) == TIP_BYTES
-    return f"{path.name} holds no record" if is_begun and not read_tip(path, is_wanted) else ""
+    return f"{path.name} holds no record" if is_begun and not read_tip(path, is_wanted, 1) else ""
 
 
-def _read_end(path: Path, max_bytes: int) -> list[Record]:
+def _read_start(path: Path, max_bytes: int) -> bytes:
+    try:
+        with open_plain(path) as file:
+            return file.read(max_bytes)
+    except OSError:
+        return b""
+
+
+def _last_records(data: bytes, is_wanted: Wanted, most: int) -> list[Record]:
+    """Return the wanted records of whole lines, read from the last line back until there are enough."""
+    found: list[Record] = []
+    for line in reversed(data[: data.rfind(b"\n") + 1].splitlines()):
+        found += [record for record in iter_records(line + b"\n") if is_wanted(record)]
+        if len(found) == most:
+            break
+    return found[::-1]
+
+
+def _read_end(path: Path, max_bytes: int) -> bytes:
     try:
         with open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(size - max_bytes, 0))
             data = file.read(max_bytes)
     except OSError:
-        return []
-    return records_in(data if size <= max_bytes else data[data.find(b"\n") + 1 :])
+        return b""
+    return data if size <= max_bytes else data[data.find(b"\n") + 1 :]
 
 
 def is_metric(record: Record) -> bool:

@@ -1,7 +1,7 @@
 """How a folder is broken: an entry of the table of breakers, and the ways of changing what is published.
 
 A breaker is given a healthy folder. `what` is the damage in words, "" where there is none to name; `has_row` whether
-the folder still has a row in every table; `is_hashed` marks bytes that only those look at who hash whole files.
+the folder still has a row in every table; `is_hashed` marks damage that only views that hash whole files can see.
 """
 
 from __future__ import annotations
