@@ -12,11 +12,11 @@ from tests.cli.command import run
 GROUPS = {"What to train", "Where to train it", "Options"}
 
 
-def test_the_help_is_grouped_and_at_most_40_lines_of_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+def test_the_help_is_grouped_and_at_most_40_lines_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     lines = run("pretrain", "--help").stdout.splitlines()
     assert len(lines) <= 40
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 80
     assert {line.removesuffix(":") for line in lines if line.endswith(":") and not line.startswith(" ")} == GROUPS
     assert lines.index("What to train:") < lines.index("Where to train it:") < lines.index("Options:")
 
