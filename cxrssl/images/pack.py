@@ -149,15 +149,7 @@ def _pack_films(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecord
 def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecords, float]:
     for leftover in building.glob(".*.tmp"):
         leftover.unlink()
-    films = np.zeros(len(job.paths), FILM_DTYPE)
-    films_left = {}
-    for shard in job.shards:
-        span = job.films_of(shard)
-        part = read_part(building, shard, len(span), job.size_px)
-        if part is None or _has_changed(job, part, span.start):
-            films_left[shard] = len(span)
-        else:
-            films[span.start : span.stop] = part
+    films, films_left = _read_parts(job, building)
     num_left = sum(films_left.values())
     _check_free_space(building, packed_bytes(num_left, job.size_px))
     started = time.monotonic()
@@ -178,6 +170,19 @@ def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecor
                 finish_shard(batch.temp, building, batch.shard, films[span.start : span.stop], job.size_px)
                 kill_point("pack-after-shard")
     return films, num_left / max(time.monotonic() - started, 1e-9)
+
+
+def _read_parts(job: _Job, building: Path) -> tuple[FilmRecords, dict[int, int]]:
+    """Return the records of films packed in an earlier call, and the number of films of each shard left to pack."""
+    films, films_left = np.zeros(len(job.paths), FILM_DTYPE), {}
+    for shard in job.shards:
+        span = job.films_of(shard)
+        part = read_part(building, shard, len(span), job.size_px)
+        if part is None or _has_changed(job, part, span.start):
+            films_left[shard] = len(span)
+        else:
+            films[span.start : span.stop] = part
+    return films, films_left
 
 
 def _plan_batches(job: _Job, building: Path, shards: Sequence[int]) -> Iterator[Batch]:

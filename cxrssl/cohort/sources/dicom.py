@@ -13,7 +13,7 @@ import polars as pl
 
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.files import Folder, Layout
-from cxrssl.cohort.mapping import find_tables, read_ehr, read_labels, read_map
+from cxrssl.cohort.mapping import RecordMap, find_tables, read_ehr, read_labels, read_map
 from cxrssl.cohort.sources import (
     GIVEN_SCHEMA,
     SourceOptions,
@@ -65,31 +65,20 @@ def find(options: SourceOptions) -> Layout:
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     """Return one film for each file that is a radiograph, with the facts of its tags and of the tables."""
-    record_map = read_map(layout.files["map"].path) if "map" in layout.files else None
-    films = list_table(FILES, "file", {path: size for path, size in present.items() if not _is_hidden(path)})
-    if not films.rows:
-        raise DataError("the folder holds no files", layout.root, "name the folder of the DICOM files")
-    reject_absent_films(films, present)
-    headers = read_headers(layout.root, films.frame["path"].to_list())
-    films.frame = films.frame.join(headers, "path", "left", maintain_order="left")
-    remarks = _check_headers(films, record_map.body_part if record_map else ())
-    _reject_twins(films, layout.root)
-    films.frame = films.frame.with_columns(_age_y().alias("age_y"), _taken_at().alias("taken_at"))
-    films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
+    record_map = read_map(layout.files["map"].path) if "map" in layout.files else RecordMap()
+    films, remarks = _read_films(layout, present, record_map.body_part)
+    by_image = record_map.labels is not None and record_map.labels.key == "image"
+    image, given = _make_image(films.frame, by_image), _make_given(films.frame)
+    labels = pl.DataFrame({"study_id": image["study_id"].unique()})
     tables: dict[str, SourceTable] = {}
-    if record_map and record_map.labels:
+    if record_map.labels:
         tables["labels"] = read_labels(layout.files["map labels"], record_map)
-    if record_map and record_map.ehr:
-        tables["ehr"] = read_ehr(layout.files["map ehr"], record_map)
-    by_image = bool(record_map and record_map.labels and record_map.labels.key == "image")
-    image = _make_image(films.frame, by_image)
-    given, labels = _make_given(films.frame), pl.DataFrame({"study_id": image["study_id"].unique()})
-    if "ehr" in tables and record_map and record_map.ehr:
-        given = _lay_over(given, films.frame, tables["ehr"], record_map.ehr.key)
-    if "labels" in tables and record_map and record_map.labels:
         labels = _make_labels(films.frame, image, tables["labels"], record_map.labels.key)
     else:
         remarks.append("no findings, so only for pretraining; name a table of labels with --map")
+    if record_map.ehr:
+        tables["ehr"] = read_ehr(layout.files["map ehr"], record_map)
+        given = _lay_over(given, films.frame, tables["ehr"], record_map.ehr.key)
     return SourceTables(
         films=films,
         others=list(tables.values()),
@@ -100,6 +89,21 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
         remarks=remarks,
         versions={"labels": layout.files["map labels"].shown if "labels" in tables else "none"},
     )
+
+
+def _read_films(layout: Layout, present: dict[str, int], body_part: tuple[str, ...]) -> tuple[SourceTable, list[str]]:
+    """Return the files that are radiographs, with their tags, ages and times, and remarks on doubtful ones."""
+    films = list_table(FILES, "file", {path: size for path, size in present.items() if not _is_hidden(path)})
+    if not films.rows:
+        raise DataError("the folder holds no files", layout.root, "name the folder of the DICOM files")
+    reject_absent_films(films, present)
+    headers = read_headers(layout.root, films.frame["path"].to_list())
+    films.frame = films.frame.join(headers, "path", "left", maintain_order="left")
+    remarks = _check_headers(films, body_part)
+    _reject_twins(films, layout.root)
+    films.frame = films.frame.with_columns(_age_y().alias("age_y"), _taken_at().alias("taken_at"))
+    films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
+    return films, remarks
 
 
 def _is_dicom(path: Path) -> bool:
