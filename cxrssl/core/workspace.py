@@ -99,7 +99,7 @@ class Workspace:
         if not name and len(names) == 1:
             return self.cohorts / names[0]
         if not name:
-            raise UsageError(f"which cohort? the workspace holds {', '.join(names)}", hint="name it with --cohort")
+            raise UsageError(f"which cohort? the workspace holds {', '.join(names)}", hint="name one of them")
         if name not in names:
             raise UsageError(f'no cohort "{plain(name)}" in this workspace', self.root, nearest_hint(name, names))
         return self.cohorts / name

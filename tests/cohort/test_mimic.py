@@ -292,7 +292,7 @@ def test_dicom_release_alone_gives_the_cohort_without_labels_and_official_split(
     assert cohort.path.tolist()[0].endswith(".dcm")
     assert cohort.default_split == "hash"
     assert cohort.finding_names.tolist() == []
-    assert any("pretraining only" in remark for remark in cohort.summary["remarks"])
+    assert any("only for pretraining" in remark for remark in cohort.summary["remarks"])
     with pytest.raises(DataError, match="has no labels"):
         build_cohort(workspace, IngestOptions("mimic", tmp_path / "data", labels="radiologist", name="x"))
 
