@@ -107,6 +107,7 @@ def pretrain(
     from cxrssl.core.process import find_launch, is_first
     from cxrssl.core.progress import format_seconds
     from cxrssl.launch.slurm import parse_options
+    from cxrssl.launch.torchrun import run_processes
     from cxrssl.recipe.load import load_machine, load_recipe
     from cxrssl.train.plan import plan_run
 
@@ -125,13 +126,12 @@ def pretrain(
         values = describe_plan(plan)
         print_summary(values, as_json, _describe_plan_lines(values))
         return
-    # Both bring torch, which a login node that only submits need not load.
-    from cxrssl.launch.torchrun import run_processes
-    from cxrssl.train.loop import pretrain as train
-
     if gpus > 1 and not find_launch():
         run_processes(gpus, context.obj)
         return
+    # It brings torch, which a login node that only submits need not load.
+    from cxrssl.train.loop import pretrain as train
+
     result = train(plan)
     if not is_first():
         return
