@@ -130,7 +130,7 @@ def read_run(folder: Path) -> reader.RunRecord:
 
 
 def fail_on_damage(error: IntegrityError) -> None:
-    """Take what `load_newest` tells of a checkpoint that should be whole."""
+    """Take what `load_newest` reports of a checkpoint that should be whole."""
     pytest.fail(str(error))
 
 

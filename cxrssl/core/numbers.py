@@ -35,7 +35,7 @@ def encode_numbers(value: Any, as_null: bool = False) -> Any:
 
 
 def decode_number(value: Any) -> Any:
-    """Return the float that "nan", "inf" or "-inf" stands for, and anything else as it is."""
+    """Return the float that "nan", "inf" or "-inf" names, and anything else as it is."""
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 

@@ -58,5 +58,5 @@ def run_state(events: Sequence[dict[str, Any]], silent_s: float) -> str:
 
 
 def last_turn(events: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the last event that says whether the run goes on or has ended."""
+    """Return the last event that says whether the run continues or has ended."""
     return next((event for event in reversed(events) if event["event"] in TURNS), None)

@@ -68,7 +68,7 @@ def wait_for_step(plan: RunPlan, step: int, child: subprocess.Popen[Any], number
 
 
 def free_port() -> int:
-    """Return a port that is free and stays so: below those that the system gives away by itself."""
+    """Return a port that is free and stays so: below those that the system gives away."""
     while True:
         port = random.SystemRandom().randint(20_000, 32_000)
         with socket.socket() as free, contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ FINDINGS: tuple[str, ...] = (
     "Pneumothorax",
     "Support Devices",
 )
-CENSORED_ANCHOR_AGE = 91  # stands for every age above 89
+CENSORED_ANCHOR_AGE = 91  # replaces every age above 89
 
 SUBJECT_ID = Column("subject_id", form="1[0-9]{7}")
 STUDY_ID = Column("study_id", form="5[0-9]{7}")
