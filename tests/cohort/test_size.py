@@ -52,11 +52,13 @@ def cohort(tables: tuple[Path, dict[str, int]], tmp_path_factory: pytest.TempPat
 
 @pytest.mark.fuzz
 def test_load_link_and_select_take_ten_seconds_and_two_gib_at_most(tables: tuple[Path, dict[str, int]]) -> None:
+    """By the clock at full size; by processor time in CI, where the machine may be busy."""
     root, listing = tables
     (root / "listing.json").write_text(json.dumps(listing))
     words = [sys.executable, str(BENCHMARK), "ours", str(root)]
     result = json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
-    spent_s = sum(num for stage, num in result["stages"].items() if stage.startswith(("load", "link", "select")))
+    times = result["stages" if scaled(False, True) else "cpu"]
+    spent_s = sum(num for stage, num in times.items() if stage.startswith(("load", "link", "select")))
     assert 0 < spent_s <= MAX_S, result
     assert result["peak_mib"] <= MAX_MIB
 
