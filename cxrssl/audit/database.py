@@ -105,7 +105,8 @@ def _differing_rows(published: NDArray[Any], remade: NDArray[Any]) -> NDArray[np
     differs = published != remade
     if remade.dtype.kind == "f":
         differs &= ~(np.isnan(published) & np.isnan(remade))
-    return np.flatnonzero(differs.reshape(len(differs), -1).any(axis=1)).astype(np.int64)
+    # Over all axes but the first: an array without findings cannot be reshaped to a row a film.
+    return np.flatnonzero(differs.any(axis=tuple(range(1, differs.ndim)))).astype(np.int64)
 
 
 def _rows_of(cohort: Cohort, image_ids: list[str]) -> list[int]:

@@ -5,8 +5,9 @@ In: a workspace. Out: one Audit. Never: an exception for what is wrong with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from cxrssl.audit.pretraining import Pretraining, audit_films, audit_pretraining
 from cxrssl.audit.values import audit_values
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import Cohort, open_cohort
-from cxrssl.core.errors import DataError, IntegrityError, UsageError
+from cxrssl.core.errors import CxrsslError, IntegrityError, SetupError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
@@ -31,6 +32,7 @@ from cxrssl.records.evaluation import list_evaluations
 from cxrssl.records.reader import RunReader, RunRecord, is_of_encoder
 
 CHANGED = "changed-after-publication"
+STOPPED = "audit-stopped"
 UNLISTED = "films-not-listed"
 DAMAGED = "record-damaged"
 _Key = tuple[str, str, str]
@@ -59,10 +61,13 @@ def audit_workspace(
         workspace.find_cohort("")  # its error names the command that makes one
     others, runs = _resolve(workspace, against)
     audits, opened = [], dict[str, _Opened]()
-    for each in dict.fromkeys([*names, *others]):
-        results, opening = _audit_cohort(workspace, each, targets)
+    found = {each: _open(workspace, each) for each in dict.fromkeys([*names, *others])}
+    _check_targets([each for each in found.values() if isinstance(each, Cohort)], targets)
+    for each, cohort in found.items():
+        results = [cohort] if isinstance(cohort, Result) else []
+        if isinstance(cohort, Cohort):
+            results, opened[each] = _audit_cohort(workspace, cohort, targets)
         audits += [make_audit(f"cohort {each}", results)] if each in names else []
-        opened |= {each: opening} if opening else {}
     for first, second in _pairs(names, others):
         if first in opened and second in opened:
             audits.append(_audit_pair(opened[first], opened[second]))
@@ -100,27 +105,48 @@ def _pairs(names: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]
     return list(dict.fromkeys([*both, *((b, a) for a, b in both)]))
 
 
-def _audit_cohort(workspace: Workspace, name: str, targets: Sequence[str]) -> tuple[list[Result], _Opened | None]:
-    """Return the audit of a cohort alone, and the cohort if it can be read at all."""
-    compared = "every file with its SHA-256"
+def _open(workspace: Workspace, name: str) -> Cohort | Result:
+    """Return a cohort, also one with a subject in two splits; what is wrong with one that cannot be read at all."""
     try:
-        cohort = open_cohort(workspace.cohorts / name, check=False)
-    except IntegrityError as error:
-        return [report_finding(CHANGED, compared, f"cohort {name}: {error.what}")], None
-    _check_targets(cohort, targets)
+        return open_cohort(workspace.cohorts / name, check=False)
+    except Exception as error:
+        return _name_stop(f"cohort {name}", error)
+
+
+def _audit_cohort(workspace: Workspace, cohort: Cohort, targets: Sequence[str]) -> tuple[list[Result], _Opened]:
+    """Return the audit of a cohort alone, and the cohort with the films that are its own."""
     images, unusable = _open_images(workspace, cohort)
+    packed = images if images is not None and np.array_equal(images.image_id, cohort.image_id) else None
     findings = [each for each in cohort.finding_names.tolist() if not targets or each in targets]
-    results = [
-        report_finding(CHANGED, compared, unusable),
-        *audit_ids(cohort),
-        *audit_looks(cohort, images),
-        *audit_values(cohort, images, findings),
-    ]
-    try:
-        results += audit_database(cohort)
-    except DataError as error:
-        results.append(report_finding(CHANGED, compared, f"cohort {name}: {error.what}"))
-    return results, _Opened(cohort, images)
+    results = _look(
+        f"cohort {cohort.name}",
+        lambda: [report_finding(CHANGED, "every file with its SHA-256", unusable)],
+        lambda: audit_ids(cohort),
+        lambda: audit_looks(cohort, images),
+        lambda: audit_values(cohort, packed, findings),
+        lambda: audit_database(cohort),
+    )
+    return results, _Opened(cohort, packed)
+
+
+def _look(about: str, *looks: Callable[[], list[Result]]) -> list[Result]:
+    """Return what all looks find; of one that the data stop, that it was stopped."""
+    results: list[Result] = []
+    for look in looks:
+        try:
+            results += look()
+        except Exception as error:
+            results.append(_name_stop(about, error))
+    return results
+
+
+def _name_stop(about: str, error: Exception) -> Result:
+    """Return an error as a finding, so that one odd thing does not take the others with it; not one of the machine."""
+    if isinstance(error, SetupError | MemoryError):
+        raise error
+    code = CHANGED if isinstance(error, IntegrityError) else STOPPED
+    what = error.what if isinstance(error, CxrsslError) else f"{type(error).__name__}: {plain(error, 200)}"
+    return report_finding(code, "every file with its SHA-256", f"{about}: {what}")
 
 
 def _open_images(workspace: Workspace, cohort: Cohort) -> tuple[ImageStore | None, str]:
@@ -134,8 +160,9 @@ def _open_images(workspace: Workspace, cohort: Cohort) -> tuple[ImageStore | Non
         return None, f"films of cohort {cohort.name}: {error.what}"
 
 
-def _check_targets(cohort: Cohort, targets: Sequence[str]) -> None:
-    known = [*cohort.finding_names.tolist(), *FEATURE_NAMES]
+def _check_targets(cohorts: Sequence[Cohort], targets: Sequence[str]) -> None:
+    """Raise UsageError for a target that no cohort has: one cohort need not have the findings of another."""
+    known = {*FEATURE_NAMES}.union(*(each.finding_names.tolist() for each in cohorts))
     for target in targets:
         if target not in known:
             raise UsageError(f'there is no finding or feature "{plain(target, 60)}"', hint=nearest_hint(target, known))
@@ -145,13 +172,14 @@ def _audit_pair(first: _Opened, second: _Opened) -> Audit:
     """Compare the train and val films of one cohort with the test films of another. No run has seen both, so warn."""
     cohort, images = first.cohort, first.images
     about = f"pretraining on cohort {cohort.name}, test on cohort {second.cohort.name}"
-    rows = cohort.rows_of("train|val")
-    if images is None or not np.array_equal(images.image_id, cohort.image_id):
-        images = None
-    films = list_films(cohort, images, rows)
-    run = Pretraining("", cohort.dataset, cohort.name, cohort.default_split, "", EhrInput(()), films, images)
-    results = audit_films(run, second.cohort, second.images, second.cohort.default_split)
-    return make_audit(about, [replace(each, severity="warn") if each.finding else each for each in results])
+
+    def compare() -> list[Result]:
+        films = list_films(cohort, images, cohort.rows_of("train|val"))
+        run = Pretraining("", cohort.dataset, cohort.name, cohort.default_split, "", EhrInput(()), films, images)
+        results = audit_films(run, second.cohort, second.images, second.cohort.default_split)
+        return [replace(each, severity="warn") if each.finding else each for each in results]
+
+    return make_audit(about, _look(about, compare))
 
 
 def _audit_run(
@@ -182,7 +210,7 @@ def _audit_run(
         usual = run.scheme if is_same else each.cohort.default_split
         for scheme in dict.fromkeys([usual, *(split for split in probed if split in each.cohort.schemes)]):
             about = f"run {run_id} on cohort {name}, split {scheme}"
-            results = audit_pretraining(run, each.cohort, each.images, scheme, targets)
+            results = _look(about, partial(audit_pretraining, run, each.cohort, each.images, scheme, targets))
             audits[run_id, name, scheme] = make_audit(about, results)
     return audits
 
@@ -212,13 +240,17 @@ def _audit_evaluation(
     evaluated: Evaluated, workspace: Workspace, place: _Opened, refusals: Sequence[Result]
 ) -> list[Result]:
     """Return what is wrong with an evaluation, also when it names what its cohort has not."""
-    try:
-        return [
-            pass_check(DAMAGED, "every file with its SHA-256"),
-            *audit_evaluation(evaluated, workspace, place.cohort, place.images, refusals),
-        ]
-    except (IntegrityError, UsageError) as error:
-        return [_name_damage(Damage(EVALUATION, evaluated.eval_id, error.what))]
+
+    def compare() -> list[Result]:
+        try:
+            return [
+                pass_check(DAMAGED, "every file with its SHA-256"),
+                *audit_evaluation(evaluated, workspace, place.cohort, place.images, refusals),
+            ]
+        except (IntegrityError, UsageError) as error:
+            return [_name_damage(Damage(EVALUATION, evaluated.eval_id, error.what))]
+
+    return _look(f"evaluation {evaluated.eval_id}", compare)
 
 
 def _find_damage(damage: Sequence[Damage]) -> list[Result]:
