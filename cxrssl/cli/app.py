@@ -5,24 +5,25 @@ Never: torch, polars, duckdb, textual or rich imported before a command that nee
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxrssl import __version__
 from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, manual, pretrain, probe, recipe, report, sql
-from cxrssl.cli.options import GroupedCommand
-from cxrssl.core.errors import CxrsslError, Preempted
+from cxrssl.cli.options import GroupedCommand, forget_workspace, tracebacks_folder
+from cxrssl.cli.streams import guarded_streams, occupy_standard_files
+from cxrssl.core.errors import CxrsslError, Preempted, SetupError
 from cxrssl.core.text import plain
 
 NAME = "cxrssl"
 SIGINT_EXIT = 130
-COMPLETION = "_CXRSSL_COMPLETE"
-"""What a shell sets when it asks for completions."""
+MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 HELP = """Self-supervised chest X-ray pretraining with the health record as a second view.
 
 Exit codes: 0 done, 2 wrong command or setting, 3 wrong data, 4 the machine cannot do it (disk, permission, device),
@@ -37,7 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": False},
 )
 
 
@@ -72,6 +73,7 @@ app.command("help")(manual.show_topic)
 
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
+    occupy_standard_files()
     try:
         code = run(sys.argv[1:])
     except Preempted as stop:
@@ -84,16 +86,19 @@ def run(words: Sequence[str]) -> int:
 
     Raises: Preempted, after reporting it, so that the job's scheduler can queue it again.
     """
-    try:
-        # The words go with the command, so that it can start itself in other processes.
-        code = app(list(words), prog_name=NAME, standalone_mode=False, obj=tuple(words))
-        if code == SIGINT_EXIT:  # Typer turns Ctrl-C into a number, without a word
-            raise KeyboardInterrupt
-    except Preempted as stop:
-        _report_error(stop)
-        raise
-    except BaseException as error:
-        return _report_error(error)
+    forget_workspace()
+    with guarded_streams():
+        try:
+            # The words go with the command, so that it can start itself in other processes.
+            code = app(list(words), prog_name=NAME, standalone_mode=False, obj=tuple(words))
+            if code == SIGINT_EXIT:  # Typer turns Ctrl-C into a number, without a word
+                raise KeyboardInterrupt
+            sys.stdout.flush()
+        except Preempted as stop:
+            _report_error(stop)
+            raise
+        except BaseException as error:
+            return _report_error(error)
     return code if isinstance(code, int) else 0
 
 
@@ -106,17 +111,22 @@ def _report_error(error: BaseException) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":  # its class has no public name; its message is the help
             typer.echo(error.format_message(), err=True)
         else:
-            _print_error(error.format_message(), "", f"{NAME} --help")
+            context = getattr(error, "ctx", None)
+            _print_error(error.format_message(), "", f"{context.command_path if context else NAME} --help")
         return int(error.exit_code)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         _print_error("stopped by Ctrl-C", "", "")
         return SIGINT_EXIT
-    if isinstance(error, SystemExit) and COMPLETION in os.environ:
-        return int(error.code or 0)  # which a shell reads
-    if isinstance(error, BrokenPipeError | SystemExit):
-        # Typer leaves so when the reader of stdout is gone; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    if isinstance(error, SystemExit):
+        if not isinstance(error.__context__, OSError):
+            return int(error.code or 0)  # completion leaves so, for the shell to read
+        error = error.__context__  # Typer hides a broken pipe, though none of ours is the command's own stdout
+    if isinstance(error, MemoryError):
+        _print_error("there is not enough memory", "", "close other programs, or use a machine with more of it")
+        return SetupError.exit_code
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+        _print_error(f"the machine refuses: {str(error.strerror).lower()}", str(error.filename or ""), "")
+        return SetupError.exit_code
     _print_error(f"a bug: {type(error).__name__}", _save_traceback(error), "please report it with this file")
     return 1
 
@@ -129,10 +139,14 @@ def _print_error(what: str, where: str, hint: str) -> None:
 
 
 def _save_traceback(error: BaseException) -> str:
+    """Write the traceback into the workspace of the command; without one, into a temporary file. Return its path."""
     import tempfile
     import traceback
 
-    descriptor, name = tempfile.mkstemp(prefix="cxrssl-traceback-", suffix=".txt")
-    with open(descriptor, "w") as file:
+    folder = None
+    with contextlib.suppress(OSError):
+        folder = tracebacks_folder()
+    descriptor, name = tempfile.mkstemp(".txt", "cxrssl-traceback-", folder)
+    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
         traceback.print_exception(error, file=file)
-    return str(Path(name))
+    return name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,16 +14,28 @@ from typer.core import TyperCommand
 from cxrssl.cli import completion
 from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import DataError
-from cxrssl.core.text import plain
+from cxrssl.core.text import dump_json, plain
 from cxrssl.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from cxrssl.records.damage import Damage
 
+_named: ContextVar[Path | None] = ContextVar("the workspace of the command", default=None)
+
+
+def _remember(path: Path) -> Path:
+    _named.set(path)
+    return path
+
+
 WorkspacePath = Annotated[
     Path,
     typer.Option(
-        "--workspace", envvar="CXRSSL_WORKSPACE", help="Folder that holds all that is written.", metavar="FOLDER"
+        "--workspace",
+        envvar="CXRSSL_WORKSPACE",
+        help="Folder that holds all that is written.",
+        metavar="FOLDER",
+        callback=_remember,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")]
@@ -71,14 +84,39 @@ def open_workspace(path: Path) -> Workspace:
     return Workspace(path.absolute())
 
 
+def forget_workspace() -> None:
+    """Forget the workspace of an earlier command."""
+    _named.set(None)
+
+
+def tracebacks_folder() -> Path | None:
+    """Return where the traceback of a bug goes: the workspace of the command, None while it is not there.
+
+    Raises: OSError when it cannot be made.
+    """
+    path = _named.get()
+    if path is None or not path.is_dir():
+        return None
+    folder = Workspace(path.absolute()).tracebacks
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 def print_summary(summary: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:
     """Print `summary` as JSON, or its lines as text for people."""
-    text = (
-        json.dumps(summary, indent=1, default=str, allow_nan=False)
-        if as_json
-        else "\n".join(plain(line, 2000) for line in lines)
-    )
+    text = dump_json(summary, indent=1) if as_json else "\n".join(plain(line, 2000) for line in lines)
     typer.echo(text)
+
+
+def next_line(*words: str, workspace: Path, what: str = "next") -> str:
+    """Return the line that says what to type next, in the same workspace."""
+    place = [] if workspace == DEFAULT_WORKSPACE else ["--workspace", str(workspace)]
+    return f"{what}: {shlex.join(['cxrssl', *words, *place])}"
+
+
+def narrate(text: str) -> None:
+    """Say on stderr what begins now, before seconds of silence."""
+    typer.echo(f"cxrssl: {plain(text)}", err=True)
 
 
 def print_damage(damage: Iterable[Damage]) -> None:

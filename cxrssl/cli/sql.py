@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cxrssl.cli.options import DEFAULT_WORKSPACE, CohortName, WorkspacePath, open_workspace, print_damage, print_summary
+from cxrssl.cli.streams import read_stdin
 from cxrssl.core.errors import UsageError
 
 DEFAULT_LIMIT = 100
@@ -34,7 +35,7 @@ def sql(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    query = sys.stdin.read() if query == "-" else query
+    query = read_stdin() if query == "-" else query
     if bool(query.strip()) == tables:
         raise UsageError("give one query, or --tables", hint='cxrssl sql "SELECT * FROM film LIMIT 5"')
     path = _find_database(workspace, cohort, results)

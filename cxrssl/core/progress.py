@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 PLAIN_INTERVAL_S = 15.0
+FIRST_LINE_S = 2.0
 WORTH_TELLING_S = 1.0
 
 
@@ -35,13 +36,14 @@ class _PlainTrack:
         self.what, self.total, self.unit = what, total, unit
         self.start_done = self.done = done
         self.note = ""
-        self.started = self.printed = time.monotonic()
+        self.started = time.monotonic()
+        self.next_at = self.started + FIRST_LINE_S
 
     def advance(self, num: int = 1, note: str = "") -> None:
         self.done += num
         self.note = note or self.note
-        if time.monotonic() - self.printed >= PLAIN_INTERVAL_S:
-            self.printed = time.monotonic()
+        if time.monotonic() >= self.next_at:
+            self.next_at = time.monotonic() + PLAIN_INTERVAL_S
             self._print()
 
     def finish(self) -> None:
@@ -70,7 +72,9 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Track]:
             return Text(f"{format_rate(task.speed or 0.0)} {unit}/s", style="progress.data.speed")
 
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeLeft()]
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as progress:
+    with Progress(
+        *columns, TextColumn("{task.fields[note]}"), console=Console(file=getattr(sys.stderr, "raw", sys.stderr))
+    ) as progress:
         task_id = progress.add_task(what, total=total, completed=done, note="")
 
         class Bar:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
+import sys
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # Bidirectional controls and zero-width characters are of Unicode category Cf; C0, C1 and DEL of Cc.
 UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_FORMULA = re.compile(r"['\t\r\n]|\s*[=+\-@＝＋－＠]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_LINE_MAKERS = {ord("\n"): None, ord("\t"): None}
 
 
 def plain(value: object, max_chars: int = 500) -> str:
@@ -16,9 +23,48 @@ def plain(value: object, max_chars: int = 500) -> str:
     text = str(value)
     if len(text) > max_chars:
         text = text[: max_chars - 1] + "…"
-    if text.isascii() and text.isprintable():
+    return text if text.isascii() and text.isprintable() else "".join(map(_plain_char, text))
+
+
+def plain_lines(text: str) -> str:
+    """Return text of many lines without control characters other than line feeds and tabs."""
+    if text.isascii() and text.translate(_LINE_MAKERS).isprintable():
         return text
-    return "".join(REPLACEMENT if unicodedata.category(char) in UNSAFE_CATEGORIES else char for char in text)
+    return "".join(char if char in "\n\t" else _plain_char(char) for char in text)
+
+
+def _plain_char(char: str) -> str:
+    is_unsafe = unicodedata.category(char) in UNSAFE_CATEGORIES or _is_noncharacter(ord(char))
+    return REPLACEMENT if is_unsafe else char
+
+
+def _is_noncharacter(code: int) -> bool:
+    """Return whether Unicode assigns nothing to this code for ever; XML forbids two of them."""
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+
+
+def csv_text(text: str) -> str:
+    """Return text as a cell of CSV: plain, and with ' before what a spreadsheet would run as a formula.
+
+    Source: OWASP, CSV Injection. Text that is a number stays; text that begins with ' gets one more, so that the
+    rule can be undone.
+    """
+    return escape_formula(plain(text, sys.maxsize))
+
+
+def escape_formula(text: str) -> str:
+    """Return text with ' before it if a spreadsheet would run it; `from_csv_text` undoes it."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def from_csv_text(cell: str) -> str:
+    """Return the text that `escape_formula` was given."""
+    return cell.removeprefix("'")
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """Return JSON in printable ASCII, whatever its texts hold; what JSON lacks is written as text."""
+    return json.dumps(value, indent=indent, default=str, allow_nan=False).replace("", "\u007f")
 
 
 def valid(text: str) -> str:

@@ -65,6 +65,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def tracebacks(self) -> Path:
+        """Of bugs, one file each."""
+        return self.root / "tracebacks"
+
+    @property
     def store(self) -> Path:
         """The derived DuckDB store of all experiments."""
         return self.root / "experiments.duckdb"
