@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.app import App
 from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.screens.findings import FindingsScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.widgets.probe_table import ProbeTable
 from cxrssl.dashboard.widgets.run_table import RunTable
 from tests.dashboard.screen import drive, press, settle, text_of, until
 from tests.records.folders import DEAD, make_evaluation, make_run, metric, write_lines
@@ -97,6 +100,59 @@ def test_probes_take_the_place_of_the_curve_on_a_low_screen(workspace: Workspace
         assert screen.focused is screen.query_one(RunTable)
 
     drive(workspace, steps, (80, 24))
+
+
+def test_enter_opens_the_candidate_at_the_cursor_which_begins_at_the_run_itself(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for number, run in enumerate(("first", "second")):
+        make_run(workspace, run, range(5), end="finish", num_steps=5, started_at=1e9 + number)
+        make_evaluation(workspace, run, "run", 0.6 + number / 10, label=f"label of {run}")
+    make_evaluation(workspace, "random-init-x", "random-init", 0.5)
+
+    app: App[Any] = App()
+
+    def title() -> str:
+        opened = app.screen
+        assert isinstance(opened, FindingsScreen)
+        return opened.probe.label
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        nonlocal app
+        app = pilot.app
+        for run in ("second", "first", "second"):
+            assert selected(screen) == run
+            await press(pilot, screen, "tab", "tab", "enter")
+            assert title() == f"label of {run}"
+            await press(pilot, screen, "escape", "tab", "up" if run == "first" else "down")
+        # The user's own choice stays when the table is read again, and is opened; a key may be faster than a reading.
+        await press(pilot, screen, "tab", "tab", "down")
+        chosen = screen.query_one(ProbeTable)
+        await settle(pilot, screen)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, FindingsScreen))
+        assert title() == "label of random-init"
+        assert chosen.selected.startswith("random-init")
+
+    drive(workspace, steps)
+
+
+def test_a_cursor_that_moved_while_the_table_was_rebuilt_is_where_the_selection_is(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for number in range(4):
+        make_run(workspace, f"run-{number}", range(5), started_at=1e9 - number)
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        table = screen.query_one(RunTable)
+        assert screen.state is not None
+        for down in (True, True, False):
+            table.action_cursor_down() if down else table.action_cursor_up()
+            table.show_runs(screen.state.runs[::-1])  # before the message of the move is read
+            table.show_runs(screen.state.runs)
+            await pilot.pause(0.05)
+            selected(screen)
+        assert selected(screen) == "run-1"
+
+    drive(workspace, steps)
 
 
 def test_selection_survives_refresh_new_runs_and_filter(workspace: Workspace) -> None:

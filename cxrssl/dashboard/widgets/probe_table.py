@@ -19,8 +19,13 @@ class ProbeTable(KeyedTable):
     HELP = "Candidates probed on this run's cohort. Enter: the findings of one."
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select_cursor", "Findings")]
 
+    run_id = ""
+    """Of the run whose candidates are shown; with another run the cursor returns to the first of them."""
+
     def show_probes(self, probes: Sequence[ProbeRow], run: RunRow) -> None:
         """Show these candidates; one on other films or other probe settings than the first is marked."""
+        if run.run_id != self.run_id:
+            self.run_id, self.chosen_key = run.run_id, ""
         room = self.app.size.width - PADDING - SCROLLBAR - 3 * PADDING - 2 * 20 - 7
         columns = [Column(PROBE_COLUMNS[0], max(min(room, 60), 16), True)]
         columns += [Column(name, width) for name, width in zip(PROBE_COLUMNS[1:], (20, 20, 7), strict=True)]

@@ -60,7 +60,7 @@ class KeyedTable(DataTable[Text]):
     def show(self, columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -> None:
         """Show these rows."""
         fresh = {key: tuple(cells) for key, cells in rows.items()}
-        if tuple(columns) != self._columns or list(fresh) != list(self._cells):
+        if tuple(columns) != self._columns or list(fresh) != list(self._cells) or not self.chosen_key:
             self._rebuild(tuple(columns), fresh)
             return
         for key, cells in fresh.items():
@@ -70,6 +70,8 @@ class KeyedTable(DataTable[Text]):
         self._cells = fresh
 
     def _rebuild(self, columns: tuple[Column, ...], rows: dict[str, tuple[Cell, ...]]) -> None:
+        if self.chosen_key in self._cells:
+            self.chosen_key = self._key_at_cursor()  # the user may have moved a moment ago
         with self.prevent(DataTable.RowHighlighted), self.app.batch_update():
             is_same_shape = columns == self._columns
             self.clear(columns=not is_same_shape)
@@ -87,10 +89,14 @@ class KeyedTable(DataTable[Text]):
     @on(DataTable.RowHighlighted)
     def remember_row(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
-        key = event.row_key.value
-        if key is not None and key in self._cells and key != self.selected:
+        key = self._key_at_cursor()  # that of the event may be of a table that was rebuilt since
+        if key and key != self.selected:
             self.chosen_key = key
             self.post_message(self.Moved(self, key))
+
+    def _key_at_cursor(self) -> str:
+        keys = list(self._cells)
+        return keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else ""
 
 
 def _text_of(cell: Cell, column: Column) -> Text:
