@@ -12,6 +12,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
 from cxrssl.records.evaluation import EvalScores, Evaluation, objective_of
 from cxrssl.report.cells import Cell, Estimate
+from cxrssl.report.markdown import code, escape
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
 
@@ -19,18 +20,18 @@ from cxrssl.results.outcomes import describe_outcomes
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     """Return the first line of a report: which runs were given an outcome, and which have seen test subjects."""
     settings = [evaluation.settings for evaluation in evaluations]
-    named = sorted({plain(each.candidate_id) for each in settings if each.kind == "run" and each.is_outcome_used})
+    named = sorted({each.candidate_id for each in settings if each.kind == "run" and each.is_outcome_used})
     features = {name for each in settings if each.kind == "run" for name in each.features}
-    subject = ", ".join(f"`{name}`" for name in named) or "any run"
+    subject = ", ".join(map(code, named)) or "any run"
     sentences = [describe_outcomes(bool(named), features, subject)]
-    imputed = {plain(each.candidate_id) for each in settings if each.candidate.missing == "paper"}
+    imputed = {each.candidate_id for each in settings if each.candidate.missing == "paper"}
     if imputed:
-        runs = ", ".join(f"`{name}`" for name in sorted(imputed))
+        runs = ", ".join(map(code, sorted(imputed)))
         sentences.append(
             f"Unknown views and positions were imputed from the films of all splits, as published: {runs}."
         )
-    leaks = {plain(each.candidate_id): plain(each.leak) for each in settings if each.leak}
-    sentences += [f"`{name}`: {leak}." for name, leak in sorted(leaks.items())]
+    leaks = {each.candidate_id: each.leak for each in settings if each.leak}
+    sentences += [f"{code(name)}: {escape(leak, 500)}." for name, leak in sorted(leaks.items())]
     return " ".join(sentences)
 
 

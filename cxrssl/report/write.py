@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,7 +27,7 @@ from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
-from cxrssl.report.markdown import write_markdown
+from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.query import Results, read_results, renew_comparisons
@@ -79,7 +80,7 @@ def _write_text(workspace: Workspace, results: Results, flows: Mapping[str, Flow
     parts = [header, _run_lines(results.runs), *damage, _audit_lines(workspace)]
     parts += [write_markdown(table) for table in tables]
     for file, flow in flows.items():
-        parts += [write_markdown(flow.to_table()), f"![{flow.title}]({file})\n"]
+        parts += [write_markdown(flow.to_table()), f"{image(flow.title, file)}\n"]
     return "\n".join(parts)
 
 
@@ -101,13 +102,13 @@ def _release_lines(workspace: Workspace, results: Results) -> list[str]:
     for name in dict.fromkeys(cohort for cohort, _ in results.probed):
         summary = workspace.cohorts / name / "summary.json"
         values = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
-        lines.append(describe_release(plain(name, 80), values.get("release")))
+        lines.append(escape(describe_release(plain(name, 80), values.get("release"))))
     return lines
 
 
 def _run_lines(runs: Sequence[RunRecord]) -> str:
     lines = [
-        f"- `{plain(run.run_id)}`: {run.state}, step {run.step:,} of {run.num_steps:,}, "
+        f"- {code(run.run_id)}: {run.state}, step {run.step:,} of {run.num_steps:,}, "
         f"{run.description.num_films:,} films{_twins_left_out(run)}"
         for run in reversed(runs)
     ]
@@ -115,7 +116,7 @@ def _run_lines(runs: Sequence[RunRecord]) -> str:
 
 
 def _damage_lines(damage: Sequence[Damage]) -> str:
-    lines = [f"- {each.sentence}" for each in damage]
+    lines = [f"- {escape(each.sentence, 600)}" for each in damage]
     return "\n".join(["Not read, or not in full:", "", *lines, ""])
 
 
@@ -132,7 +133,8 @@ def _make_flows(workspace: Workspace, results: Results) -> dict[str, Flow]:
         cohort = open_cohort(workspace.cohorts / name) if splits else None
         for split in splits:
             if cohort is not None and split in cohort.schemes:
-                flows[f"flow-{name}-{split}.svg"] = follow_films(workspace, cohort, split, results.evaluations)
+                file = re.sub(r"[^A-Za-z0-9_.+-]", "_", f"flow-{name}-{split}.svg")
+                flows[file] = follow_films(workspace, cohort, split, results.evaluations)
     return flows
 
 
@@ -147,6 +149,6 @@ def _audit_lines(workspace: Workspace) -> str:
     lines = []
     for about, results in groups.items():
         audit = Audit(tuple(results))
-        lines.append(f"- {plain(about)}: {audit.line()}")
-        lines += [f"  - {each.severity}: {each.code}: {plain(each.finding)}" for each in audit.findings]
+        lines.append(f"- {escape(about)}: {audit.line()}")
+        lines += [f"  - {each.severity}: {each.code}: {escape(each.finding, 500)}" for each in audit.findings]
     return "\n".join(["Audit:", "", *lines, ""])
