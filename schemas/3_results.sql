@@ -52,8 +52,13 @@ CREATE TABLE eval_result (
     value        DOUBLE,           -- NULL: not defined
     lo           DOUBLE,
     hi           DOUBLE,
+    mark         VARCHAR NOT NULL, -- few, no interval, not defined, or empty
+    num_defined  BIGINT NOT NULL,  -- resamples in which it is defined
+    num_resamples BIGINT NOT NULL,
     num_scored   BIGINT NOT NULL,  -- test films with a label that counts
     num_pos      BIGINT,
+    num_pos_subjects BIGINT,       -- subjects with a film that has the finding
+    num_neg_subjects BIGINT,       -- subjects with a film that has not
     num_subjects BIGINT NOT NULL,
     ci_method    VARCHAR NOT NULL
 );
@@ -69,8 +74,13 @@ CREATE TABLE comparison (
     value                DOUBLE,           -- of eval_id minus that of against_id; NULL: not defined
     lo                   DOUBLE,
     hi                   DOUBLE,
+    mark                 VARCHAR NOT NULL,
+    num_defined          BIGINT NOT NULL,
+    num_resamples        BIGINT NOT NULL,
     num_scored           BIGINT NOT NULL,
     num_pos              BIGINT,
+    num_pos_subjects     BIGINT,
+    num_neg_subjects     BIGINT,
     num_subjects         BIGINT NOT NULL,
     ci_method            VARCHAR NOT NULL
 );
@@ -82,7 +92,7 @@ CREATE TABLE damage (
 );
 
 CREATE VIEW macro AS
-SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, num_scored AS num_films, num_subjects
+SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_scored AS num_films, num_subjects
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
 
 -- What `cxrssl sql --results --tables` shows.
@@ -102,7 +112,12 @@ COMMENT ON COLUMN event.detail IS 'the whole record as JSON';
 COMMENT ON COLUMN eval_result.candidate_id IS 'a run_id, or a baseline';
 COMMENT ON COLUMN eval_result.finding IS 'macro is the mean over the defined findings';
 COMMENT ON COLUMN eval_result.value IS 'NULL: not defined';
+COMMENT ON COLUMN eval_result.mark IS 'few: fewer than 10 subjects of a class; no interval; not defined; or empty';
+COMMENT ON COLUMN eval_result.num_defined IS 'resamples in which it is defined';
+COMMENT ON COLUMN eval_result.num_pos_subjects IS 'subjects with a film that has the finding';
+COMMENT ON COLUMN eval_result.num_neg_subjects IS 'subjects with a film that has not';
 COMMENT ON COLUMN eval_result.num_scored IS 'test films with a label that counts';
 COMMENT ON COLUMN comparison.against_id IS 'the evaluation that is subtracted';
 COMMENT ON COLUMN comparison.finding IS 'macro is the mean over the defined findings';
+COMMENT ON COLUMN comparison.mark IS 'few: fewer than 10 subjects of a class; no interval; not defined; or empty';
 COMMENT ON COLUMN comparison.value IS 'of eval_id minus that of against_id; NULL: not defined';

@@ -55,11 +55,14 @@ def probe(
     opened = open_workspace(workspace)
     run_id = opened.find_run(run).name  # before torch is loaded, which takes seconds
     from cxrssl.evaluate.run import probe_run
+    from cxrssl.stats.resample import explain_marks
 
     evaluations = probe_run(opened, run_id, cohort, split, settings, place, baselines, allow_overlap)
     scores, about = evaluations[0].scores, evaluations[0].settings
     where = ", ".join(part for part in (about.cohort, about.link, f"split {about.split}") if part)
     head = f"{scores.num_films:,} test films of {scores.num_subjects:,} subjects, cohort {where}; macro AUROC:"
     rows = [(each.settings.label, each.scores.macro_auroc.to_text()) for each in evaluations]
+    marks = explain_marks(each.scores.macro_auroc for each in evaluations)
+    notes = [note for note in (scores.choice_note,) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
-    print_summary(summary, as_json, [head, *align(rows)])
+    print_summary(summary, as_json, [head, *align(rows), *marks, *notes])

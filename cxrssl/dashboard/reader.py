@@ -80,6 +80,7 @@ def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
     own = [probe for probe in probes if (probe.candidate_id, probe.cohort, probe.split) == key]
     if not own:
         return run
-    values = [probe.auroc.value for probe in own if not math.isnan(probe.auroc.value)]
+    defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value)]
     is_outcome_used = run.is_outcome_used or any(probe.is_outcome_used for probe in own) or run.is_outcome_used
-    return replace(run, macro_auroc=values[-1] if values else math.nan, is_outcome_used=is_outcome_used)
+    value, mark = (defined[-1].value, defined[-1].mark) if defined else (math.nan, "")
+    return replace(run, macro_auroc=value, macro_mark=mark, is_outcome_used=is_outcome_used)

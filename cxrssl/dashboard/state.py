@@ -36,6 +36,8 @@ class RunRow:
     ehr: tuple[str, ...] = ()
     seed: str = ""
     macro_auroc: float = math.nan
+    macro_mark: str = ""
+    """Why its interval must not be relied on; empty where it may."""
     started_at: float | None = None
     logged_at: float | None = None
     is_outcome_used: bool | None = False

@@ -16,6 +16,7 @@ from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.records.arrays import Predictions, ProbeFit
 from cxrssl.records.evaluation import KIND, NOT_SCORED, EvalScores, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
 
 MAX_LOGIT = 500.0
@@ -25,16 +26,29 @@ def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -
     """Fit the probe on train films, choose its strength on validation films, score all test films, publish.
 
     `features` returns a row for each film of the cohort. An evaluation that is already published with the same settings
-    is returned as it is.
+    is returned as it is, unless it is of an older version, which recorded less.
     """
-    if not is_published(plan.path, KIND, plan.settings.to_dict()):
+    if not _is_made(plan):
         features_ND, labels_NL, rows = features(), plan.labels(), plan.rows
         train, val = rows["train"], rows["val"]
-        fitted = fit_linear_probe(features_ND[train], labels_NL[train], features_ND[val], labels_NL[val])
+        fitted = fit_linear_probe(
+            features_ND[train],
+            labels_NL[train],
+            features_ND[val],
+            labels_NL[val],
+            val_subject_ids_N=plan.cohort.subject_id[val],
+        )
         predictions = _predict(plan, fitted, features_ND, labels_NL)
         fit = ProbeFit(train, fitted.mean_D, fitted.scale_D)
         publish_evaluation(plan.path, plan.settings, _score(plan, fitted, predictions), predictions, fit)
     return open_evaluation(plan.path)
+
+
+def _is_made(plan: EvalPlan) -> bool:
+    """Return whether an evaluation of these settings is published, and says on how many subjects its numbers rest."""
+    if not is_published(plan.path, KIND, plan.settings.to_dict()):
+        return False
+    return open_evaluation(plan.path).was_counted
 
 
 def _predict(
@@ -60,5 +74,17 @@ def _score(plan: EvalPlan, fitted: LinearProbe, predictions: Predictions) -> Eva
         num_resamples=probe.num_resamples,
         seed=probe.seed,
     )
-    not_fitted = [name for name, is_fitted in zip(plan.findings, fitted.is_fitted_L, strict=True) if not is_fitted]
-    return EvalScores.of(scores, plan.num_not_packed, plan.num_twins_left_out, tuple(not_fitted))
+    val = plan.rows["val"]
+    pos_L, neg_L = count_subjects(plan.labels()[val], plan.cohort.subject_id[val])
+    return EvalScores.of(
+        scores,
+        plan.num_not_packed,
+        plan.num_twins_left_out,
+        not_fitted=_names(plan, ~fitted.is_fitted_L),
+        not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_chosen_L),
+        chosen_on_few=_names(plan, fitted.is_chosen_L & (np.minimum(pos_L, neg_L) < FEW_SUBJECTS)),
+    )
+
+
+def _names(plan: EvalPlan, is_meant_L: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(name for name, is_meant in zip(plan.findings, is_meant_L, strict=True) if is_meant)

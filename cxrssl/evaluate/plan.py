@@ -66,8 +66,8 @@ def plan_evaluation(
 ) -> EvalPlan:
     """Return the plan to evaluate a candidate on a split of a cohort.
 
-    Raises: LeakageError when the audit of the candidate refuses, unless `may_overlap`. DataError when a split has no
-    film.
+    Raises: LeakageError when the audit of the candidate refuses, unless `may_overlap`. DataError when there is no film
+    to fit on or to score; without one to choose on, the strength is the middle one, and the scores say so.
     """
     packed = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
     rows = {split: leave_out_twins(cohort, images, scheme, packed[split]) for split in SPLITS}
@@ -123,6 +123,7 @@ def _make_settings(
 def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) -> Rows:
     rows: Rows = cohort.rows_of(split, scheme)
     rows = rows[images.is_packed_N[rows]]
-    if not len(rows):
-        raise DataError(f"cohort {cohort.name} has no {split} film in split {scheme}", hint="choose another --split")
+    if not len(rows) and split != "val":
+        what = f"cohort {cohort.name} has no packed {split} film in split {scheme}"
+        raise DataError(what, cohort.folder, "choose another --split, or ingest with a --split-file of your own")
     return rows

@@ -8,6 +8,7 @@ Suffix letters: N films, D features, L findings, F findings that are fitted, S s
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import torch
 from cxrssl.core.errors import DataError
 from cxrssl.evaluate.newton import fit_path
 from cxrssl.stats.metrics import Floats, auroc, check_finite
+from cxrssl.stats.resample import MIN_SUBJECTS
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 
@@ -35,6 +37,8 @@ class LinearProbe:
     """Chosen inverse L2 strength (scikit-learn's C); nan where a finding is not fitted."""
     is_fitted_L: npt.NDArray[np.bool_]
     """False where train holds one class only (or no label), so that the prediction is constant."""
+    is_chosen_L: npt.NDArray[np.bool_]
+    """Whether val chose the strength of this finding; False too where it is not fitted."""
 
     def predict_logits(self, features_ND: npt.ArrayLike) -> Floats:
         """Log odds of each finding; these keep differences that probabilities near 1 round away.
@@ -63,15 +67,16 @@ def fit_linear_probe(
     val_y_NL: npt.ArrayLike,
     strengths: Sequence[float] = STRENGTHS,
     *,
+    val_subject_ids_N: npt.NDArray[Any] | None = None,
     device: str | torch.device = "cpu",
 ) -> LinearProbe:
     """The probe with, for each finding, the strength of highest val AUROC (of equals the smallest); -1 is ignored.
 
-    A finding without a defined val AUROC takes the strength with the best mean over the others, or the middle one if
-    there are none. A finding with one class in train predicts its prevalence. Equal inputs give equal bits on one
-    machine with one number of threads.
+    A finding without a defined val AUROC, or whose val rows are all of one subject, takes the strength with the best
+    mean over the others, or the middle one if there are none. A finding with one class in train predicts its
+    prevalence. Equal inputs give equal bits on one machine with one number of threads.
 
-    Shapes: [N, D], [N, L] for train and for val.
+    Shapes: [N, D], [N, L] for train and for val; val_subject_ids_N [N], None for a subject a row.
     Differs: the published code trains a head with Adam on augmented films and stops early (paper.md 1.3); here the
         optimum itself is found, so the result depends on no learning rate, batch order or patience.
     Raises: DataError if a feature is not finite, there is no train row, or the fit does not converge.
@@ -101,7 +106,9 @@ def fit_linear_probe(
     for s, finding in np.argwhere(np.broadcast_to(is_fitted_L, biases_SL.shape)):
         logits_N = val_z_ND @ weights_SLD[s, finding] + biases_SL[s, finding]
         aurocs_SL[s, finding] = auroc(logits_N, val_y_NL[:, finding])
-    chosen_L = _choose(aurocs_SL)
+    may_choose_L = _count_scored_subjects(val_y_NL, val_subject_ids_N) >= MIN_SUBJECTS
+    is_chosen_L = may_choose_L & ~np.isnan(aurocs_SL).any(axis=0)
+    chosen_L = _choose(aurocs_SL, is_chosen_L)
     findings_L = np.arange(len(chosen_L))
     return LinearProbe(
         weight_LD=weights_SLD[chosen_L, findings_L],
@@ -110,6 +117,7 @@ def fit_linear_probe(
         scale_D=scale_D,
         strength_L=np.where(is_fitted_L, strength_S[chosen_L], np.nan),
         is_fitted_L=is_fitted_L,
+        is_chosen_L=is_chosen_L,
     )
 
 
@@ -143,10 +151,18 @@ def _prevalence_logit(labels_NL: npt.NDArray[np.int8]) -> Floats:
         return np.where(num_pos_L + num_neg_L > 0, np.log(num_pos_L) - np.log(num_neg_L), 0.0)
 
 
-def _choose(aurocs_SL: Floats) -> npt.NDArray[np.intp]:
+def _count_scored_subjects(
+    labels_NL: npt.NDArray[np.int8], subject_ids_N: npt.NDArray[Any] | None
+) -> npt.NDArray[np.int64]:
+    """Subjects with a known label of each finding."""
+    ids_N = np.arange(len(labels_NL)) if subject_ids_N is None else subject_ids_N
+    assert len(ids_N) == len(labels_NL), "a subject for each val row"
+    return np.array([len(np.unique(ids_N[labels_N >= 0])) for labels_N in labels_NL.T], dtype=np.int64)
+
+
+def _choose(aurocs_SL: Floats, is_chosen_L: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
     """Row of the highest AUROC of each finding, the first of equals; see fit_linear_probe for those with none."""
-    is_defined_L = ~np.isnan(aurocs_SL).any(axis=0)
     others = (len(aurocs_SL) - 1) // 2
-    if is_defined_L.any():
-        others = int(np.argmax(aurocs_SL[:, is_defined_L].mean(axis=1)))
-    return np.where(is_defined_L, np.argmax(np.nan_to_num(aurocs_SL), axis=0), others)
+    if is_chosen_L.any():
+        others = int(np.argmax(aurocs_SL[:, is_chosen_L].mean(axis=1)))
+    return np.where(is_chosen_L, np.argmax(np.nan_to_num(aurocs_SL), axis=0), others)

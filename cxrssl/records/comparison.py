@@ -23,7 +23,7 @@ from cxrssl.stats.scores import Comparison
 
 KIND = "comparison"
 DIFFERENCES = "differences.json"
-METHOD = "paired percentile bootstrap over subjects"
+METHOD = "paired percentile bootstrap over subjects, counted"
 """Another way of comparing has another name, so that comparisons are then made again."""
 MAX_NAME = 80
 
@@ -147,4 +147,7 @@ def _open_comparison(path: Path) -> ComparisonRecord:
     refuse_faults(MANIFEST, faults, str(path))
     differences = read_fields(Comparison, read_json(path / DIFFERENCES), faults)
     refuse_faults(DIFFERENCES, faults, str(path))
+    if not differences.is_counted:
+        # An older version did not record on how many subjects they rest; a probe or a report makes them again.
+        differences = differences.without_intervals()
     return ComparisonRecord(path.name, settings, differences, path)

@@ -16,13 +16,15 @@ from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchan
 from cxrssl.core.config import build_settings, setting
 from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import ConfigError, IntegrityError
+from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.arrays import Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
-from cxrssl.stats.scores import Scores
+from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
+from cxrssl.stats.scores import Scores, rarer_of_mean
 
 KIND = "evaluation"
 PREDICTIONS, FIT, SCORES = "predictions.npz", "probe.npz", "scores.json"
@@ -110,18 +112,57 @@ class EvalScores(Scores):
     """Films by split that a later split shows too."""
     not_fitted: tuple[str, ...] = ()
     """Findings without both classes in train, which have no probe."""
+    not_chosen: tuple[str, ...] = ()
+    """Findings whose strength val did not choose: it holds one class, or one subject, or no film."""
+    chosen_on_few: tuple[str, ...] = ()
+    """Findings whose strength val chose on few subjects with the finding, or without it."""
 
     @classmethod
     def of(
-        cls, scores: Scores, num_not_packed: int, num_twins_left_out: dict[str, int], not_fitted: tuple[str, ...]
+        cls,
+        scores: Scores,
+        num_not_packed: int,
+        num_twins_left_out: dict[str, int],
+        not_fitted: tuple[str, ...],
+        not_chosen: tuple[str, ...] = (),
+        chosen_on_few: tuple[str, ...] = (),
     ) -> EvalScores:
-        """Return the scores with what they leave out."""
+        """Return the scores with what they leave out, and what val could not choose well."""
         return cls(
             **vars(scores),
             num_not_packed=num_not_packed,
             num_twins_left_out=num_twins_left_out,
             not_fitted=not_fitted,
+            not_chosen=not_chosen,
+            chosen_on_few=chosen_on_few,
         )
+
+    @property
+    def choice_note(self) -> str:
+        """How far val chose the strengths, in sentences; empty where it could choose them all well."""
+        sentences = []
+        if self.not_chosen:
+            names = ", ".join(plain(name, 60) for name in self.not_chosen)
+            what = "val has no film, one subject or one class"
+            sentences.append(f"Strength not chosen, because {what} of: {names}.")
+        if self.chosen_on_few:
+            num = count_noun(len(self.chosen_on_few), "finding")
+            few = f"fewer than {FEW_SUBJECTS} val subjects with or without the finding"
+            sentences.append(f"Strength chosen on {few}: {num}.")
+        return " ".join(sentences)
+
+    def count_on(self, predictions: Predictions) -> EvalScores:
+        """Return scores of an older version with the subjects that each number rests on, and the marks that follow."""
+        pos_L, neg_L = count_subjects(predictions.labels, predictions.subject_id)
+        names = predictions.finding_names.tolist()
+        subjects = {name: (int(pos), int(neg)) for name, pos, neg in zip(names, pos_L, neg_L, strict=True)}
+        findings = {
+            name: score.counted(*subjects.get(name, (0, 0)), self.num_resamples)
+            for name, score in self.findings.items()
+        }
+        rests_on = rarer_of_mean(findings), self.num_resamples
+        macro_auroc, macro_auprc = self.macro_auroc.counted(*rests_on), self.macro_auprc.counted(*rests_on)
+        return dataclasses.replace(self, findings=findings, macro_auroc=macro_auroc, macro_auprc=macro_auprc)
 
 
 @dataclass(frozen=True)
@@ -135,6 +176,8 @@ class Evaluation:
     content_sha256: str
     has_fit: bool = False
     """Whether it was recorded what the probe was fitted on."""
+    was_counted: bool = True
+    """Whether it was recorded on how many subjects each number rests; if not, they were counted when it was opened."""
 
     def predictions(self) -> Predictions:
         """Return what was predicted of each test film. Raises: IntegrityError."""
@@ -196,10 +239,13 @@ def _open_evaluation(path: Path) -> Evaluation:
     scores = read_fields(EvalScores, read_json(path / SCORES), faults)
     refuse_faults(SCORES, faults, str(path))
     check_arrays(path / PREDICTIONS, Predictions)
+    was_counted = scores.is_counted
+    if not was_counted:
+        scores = scores.count_on(read_arrays(path / PREDICTIONS, Predictions))
     has_fit = FIT in artefact.manifest["files"]
     if has_fit:
         check_arrays(path / FIT, ProbeFit)
-    return Evaluation(path.name, settings, scores, path, artefact.content_sha256, has_fit)
+    return Evaluation(path.name, settings, scores, path, artefact.content_sha256, has_fit, was_counted)
 
 
 def _check_probe(values: Any, faults: list[str]) -> None:

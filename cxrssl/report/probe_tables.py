@@ -15,6 +15,7 @@ from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
+from cxrssl.stats.resample import explain_marks
 
 
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
@@ -46,20 +47,34 @@ def macro_table(group: Group, differences: Differences) -> ReportTable:
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
     columns = ("Features", "AUROC", "AUPRC", "AUROC - untrained", f"AUROC - {vanilla}")
-    return ReportTable(f"Probe on {_group_name(group)}", columns, rows, _macro_note(group[0]))
+    note = " ".join(part for part in (_legend(rows), _macro_note(group)) if part)
+    return ReportTable(f"Probe on {_group_name(group)}", columns, rows, note)
 
 
-def _macro_note(evaluation: Evaluation) -> str:
+def _macro_note(group: Group) -> str:
     """Return how the numbers of a table were made."""
+    evaluation = group[0]
     scores, probe = evaluation.scores, evaluation.settings.probe
     num_defined = sum(score.is_defined for score in scores.findings.values())
     return (
         f"Linear probe on frozen features, macro mean over {count_noun(num_defined, 'finding')}; "
         f"{count_noun(scores.num_films, 'test film')} of {count_noun(scores.num_subjects, 'subject')} scored, "
         f"{scores.num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
+        f"{_choices(group)}"
         f"Intervals: {scores.method}; differences are paired (macro AUROC). Labels: uncertain = {probe.uncertain}, not "
         f"mentioned = {probe.blank}. Each row is one training run with one seed."
     )
+
+
+def _choices(group: Group) -> str:
+    """Return how far val chose the strengths; the candidates of a group share val films and labels."""
+    notes = dict.fromkeys(each.scores.choice_note for each in group)
+    return "".join(f"{note} " for note in notes if note)
+
+
+def _legend(rows: Sequence[Sequence[Cell]]) -> str:
+    """Return what the marks in a table mean; empty where there are none."""
+    return " ".join(explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate)))
 
 
 def finding_table(group: Group) -> ReportTable:
@@ -68,9 +83,11 @@ def finding_table(group: Group) -> ReportTable:
     for finding, score in group[0].scores.findings.items():
         scored = [evaluation.scores.findings.get(finding) for evaluation in group]
         cells = [Estimate(each.auroc) if each else "" for each in scored]
-        rows.append([finding, f"{score.num_pos:,} / {score.num_scored:,}", *cells])
+        subjects = f"{score.num_pos_subjects or 0:,} / {score.num_neg_subjects or 0:,}"
+        rows.append([finding, f"{score.num_pos:,} / {score.num_scored:,}", subjects, *cells])
     title = f"AUROC by finding: {_group_name(group)}"
-    return ReportTable(title, ["Finding", "Positive / scored", *[_describe(evaluation) for evaluation in group]], rows)
+    columns = ["Finding", "Positive / scored", "Subjects with / without", *map(_describe, group)]
+    return ReportTable(title, columns, rows, _legend(rows))
 
 
 def _group_name(group: Group) -> str:

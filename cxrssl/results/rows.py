@@ -5,9 +5,9 @@ In: published evaluations and comparisons. Out: frozen rows, "macro" first; what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cxrssl.core.text import valid
 from cxrssl.records.comparison import ComparisonRecord
@@ -28,8 +28,15 @@ class _Number:
     value: float | None
     lo: float | None
     hi: float | None
+    mark: str
+    """What a reader must know of the number: few, no interval, not defined, or nothing."""
+    num_defined: int
+    """Resamples in which it is defined."""
+    num_resamples: int
     num_scored: int
     num_pos: int | None
+    num_pos_subjects: int | None
+    num_neg_subjects: int | None
 
 
 @dataclass(frozen=True)
@@ -99,12 +106,16 @@ def difference_rows(record: ComparisonRecord) -> list[DifferenceRow]:
 def _numbers(scores: Scores | Comparison) -> Iterator[_Number]:
     for metric in METRICS:
         macro: Interval = getattr(scores, f"macro_{metric}")
-        yield _make_number(MACRO, metric, macro, scores.num_films, None)
+        nothing = {"num_pos": None, "num_pos_subjects": None, "num_neg_subjects": None}
+        yield _make_number(MACRO, metric, macro, {"num_scored": scores.num_films, **nothing})
         for finding, score in scores.findings.items():
-            yield _make_number(finding, metric, getattr(score, metric), score.num_scored, score.num_pos)
+            counts = {key: getattr(score, key) for key in ("num_scored", *nothing)}
+            # A finding that is called as the mean is must not be taken for it.
+            name = f"{MACRO} (finding)" if finding == MACRO else finding
+            yield _make_number(name, metric, getattr(score, metric), counts)
 
 
-def _make_number(finding: str, metric: str, interval: Interval, num_scored: int, num_pos: int | None) -> _Number:
+def _make_number(finding: str, metric: str, interval: Interval, counts: Mapping[str, Any]) -> _Number:
     numbers = interval.to_dict()
-    del numbers["num_defined"]
-    return _Number(valid(finding), metric, **numbers, num_scored=num_scored, num_pos=num_pos)
+    del numbers["num_rarer"]
+    return _Number(valid(finding), metric, **numbers, **counts)

@@ -1,14 +1,16 @@
 """Resamples of whole subjects, and the interval that the values of a metric in them span.
 
 In: subject_ids of the films of a test set; a metric in each resample. Out: counts of films, Interval.
-Never: resample films one by one (films of a subject are not independent).
+Never: resample films one by one (films of a subject are not independent); an interval where the resamples cannot show
+how uncertain a value is.
 
-Suffix letters: N films, R resamples.
+Suffix letters: N films, L findings, R resamples.
 """
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,11 @@ from cxrssl.core.seed import derive_seed
 from cxrssl.stats.metrics import Floats
 
 Counts = npt.NDArray[np.uint16]
+MIN_SUBJECTS = 2
+"""Subjects with a finding, and without it, below which resamples say nothing: one subject is the same in all."""
+FEW_SUBJECTS = 10
+"""Below so many the interval is too narrow and is marked; see `Interval.is_few`."""
+NO_WIDTH = 1e-12
 
 
 def draw_subject_counts(subject_ids_N: npt.NDArray[Any], num_resamples: int, seed: int) -> Counts:
@@ -43,6 +50,24 @@ def draw_subject_counts(subject_ids_N: npt.NDArray[Any], num_resamples: int, see
     return counts_RN
 
 
+def count_subjects(
+    labels_NL: npt.NDArray[Any], subject_ids_N: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """How many subjects have a film with each finding (1), and how many one without it (0); some have both.
+
+    Shapes: [N, L], [N] -> [L], [L].
+    """
+    _, subject_N = np.unique(subject_ids_N, return_inverse=True)
+    pos_L, neg_L = (
+        np.array([len(np.unique(subject_N[labels_N == wanted])) for labels_N in labels_NL.T], dtype=np.int64)
+        for wanted in (1, 0)
+    )
+    return pos_L, neg_L
+
+
+Mark = Literal["", "few", "no interval", "not defined"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Interval:
     """A value with its percentile interval; nan where it is not defined."""
@@ -53,37 +78,108 @@ class Interval:
     hi: float
     num_defined: int
     """Resamples in which the value is defined; lo and hi come from these only."""
+    num_resamples: int = 0
+    """Resamples that were drawn; 0 where that was not recorded."""
+    num_rarer: int | None = None
+    """Subjects with the finding or without it, whichever are fewer; of a mean, the lower quartile over its findings.
+    None where that was not recorded."""
+
+    @property
+    def has_interval(self) -> bool:
+        return not (math.isnan(self.value) or math.isnan(self.lo) or math.isnan(self.hi))
+
+    @property
+    def is_few(self) -> bool:
+        """Whether it rests on so few subjects that the interval is too narrow.
+
+        Source: Cameron, Gelbach & Miller 2008 (Rev Econ Stat 90:414): with few clusters, intervals that resample or
+            count clusters hold the truth less often than they say. The manual (numbers) has the shares measured here.
+        """
+        return self.num_rarer is not None and self.num_rarer < FEW_SUBJECTS
+
+    @property
+    def mark(self) -> Mark:
+        """What a reader must know of the number, and "" when nothing: `to_text` shows it."""
+        if math.isnan(self.value):
+            return "not defined"
+        return "no interval" if not self.has_interval else "few" if self.is_few else ""
+
+    @property
+    def is_partly_defined(self) -> bool:
+        """Whether it has an interval that some resamples had no part in."""
+        return self.has_interval and self.num_defined < self.num_resamples
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of 0; False where it is not defined."""
+        """Whether the whole interval lies on one side of 0; False where there is none."""
         return self.lo > 0 or self.hi < 0
 
+    def counted(self, num_rarer: int, num_resamples: int) -> "Interval":
+        """Return it with what it rests on, and without ends that would look certain.
+
+        Below two subjects of either class every resample ranks the same subject; and where no resample differs, as in a
+        perfect ranking, the width 0 is that of the method and not of the value.
+
+        Source: Obuchowski & Lieber 2002 (Acad Radiol 9:526): an estimated area of 1 has an interval of width 0 by the
+            usual methods, which is wrong.
+        """
+        is_certain = num_rarer < MIN_SUBJECTS or not self.hi - self.lo > NO_WIDTH
+        counted = dataclasses.replace(self, num_rarer=num_rarer, num_resamples=num_resamples)
+        return counted.without_interval() if is_certain else counted
+
+    def without_interval(self) -> "Interval":
+        """Return the value alone."""
+        return dataclasses.replace(self, lo=math.nan, hi=math.nan)
+
     def to_text(self, signed: bool = False) -> str:
-        """Return "0.734 [0.702, 0.765]", or "not defined"."""
-        if math.isnan(self.value):
-            return "not defined"
+        """Return the number as every table shows it, with its mark.
+
+        "0.734 [0.702, 0.765]"; "0.734 [0.402, 0.965]*" when it rests on few subjects; with " 627/1,000" when it is
+        defined in so many of the resamples only; "0.573 no interval"; "not defined".
+        """
+        if self.mark == "not defined":
+            return self.mark
         pattern = "{:+.3f}" if signed else "{:.3f}"
-        if math.isnan(self.lo) or math.isnan(self.hi):
-            return pattern.format(self.value)
-        return f"{pattern.format(self.value)} [{pattern.format(self.lo)}, {pattern.format(self.hi)}]"
+        value, lo, hi = (pattern.format(each) for each in (self.value, self.lo, self.hi))
+        if not self.has_interval:
+            return f"{value} no interval"
+        share = f" {self.num_defined:,}/{self.num_resamples:,}" if self.is_partly_defined else ""
+        return f"{value} [{lo}, {hi}]{'*' if self.is_few else ''}{share}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: "not defined" is None."""
-        return {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
+        """JSON-ready, with the mark: "not defined" is None."""
+        values = {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
+        return {**values, "mark": self.mark}
 
 
-def percentile_interval(value: float, samples_R: Floats, level: float = 0.95) -> Interval:
+def explain_marks(intervals: Iterable[Interval]) -> list[str]:
+    """Return a sentence for each mark that these numbers carry in a table; none for numbers without marks."""
+    shown = list(intervals)
+    sentences = {
+        f"*: fewer than {FEW_SUBJECTS} subjects with the finding or without it; the interval is too narrow.": any(
+            each.mark == "few" for each in shown
+        ),
+        f"No interval: fewer than {MIN_SUBJECTS} such subjects, or all resamples give one value.": any(
+            each.mark == "no interval" for each in shown
+        ),
+        "n/N: defined in n of N resamples.": any(each.is_partly_defined for each in shown),
+    }
+    return [sentence for sentence, is_met in sentences.items() if is_met]
+
+
+def percentile_interval(value: float, samples_R: Floats, num_rarer: int, level: float = 0.95) -> Interval:
     """The interval between the (1 - level) / 2 and (1 + level) / 2 quantiles of the resamples in which it is defined.
+
+    None (nan) below two subjects of the rarer class, or where the resamples do not differ; see `Interval.counted`.
 
     Source: Efron & Tibshirani 1993 (An Introduction to the Bootstrap), section 13.3, percentile interval.
     """
     assert 0 < level < 1, "level is a fraction"
     defined = samples_R[~np.isnan(samples_R)]
-    if not len(defined) or math.isnan(value):
-        return Interval(value, math.nan, math.nan, len(defined))
-    lo, hi = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(lo), float(hi), len(defined))
+    lo, hi = math.nan, math.nan
+    if len(defined) and not math.isnan(value):
+        lo, hi = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(lo), float(hi), len(defined)).counted(num_rarer, len(samples_R))
 
 
 def _check_subjects(subject_ids_N: npt.NDArray[Any]) -> None:

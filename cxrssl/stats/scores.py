@@ -7,14 +7,14 @@ Suffix letters: N films, L findings, R resamples, T the two metrics (AUROC, aver
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrssl.stats.metrics import Floats, check_finite, score_resamples
-from cxrssl.stats.resample import Counts, Interval, draw_subject_counts, percentile_interval
+from cxrssl.stats.resample import Counts, Interval, count_subjects, draw_subject_counts, percentile_interval
 
 Labels = npt.NDArray[np.int8]
 
@@ -29,6 +29,10 @@ class FindingScore:
     num_ignored: int
     """Rows with label -1; num_scored + num_ignored is the number of test rows."""
     num_pos: int
+    num_pos_subjects: int | None = None
+    """Subjects with a film that has the finding; None where that was not recorded."""
+    num_neg_subjects: int | None = None
+    """Subjects with a film that does not."""
 
     @property
     def is_defined(self) -> bool:
@@ -43,8 +47,21 @@ class FindingScore:
             "num_scored": self.num_scored,
             "num_ignored": self.num_ignored,
             "num_pos": self.num_pos,
+            "num_pos_subjects": self.num_pos_subjects,
+            "num_neg_subjects": self.num_neg_subjects,
             "is_defined": self.is_defined,
         }
+
+    def counted(self, num_pos_subjects: int, num_neg_subjects: int, num_resamples: int) -> "FindingScore":
+        """Return it with the subjects that it rests on; see `Interval.counted`."""
+        rarer = min(num_pos_subjects, num_neg_subjects)
+        return dataclasses.replace(
+            self,
+            auroc=self.auroc.counted(rarer, num_resamples),
+            auprc=self.auprc.counted(rarer, num_resamples),
+            num_pos_subjects=num_pos_subjects,
+            num_neg_subjects=num_neg_subjects,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +78,17 @@ class _Table:
     level: float
     """Of the intervals."""
     seed: int
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it says on how many subjects each number rests; older versions did not record it."""
+        return all(score.num_pos_subjects is not None for score in self.findings.values())
+
+    @property
+    def intervals(self) -> list[Interval]:
+        """Every number of the table."""
+        findings = [each for score in self.findings.values() for each in (score.auroc, score.auprc)]
+        return [self.macro_auroc, self.macro_auprc, *findings]
 
     @property
     def method(self) -> str:
@@ -86,6 +114,15 @@ class Scores(_Table):
 @dataclasses.dataclass(frozen=True)
 class Comparison(_Table):
     """By how much model a ranks better than model b: every Interval is of a - b on the same resamples."""
+
+    def without_intervals(self) -> "Comparison":
+        """Return the values alone."""
+        findings = {
+            name: dataclasses.replace(score, auroc=score.auroc.without_interval(), auprc=score.auprc.without_interval())
+            for name, score in self.findings.items()
+        }
+        macro_auroc, macro_auprc = self.macro_auroc.without_interval(), self.macro_auprc.without_interval()
+        return dataclasses.replace(self, findings=findings, macro_auroc=macro_auroc, macro_auprc=macro_auprc)
 
 
 def score_predictions(
@@ -179,22 +216,27 @@ def _tabulate(
 ) -> dict[str, Any]:
     """The fields that Scores and Comparison share."""
     rows: dict[str, FindingScore] = {}
+    pos_L, neg_L = count_subjects(labels_NL, subject_ids_N)
+    rarer_L = np.minimum(pos_L, neg_L)
     for column, finding in enumerate(findings):
-        labels_N = labels_NL[:, column]
+        labels_N, rarer = labels_NL[:, column], int(rarer_L[column])
         rows[finding] = FindingScore(
-            auroc=percentile_interval(float(values_TL[0, column]), samples_TLR[0, column], level),
-            auprc=percentile_interval(float(values_TL[1, column]), samples_TLR[1, column], level),
+            auroc=percentile_interval(float(values_TL[0, column]), samples_TLR[0, column], rarer, level),
+            auprc=percentile_interval(float(values_TL[1, column]), samples_TLR[1, column], rarer, level),
             num_scored=int((labels_N >= 0).sum()),
             num_ignored=int((labels_N == -1).sum()),
             num_pos=int((labels_N == 1).sum()),
+            num_pos_subjects=int(pos_L[column]),
+            num_neg_subjects=int(neg_L[column]),
         )
         row = rows[finding]
         assert row.num_scored + row.num_ignored == len(labels_NL), (
             f"{finding}: a test row is neither scored nor ignored"
         )
+    means_T = [float(_mean_defined(values_T[:, None])[0]) for values_T in values_TL]
     macro_T = [
-        percentile_interval(float(_mean_defined(values_TL[t][:, None])[0]), _mean_defined(samples_TLR[t]), level)
-        for t in (0, 1)
+        percentile_interval(mean, _mean_defined(samples_LR), rarer_of_mean(rows), level)
+        for mean, samples_LR in zip(means_T, samples_TLR, strict=True)
     ]
     return {
         "findings": rows,
@@ -205,6 +247,15 @@ def _tabulate(
         "num_resamples": samples_TLR.shape[2],
         "level": level,
     }
+
+
+def rarer_of_mean(findings: Mapping[str, FindingScore]) -> int:
+    """The subjects that a mean over findings rests on: of the rarer class, the lower quartile over the defined ones.
+
+    A mean is marked, then, when a fourth of its findings is: from there on its interval is as much too narrow.
+    """
+    rarer = sorted(score.auroc.num_rarer or 0 for score in findings.values() if score.is_defined)
+    return rarer[(len(rarer) - 1) // 4] if rarer else 0
 
 
 def _mean_defined(values_LR: Floats) -> Floats:

@@ -95,6 +95,21 @@ def test_finding_without_a_val_auroc_follows_the_others_and_alone_takes_the_midd
     assert alone.strength_L.tolist() == [1.0, 1.0, 1.0]
 
 
+def test_a_val_set_of_one_subject_chooses_no_strength() -> None:
+    rows = draw_rows(4, 60, 30)
+    strengths = [0.1, 1.0, 10.0]
+    one = fit_linear_probe(*rows, strengths, val_subject_ids_N=np.full(80, "p"))
+    assert one.strength_L.tolist() == [1.0, 1.0, 1.0]
+    assert not one.is_chosen_L.any()
+    two = fit_linear_probe(*rows, strengths, val_subject_ids_N=np.array(["p"] + ["q"] * 79))
+    assert two.is_chosen_L.all()
+    assert two.strength_L.tolist() == fit_linear_probe(*rows, strengths).strength_L.tolist()
+    y = np.where(np.arange(80)[:, None] == 0, -1, rows[3])  # the other subject's label is not known
+    assert not fit_linear_probe(
+        *rows[:3], y, strengths, val_subject_ids_N=np.array(["p"] + ["q"] * 79)
+    ).is_chosen_L.any()
+
+
 @pytest.mark.parametrize(("label", "prevalence"), [(0, 0.0), (1, 1.0), (-1, 0.5)])
 def test_finding_with_one_class_in_train_predicts_its_prevalence_and_is_not_fitted(
     label: int, prevalence: float

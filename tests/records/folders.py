@@ -129,10 +129,10 @@ def make_comparison(workspace: Workspace, eval_id: str, against_id: str, value: 
 
 def make_scores(value: float) -> EvalScores:
     """Return scores of this value for every finding but the last, which is not defined."""
-    interval = Interval(value, value - 0.02, value + 0.02, 1000)
-    undefined = Interval(math.nan, math.nan, math.nan, 0)
-    findings = {name: FindingScore(interval, interval, 200, 6, 41) for name in FINDINGS}
-    findings["Fracture"] = FindingScore(undefined, undefined, 200, 6, 0)
+    interval = Interval(value, value - 0.02, value + 0.02, 1000, 1000, 30)
+    undefined = Interval(math.nan, math.nan, math.nan, 0, 1000, 0)
+    findings = {name: FindingScore(interval, interval, 200, 6, 41, 30, 80) for name in FINDINGS}
+    findings["Fracture"] = FindingScore(undefined, undefined, 200, 6, 0, 0, 103)
     return EvalScores(findings, interval, interval, 206, 103, 1000, 0.95, 0)
 
 

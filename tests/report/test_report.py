@@ -46,13 +46,14 @@ def make_evaluation(
     skill: float = 1.0,
     shape: Architecture = SHAPE,
     seed: int = 0,
+    num_subjects: int = 30,
     **changes: Any,
 ) -> None:
-    """Publish an evaluation of 60 films of 30 subjects; `skill` is how far the scores follow the labels."""
+    """Publish an evaluation of 60 films; `skill` is how far the scores follow the labels."""
     labels = np.random.default_rng(seed).integers(0, 2, (60, 2)).astype(np.int8)
     labels[:, 1] = 0
     logits = labels * skill + np.random.default_rng(zlib.crc32(name.encode())).normal(size=labels.shape)
-    subjects = np.array([f"s{row // 2}" for row in range(60)])
+    subjects = np.array([f"s{row * num_subjects // 60}" for row in range(60)])
     candidate = CandidateSettings(None if kind == "random-init" else features)
     if kind in {"run", "random-init"}:
         candidate = replace(candidate, architecture=shape, setup_sha256=str(shape), num_epochs=3)
@@ -109,7 +110,8 @@ def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspac
     (group,) = group_evaluations(evaluations_of(workspace))
     table = finding_table(group)
     hernia = next(row for row in table.texts() if row[0] == "Hernia")
-    assert set(hernia[2:]) == {"not defined"}
+    assert hernia[1:3] == ["0 / 60", "0 / 30"]
+    assert set(hernia[3:]) == {"not defined"}
     assert "macro mean over 1 finding;" in macro_table(group, differences_in(workspace)).note
 
 

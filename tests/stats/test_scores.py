@@ -8,7 +8,6 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrssl.core.errors import DataError
-from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import compare_predictions, score_predictions
 
 
@@ -66,7 +65,7 @@ def test_finding_with_one_class_is_not_defined_and_stays_out_of_the_macro(label:
     empty = scores.findings["empty"]
     assert not empty.is_defined
     for interval in (empty.auroc, empty.auprc):
-        assert interval.to_dict() == {"value": None, "lo": None, "hi": None, "num_defined": 0}
+        assert (interval.to_text(), interval.num_defined, interval.num_resamples) == ("not defined", 0, 20)
     assert scores.macro_auroc == scores.findings["seen"].auroc
     assert scores.macro_auprc == scores.findings["seen"].auprc
 
@@ -80,6 +79,54 @@ def test_macro_of_a_resample_is_the_mean_over_the_findings_defined_in_it() -> No
         row = scores.findings[finding]
         assert 90 < row.auroc.num_defined == row.auprc.num_defined < 160
     assert scores.macro_auroc.num_defined == scores.macro_auprc.num_defined == 200
+
+
+@pytest.mark.parametrize("num_subjects", [1, 2, 3, 9, 10])
+def test_one_subject_has_no_interval_and_few_have_a_mark(num_subjects: int) -> None:
+    """Case 15: six films each, with the finding and without."""
+    rng = np.random.default_rng(0)
+    ids = np.repeat(np.arange(num_subjects), 6)
+    labels = np.tile([0, 1, 0, 1, 1, 0], num_subjects)[:, None]
+    a, b = rng.random((len(ids), 1)), rng.random((len(ids), 1))
+    scores = score_predictions(a, labels, ids, ["Edema"], num_resamples=50)
+    gap = compare_predictions(a, b, labels, ids, ["Edema"], num_resamples=50)
+    mark = "no interval" if num_subjects == 1 else "few" if num_subjects < 10 else ""
+    for table in (scores, gap):
+        finding = table.findings["Edema"]
+        assert (finding.num_pos_subjects, finding.num_neg_subjects) == (num_subjects, num_subjects)
+        intervals = (finding.auroc, finding.auprc, table.macro_auroc, table.macro_auprc)
+        assert [each.mark for each in intervals] == [mark] * 4
+        assert all(each.has_interval == (num_subjects > 1) for each in intervals)
+        assert num_subjects > 1 or not any(each.excludes_zero for each in intervals)
+
+
+@pytest.mark.parametrize("is_pos_rare", [True, False])
+def test_one_subject_of_a_class_among_forty_has_no_interval(is_pos_rare: bool) -> None:
+    """Six films of one person with the finding, and every other person without; or the other way round."""
+    ids = np.repeat(np.arange(40), 6)
+    labels = ((ids == 7) == is_pos_rare).astype(np.int8)[:, None]
+    probs = np.random.default_rng(1).random((240, 1))
+    scores = score_predictions(probs, labels, ids, ["Edema"], num_resamples=1000)
+    auroc = scores.findings["Edema"].auroc
+    assert 550 < auroc.num_defined < 700
+    assert auroc.to_text() == f"{auroc.value:.3f} no interval"
+    assert scores.macro_auroc.mark == "no interval"
+
+
+def test_a_perfect_ranking_looks_not_certain() -> None:
+    labels = (np.arange(60) % 3 == 0).astype(np.int8)[:, None]
+    scores = score_predictions(labels + 0.0, labels, np.arange(60), ["Edema"], num_resamples=50)
+    assert scores.macro_auroc.to_text() == "1.000 no interval"
+
+
+def test_a_mean_is_marked_when_a_fourth_of_its_findings_rests_on_few_subjects() -> None:
+    rng = np.random.default_rng(5)
+    common, rare = rng.integers(0, 2, 60), (np.arange(60) < 3).astype(int)
+    for num_rare, mark in ((1, ""), (2, "few"), (8, "few")):
+        labels = np.stack([rare] * num_rare + [common] * (8 - num_rare), axis=1)
+        names = [f"finding {k}" for k in range(8)]
+        scores = score_predictions(rng.random((60, 8)), labels, np.arange(60), names, num_resamples=50)
+        assert scores.macro_auroc.mark == mark, num_rare
 
 
 def test_nothing_defined_gives_an_undefined_macro() -> None:
@@ -97,7 +144,7 @@ def test_score_that_is_not_finite_is_refused_by_model() -> None:
 def test_model_compared_with_itself_differs_by_exactly_zero() -> None:
     probs, labels, subject_ids = draw_world(0, 30, 2)
     comparison = compare_predictions(probs, probs, labels, subject_ids, ["a"], num_resamples=50)
-    assert comparison.findings["a"].auroc == Interval(0.0, 0.0, 0.0, comparison.findings["a"].auroc.num_defined)
+    assert comparison.findings["a"].auroc.to_text(signed=True) == "+0.000 no interval"
     assert not comparison.macro_auprc.excludes_zero
 
 

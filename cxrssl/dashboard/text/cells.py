@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 
 from cxrssl.core.text import plain
 from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow
+from cxrssl.stats.resample import Interval
 
 NOTHING = "–"
 RUN_COLUMNS = ("run", "state", "steps", "left", "loss", "AUROC", "films/s", "EHR", "seed")
+NUMBER_WIDTH = 20
+"""Of "0.734 [0.702, 0.765]" with a place to spare; a mark needs more."""
 PROBE_COLUMNS = ("candidate", "AUROC", "AUPRC", "films")
 FINDING_COLUMNS = ("finding", "pos/scored", "AUROC", "AUPRC")
 
@@ -22,7 +26,7 @@ def run_cells(run: RunRow, id_chars: int = 500) -> dict[str, str]:
         "steps": steps_text(run),
         "left": short_seconds(run.left_s),
         "loss": NOTHING if run.loss is None else short_number(run.loss),
-        "AUROC": NOTHING if math.isnan(run.macro_auroc) else f"{run.macro_auroc:.3f}",
+        "AUROC": NOTHING if math.isnan(run.macro_auroc) else f"{run.macro_auroc:.3f}{'*' if run.macro_mark else ''}",
         "films/s": NOTHING if math.isnan(run.films_per_s) else short_number(run.films_per_s),
         "EHR": plain(", ".join(run.ehr) or "none", 80),
         "seed": plain(run.seed, 12) or NOTHING,
@@ -45,6 +49,11 @@ def finding_cells(finding: FindingRow) -> list[str]:
     """Return the texts of a finding's row."""
     counts = f"{finding.num_pos:,}/{finding.num_scored:,}"
     return [plain(finding.finding, 40), counts, finding.auroc.to_text(), finding.auprc.to_text()]
+
+
+def widest(intervals: Iterable[Interval]) -> int:
+    """Return the width of a column of numbers with intervals and marks."""
+    return max([NUMBER_WIDTH, *(len(each.to_text()) for each in intervals)])
 
 
 def steps_text(run: RunRow) -> str:

@@ -12,6 +12,7 @@ from cxrssl.dashboard.text.cells import clock_text, short_seconds
 from cxrssl.dashboard.text.snapshot import EMPTY_HINT
 from cxrssl.dashboard.text.styles import STATE_STYLES, TROUBLE, WARNING
 from cxrssl.results.outcomes import describe_outcomes
+from cxrssl.stats.resample import explain_marks
 
 
 def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
@@ -103,7 +104,8 @@ def probe_title(state: DashboardState, run: RunRow, probes: Sequence[ProbeRow]) 
         return Text(f" no probe on {where} yet: {do}{also}", "dim")
     is_mixed = any(probe.terms != probes[0].terms for probe in probes)
     warning = " · ≠: other films or probe settings, not comparable" if is_mixed else ""
-    return Text.assemble(f" macro means on {where}; enter: by finding", (warning, WARNING), also)
+    marks = "".join(f" · {each}" for each in explain_marks(n for p in probes for n in (p.auroc, p.auprc)))
+    return Text.assemble(f" macro means on {where}; enter: by finding", (warning + marks, WARNING), also)
 
 
 def findings_title(probe: ProbeRow) -> Text:
@@ -111,4 +113,6 @@ def findings_title(probe: ProbeRow) -> Text:
     text = Text(plain(probe.label), "bold")
     text.append(f"\ncohort {plain(probe.cohort)}, split {plain(probe.split)}, ", "not bold")
     films, subjects = count_noun(probe.num_films, "test film"), count_noun(probe.num_subjects, "subject")
-    return text.append(f"{films} of {subjects}\n{plain(probe.method)}; escape closes", "not bold")
+    text.append(f"{films} of {subjects}\n{plain(probe.method)}; escape closes", "not bold")
+    marks = explain_marks(each for finding in probe.findings for each in (finding.auroc, finding.auprc))
+    return text.append("".join(f"\n{each}" for each in marks), WARNING)

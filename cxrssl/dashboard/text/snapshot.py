@@ -11,6 +11,7 @@ from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
 from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of
 from cxrssl.dashboard.text.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
+from cxrssl.stats.resample import Interval, explain_marks
 
 EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or try the whole chain: cxrssl demo"
 LEFT = frozenset({"run", "state", "EHR", "candidate"})
@@ -18,9 +19,18 @@ LEFT = frozenset({"run", "state", "EHR", "candidate"})
 
 def as_json(state: DashboardState) -> dict[str, Any]:
     """Return all runs and probe results, JSON-ready: what is not known or not defined is None."""
-    rows = {name: [dataclasses.asdict(row) for row in getattr(state, name)] for name in ("runs", "probes")}
+    rows = {name: [_as_dict(row) for row in getattr(state, name)] for name in ("runs", "probes")}
     values = {"workspace": state.root, **rows, "problems": list(state.problems)}
     return {key: encode_numbers(value, as_null=True) for key, value in values.items()}
+
+
+def _as_dict(value: Any) -> Any:
+    """Return a row as a dict, its numbers with their marks."""
+    if isinstance(value, Interval):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value):
+        return {field.name: _as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return [_as_dict(item) for item in value] if isinstance(value, tuple) else value
 
 
 def render(state: DashboardState) -> str:
@@ -39,6 +49,7 @@ def render(state: DashboardState) -> str:
         here = RunRow("", "", cohort=cohort, split=split)
         rows = [[cell.strip() for cell in probe_cells(probe)] for probe in probes_of(state, here)]
         lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *_align(PROBE_COLUMNS, rows)]
+        lines += explain_marks(each for probe in probes_of(state, here) for each in (probe.auroc, probe.auprc))
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from cxrssl.dashboard.state import ProbeRow, RunRow
-from cxrssl.dashboard.text.cells import PROBE_COLUMNS, probe_cells
+from cxrssl.dashboard.text.cells import PROBE_COLUMNS, probe_cells, widest
 from cxrssl.dashboard.text.styles import WARNING
 from cxrssl.dashboard.widgets.table import PADDING, SCROLLBAR, Cell, Column, KeyedTable
 
@@ -26,9 +26,10 @@ class ProbeTable(KeyedTable):
         """Show these candidates; one on other films or other probe settings than the first is marked."""
         if run.run_id != self.run_id:
             self.run_id, self.chosen_key = run.run_id, ""
-        room = self.app.size.width - PADDING - SCROLLBAR - 3 * PADDING - 2 * 20 - 7
+        widths = [widest([probe.auroc for probe in probes]), widest([probe.auprc for probe in probes]), 7]
+        room = self.app.size.width - PADDING - SCROLLBAR - 3 * PADDING - sum(widths)
         columns = [Column(PROBE_COLUMNS[0], max(min(room, 60), 16), True)]
-        columns += [Column(name, width) for name, width in zip(PROBE_COLUMNS[1:], (20, 20, 7), strict=True)]
+        columns += [Column(name, width) for name, width in zip(PROBE_COLUMNS[1:], widths, strict=True)]
         rows = {}
         for probe in probes:
             texts = probe_cells(probe, run, columns[0].width, probe.terms == probes[0].terms)
