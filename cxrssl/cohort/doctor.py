@@ -16,7 +16,8 @@ from typing import Any
 from cxrssl.cohort.files import FILM_SUFFIXES, Layout
 from cxrssl.cohort.sources import SourceOptions, find_source, recognise
 from cxrssl.cohort.tables.peek import estimate_rows
-from cxrssl.core.errors import CxrsslError, DataError, DecodeError, UsageError
+from cxrssl.cohort.walk import Place, scan
+from cxrssl.core.errors import CxrsslError, DataError, DecodeError, SetupError, UsageError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.dicom import SYNTAXES, find_codecs, read_header
 
@@ -182,18 +183,13 @@ def _spread(folders: list[str]) -> list[str]:
 
 def _list_folder(layout: Layout, folder: str) -> tuple[list[str], list[str]]:
     """Return the films and the folders in a folder, by name; none where it cannot be read."""
-    films, folders = [], []
     try:
-        with os.scandir(layout.root / folder) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir():
-                    folders.append(path)
-                elif path.lower().endswith(layout.film_suffixes) and not entry.name.startswith("."):
-                    films.append(path)
-    except OSError:
+        found = scan(Place(os.path.join(layout.root, folder)))
+    except SetupError:
         return [], []
-    return sorted(films), sorted(folders)
+    prefix = f"{folder}/" if folder else ""
+    films = [name for name in found.files if name.lower().endswith(layout.film_suffixes) and not name.startswith(".")]
+    return sorted(prefix + name for name in films), sorted(prefix + name for name in found.folders)
 
 
 def _add_count(report: FilmReport, folder: str, num: int) -> None:

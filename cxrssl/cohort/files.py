@@ -11,8 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
+from cxrssl.cohort.walk import Place, scan
 from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.filmfile import FilmFolder
 from cxrssl.core.progress import track
 from cxrssl.core.text import plain
 
@@ -51,6 +54,16 @@ class Layout:
     """Those of `files` whose rows are films."""
     missing: list[DataError] = field(default_factory=list)
     """What is needed and absent: ingest raises the first, doctor reports all."""
+    links: Path | None = None
+    """The folder elsewhere that links among the films may lead into."""
+    has_headers: bool = False
+    """Whether the cohort is made of the headers of its films too."""
+    unread: list[str] = field(default_factory=list)
+    """Films whose header could not be read for the moment; filled while they are read."""
+
+    @property
+    def film_folder(self) -> FilmFolder:
+        return FilmFolder(self.root, self.links)
 
 
 @dataclass(frozen=True)
@@ -84,15 +97,16 @@ def check_apart(workspace: Path, folders: Iterable[Path]) -> None:
 
 def iter_folders(root: Path, depth: int = MAX_SEARCH_DEPTH) -> Iterator[Folder]:
     """Yield `root` and the folders under it in the order of their names, without entering folders of films."""
-    files: set[str] = set()
-    folders: set[str] = set()
-    for entry in _scan(root):
-        (folders if entry.is_dir() else files).add(entry.name)
-    yield Folder(root, frozenset(files), frozenset(folders))
+    return _iter_folders(Place(str(root)), depth)
+
+
+def _iter_folders(place: Place, depth: int) -> Iterator[Folder]:
+    found = scan(place)
+    yield Folder(Path(place.path), frozenset(found.files), frozenset(found.folders))
     if depth > 0:
-        for name in sorted(folders):
+        for name in sorted(found.folders):
             if not FILM_FOLDER.fullmatch(name):
-                yield from iter_folders(root / name, depth - 1)
+                yield from _iter_folders(found.folders[name], depth - 1)
 
 
 def find_one_folder(root: Path, what: str, is_wanted: Callable[[Folder], bool], looked_for: str) -> Path:
@@ -143,18 +157,47 @@ def pick_file(folder: Path, name: str, remarks: list[str], prefix: str = "") -> 
     raise DataError(f"{prefix}{name}.gz is missing", packed, f"the unpacked {prefix}{name} works as well")
 
 
-def list_films(root: Path, folders: Sequence[str], suffixes: tuple[str, ...] = FILM_SUFFIXES) -> dict[str, int]:
-    """Return path relative to `root` -> size in bytes for every film in `folders`, by one walk and one stat a film."""
+def list_films(
+    root: Path, folders: Sequence[str], suffixes: tuple[str, ...] = FILM_SUFFIXES, remarks: list[str] | None = None
+) -> dict[str, int]:
+    """Return path relative to `root` -> size in bytes for every film in `folders`, by one walk and one stat a film.
+
+    `remarks` gets the number of links that lead to no film.
+    """
     films: dict[str, int] = {}
-    tops = [entry for name in folders if (root / name).is_dir() for entry in sorted(_scan_paths(root, name))]
-    with track("list films", len(tops), "entries") as progress:
-        for path, is_folder, size in tops:
-            if is_folder:
-                films.update(_iter_films(root, path, suffixes))
-            elif path.lower().endswith(suffixes):
-                films[path] = size
+    lost: list[str] = []
+    tops: list[_Waiting] = []
+    for name in folders:
+        if (root / name).is_dir():
+            start = _Waiting(f"{name}/" if name else "", Place(os.path.join(root, name)), MAX_FILM_DEPTH + 1)
+            tops += _take_films(start, suffixes, films, lost)
+    with track("list films", len(tops), "folders") as progress:
+        for top in tops:
+            waiting = [top]
+            while waiting:
+                waiting += _take_films(waiting.pop(), suffixes, films, lost)
             progress.advance()
+    if lost and remarks is not None:
+        remarks.append(f"links that lead nowhere, or round in a circle: {len(lost):,}")
     return films
+
+
+class _Waiting(NamedTuple):
+    prefix: str
+    place: Place
+    depth: int
+
+
+def _take_films(
+    here: _Waiting, suffixes: tuple[str, ...], films: dict[str, int], lost: list[str]
+) -> Iterator[_Waiting]:
+    """Add the films of a folder to `films`, and yield the folders in it."""
+    found = scan(here.place)
+    films.update((here.prefix + name, size) for name, size in found.files.items() if name.lower().endswith(suffixes))
+    lost += found.lost
+    if here.depth > 0:
+        for name, folder in found.folders.items():
+            yield _Waiting(f"{here.prefix}{name}/", folder, here.depth - 1)
 
 
 def leave_unwritable(films: dict[str, int]) -> list[str]:
@@ -171,40 +214,3 @@ def hash_listing(films: Mapping[str, int]) -> str:
     for path in sorted(films):
         digest.update(f"{path}\0{films[path]}\n".encode())
     return digest.hexdigest()
-
-
-def _iter_films(root: Path, folder: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Yield (path relative to root, size) of the films in `folder` and below; a broken link is not a film.
-
-    Paths are plain strings: MIMIC-CXR has 293,000 folders, and Path objects would take as long as the disk.
-    """
-    base = os.path.join(root, "")
-    waiting = [(base + folder, MAX_FILM_DEPTH)]
-    while waiting:
-        path, depth = waiting.pop()
-        for entry in _scan(path):
-            if entry.is_dir():
-                if depth > 0:
-                    waiting.append((entry.path, depth - 1))
-            elif entry.name.lower().endswith(suffixes) and entry.is_file():
-                yield entry.path[len(base) :], entry.stat().st_size
-
-
-def _scan_paths(root: Path, folder: str) -> list[tuple[str, bool, int]]:
-    """Return (path relative to root, whether it is a folder, size) of the entries; a broken link is left out."""
-    found = []
-    for entry in _scan(root / folder):
-        path = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.is_dir():
-            found.append((path, True, 0))
-        elif entry.is_file():
-            found.append((path, False, entry.stat().st_size))
-    return found
-
-
-def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(f"the folder cannot be read: {(error.strerror or str(error)).lower()}", folder) from None

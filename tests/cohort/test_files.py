@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from cxrssl.cohort.files import MAX_FILM_DEPTH, leave_unwritable, list_films
-from cxrssl.core.errors import DataError
+from cxrssl.cli.app import app
+from cxrssl.cohort.files import leave_unwritable, list_films
+from cxrssl.core.errors import SetupError
+from tests.world import write_nih
 
 
 def write(path: Path, size: int = 1) -> None:
@@ -36,10 +41,37 @@ def test_films_are_listed_with_their_sizes_however_deep_they_lie(tmp_path: Path)
     }
 
 
-def test_folder_that_contains_itself_comes_to_an_end(tmp_path: Path) -> None:
+def test_folder_that_contains_itself_is_listed_once(tmp_path: Path) -> None:
+    """Through one link, or through two that lead into each other's folder."""
     write(tmp_path / "files" / "p10" / "a.jpg")
-    (tmp_path / "files" / "p10" / "again").symlink_to(tmp_path / "files" / "p10")
-    assert len(list_films(tmp_path, ["files"])) == MAX_FILM_DEPTH + 1
+    write(tmp_path / "files" / "p11" / "b.jpg")
+    (tmp_path / "files" / "p10" / "again").symlink_to(tmp_path / "files")
+    remarks: list[str] = []
+    assert sorted(list_films(tmp_path, ["files"], remarks=remarks)) == ["files/p10/a.jpg", "files/p11/b.jpg"]
+    assert remarks == ["links that lead nowhere, or round in a circle: 1"]
+    (tmp_path / "files" / "p10" / "again").unlink()
+    (tmp_path / "files" / "p10" / "x").symlink_to("../p11")
+    (tmp_path / "files" / "p11" / "y").symlink_to("../p10")
+    films = sorted(list_films(tmp_path, ["files"]))
+    assert films == ["files/p10/a.jpg", "files/p10/x/b.jpg", "files/p11/b.jpg", "files/p11/y/a.jpg"]
+
+
+@pytest.mark.parametrize("target", ["loop.jpg", "nowhere", ".", "a.jpg/b", "x" * 300])
+def test_link_that_leads_to_no_film_ends_no_command(tmp_path: Path, target: str) -> None:
+    root = write_nih(tmp_path / "nih", num_patients=12)
+    write(root / "a.jpg")
+    for place in (root / "loop.jpg", root / "images" / "loop.jpg"):
+        with contextlib.suppress(OSError):  # a link may not be as long as a file's name
+            place.symlink_to(target)
+    listed = [path for path in sorted(root.rglob("*")) if not path.is_symlink() and path.is_file()]
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.relative_to(root)}" for path in listed]
+    (root / "SHA256SUMS.txt").write_text("\n".join(sums) + "\n")
+    workspace = ["--workspace", str(tmp_path / "ws")]
+    for command in (["doctor"], ["check", *workspace], ["ingest", "nih", *workspace, "--size", "32", "--workers", "1"]):
+        words = [command[0], *(word for word in command[1:2] if word == "nih"), str(root)]
+        result = CliRunner().invoke(app, [*words, *(word for word in command[1:] if word != "nih")])
+        assert result.exit_code == 0, (command, result.output, result.exception)
+    assert "24 of 24 films packed" in result.stdout
 
 
 def test_listing_equals_a_walk_of_the_tree(tmp_path: Path) -> None:
@@ -58,7 +90,7 @@ def test_listing_equals_a_walk_of_the_tree(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "files" / "p10" / "p10000001" / "a.jpg")
     (tmp_path / "files" / "p10" / "p10000001").chmod(0)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(SetupError, match="cannot be read"):
         list_films(tmp_path, ["files"])
     (tmp_path / "files" / "p10" / "p10000001").chmod(0o700)
 
