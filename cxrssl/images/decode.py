@@ -8,7 +8,6 @@ Never: pixels allocated before the header is checked, half a film, a path that l
 from __future__ import annotations
 
 import io
-import os
 import struct
 import warnings
 import zlib
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, features
 
 from cxrssl.core.errors import DecodeError, SetupError
-from cxrssl.core.filmfile import open_inside, refuse
+from cxrssl.core.filmfile import MAX_FILE_BYTES, FilmFile, FilmFolder, read_film, refuse
 from cxrssl.core.text import plain
 from cxrssl.dicom import check_radiograph, codec_versions, decode_grey, is_dicom, open_film
 from cxrssl.images.resize import resize
@@ -52,7 +51,6 @@ DECODER += f", {codec_versions()}"
 """What a film's pixels depend on besides this file."""
 
 MAX_PIXELS = 64_000_000
-MAX_FILE_BYTES = 256 * 1024**2
 MIN_SIDE_PX = 16
 FULL_RANGE_16 = 65535
 # A large JPEG is decoded at 1/2, 1/4 or 1/8 if its sides are still this many times the final ones. Measured on original
@@ -78,7 +76,7 @@ class _Picture(NamedTuple):
     """How many source pixels make a pixel of `grey`, each way."""
 
 
-def decode_film(path: Path, root: Path) -> Grey:
+def decode_film(path: Path, root: Path | FilmFolder) -> Grey:
     """Return the film at `path`, relative to `root`, as uint8 [H, W]; in DICOM dense tissue is bright, else as stored.
 
     Colour becomes ITU-R 601-2 luma, alpha is flattened on black, 16 bits become 8 by the full range (65535 -> 255,
@@ -88,15 +86,25 @@ def decode_film(path: Path, root: Path) -> Grey:
 
     Raises: DecodeError.
     """
-    return np.array(_read_picture(path, root, size_px=0).grey)  # what Pillow gives is read-only
+    where = plain(path)
+    return np.array(_decode(read_film(path, root, where), 0, where).grey)  # what Pillow gives is read-only
 
 
-def decode_letterboxed(path: Path, root: Path, size_px: int) -> Letterboxed:
+def decode_letterboxed(path: Path, root: Path | FilmFolder, size_px: int) -> Letterboxed:
     """Return `letterbox(decode_film(path, root), size_px)`, with large JPEGs decoded at a lower resolution.
 
     Raises: DecodeError.
     """
-    picture = _read_picture(path, root, size_px)
+    where = plain(path)
+    return letterbox_film(read_film(path, root, where), size_px, where)
+
+
+def letterbox_film(film: FilmFile, size_px: int, where: str) -> Letterboxed:
+    """Return what `decode_letterboxed` does, of a file that has been read; `where` is the place that errors name.
+
+    Raises: DecodeError.
+    """
+    picture = _decode(film, size_px, where)
     box = fit_box(*picture.source_px, size_px)
     return Letterboxed(_paste(picture, box, size_px), box, picture.source_px)
 
@@ -126,10 +134,11 @@ def _paste(picture: _Picture, box: Box, size_px: int) -> Grey:
     return square
 
 
-def _read_picture(path: Path, root: Path, size_px: int) -> _Picture:
+def _decode(film: FilmFile, size_px: int, where: str) -> _Picture:
     """Return the grey film for a square of `size_px` (0: at full resolution)."""
-    where = plain(path)
-    data = _read_file(path, root, where)
+    data = film.data
+    if film.num_bytes > MAX_FILE_BYTES:
+        raise _refuse("too large", where, f"{film.num_bytes:,} bytes, at most {MAX_FILE_BYTES:,} are read")
     if data.startswith(_PNG_START):
         return _decode_picture(data, "PNG", size_px, where)
     if data.startswith(_JPEG_START):
@@ -146,14 +155,6 @@ def _decode_dicom(data: bytes, where: str) -> _Picture:
     check_radiograph(film)
     _check_size(film.rows, film.columns, where)
     return _Picture(decode_grey(film), (film.rows, film.columns), 1)
-
-
-def _read_file(path: Path, root: Path, where: str) -> bytes:
-    with open_inside(path, root, where) as file:
-        num_bytes = os.fstat(file.fileno()).st_size
-        if num_bytes > MAX_FILE_BYTES:
-            raise _refuse("too large", where, f"{num_bytes:,} bytes, at most {MAX_FILE_BYTES:,} are read")
-        return file.read(num_bytes)
 
 
 def _decode_picture(data: bytes, kind: Literal["JPEG", "PNG"], size_px: int, where: str) -> _Picture:

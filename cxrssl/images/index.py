@@ -45,18 +45,11 @@ class Index(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """A film that is not packed, the one of DECODE_RULES that it breaks, and the state of its file."""
+    """A film that is not packed, and the one of DECODE_RULES that it breaks."""
 
     image_id: str
     path: str
     rule: str
-    num_bytes: int = -1
-    """-1: there was no file."""
-    changed_at_ns: int = 0
-
-    @property
-    def file(self) -> tuple[int, int]:
-        return self.num_bytes, self.changed_at_ns
 
 
 def make_index(image_ids: Sequence[str], films: FilmRecords, shard_films: int) -> Index:
@@ -113,16 +106,9 @@ def read_rejects(folder: Path) -> list[Reject]:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
-            if tuple(header) != Reject._fields:
+            # Older versions had two columns more.
+            if tuple(header[: len(Reject._fields)]) != Reject._fields:
                 raise ValueError("its columns are not " + ", ".join(Reject._fields))
-            return [Reject(row[0], row[1], row[2], int(row[3]), int(row[4])) for row in rows]
-    except (OSError, ValueError, IndexError, csv.Error) as error:
+            return [Reject(*row[: len(Reject._fields)]) for row in rows]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise IntegrityError(f"{REJECTS} cannot be read: {plain(error, 120)}", path) from None
-
-
-def read_rules(folder: Path) -> list[str]:
-    """Return the rule of each rejected film, in cohort order.
-
-    Raises: IntegrityError.
-    """
-    return [reject.rule for reject in read_rejects(folder)]

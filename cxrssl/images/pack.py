@@ -9,22 +9,26 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cxrssl.core.artefact import is_published, publish
+from cxrssl.core.artefact import publish
 from cxrssl.core.durable import hash_settings, kill_point
 from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
+from cxrssl.core.filmfile import OF_A_MOMENT, OUTSIDE, UNREADABLE_HINT, FilmFolder, Outage, describe_links
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
-from cxrssl.images.index import Reject, make_index, read_index, read_rejects, write_index, write_rejects
+from cxrssl.images.earlier import EarlierFilms, EarlierPack, match_films, open_earlier, read_records
+from cxrssl.images.index import Reject, make_index, write_index, write_rejects
 from cxrssl.images.shard import (
     FILM_DTYPE,
     PACKED,
@@ -35,8 +39,9 @@ from cxrssl.images.shard import (
     part_name,
     read_part,
 )
+from cxrssl.images.sources import Sources, seen_path, write_sources
 from cxrssl.images.store import KIND
-from cxrssl.images.worker import Batch, file_state, run_batches
+from cxrssl.images.worker import DIED, Batch, run_batches
 
 BATCH_FILMS = 16
 FEW_FILMS = 64
@@ -55,17 +60,23 @@ class PackSummary:
     images_per_s: float
     """Films decoded in this call per second; 0 when there was nothing to do."""
     was_current: bool
-    """The artefact was there already."""
+    """The artefact was there already, and every film still is the file that it was made of."""
+    num_kept: int = 0
+    """Films taken over from the pack that this one replaces, because their files have the same bytes."""
+    note: str = ""
+    """What to do about rejected films, where something can be done."""
 
 
 @dataclass(frozen=True)
 class _Job:
     dest: Path
-    root: Path
+    root: FilmFolder
     image_ids: Sequence[str]
     paths: Sequence[str]
     size_px: int
     shard_films: int
+    num_workers: int
+    sources: Sources
 
     def films_of(self, shard: int) -> range:
         return range(shard * self.shard_films, min((shard + 1) * self.shard_films, len(self.paths)))
@@ -76,17 +87,12 @@ class _Job:
 
     def rejects(self, films: FilmRecords) -> list[Reject]:
         rejected = np.flatnonzero(films["rule"] != PACKED).tolist()
-        rules = [DECODE_RULES[rule] for rule in films["rule"][rejected]]
-        files = films["file"][rejected].tolist()
-        return [
-            Reject(self.image_ids[i], self.paths[i], rule, *file)
-            for i, rule, file in zip(rejected, rules, files, strict=True)
-        ]
+        return [Reject(self.image_ids[i], self.paths[i], DECODE_RULES[films["rule"][i]]) for i in rejected]
 
 
 def pack_images(
     dest: Path,
-    dataset_root: Path,
+    dataset_root: Path | FilmFolder,
     image_ids: Sequence[str],
     paths: Sequence[str],
     *,
@@ -97,13 +103,16 @@ def pack_images(
 ) -> PackSummary:
     """Publish the films at `paths` (relative to `dataset_root`) as packed images; do nothing if they are there.
 
-    An interrupted call is taken up by the next one with the same arguments. `num_workers` 0 means all cores.
+    A film is there if its file has the bytes that were packed. An interrupted call is taken up by the next one with the
+    same arguments. `num_workers` 0 means all cores.
 
-    Raises: DataError when no film can be decoded, SetupError when the disk is too small, a codec is missing or a worker
-    dies, UsageError when another process packs the same cohort.
+    Raises: DataError when no film can be decoded, SetupError when the disk is too small, a codec is missing, a worker
+    dies or many films in a row cannot be read, UsageError when another process packs the same cohort.
     """
     assert len(image_ids) == len(paths) == len(set(image_ids)), "one path and one unique id a film"
-    job = _Job(dest, dataset_root, image_ids, paths, size_px, shard_films)
+    folder = dataset_root if isinstance(dataset_root, FilmFolder) else FilmFolder(dataset_root)
+    sources = Sources(folder, paths, seen_path(dest))
+    job = _Job(dest, folder, image_ids, paths, size_px, shard_films, num_workers, sources)
     settings = {
         "pipeline_version": PIPELINE_VERSION,
         "size_px": size_px,
@@ -114,29 +123,65 @@ def pack_images(
     }
     lock = dest.parent / f".lock-{dest.name}"
     with hold_lock(lock, UsageError(f"the films of {dest.name} are being packed by another process", lock)):
-        films = _read_films(dest, job) if is_published(dest, KIND, settings) else None
+        known, films = _find_known(job, settings)
         if films is not None:
             return _summarise(job, films, 0.0, was_current=True)
         # Half a pack made by one decoder is not completed by another.
         resume_key = hash_settings([settings, DECODER])[:16]
         with publish(dest, KIND, settings, {"cohort": cohort_sha256, "decoder": DECODER}, resume_key) as building:
-            films, images_per_s = _pack_films(job, building, num_workers)
-    return _summarise(job, films, images_per_s, was_current=False)
+            films, images_per_s = _pack_films(job, building, known)
+    return _summarise(job, films, images_per_s, was_current=False, num_kept=_count_known(known))
 
 
-def _pack_films(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecords, float]:
+def _find_known(job: _Job, settings: dict[str, Any]) -> tuple[EarlierFilms | None, FilmRecords | None]:
+    """Return what may be taken over from the published pack, and its records if nothing has to be done."""
+    earlier = open_earlier(job.dest)
+    is_equal, is_alike = earlier and earlier.settings == settings, earlier and earlier.is_made_alike(settings)
+    if earlier is None or not (is_equal or is_alike):
+        return None, None
+    known = match_films(earlier, job.sources)
+    if is_equal and _is_same(job, earlier, known):
+        job.sources.keep(known.records)
+        return known, earlier.records
+    return known if is_alike else None, None
+
+
+def _is_same(job: _Job, earlier: EarlierPack, known: EarlierFilms) -> bool:
+    """Return whether each film's file still has the bytes that were packed; what could not be read is tried again."""
+    deadly = []
+    hashes = earlier.records["sha256"].tolist()
+    for num, (rule, sha256) in enumerate(zip(earlier.records["rule"].tolist(), hashes, strict=True)):
+        if rule != PACKED and DECODE_RULES[rule] == DIED:
+            deadly.append(num)
+        elif sha256:
+            if known.rows[num] != num:
+                return False
+        elif rule == PACKED or job.sources.faults.get(num) != DECODE_RULES[rule]:
+            return False
+    return not deadly or _die_again(job, deadly)
+
+
+def _die_again(job: _Job, rows: Sequence[int]) -> bool:
+    """Return whether the decoder dies of each of these films once more."""
+    few = replace(job, image_ids=[job.image_ids[row] for row in rows], paths=[job.paths[row] for row in rows])
+    with tempfile.TemporaryDirectory(prefix=f".building-{job.dest.name}~", dir=job.dest.parent) as folder:
+        results = run_batches(_plan_batches(few, Path(folder), list(few.shards), None), 1)
+        return all((records["rule"] == DECODE_RULES.index(DIED)).all() for _, records in results)
+
+
+def _pack_films(job: _Job, building: Path, known: EarlierFilms | None) -> tuple[FilmRecords, float]:
     """Fill `building` and return the record of each film, and how many films were decoded per second."""
     films = _read_films(building, job)
     images_per_s = 0.0
     if films is None:
-        films, images_per_s = _pack_shards(job, building, num_workers)
+        films, images_per_s = _pack_shards(job, building, known)
         rejects = job.rejects(films)
         if len(rejects) == len(films):
             # Kept shards would reject the films again after the cause is gone.
             shutil.rmtree(building)
-            counts = ", ".join(f"{num:,} {rule}" for rule, num in Counter(r.rule for r in rejects).most_common())
-            hint = "is this the dataset's folder?"
-            raise DataError(f"no film can be packed: {counts or 'there is none'}", job.root, hint)
+            raise _none_packed(job.root, rejects)
+        job.sources.keep(films)
+        write_sources(building, films)
         write_rejects(building, rejects)
         write_index(building, make_index(job.image_ids, films, job.shard_films))
     # From here on the index replaces the parts.
@@ -146,16 +191,30 @@ def _pack_films(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecord
     return films, images_per_s
 
 
-def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecords, float]:
+def _none_packed(folder: FilmFolder, rejects: Sequence[Reject]) -> DataError | SetupError:
+    counts = Counter(reject.rule for reject in rejects)
+    shown = ", ".join(f"{num:,} {rule}" for rule, num in counts.most_common()) or "there is none"
+    what = f"no film can be packed: {shown}"
+    if counts and {*counts} <= OF_A_MOMENT:
+        return SetupError(what, str(folder), UNREADABLE_HINT)
+    return DataError(what, str(folder), _describe_links(folder, rejects) or "is this the dataset's folder?")
+
+
+def _describe_links(folder: FilmFolder, rejects: Sequence[Reject]) -> str:
+    return describe_links(folder.root, [reject.path for reject in rejects if reject.rule == OUTSIDE])
+
+
+def _pack_shards(job: _Job, building: Path, known: EarlierFilms | None) -> tuple[FilmRecords, float]:
     for leftover in building.glob(".*.tmp"):
         leftover.unlink()
     films, films_left = _read_parts(job, building)
     num_left = sum(films_left.values())
     _check_free_space(building, packed_bytes(num_left, job.size_px))
     started = time.monotonic()
-    num_rejected = 0
-    num_workers = _count_workers(num_workers, num_left, job.paths)
-    results = run_batches(_plan_batches(job, building, list(films_left)), num_workers)
+    num_rejected = num_kept = 0
+    outage = Outage(job.root)
+    num_workers = _count_workers(job.num_workers, num_left, job.paths)
+    results = run_batches(_plan_batches(job, building, list(films_left), known), num_workers)
     with (
         track("pack", len(films), "films", done=len(films) - num_left) as progress,
         contextlib.closing(results),
@@ -163,13 +222,21 @@ def _pack_shards(job: _Job, building: Path, num_workers: int) -> tuple[FilmRecor
         for batch, records in results:
             films[batch.first : batch.first + len(records)] = records
             num_rejected += int((records["rule"] != PACKED).sum())
+            num_kept += _count_known(batch.earlier)
+            _note_outage(outage, batch, records)
             progress.advance(len(records), f"{num_rejected:,} rejected" if num_rejected else "")
             films_left[batch.shard] -= len(records)
             if not films_left[batch.shard]:
                 span = job.films_of(batch.shard)
                 finish_shard(batch.temp, building, batch.shard, films[span.start : span.stop], job.size_px)
                 kill_point("pack-after-shard")
-    return films, num_left / max(time.monotonic() - started, 1e-9)
+    return films, max(0, num_left - num_kept) / max(time.monotonic() - started, 1e-9)
+
+
+def _note_outage(outage: Outage, batch: Batch, records: FilmRecords) -> None:
+    for num, rule in enumerate(records["rule"].tolist()):
+        if batch.earlier is None or not batch.earlier.is_known[num]:
+            outage.note("" if rule == PACKED else DECODE_RULES[rule], batch.paths[num])
 
 
 def _read_parts(job: _Job, building: Path) -> tuple[FilmRecords, dict[int, int]]:
@@ -178,21 +245,23 @@ def _read_parts(job: _Job, building: Path) -> tuple[FilmRecords, dict[int, int]]
     for shard in job.shards:
         span = job.films_of(shard)
         part = read_part(building, shard, len(span), job.size_px)
-        if part is None or _has_changed(job, part, span.start):
+        if part is None or not job.sources.are_still(span.start, part):
             films_left[shard] = len(span)
         else:
             films[span.start : span.stop] = part
     return films, films_left
 
 
-def _plan_batches(job: _Job, building: Path, shards: Sequence[int]) -> Iterator[Batch]:
+def _plan_batches(job: _Job, building: Path, shards: Sequence[int], known: EarlierFilms | None) -> Iterator[Batch]:
     """Yield the batches of these shards; a shard's temp file is made when its first batch is asked for."""
     for shard in shards:
         temp = create_shard(building, shard)
         span = job.films_of(shard)
         for first in span[::BATCH_FILMS]:
-            paths = tuple(job.paths[first : min(first + BATCH_FILMS, span.stop)])
-            yield Batch(shard, temp, first, first - span.start, paths, job.root, job.size_px)
+            part = slice(first, min(first + BATCH_FILMS, span.stop))
+            earlier = known.part(part) if known is not None else None
+            paths = tuple(job.paths[part])
+            yield Batch(shard, temp, first, first - span.start, paths, job.root, job.size_px, earlier=earlier)
 
 
 def _count_workers(num_workers: int, num_films: int, paths: Sequence[str]) -> int:
@@ -208,30 +277,21 @@ def _check_free_space(folder: Path, needed: int) -> None:
         raise SetupError(what, folder.parent, "free some space, or choose another folder with --workspace")
 
 
-def _read_films(folder: Path, job: _Job) -> FilmRecords | None:
-    """Return the records of a pack's films, or None if it is not whole or the file of a rejected film changed."""
+def _read_films(building: Path, job: _Job) -> FilmRecords | None:
+    """Return the records of films that were all packed in an earlier call, or None if a file is another one now."""
     try:
-        index, rejects = read_index(folder), read_rejects(folder)
+        image_id, films, _ = read_records(building)
     except IntegrityError:
         return None
-    rules = [reject.rule for reject in rejects]
-    rejected = np.flatnonzero(index.shard < 0)
-    if list(index.image_id) != list(job.image_ids) or len(rejected) != len(rules) or not {*rules} <= {*DECODE_RULES}:
-        return None
-    films = np.zeros(len(index.image_id), FILM_DTYPE)
-    films["rule"], films["box"], films["source_px"] = PACKED, index.box_N4, index.source_px_N2
-    films["pixel_hash"], films["phash"] = index.pixel_hash, index.phash
-    for row, reject in zip(rejected.tolist(), rejects, strict=True):
-        films["rule"][row], films["file"][row] = DECODE_RULES.index(reject.rule), reject.file
-    return None if _has_changed(job, films, 0) else films
+    is_whole = image_id.tolist() == list(job.image_ids) and job.sources.are_still(0, films)
+    return films if is_whole else None
 
 
-def _has_changed(job: _Job, films: FilmRecords, first: int) -> bool:
-    """Return whether the file of a rejected film has changed, for instance because a download continued."""
-    rejected = np.flatnonzero(films["rule"] != PACKED).tolist()
-    return any(file_state(job.root, Path(job.paths[first + i])) != tuple(films["file"][i].tolist()) for i in rejected)
+def _count_known(known: EarlierFilms | None) -> int:
+    return int(known.is_known.sum()) if known is not None else 0
 
 
-def _summarise(job: _Job, films: FilmRecords, images_per_s: float, was_current: bool) -> PackSummary:
+def _summarise(job: _Job, films: FilmRecords, images_per_s: float, was_current: bool, num_kept: int = 0) -> PackSummary:
     rejects = job.rejects(films)
-    return PackSummary(len(films), len(films) - len(rejects), rejects, images_per_s, was_current)
+    note = _describe_links(job.root, rejects)
+    return PackSummary(len(films), len(films) - len(rejects), rejects, images_per_s, was_current, num_kept, note)

@@ -16,29 +16,28 @@ from typing import Any
 from cxrssl.core.artefact import Artefact
 from cxrssl.core.durable import write_json
 from cxrssl.core.errors import SetupError
+from cxrssl.core.filestate import FileState, is_settled, state_of
 
 MAX_AGE_S = 24 * 3600
-CLOCK_STEP_S = 2.0
-"""A file changed so shortly before it was hashed may change again with the same times."""
 
 
-def look_at_files(artefact: Artefact) -> dict[str, list[int]]:
-    """Return size, inode and times of each file; a write to one changes at least its ctime."""
-    states = {name: (artefact.path / name).stat() for name in artefact.manifest["files"]}
-    return {name: [s.st_size, s.st_ino, s.st_mtime_ns, s.st_ctime_ns] for name, s in states.items()}
+def look_at_files(artefact: Artefact) -> dict[str, FileState]:
+    """Return the state of each file."""
+    return {name: state_of((artefact.path / name).stat()) for name in artefact.manifest["files"]}
 
 
 def is_remembered(artefact: Artefact) -> bool:
     """Return whether exactly these files were hashed and found whole within the last day."""
     stamp = _read_stamp(_stamp_path(artefact))
     age_s = time.time() - stamp.get("checked_at", 0.0)
-    is_same = stamp.get("content_sha256") == artefact.content_sha256 and stamp.get("files") == look_at_files(artefact)
+    states = {name: list(state) for name, state in look_at_files(artefact).items()}
+    is_same = stamp.get("content_sha256") == artefact.content_sha256 and stamp.get("files") == states
     return is_same and 0 <= age_s < MAX_AGE_S
 
 
-def remember(artefact: Artefact, states: dict[str, list[int]], started_at: float) -> None:
+def remember(artefact: Artefact, states: dict[str, FileState], started_at: float) -> None:
     """Note that files in these states, hashed from `started_at` on, are whole, if that is certain."""
-    if max(state[3] for state in states.values()) > (started_at - CLOCK_STEP_S) * 1e9:
+    if not all(is_settled(state, started_at) for state in states.values()):
         return
     stamp = {"content_sha256": artefact.content_sha256, "files": states, "checked_at": started_at}
     with contextlib.suppress(SetupError):  # films in a read-only workspace are hashed every time

@@ -69,6 +69,8 @@ class ImageStore:
     path: Path
     size_px: int
     content_sha256: str
+    cohort_sha256: str
+    """Of the cohort that the films were packed for."""
     index: Index
     _shards: dict[int, Shard] = field(default_factory=dict, repr=False, compare=False)
 
@@ -138,7 +140,8 @@ def _open_images(path: Path, verify: bool) -> ImageStore:
         states, started_at = look_at_files(artefact), time.time()
         open_artefact(path, KIND, verify=True)
         remember(artefact, states, started_at)
-    store = ImageStore(path, int(artefact.settings["size_px"]), artefact.content_sha256, read_index(path))
+    size_px, cohort_sha256 = int(artefact.settings["size_px"]), str(artefact.settings.get("cohort_sha256", ""))
+    store = ImageStore(path, size_px, artefact.content_sha256, cohort_sha256, read_index(path))
     # Open all shards now, so that a pack that replaces this one later does not affect them.
     for number in np.unique(store.index.shard[store.is_packed_N]).tolist():
         store._open_shard(number)

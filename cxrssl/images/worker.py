@@ -25,13 +25,16 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import CxrsslError, DecodeError, SetupError
+from cxrssl.core.filmfile import FilmFolder, read_film
 from cxrssl.core.text import count_noun, plain
-from cxrssl.images.decode import DECODE_RULES, decode_letterboxed
+from cxrssl.images.decode import DECODE_RULES, decode_letterboxed, letterbox_film
+from cxrssl.images.earlier import EarlierFilms
 from cxrssl.images.fingerprint import hash_pixels, perceptual_hash
-from cxrssl.images.shard import FILM_DTYPE, NO_FILE, PACKED, FilmRecords, write_films
+from cxrssl.images.shard import FILM_DTYPE, PACKED, FilmRecords, write_films
 
 QUEUED_PER_WORKER = 32
 """Batches: enough to work on while the parent forces a shard to the disk."""
@@ -65,10 +68,12 @@ class Batch:
     first_slot: int
     """The same within the shard."""
     paths: tuple[str, ...]
-    root: Path
+    root: Path | FilmFolder
     size_px: int
     deadly: frozenset[int] = frozenset()
     """Indices of films that are not tried again."""
+    earlier: EarlierFilms | None = None
+    """Those of its films that an earlier pack made of the same bytes."""
 
 
 def run_batches(batches: Iterable[Batch], num_workers: int) -> Generator[tuple[Batch, FilmRecords], None, None]:
@@ -124,42 +129,39 @@ def _report(done: SimpleQueue[tuple[Batch, Future[FilmRecords]]], batch: Batch, 
 
 
 def pack_batch(batch: Batch) -> FilmRecords:
-    """Decode the films of a batch into their slots and return their records."""
+    """Put the films of a batch into their slots, decoded or from an earlier pack, and return their records."""
     films = np.zeros(len(batch.paths), FILM_DTYPE)
     pixels_BSS = np.zeros((len(films), batch.size_px, batch.size_px), np.uint8)
-    for num, name in enumerate(batch.paths):
+    is_done = batch.earlier.copy_films(films, pixels_BSS) if batch.earlier else np.zeros(len(films), bool)
+    for num in np.flatnonzero(~is_done).tolist():
         _in_hand[_my_place] = batch.first + num
         kill_point("pack-film")
-        path = Path(name)
-        file = file_state(batch.root, path)  # before reading, so that a file that grows meanwhile is tried again
-        if _film_s:
-            signal.setitimer(signal.ITIMER_PROF, _film_s)
-        try:
-            if batch.first + num in batch.deadly:
-                raise DecodeError(DIED, DIED, plain(name))
-            film = decode_letterboxed(path, batch.root, batch.size_px)
-        except DecodeError as error:
-            films[num] = (DECODE_RULES.index(error.rule), (0, 0, 0, 0), (0, 0), b"", 0, file)
-            continue
-        pixels_BSS[num] = film.pixels_SS
-        films[num] = (PACKED, film.box, film.source_px, hash_pixels(film.pixels_SS), 0, (0, 0))
-    is_packed = films["rule"] == PACKED
-    films["phash"][is_packed] = perceptual_hash(pixels_BSS[is_packed], films["box"][is_packed])
+        _decode_into(films[num : num + 1], pixels_BSS[num], batch, num)
+    is_new = ~is_done & (films["rule"] == PACKED)
+    films["phash"][is_new] = perceptual_hash(pixels_BSS[is_new], films["box"][is_new])
     with open(batch.temp, "r+b", buffering=0) as shard:
         write_films(shard, batch.first_slot, pixels_BSS)
     _in_hand[_my_place] = NO_FILM
     return films
 
 
-def file_state(root: Path, path: Path) -> tuple[int, int]:
-    """Return the size in bytes and the time of change in ns of a film's file, which show whether it has changed."""
-    if path.is_absolute() or ".." in path.parts:
-        return NO_FILE
+def _decode_into(record: FilmRecords, pixels_SS: NDArray[np.uint8], batch: Batch, num: int) -> None:
+    """Decode a film of the batch into `pixels_SS` and its record; a rejected one leaves the pixels zero."""
+    path, where = Path(batch.paths[num]), plain(batch.paths[num])
+    if _film_s:
+        signal.setitimer(signal.ITIMER_PROF, _film_s)
     try:
-        status = os.stat(root / path)
-    except (OSError, ValueError):
-        return NO_FILE
-    return status.st_size, status.st_mtime_ns
+        file = read_film(path, batch.root, where)
+        record["sha256"], record["state"] = file.seen.sha256.encode(), file.seen.state
+        if batch.first + num in batch.deadly:
+            raise DecodeError(DIED, DIED, where)
+        film = letterbox_film(file, batch.size_px, where)
+    except DecodeError as error:
+        record["rule"] = DECODE_RULES.index(error.rule)
+        return
+    pixels_SS[:] = film.pixels_SS
+    record["rule"], record["box"], record["source_px"] = PACKED, film.box, film.source_px
+    record["pixel_hash"] = hash_pixels(film.pixels_SS)
 
 
 def _start_worker(in_hand: MutableSequence[int], num_started: Any, film_s: float) -> None:
@@ -237,7 +239,7 @@ def _is_deadly(batch: Batch, path: str) -> bool:
     return (process.exitcode or 0) < 0 and process.exitcode != -signal.SIGKILL
 
 
-def _decode_alone(path: Path, root: Path, size_px: int, film_s: float) -> None:
+def _decode_alone(path: Path, root: Path | FilmFolder, size_px: int, film_s: float) -> None:
     _limit_worker(film_s)
     signal.setitimer(signal.ITIMER_PROF, film_s)
     with contextlib.suppress(CxrsslError):

@@ -71,8 +71,10 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
     """Return the flow of an open cohort under a split, to the films that `evaluations` used."""
     is_left, steps = _ingested(cohort)
     path = workspace.images / cohort.name
-    if path.is_dir():
-        is_left = open_images(path, verify=False).is_packed_N
+    images = open_images(path, verify=False) if path.is_dir() else None
+    # A pack of an older state of the cohort says nothing of these films.
+    if images is not None and images.cohort_sha256 == cohort.content_sha256:
+        is_left = images.is_packed_N
         steps.append(
             FlowStep(
                 "films packed",

@@ -143,7 +143,7 @@ def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageSto
     if not path.is_dir():
         raise DataError(f"the films of cohort {cohort.name} are not packed", path, hint)
     images = open_images(path)
-    if not np.array_equal(images.image_id, cohort.image_id):
+    if images.cohort_sha256 != cohort.content_sha256:
         raise DataError(f"the packed films of cohort {cohort.name} are of an older cohort", path, hint)
     return cohort, images
 

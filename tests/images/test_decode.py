@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from cxrssl.core.errors import DecodeError
-from cxrssl.images import decode
+from cxrssl.core.filmfile import MAX_FILE_BYTES
 from cxrssl.images.decode import DECODE_RULES, decode_film
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -327,7 +327,7 @@ def test_bomb_is_refused_before_pixels_are_loaded(tmp_path: Path, monkeypatch: p
 def test_file_above_the_limit_is_refused_unread(tmp_path: Path) -> None:
     with open(tmp_path / "big.png", "wb") as file:
         file.write(png_header(64, 64))
-        file.truncate(decode.MAX_FILE_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     tracemalloc.start()
     assert rule_of("big.png", tmp_path) == "too large"
     assert tracemalloc.get_traced_memory()[1] < 2**20

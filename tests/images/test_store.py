@@ -75,7 +75,7 @@ def test_flipped_bit_is_found_when_the_files_are_verified(packed: Path, name: st
 
 def age(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the files be old enough for their times to be trusted."""
-    monkeypatch.setattr(stamp, "CLOCK_STEP_S", 0.0)
+    monkeypatch.setattr("cxrssl.core.filestate.CLOCK_STEP_S", 0.0)
     time.sleep(0.02)
 
 
@@ -128,7 +128,7 @@ def test_stamp_that_cannot_be_read_means_hashing(packed: Path, monkeypatch: pyte
 
 def test_files_just_written_are_not_remembered(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second change within the clock's step would not show in their times."""
-    monkeypatch.setattr(stamp, "CLOCK_STEP_S", 3600.0)  # however long this test was held up
+    monkeypatch.setattr("cxrssl.core.filestate.CLOCK_STEP_S", 3600.0)  # however long this test was held up
     open_images(packed)
     assert not (packed.parent / ".whole-world.json").exists()
 
