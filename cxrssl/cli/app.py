@@ -19,6 +19,7 @@ from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, manual, p
 from cxrssl.cli.options import GroupedCommand, forget_workspace, tracebacks_folder
 from cxrssl.cli.streams import guarded_streams, occupy_standard_files
 from cxrssl.core.errors import CxrsslError, Preempted, SetupError
+from cxrssl.core.signals import end_on_signals
 from cxrssl.core.text import plain
 
 NAME = "cxrssl"
@@ -87,19 +88,23 @@ def run(words: Sequence[str]) -> int:
     Raises: Preempted, after reporting it, so that the job's scheduler can queue it again.
     """
     forget_workspace()
-    with guarded_streams():
+    code, ended = None, None
+    with guarded_streams(), end_on_signals() as stop:
         try:
             # The words go with the command, so that it can start itself in other processes.
             code = app(list(words), prog_name=NAME, standalone_mode=False, obj=tuple(words))
-            if code == SIGINT_EXIT:  # Typer turns Ctrl-C into a number, without a word
-                raise KeyboardInterrupt
             sys.stdout.flush()
-        except Preempted as stop:
-            _report_error(stop)
-            raise
         except BaseException as error:
-            return _report_error(error)
-    return code if isinstance(code, int) else 0
+            ended = error
+        stop.is_over = True
+        if stop and (ended is not None or code == SIGINT_EXIT):  # Typer turns an interrupt into a number, wordless
+            ended = stop.error()  # whatever the library that was interrupted has made of it
+        if ended is None:
+            return code if isinstance(code, int) else 0
+        exit_code = _report_error(ended)
+    if isinstance(ended, Preempted) and exit_code == Preempted.exit_code:
+        raise ended
+    return exit_code
 
 
 def _report_error(error: BaseException) -> int:

@@ -27,7 +27,6 @@ from cxrssl.cli.options import (
     print_summary,
 )
 from cxrssl.core.errors import UsageError
-from cxrssl.train.stop import leave_on_signals
 
 if TYPE_CHECKING:
     from cxrssl.train.plan import RunPlan
@@ -45,7 +44,6 @@ def _option(
     return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel, autocompletion=complete, min=minimum)
 
 
-@leave_on_signals()
 def pretrain(
     context: typer.Context,
     recipe: Annotated[str, _option(WHAT, "NAME", "strict, paper, demo, or a TOML file.", complete_recipe)] = "strict",
@@ -107,7 +105,7 @@ def pretrain(
     from cxrssl.core.process import find_launch, is_first
     from cxrssl.core.progress import format_seconds
     from cxrssl.launch.slurm import parse_options
-    from cxrssl.launch.torchrun import run_processes
+    from cxrssl.launch.torchrun import check_devices, run_processes
     from cxrssl.recipe.load import load_machine, load_recipe
     from cxrssl.train.plan import plan_run
 
@@ -127,6 +125,7 @@ def pretrain(
         print_summary(values, as_json, _describe_plan_lines(values))
         return
     if gpus > 1 and not find_launch():
+        check_devices(gpus, place.device)
         run_processes(gpus, context.obj)
         return
     # It brings torch, which a login node that only submits need not load.

@@ -20,6 +20,7 @@ import polars as pl
 
 from cxrssl.core.errors import DecodeError, SetupError
 from cxrssl.core.progress import track
+from cxrssl.core.signals import signals_held
 from cxrssl.core.text import plain
 from cxrssl.dicom import check_codecs
 
@@ -85,7 +86,9 @@ def _iter_chunks(root: Path, paths: Sequence[str]) -> Iterator[list[list[Any]]]:
     num_workers = min(len(os.sched_getaffinity(0)), len(chunks))
     try:
         with ProcessPoolExecutor(num_workers, context, _limit_worker) as pool:
-            yield from pool.map(read, chunks)
+            with signals_held():
+                read_chunks = pool.map(read, chunks)
+            yield from read_chunks
     except BrokenProcessPool:
         raise SetupError("a process that reads DICOM headers died", root, "free some memory and try again") from None
 

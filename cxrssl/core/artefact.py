@@ -7,13 +7,10 @@ Never: a directory under its final name that is not whole, and never success whe
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
-import errno
 import json
-import os
 import platform
-import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,16 +18,17 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from cxrssl import __version__
+from cxrssl.core.building import MANIFEST as MANIFEST
+from cxrssl.core.building import Building, Taken, remove_published
 from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors, sha256_file, write_json
 from cxrssl.core.errors import FormatError, IntegrityError
-from cxrssl.core.process import start_ticks
+from cxrssl.core.held import check_held
+from cxrssl.core.signals import check_stop, note_saved, uninterrupted
 from cxrssl.core.text import plain
 
-MANIFEST = "manifest.json"
 THREADED_BYTES = 2**24
 """From here on threads gain more than they cost to start."""
 FORMAT_VERSION = 1
-RENAME_EXCHANGE = 2
 T = TypeVar("T")
 REMEDY = "delete the folder and run the command that made it again"
 
@@ -68,24 +66,50 @@ def publish(
 
     Raises: SetupError when the disk or the permissions do not allow it.
     """
-    building = dest.parent / (_building_prefix(dest) + (resume_key or str(os.getpid())))
+    check_stop()
+    check_held(dest)
     with renamed_os_errors(dest):
         dest.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(dest, keep=building.name if resume_key else "")
-        building.mkdir(exist_ok=True)
+        building = Building(dest, resume_key)
     try:
         with renamed_os_errors(dest):
-            yield building
+            yield building.path
         with renamed_os_errors(dest):
-            _seal(building, kind, settings, inputs or {})
+            _seal(building.path, kind, settings, inputs or {})
             kill_point("publish-before-rename")
-            _rename_into_place(building, dest)
+            check_stop()
+            check_held(dest)
+            _put_in_place(building, kind, settings)
             kill_point("publish-after-rename")
             fsync_path(dest.parent)
-    except BaseException:
-        if not resume_key:
-            shutil.rmtree(building, ignore_errors=True)
+    except KeyboardInterrupt:
+        if building.is_kept:
+            note_saved(f"{_shown(dest)} in part")
         raise
+    except Exception:
+        check_held(dest)  # whatever failed because the folder is gone
+        raise
+    finally:
+        building.close()
+
+
+def _put_in_place(building: Building, kind: str, settings: Mapping[str, Any]) -> None:
+    """Give the folder its final name.
+
+    If another process was faster, its version stays, and is as good as this one when it has the same settings.
+    """
+    try:
+        with uninterrupted():
+            building.put_in_place()
+            note_saved(_shown(building.dest))
+    except Taken as taken:
+        if not is_published(building.dest, kind, settings):
+            raise
+        sys.stderr.write(f"cxrssl: note: {taken.what} ({building.dest})\n")
+
+
+def _shown(dest: Path) -> str:
+    return f"{dest.parent.name}/{dest.name}"
 
 
 def open_artefact(path: Path, kind: str, verify: bool = True) -> Artefact:
@@ -180,11 +204,8 @@ def remove_artefact(path: Path) -> None:
 
     Raises: SetupError when the permissions do not allow it.
     """
-    going = path.parent / (_building_prefix(path) + "removed")
     with renamed_os_errors(path):
-        os.rename(path, going)
-    kill_point("remove-after-rename")
-    shutil.rmtree(going, ignore_errors=True)
+        remove_published(path)
 
 
 def _seal(building: Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
@@ -248,49 +269,3 @@ def _hash_file(path: Path) -> str:
         return sha256_file(path)
     except OSError as error:
         raise IntegrityError(f"{path.name} cannot be read: {(error.strerror or '').lower()}", path, REMEDY) from None
-
-
-def _rename_into_place(building: Path, dest: Path) -> None:
-    """Rename, exchanging atomically with an older version if there is one; the older one is then removed."""
-    if not dest.exists():
-        try:
-            os.rename(building, dest)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise  # else another process has published it in the meantime
-    libc = ctypes.CDLL(None, use_errno=True)
-    exchange = getattr(libc, "renameat2", None)
-    at_cwd = -100
-    if exchange and exchange(at_cwd, os.fsencode(building), at_cwd, os.fsencode(dest), RENAME_EXCHANGE) == 0:
-        shutil.rmtree(building, ignore_errors=True)
-        return
-    aside = _aside(dest)
-    os.rename(dest, aside)
-    kill_point("publish-between-renames")
-    try:
-        os.rename(building, dest)
-    except BaseException:
-        os.rename(aside, dest)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _aside(dest: Path) -> Path:
-    """Where the older version lies for a moment, on a file system that cannot exchange two folders."""
-    return dest.parent / (_building_prefix(dest) + "old")
-
-
-def _building_prefix(dest: Path) -> str:
-    """The tilde is in no artefact's name, so that `mimic` never takes what is being built for `mimic-small`."""
-    return f".building-{dest.name}~"
-
-
-def _remove_leftovers(dest: Path, keep: str) -> None:
-    if _aside(dest).is_dir() and not dest.exists():
-        os.rename(_aside(dest), dest)  # the process that exchanged them was killed in between
-    for leftover in dest.parent.glob(_building_prefix(dest) + "*"):
-        owner = leftover.name.rpartition("~")[2]
-        is_in_use = owner.isdecimal() and int(owner) != os.getpid() and start_ticks(int(owner)) is not None
-        if leftover.name != keep and not is_in_use:
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.errors import SetupError
+from cxrssl.core.held import check_held
+from cxrssl.core.process import owner_mark
 
 # A crash test sets "name:count": the process kills itself when it passes kill point `name` for the count-th time.
 _KILL_AT = os.environ.get("CXRSSL_KILL_AT", "")
@@ -33,8 +35,9 @@ def kill_point(name: str) -> None:
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that it is either absent or whole: sibling temp file, fsync, rename."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temp = path.with_name(f".{path.name}.{owner_mark()}.tmp")
     with renamed_os_errors(path):
+        check_held(path)
         try:
             _write_through(temp, data)
             kill_point("write-before-rename")
@@ -72,6 +75,7 @@ def renamed_os_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        check_held(where)
         place = error.filename or where
         reason = error.strerror or str(error)
         hint = "choose another folder with --workspace, or free some space"
@@ -107,7 +111,7 @@ def remove_leftover(path: Path) -> None:
 
 
 def _write_through(path: Path, data: bytes | memoryview) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         write_all(descriptor, data)
         kill_point("write-before-fsync")

@@ -10,8 +10,7 @@
      |   `- LeakageError               3    the run was pretrained on test films
      +- SetupError                     4    12.1 GiB free on the disk, 94 GiB needed
      +- GuardStop                      5    the loss is not finite at step 4,120; no weight was changed by it
-     `- Preempted                     75    stopped by SIGTERM; run the same command to resume
-    KeyboardInterrupt                130    Ctrl-C
+     `- Preempted                     75    stopped by SIGTERM; run the same command to go on; 130 after Ctrl-C
     any other exception                1    a bug: the traceback goes to a file whose path is printed
 
 A mistake that a user can cause raises one of these; one that only a programmer can make is an `assert` with words.
@@ -87,7 +86,14 @@ class GuardStop(CxrsslError):
 
 
 class Preempted(CxrsslError):
-    """The run was asked to stop; its checkpoint is written and the same command resumes."""
+    """The command was asked to stop by a signal; what it had saved is whole, and the same command goes on."""
 
     exit_code = 75
-    asked_by: signal.Signals | None = None
+
+    def __init__(
+        self, what: str, where: str | Path = "", hint: str = "", asked_by: signal.Signals | None = None
+    ) -> None:
+        super().__init__(what, where, hint)
+        self.asked_by = asked_by
+        if asked_by is signal.SIGINT:
+            self.exit_code = 130

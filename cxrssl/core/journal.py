@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.durable import renamed_os_errors, write_all
+from cxrssl.core.held import check_held
 from cxrssl.core.numbers import decode_number, encode_numbers
 
 
@@ -22,6 +23,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_held(path)
         with renamed_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
@@ -36,6 +38,7 @@ class Journal:
         # A line that a killed process or a failed write left unfinished stays a line of its own.
         data = b"\n" * self._is_torn + line.encode() + b"\n"
         self._is_torn = True
+        check_held(self.path)
         with renamed_os_errors(self.path):
             write_all(self._fd, data)
         self._is_torn = False

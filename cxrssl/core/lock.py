@@ -1,5 +1,8 @@
 """One process at a time: an advisory lock on a file, which ends with the process that holds it.
 
+It is flock, which the kernel keeps for all containers and PID namespaces of a machine, and NFS for all its clients;
+a process id in a file would say nothing to another container.
+
 In: a path, and the error that a second process gets. Out: a block that no other process is in. Never: a wait.
 """
 
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from cxrssl.core.durable import renamed_os_errors
 from cxrssl.core.errors import SetupError, UsageError
+from cxrssl.core.held import check_held
 
 
 @contextlib.contextmanager
@@ -21,14 +25,37 @@ def hold_lock(path: Path, busy: UsageError) -> Iterator[None]:
 
     Raises: `busy` when another process holds it; SetupError when it cannot be written, or its disk knows no locks.
     """
-    with renamed_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = _open_locked(path, busy)
     try:
-        _lock(descriptor, path, busy)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            if _is_at(path, descriptor):
+                path.unlink()  # while it is held, so that it is removed from under nobody
         os.close(descriptor)
+
+
+def _open_locked(path: Path, busy: UsageError) -> int:
+    while True:
+        check_held(path)
+        with renamed_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(descriptor, path, busy)
+            if _is_at(path, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its holder has removed it between the two calls
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int, path: Path, busy: UsageError) -> None:

@@ -6,16 +6,29 @@ Also: whether it is one of several that were started together, and which; and th
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
+import re
+import secrets
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 
 def describe_process() -> dict[str, Any]:
-    """Return what identifies this process: host name, process id and its start time in clock ticks since boot."""
-    return {"host": platform.node(), "pid": os.getpid(), "pid_started": start_ticks(os.getpid())}
+    """Return what identifies this process: host, boot, PID namespace, process id, start in clock ticks since boot."""
+    place = {"host": platform.node(), "boot": boot_mark(), "pid_namespace": pid_namespace()}
+    return {**place, "pid": os.getpid(), "pid_started": start_ticks(os.getpid())}
+
+
+def pid_namespace() -> str:
+    """Return the name of the space in which process ids are counted: containers have each their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "unknown"
 
 
 def start_ticks(pid: int) -> int | None:
@@ -30,10 +43,44 @@ def start_ticks(pid: int) -> int | None:
 
 
 def is_alive(process: dict[str, Any]) -> bool | None:
-    """Return whether the described process runs, or None when it ran on another host and cannot be seen."""
+    """Return whether the described process runs, or None when it ran on another host or in another container."""
     if process.get("host") != platform.node():
         return None
+    if process.get("boot", boot_mark()) != boot_mark():
+        return False  # the machine was started again
+    if process.get("pid_namespace", pid_namespace()) != pid_namespace():
+        return None
     return start_ticks(int(process["pid"])) == process.get("pid_started")
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def bounded_workers(asked: int, usual: int, most: int) -> int:
+    """Return how many workers to start: `asked`, `usual` for 0, and no more than `most`, which is then said."""
+    if asked > most:
+        sys.stderr.write(f"cxrssl: note: {most:,} workers, not {asked:,}: more would only wait for this machine\n")
+    return min(asked or usual, most)
+
+
+@functools.cache
+def boot_mark() -> str:
+    """Return the beginning of the id that the kernel took when it was started; containers on one machine share it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return "unknown"
+
+
+def owner_mark() -> str:
+    """Return a part for the name of what this process is building, `<host>~<boot>~<random>`: no other has the same.
+
+    A process id would not do: two containers both have a process 1.
+    """
+    host = re.sub("[^A-Za-z0-9-]", "", platform.node())[:24]
+    return f"{host}~{boot_mark()}~{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)

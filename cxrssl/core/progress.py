@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from cxrssl.core.signals import check_stop
+
 PLAIN_INTERVAL_S = 15.0
 FIRST_LINE_S = 2.0
 WORTH_TELLING_S = 1.0
@@ -40,6 +42,7 @@ class _PlainTrack:
         self.next_at = self.started + FIRST_LINE_S
 
     def advance(self, num: int = 1, note: str = "") -> None:
+        check_stop()
         self.done += num
         self.note = note or self.note
         if time.monotonic() >= self.next_at:
@@ -79,6 +82,7 @@ def _bar(what: str, total: int, unit: str, done: int) -> Iterator[Track]:
 
         class Bar:
             def advance(self, num: int = 1, note: str = "") -> None:
+                check_stop()
                 fields: dict[str, Any] = {"note": note} if note else {}
                 progress.update(task_id, advance=num, **fields)
 

@@ -7,7 +7,6 @@ interruption. Shard k holds films [k * shard_films, (k + 1) * shard_films) witho
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import time
@@ -24,6 +23,7 @@ from cxrssl.core.durable import hash_settings, kill_point
 from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
 from cxrssl.core.filmfile import OF_A_MOMENT, OUTSIDE, UNREADABLE_HINT, FilmFolder, Outage, describe_links
 from cxrssl.core.lock import hold_lock
+from cxrssl.core.process import bounded_workers, num_cores
 from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
@@ -267,7 +267,7 @@ def _plan_batches(job: _Job, building: Path, shards: Sequence[int], known: Earli
 def _count_workers(num_workers: int, num_films: int, paths: Sequence[str]) -> int:
     if num_films < FEW_FILMS and all(path.lower().endswith(PICTURES) for path in paths):
         return 0
-    return min(num_workers or len(os.sched_getaffinity(0)), -(-num_films // BATCH_FILMS))
+    return min(bounded_workers(num_workers, num_cores(), 2 * num_cores()), -(-num_films // BATCH_FILMS))
 
 
 def _check_free_space(folder: Path, needed: int) -> None:

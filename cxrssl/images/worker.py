@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import CxrsslError, DecodeError, SetupError
 from cxrssl.core.filmfile import FilmFolder, read_film
+from cxrssl.core.signals import signals_held
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.decode import DECODE_RULES, decode_letterboxed, letterbox_film
 from cxrssl.images.earlier import EarlierFilms
@@ -111,7 +112,7 @@ def _run_pool(
         while True:
             for batch in islice(waiting, QUEUED_PER_WORKER * num_workers - len(pending)):
                 pending[batch.first] = batch
-                with _interrupts_held(), _environment_set():
+                with signals_held(), _environment_set():
                     future = pool.submit(pack_batch, batch)
                 future.add_done_callback(partial(_report, done, batch))
             if not pending:
@@ -190,16 +191,6 @@ def _die_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while processes are started: they inherit the mask, so it reaches the parent alone."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
 def _environment_set() -> Iterator[None]:
     """Give the processes started here WORKER_ENVIRONMENT."""
     before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
@@ -233,7 +224,7 @@ def _is_deadly(batch: Batch, path: str) -> bool:
     """Return whether decoding the film ends a process, unless something outside killed it."""
     film = (Path(path), batch.root, batch.size_px, MAX_FILM_S)
     process = _CONTEXT.Process(target=_decode_alone, args=film, daemon=True)
-    with _interrupts_held(), _environment_set():
+    with signals_held(), _environment_set():
         process.start()
     process.join()
     return (process.exitcode or 0) < 0 and process.exitcode != -signal.SIGKILL

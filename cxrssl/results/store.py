@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cxrssl.core.durable import fsync_path, renamed_os_errors
 from cxrssl.core.errors import DataError
 from cxrssl.core.numbers import encode_numbers, is_count, number_of
+from cxrssl.core.process import owner_mark
 from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.curve import NO_METRICS
@@ -45,7 +46,7 @@ def rebuild_store(workspace: Workspace, results: Results | None = None) -> Path:
     """
     from cxrssl.db import apply_schema, open_database
 
-    building = workspace.store.with_name(f".{workspace.store.name}.{os.getpid()}")
+    building = workspace.store.with_name(f".{workspace.store.name}.{owner_mark()}")
     with renamed_os_errors(workspace.store):
         building.unlink(missing_ok=True)
         try:

@@ -7,6 +7,7 @@ there were checkpoints.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ KIND = "checkpoint"
 STATE_FILE = "state.safetensors"
 OPTIONS = {
     "device": "--device {}",
+    "num_threads": "--machine num_threads={}",
     "micro_batch": "--machine micro_batch={}",
     "num_processes": "--gpus {}",
     "compile": "--machine compile={}",
@@ -91,6 +93,8 @@ class Checkpoints:
 
     def _check_settings(self, path: Path, settings: dict[str, object]) -> None:
         for key, value in self._settings.items():
+            if key == "num_threads" and key not in settings:
+                continue  # it is of a version that did not say
             if (was := settings.get(key)) != value:
                 what = f"this checkpoint was made with another {key}: {was}, now {value}"
                 how = OPTIONS[key].format(was) if key in OPTIONS else "what it was"
@@ -103,6 +107,15 @@ class Checkpoints:
             for path in sorted(self.folder.glob("step-*")):
                 if path.name < self._whole[0].name:
                     remove_artefact(path)
+
+
+def newest_setting(folder: Path, key: str) -> str | None:
+    """Return a setting of the newest checkpoint in `folder`, None when there is none that says it."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        with contextlib.suppress(IntegrityError):
+            was = open_artefact(path, KIND, verify=False).settings.get(key)
+            return None if was is None else str(was)
+    return None
 
 
 def serialise(tensors: dict[str, Tensor]) -> bytes:

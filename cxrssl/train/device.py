@@ -7,11 +7,16 @@ import os
 import torch
 
 from cxrssl.core.errors import SetupError
+from cxrssl.core.process import find_launch
 from cxrssl.train.ranks import Ranks
 
 
 def choose_device(name: str) -> torch.device:
     """Return the device for `auto`, `cpu` or `cuda`; raises SetupError when there is none of that kind."""
+    place = find_launch()
+    if name == "auto" and place and place.world_size > 1 and not torch.cuda.is_available():
+        what = f"{place.world_size} processes were started, and this machine has no CUDA device that torch can use"
+        raise SetupError(what, hint="to train on the CPU: --device cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

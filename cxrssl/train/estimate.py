@@ -32,6 +32,7 @@ from cxrssl.train.ranks import Ranks
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state
 from cxrssl.train.step import Batch, take_step
+from cxrssl.train.threads import set_threads
 from cxrssl.views.draw import Views, make_views
 
 TRIAL_SIZES = (4, 12)
@@ -146,8 +147,7 @@ def _run_trials(
 def _take_steps(
     root: Path, cohort: str, recipe: Recipe, machine: Machine, device: torch.device, size: int, is_compiled: bool
 ) -> tuple[_Trial, TrainState]:
-    if machine.num_threads:
-        torch.set_num_threads(machine.num_threads)
+    set_threads(machine.num_threads)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
     plan = plan_run(Workspace(root), cohort, recipe, machine)
     state = init_state(recipe, len(plan.ehr_columns), device)

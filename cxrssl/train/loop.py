@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -21,16 +20,18 @@ from torch import Tensor
 
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import GuardStop, IntegrityError, Preempted, SetupError, UsageError
+from cxrssl.core.held import check_held, hold_folder
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, keep_freed_memory
 from cxrssl.core.progress import track
+from cxrssl.core.signals import StopRequest, catch_signals, stop_name
 from cxrssl.core.text import plain
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.run import RunFiles
 from cxrssl.records.steps import last_loss
 from cxrssl.train.alarms import Alarm
-from cxrssl.train.checkpoint import Checkpoints
+from cxrssl.train.checkpoint import Checkpoints, newest_setting
 from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.device import choose_device, fix_kernels, take_device
 from cxrssl.train.feed import FilmPlan, open_feed, send
@@ -45,7 +46,7 @@ from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state, state_bytes
 from cxrssl.train.step import Batch, split_batch, take_step
-from cxrssl.train.stop import StopRequest, catch_signals
+from cxrssl.train.threads import set_threads
 from cxrssl.views.draw import Views, make_views
 
 
@@ -63,8 +64,8 @@ class RunResult:
 def pretrain(plan: RunPlan) -> RunResult:
     """Train to the last step, resuming from the newest valid checkpoint of the same run.
 
-    Raises: GuardStop for a loss or gradient that is not finite; Preempted after SIGTERM, SIGUSR1 or SIGUSR2 and
-    KeyboardInterrupt after SIGINT, both with a checkpoint written; SetupError when the disk refuses a write or has no
+    Raises: GuardStop for a loss or gradient that is not finite; Preempted after a signal of core.signals, with a
+    checkpoint written; SetupError when the disk refuses a write or has no
     room for the checkpoints; IntegrityError when there are checkpoints and none is whole; UsageError when another
     process is at this run.
     """
@@ -73,9 +74,9 @@ def pretrain(plan: RunPlan) -> RunResult:
     if plan.files.is_published:
         record_finish(plan.files, plan.num_steps)
         return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, last_loss(plan.files), 0.0)
-    if plan.machine.num_threads:
-        torch.set_num_threads(plan.machine.num_threads)
     kind = choose_device(plan.machine.device)
+    made_with = newest_setting(plan.files.checkpoints, "num_threads") if kind.type == "cpu" else None
+    set_threads(plan.machine.num_threads, made_with)
     if kind.type == "cpu":
         keep_freed_memory()
     elif plan.machine.deterministic:
@@ -95,6 +96,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     events = plan.files.events if ranks.is_first else Path(os.devnull)
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
+        hold_folder(plan.folder)
         describe_run(plan, device)
     state = init_state(plan.recipe, len(plan.ehr_columns), device)
     if is_compiled:
@@ -178,6 +180,7 @@ def _train(
             loss, numbers_P = take_step(state, batch, now, guard, recipe.train, ranks.group)
             is_last = state.step == plan.num_steps
             kill_point("train-after-step")
+            check_held(plan.folder)
 
             # ---- report and save
             # All processes stop after the same step, and a run that is done is not stopped.
@@ -219,17 +222,14 @@ def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks, is_co
     place = {"device": device.type, "compile": "on" if is_compiled else "off"}
     if device.type == "cuda":
         place["deterministic"] = str(plan.machine.deterministic).lower()
+    else:
+        place["num_threads"] = str(torch.get_num_threads())
     return {"precision": plan.recipe.train.precision, **plan.origin, **place, **shares}
 
 
 def _raise_stopped(stop: StopRequest, step: int) -> None:
-    if stop.signal == signal.SIGINT:
-        raise KeyboardInterrupt
-    name = stop.signal.name if stop.signal else "a signal to another process"
-    what = f"stopped by {name} after step {step}; its checkpoint is written"
-    error = Preempted(what, hint="run the same command to resume")
-    error.asked_by = stop.signal
-    raise error
+    what = f"stopped by {stop_name(stop.signal)} after step {step}; its checkpoint is written"
+    raise Preempted(what, hint="run the same command to resume", asked_by=stop.signal)
 
 
 def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, events: Path) -> int:

@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cxrssl.core import artefact, durable
+from cxrssl.core import artefact, building, durable
 from cxrssl.core.artefact import is_published, open_artefact, publish, remove_artefact
+from cxrssl.core.building import AGE_S
 from cxrssl.core.durable import find_leftovers, hash_settings, remove_leftover, write_bytes
-from cxrssl.core.errors import FormatError, IntegrityError, SetupError
+from cxrssl.core.errors import FormatError, IntegrityError, SetupError, UsageError
+from cxrssl.core.process import owner_mark
+from cxrssl.core.signals import end_on_signals
 from tests.faults import KINDS, FailingDisk
 
 NUM_FLIPS = 60
@@ -86,12 +90,159 @@ def test_publishing_leaves_alone_what_is_being_built_under_a_longer_name(tmp_pat
 
 
 def test_what_a_living_process_builds_is_not_taken_for_a_left_over(tmp_path: Path) -> None:
-    alive, gone = tmp_path / f".building-a~{os.getppid()}", tmp_path / ".building-a~999999999"
-    alive.mkdir()
-    gone.mkdir()
+    with publish(tmp_path / "a", "thing", {}) as alive:
+        gone = tmp_path / f".building-a~new~{owner_mark()}"
+        gone.mkdir()
+        make(tmp_path / "a")
+        assert alive.is_dir()
+        assert not gone.exists()
+        shutil.rmtree(tmp_path / "a")
+
+
+def test_what_another_machine_builds_is_left_over_only_when_it_is_old(tmp_path: Path) -> None:
+    """Of its locks nothing is known here; nor of those of this machine before its last start."""
+    host, _, rest = owner_mark().split("~")
+    young, old = (tmp_path / f".building-a~new~{host}~{boot}~{rest}" for boot in ("00000000", "11111111"))
+    for folder in (young, old):
+        folder.mkdir()
+        (folder / "data.bin").write_bytes(b"")
+    for path in (old, old / "data.bin"):
+        os.utime(path, times=(time.time() - 2 * AGE_S,) * 2)
     make(tmp_path / "a")
-    assert alive.is_dir()
-    assert not gone.exists()
+    assert young.is_dir()
+    assert not old.exists()
+
+
+def test_an_older_version_of_the_program_has_left_what_only_its_age_tells(tmp_path: Path) -> None:
+    (tmp_path / ".building-a~1").mkdir()
+    make(tmp_path / "a")
+    assert (tmp_path / ".building-a~1").exists()
+    os.utime(tmp_path / ".building-a~1", times=(0, 0))
+    make(tmp_path / "a")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("may_exchange", [True, False])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_of_two_that_publish_at_once_one_wins_and_the_other_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    may_exchange: bool,
+    is_there: bool,
+) -> None:
+    if not may_exchange:
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
+    if is_there:
+        make(tmp_path / "a", b"before")
+    mine = publish(tmp_path / "a", "thing", {"mine": True})
+    with pytest.raises(UsageError, match="another process has published a meanwhile"), mine as folder:
+        write_bytes(folder / "data.bin", b"lost")
+        make(tmp_path / "a", b"won", mine=False)
+    assert content_of(tmp_path / "a") == b"won"
+    with publish(tmp_path / "a", "thing", {"mine": True}) as folder:
+        write_bytes(folder / "data.bin", b"second")
+        make(tmp_path / "a", b"first", mine=True)
+    assert "another process has published a meanwhile" in capsys.readouterr().err
+    assert content_of(tmp_path / "a") == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_version_that_another_machine_slips_in_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no lock is seen: between the look at the old version and the exchange."""
+    make(tmp_path / "a", b"before")
+    exchange = building._exchange
+
+    def slip_in(one: Path, other: Path) -> bool:
+        monkeypatch.setattr(building, "_exchange", exchange)
+        shutil.rmtree(tmp_path / "a")
+        shutil.copytree(tmp_path / "elsewhere", tmp_path / "a")
+        return exchange(one, other)
+
+    make(tmp_path / "elsewhere", b"slipped in")
+    monkeypatch.setattr(building, "_exchange", slip_in)
+    with pytest.raises(UsageError, match="meanwhile"):
+        make(tmp_path / "a", b"lost", mine=True)
+    assert content_of(tmp_path / "a") == b"slipped in"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "elsewhere"}
+
+
+def test_a_folder_taken_for_a_left_over_before_its_owner_could_lock_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir, made = os.mkdir, []
+
+    def lose_the_first(path: Path, *mode: int) -> None:
+        mkdir(path, *mode)
+        made.append(path)
+        if len(made) == 1:
+            os.rmdir(path)
+
+    monkeypatch.setattr(os, "mkdir", lose_the_first)
+    make(tmp_path / "a")
+    assert len(made) == 2
+    assert content_of(tmp_path / "a") == b"content"
+
+
+def test_what_a_dead_process_has_begun_is_taken_over_and_what_a_living_one_does_is_not(tmp_path: Path) -> None:
+    with publish(tmp_path / "a", "thing", {}, resume_key="k") as alive:
+        write_bytes(alive / "part.bin", b"of a living one")
+        with pytest.raises(KeyboardInterrupt), publish(tmp_path / "a", "thing", {}, resume_key="k") as folder:
+            assert not list(folder.iterdir())
+            write_bytes(folder / "part.bin", b"of a dead one")
+            raise KeyboardInterrupt
+        with publish(tmp_path / "a", "thing", {}, resume_key="k") as again:
+            assert again != folder
+            assert (again / "part.bin").read_bytes() == b"of a dead one"
+        shutil.rmtree(tmp_path / "a")
+    assert (tmp_path / "a/part.bin").read_bytes() == b"of a living one"
+
+
+def test_what_a_version_replaces_is_never_found_as_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed, or interrupted, after the exchange and before the older version is removed."""
+    make(tmp_path / "a", b"old")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: os._exit(0))
+        with publish(tmp_path / "a", "thing", {}, resume_key="k") as folder:
+            write_bytes(folder / "data.bin", b"new")
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert content_of(tmp_path / "a") == b"new"
+    shutil.rmtree(tmp_path / "a")
+    with publish(tmp_path / "a", "thing", {}, resume_key="k") as folder:
+        assert not list(folder.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_signal_in_the_moment_of_the_exchange_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a", b"old")
+    exchange = building._exchange
+
+    def interrupted(one: Path, other: Path) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return exchange(one, other)
+
+    monkeypatch.setattr(building, "_exchange", interrupted)
+    with end_on_signals() as stop:
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "a", b"new")
+        assert stop.error().what.endswith(f"saved: {tmp_path.name}/a")
+    assert content_of(tmp_path / "a") == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path: Path) -> None:
+    other = tmp_path / f".building-a1~new~{owner_mark()}"
+    left = tmp_path / f".building-a[1]~new~{owner_mark()}"
+    other.mkdir()
+    left.mkdir()
+    make(tmp_path / "a[1]")
+    assert (other.exists(), left.exists()) == (True, False)
 
 
 @pytest.mark.crash
@@ -186,7 +337,9 @@ def test_what_is_being_removed_has_lost_its_name_first_and_is_found_as_left_over
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda folder, **_: names.append((folder.name, (tmp_path / "a").exists())))
         remove_artefact(tmp_path / "a")
-    assert names == [(".building-a~removed", False)]
+    ((name, was_there),) = names
+    assert name.startswith(".building-a~removed~")
+    assert not was_there
     (leftover,) = find_leftovers(tmp_path)
     remove_leftover(leftover)
     assert not list(tmp_path.iterdir())

@@ -15,13 +15,10 @@ from typing import Any
 import pytest
 
 from cxrssl.core.artefact import open_artefact
-from cxrssl.core.errors import Preempted
 from cxrssl.core.journal import read_journal
 from cxrssl.core.process import start_ticks
 from cxrssl.core.workspace import Workspace
-from cxrssl.train import stop
 from cxrssl.train.checkpoint import KIND
-from cxrssl.train.stop import catch_signals, leave_on_signals
 from tests.scale import scaled
 from tests.small_runs import MINUTE, read_run
 from tests.world import make_workspace
@@ -106,7 +103,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         ((signal.SIGTERM,), PREEMPTED, "stopped by SIGTERM after step"),
         ((signal.SIGUSR1,), PREEMPTED, "stopped by SIGUSR1 after step"),
         ((signal.SIGUSR2,), PREEMPTED, "stopped by SIGUSR2 after step"),
-        ((signal.SIGINT,), CTRL_C, "stopped by Ctrl-C"),
+        ((signal.SIGHUP,), PREEMPTED, "stopped by SIGHUP after step"),
+        ((signal.SIGINT,), CTRL_C, "stopped by Ctrl-C after step"),
         ((signal.SIGCONT, signal.SIGTERM), PREEMPTED, "stopped by SIGTERM after step"),
         ((signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM), PREEMPTED, "stopped by SIGTERM after step"),
     ],
@@ -154,54 +152,3 @@ def test_the_same_signal_again_ends_at_once_and_leaves_the_last_checkpoint_as_it
     assert again.checkpoints == [path]
     assert {file: file.read_bytes() for file in path.iterdir()} == before
     assert read_run(again.run).state == "died"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_before_the_first_step_has_the_same_code(number: signal.Signals) -> None:
-    with pytest.raises(Preempted, match=f"stopped by {number.name} before the first step") as error, leave_on_signals():
-        os.kill(os.getpid(), number)
-        time.sleep(1)
-    assert error.value.exit_code == PREEMPTED
-    assert error.value.asked_by is number
-
-
-@pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The exit codes with which the process would have ended at once."""
-    codes: list[int] = []
-    monkeypatch.setattr(os, "_exit", codes.append)
-    return codes
-
-
-def send(*numbers: signal.Signals) -> None:
-    for number in numbers:
-        os.kill(os.getpid(), number)
-
-
-def test_a_warning_of_the_cluster_and_its_second_one_are_no_impatience(ends: list[int]) -> None:
-    with catch_signals() as request:
-        send(signal.SIGUSR2, signal.SIGCONT, signal.SIGTERM)
-        assert (request.signal, ends) == (signal.SIGTERM, [])
-        send(signal.SIGTERM)
-    assert ends == [128 + signal.SIGTERM]
-
-
-def test_a_signal_that_torchrun_passes_on_is_no_second_one(ends: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    clock = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with catch_signals() as request:
-        send(signal.SIGTERM)
-        clock[0] += stop.ECHO_S / 2
-        send(signal.SIGTERM)
-        assert (bool(request), ends) == (True, [])
-        clock[0] += stop.ECHO_S / 2
-        send(signal.SIGTERM)
-    assert ends == [128 + signal.SIGTERM]
-
-
-def test_the_handlers_of_before_come_back() -> None:
-    before = [signal.getsignal(number) for number in stop.SIGNALS]
-    with leave_on_signals(), catch_signals():
-        assert signal.getsignal(signal.SIGTERM) not in before
-    assert [signal.getsignal(number) for number in stop.SIGNALS] == before

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,13 @@ from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import hash_settings, kill_point, write_bytes, write_json
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.journal import Journal, read_journal
+from cxrssl.core.process import bounded_workers, num_cores
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 
 KIND = "check"
+MOST_WORKERS = 64
+"""Files read at a time: a disk far away takes more of them than there are cores."""
 FAULTS = ("missing", "mismatch", "unreadable", "refused", "extra")
 """missing, mismatch, unreadable: listed files; refused: unsafe lines and links; extra: files that are not listed."""
 
@@ -60,8 +62,9 @@ def check_release(workspace: Workspace, folder: Path, num_workers: int = 0, is_a
     stamps, faults = stamp_files(listing)
     digests = {} if is_anew else _recall(journal_path, listing, stamps)
     todo = [(number, name) for number, name in enumerate(listing.sums) if name in stamps and name not in digests]
+    workers = bounded_workers(num_workers, min(num_cores(), 8), MOST_WORKERS)
     with contextlib.closing(Journal(journal_path)) as journal:
-        for number, name, outcome in hash_files(folder, todo, len(stamps), num_workers or min(os.cpu_count() or 1, 8)):
+        for number, name, outcome in hash_files(folder, todo, len(stamps), workers):
             if isinstance(outcome, Fault):
                 faults.append(outcome)
                 continue
