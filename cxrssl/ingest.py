@@ -8,12 +8,24 @@ from __future__ import annotations
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.summary import CohortSummary
-from cxrssl.core.workspace import Workspace
+from cxrssl.core.errors import UsageError
+from cxrssl.core.lock import hold_lock
+from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.pack import PackSummary, pack_images
 
 
 def ingest_dataset(workspace: Workspace, options: IngestOptions) -> tuple[CohortSummary, PackSummary | None]:
-    """Publish the cohort of a dataset and, if `may_pack`, its packed films."""
+    """Publish the cohort of a dataset and, if `may_pack`, its packed films.
+
+    Raises: UsageError when another process is making the cohort, and what `build_cohort` and `pack_images` raise.
+    """
+    name = check_name(options.name or options.dataset, "cohort")
+    lock = workspace.root / f".lock-cohort-{name}"
+    with hold_lock(lock, UsageError(f"cohort {name} is being made by another process", lock, "wait until it is done")):
+        return _ingest(workspace, options)
+
+
+def _ingest(workspace: Workspace, options: IngestOptions) -> tuple[CohortSummary, PackSummary | None]:
     summary = build_cohort(workspace, options)
     if not options.may_pack:
         return summary, None

@@ -29,7 +29,7 @@ def demo(
     """
     from cxrssl.cli.ingest import describe_cohort, describe_packed
     from cxrssl.cli.pretrain import recipe_changes
-    from cxrssl.cohort.ingest import IngestOptions
+    from cxrssl.cohort.ingest import IngestOptions, find_owner
     from cxrssl.core.progress import format_seconds
     from cxrssl.evaluate.run import probe_run
     from cxrssl.ingest import ingest_dataset
@@ -46,7 +46,10 @@ def demo(
     _say("1/5 draw the synthetic hospital")
     _draw_hospital(hospital, patients, seed)
     _say("2/5 ingest it")
-    cohort, packed = ingest_dataset(opened, IngestOptions("mimic", hospital, name="demo", size_px=DEMO_PX))
+    owner = find_owner(opened.cohorts / "demo")
+    is_own = owner is not None and Path(owner[1]).parent == opened.root  # of a demo with other patients
+    options = IngestOptions("mimic", hospital, name="demo", size_px=DEMO_PX, may_replace=is_own)
+    cohort, packed = ingest_dataset(opened, options)
     typer.echo("\n".join(describe_cohort(cohort.values) + describe_packed(packed)))
     changes = [] if epochs is None else [f"train.num_epochs={epochs}"]
     for number, ehr in ((3, "none"), (4, "demo,meta,stay")):

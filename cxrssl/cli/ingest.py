@@ -37,6 +37,9 @@ def ingest(
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one per core.", min=0)] = 0,
     pack: Annotated[bool, typer.Option(help="Pack the films; --no-pack stops after the cohort.")] = True,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a cohort of this name that is of another dataset or folder.")
+    ] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -87,6 +90,7 @@ def ingest(
         size_px=size,
         num_workers=workers,
         may_pack=pack,
+        may_replace=replace,
     )
     made, packed = ingest_dataset(opened, options)
     summary = {"cohort": made.values, "was_current": made.was_current, "packed": packed and vars(packed)}

@@ -54,6 +54,8 @@ class IngestOptions(SourceOptions):
     num_workers: int = 0
     """Decoding processes; 0 means one per core."""
     may_pack: bool = True
+    may_replace: bool = True
+    """Whether a cohort of this name that is of another dataset or folder is replaced; the command line asks first."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     current = _find_current(dest, plan)
     if current is not None:
         return current
+    _check_owner(dest, plan)
     tables = source.read(plan.layout, plan.present)
     _check_some_films(tables, plan)
     splits, remarks = _split(tables, plan)
@@ -199,6 +202,29 @@ def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
             return None
         return CohortSummary(dest, True, json.loads((dest / "summary.json").read_text()))
     except (IntegrityError, KeyError, OSError, ValueError):
+        return None
+
+
+def _check_owner(dest: Path, plan: _Plan) -> None:
+    """Raise UsageError if the name belongs to another dataset, or to one in another folder with other content."""
+    owner = find_owner(dest)
+    dataset, root = plan.options.dataset, str(plan.layout.root)
+    if plan.options.may_replace or owner in (None, (dataset, root)):
+        return
+    if owner[0] == dataset and open_artefact(dest, KIND, verify=False).settings.get("key") == plan.key:
+        return  # the same files at another place
+    what = (
+        f"cohort {dest.name} is of dataset {plain(owner[0], 40)} in {plain(owner[1], 200)}, not of {dataset} in {root}"
+    )
+    raise UsageError(what, dest, "choose another name with --cohort NAME, or replace it with --replace")
+
+
+def find_owner(dest: Path) -> tuple[str, str] | None:
+    """Return the dataset that a published cohort was made of and its folder, None if there is none that can be read."""
+    try:
+        artefact = open_artefact(dest, KIND, verify=False)
+        return str(artefact.settings["dataset"]), str(artefact.manifest["inputs"]["root"])
+    except (IntegrityError, KeyError):
         return None
 
 

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from cxrssl.cohort.link import LinkRule, make_link_rule
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.split import Shares
 from cxrssl.core.errors import CxrsslError, DataError, LeakageError, UsageError
+from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
+from cxrssl.ingest import ingest_dataset
 from tests.scale import scaled
+from tests.world import write_nih
 
 
 def test_little_world_becomes_a_cohort(world: Any, workspace: Workspace, tmp_path: Path) -> None:
@@ -153,6 +157,47 @@ def test_published_files_agree_with_each_other(world: Any, workspace: Workspace,
     with open_database(folder / "cohort.duckdb", read_only=True) as database:
         assert database.rows("SELECT sum(rows), sum(accepted + rejected) FROM source_file") == [(17, 17)]
         assert database.rows("SELECT count(*) FROM film") == [(4,)]
+
+
+def test_a_name_belongs_to_its_dataset_and_folder_until_somebody_insists(
+    world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    mimic = IngestOptions("mimic", world.write(tmp_path / "data"), name="mine", may_replace=False)
+    world.patients[0]["gender"] = "M"
+    other = IngestOptions("mimic", world.write(tmp_path / "other"), name="mine", may_replace=False)
+    nih = IngestOptions("nih", write_nih(tmp_path / "nih", num_patients=3), name="mine", may_replace=False)
+    first = build_cohort(workspace, mimic).values
+    for options in (nih, other):
+        with pytest.raises(
+            UsageError, match=f"cohort mine is of dataset mimic in {tmp_path / 'data'}, not of"
+        ) as error:
+            build_cohort(workspace, options)
+        assert "--cohort" in error.value.hint
+        assert "--replace" in error.value.hint
+        assert build_cohort(workspace, mimic).values == first
+    for options in (nih, other, mimic):
+        insisting = replace(options, may_replace=True)
+        assert build_cohort(workspace, insisting).values["dataset"] == options.dataset
+        assert build_cohort(workspace, options).was_current
+
+
+def test_a_cohort_that_cannot_be_read_is_made_again_under_its_name(
+    world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    options = IngestOptions("mimic", world.write(tmp_path / "data"))
+    (build_cohort(workspace, options).path / "manifest.json").write_text("{")
+    assert not build_cohort(workspace, options).was_current
+
+
+def test_a_second_process_that_makes_the_same_cohort_is_refused(
+    world: Any, workspace: Workspace, tmp_path: Path
+) -> None:
+    options = IngestOptions("mimic", world.write(tmp_path / "data"), may_pack=False)
+    lock = workspace.root / ".lock-cohort-mimic"
+    with hold_lock(lock, UsageError("")), pytest.raises(UsageError, match="is being made by another process"):
+        ingest_dataset(workspace, options)
+    ingest_dataset(workspace, options)
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize("dataset", ["mimic", "nih", "covid"])
