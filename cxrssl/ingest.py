@@ -27,6 +27,7 @@ def ingest_dataset(workspace: Workspace, options: IngestOptions) -> tuple[Cohort
 
 def _ingest(workspace: Workspace, options: IngestOptions) -> tuple[CohortSummary, PackSummary | None]:
     summary = build_cohort(workspace, options)
+    workspace.mark()
     if not options.may_pack:
         return summary, None
     cohort = open_cohort(summary.path)

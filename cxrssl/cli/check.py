@@ -34,6 +34,7 @@ def check(
     folders = find_listings(path)
     place = make_workspace(workspace)
     checks = [check_release(place, folder, workers, anew) for folder in folders]
+    place.mark()
     summary = {"checks": [{**found.values, "path": str(found.path), "read_now": found.num_hashed} for found in checks]}
     print_summary(summary, as_json, [line for found in checks for line in describe_check(found)])
     wrong = sum(fault.kind != "extra" for found in checks for fault in found.faults)

@@ -42,6 +42,7 @@ def demo(
 
     started = time.monotonic()
     opened = make_workspace(workspace)
+    opened.mark()
     hospital = opened.root / f"synthetic-hospital-{patients}-s{seed}"
     _say("1/5 draw the synthetic hospital")
     _draw_hospital(hospital, patients, seed)

@@ -13,7 +13,8 @@ from typer.core import TyperCommand
 
 from cxrssl.cli import completion
 from cxrssl.core.columns import align_rows
-from cxrssl.core.errors import DataError
+from cxrssl.core.errors import CxrsslError, DataError
+from cxrssl.core.held import hold_folder
 from cxrssl.core.text import dump_json, plain
 from cxrssl.core.workspace import Workspace
 
@@ -73,15 +74,23 @@ class GroupedCommand(TyperCommand):
 
 
 def make_workspace(path: Path) -> Workspace:
-    """Return the workspace, made if it was not there."""
-    return Workspace(path.absolute()).create()
+    """Return the workspace, made if it was not there. Raises: UsageError for a folder that holds other things."""
+    workspace = Workspace(path.absolute()).claim()
+    hold_folder(workspace.root)
+    return workspace
 
 
 def open_workspace(path: Path) -> Workspace:
-    """Return a workspace that is there, or raise DataError: a mistyped path is not made into an empty one."""
+    """Return a workspace that is there, or raise DataError: a mistyped path is not made into an empty one.
+
+    Raises: UsageError for a folder that holds other things.
+    """
     if not path.is_dir():
         raise DataError("there is no workspace", path, "make one: cxrssl ingest, or name it with --workspace")
-    return Workspace(path.absolute())
+    workspace = Workspace(path.absolute())
+    workspace.check()
+    hold_folder(workspace.root)
+    return workspace
 
 
 def forget_workspace() -> None:
@@ -97,7 +106,12 @@ def tracebacks_folder() -> Path | None:
     path = _named.get()
     if path is None or not path.is_dir():
         return None
-    folder = Workspace(path.absolute()).tracebacks
+    workspace = Workspace(path.absolute())
+    try:
+        workspace.check()
+    except CxrsslError:
+        return None  # a folder of other things
+    folder = workspace.tracebacks
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

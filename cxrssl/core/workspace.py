@@ -6,11 +6,22 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrssl.core.durable import renamed_os_errors
+from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_+.-]{0,119}")
+
+MARKER = ".cxrssl-workspace"
+"""Says of a folder that it is a workspace; those of earlier versions have none."""
+SIGNS = (
+    "experiments.duckdb",
+    "runs/*/run.json",
+    "checks/*.jsonl",
+    *(f"{name}/*/manifest.json" for name in ("cohorts", "images", "checks", "features", "evals", "reports")),
+)
+"""What a workspace without a marker is known by."""
+FOLDERS = ("cohorts", "images", "checks", "exports", "runs", "jobs", "features", "evals", "comparisons", "reports")
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,28 @@ class Workspace:
             self.root.mkdir(parents=True, exist_ok=True)
         return self
 
+    def claim(self) -> Workspace:
+        """Make the folder if it is not there. Raises: UsageError when it holds other things, SetupError."""
+        self.create().check()
+        return self
+
+    def mark(self) -> None:
+        """Leave a file that says that this is a workspace, whatever else will lie in it."""
+        marker = self.root / MARKER
+        if not marker.exists():
+            write_bytes(marker, b"A workspace of cxrssl: see cxrssl help workspace\n")
+
+    def check(self) -> None:
+        """Raise UsageError if the folder is neither a workspace, marked or to be known by what it holds, nor empty."""
+        if (self.root / MARKER).exists() or any(True for sign in SIGNS for _ in self.root.glob(sign)):
+            return
+        others = [path.name for path in sorted(self.root.iterdir()) if not _may_be_begun(path)]
+        if others:
+            names = ", ".join(plain(name, 40) for name in others[:3])
+            more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+            what = f"this folder is no workspace: it holds {names}{more}"
+            raise UsageError(what, self.root, "name a workspace, or a new folder for one, with --workspace")
+
     def cohort_names(self) -> list[str]:
         """Names of the published cohorts."""
         return _child_names(self.cohorts)
@@ -128,6 +161,13 @@ def check_name(name: str, what: str) -> str:
         hint = "lower-case letters, digits and . _ + - only"
         raise UsageError(f'"{plain(name, 80)}" cannot be the name of a {what}', hint=hint)
     return name
+
+
+def _may_be_begun(path: Path) -> bool:
+    """Return whether it is hidden, or one of the workspace's folders that is empty: a command was killed early."""
+    if path.name.startswith("."):
+        return True
+    return path.name in FOLDERS and path.is_dir() and all(child.name.startswith(".") for child in path.iterdir())
 
 
 def _child_names(folder: Path) -> list[str]:

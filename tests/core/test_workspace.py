@@ -1,0 +1,69 @@
+"""Which folder is a workspace: a marked one, one of an earlier version by what it holds, an empty one; no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cxrssl.core.errors import UsageError
+from cxrssl.core.workspace import FOLDERS, MARKER, Workspace
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
+def test_a_new_or_empty_folder_becomes_a_workspace_and_stays_one_whatever_is_put_in_it(tmp_path: Path) -> None:
+    for name in ("new/deep", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        workspace = Workspace(tmp_path / name).claim()
+        assert not list(workspace.root.iterdir()), "a command that is refused leaves nothing"
+        workspace.mark()
+        assert (workspace.root / MARKER).is_file()
+        touch(workspace.root / "notes.txt")
+        workspace.check()
+        workspace.claim()
+
+
+@pytest.mark.parametrize(
+    "sign", ["cohorts/nih/manifest.json", "runs/a/run.json", "evals/a/manifest.json", "experiments.duckdb"]
+)
+def test_a_workspace_of_an_earlier_version_is_known_by_what_it_holds(tmp_path: Path, sign: str) -> None:
+    for path in (sign, "notes.txt", "synthetic-hospital-640-s0/manifest.json"):
+        touch(tmp_path / path)
+    Workspace(tmp_path).check()
+    assert not (tmp_path / MARKER).exists(), "a command that reads writes nothing"
+    Workspace(tmp_path).claim().mark()
+    assert (tmp_path / MARKER).exists()
+
+
+def test_folders_that_a_killed_command_left_empty_are_no_other_things(tmp_path: Path) -> None:
+    for name in FOLDERS:
+        (tmp_path / name).mkdir()
+    touch(tmp_path / "cohorts" / ".lock-nih")
+    touch(tmp_path / ".DS_Store")
+    Workspace(tmp_path).claim()
+
+
+@pytest.mark.parametrize(
+    ("things", "said"),
+    [
+        (["images/00000001_000.png", "Data_Entry_2017.csv"], "it holds Data_Entry_2017.csv, images"),
+        (["mimic/a", "nih/a", "covid/a", "chexpert/a"], "it holds chexpert, covid, mimic and 1 more"),
+        (["reports/2025.docx"], "it holds reports"),
+        (["cohorts"], "it holds cohorts"),
+    ],
+)
+def test_a_folder_that_holds_other_things_is_refused_and_left_as_it_is(
+    tmp_path: Path, things: list[str], said: str
+) -> None:
+    for name in things:
+        touch(tmp_path / name)
+    before = sorted(tmp_path.rglob("*"))
+    for act in (Workspace(tmp_path).check, Workspace(tmp_path).claim):
+        with pytest.raises(UsageError, match=said) as caught:
+            act()
+        assert "--workspace" in caught.value.hint
+    assert sorted(tmp_path.rglob("*")) == before
