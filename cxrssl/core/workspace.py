@@ -21,7 +21,19 @@ SIGNS = (
     *(f"{name}/*/manifest.json" for name in ("cohorts", "images", "checks", "features", "evals", "reports")),
 )
 """What a workspace without a marker is known by."""
-FOLDERS = ("cohorts", "images", "checks", "exports", "runs", "jobs", "features", "evals", "comparisons", "reports")
+FOLDERS = (
+    "cohorts",
+    "images",
+    "checks",
+    "exports",
+    "runs",
+    "jobs",
+    "features",
+    "evals",
+    "comparisons",
+    "reports",
+    "tracebacks",
+)
 
 
 @dataclass(frozen=True)
