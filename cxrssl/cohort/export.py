@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from cxrssl.cohort import meds
+from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.features import RECORDED, Feature
 from cxrssl.cohort.read import KIND as COHORT_KIND
 from cxrssl.cohort.read import Cohort, open_cohort
@@ -25,7 +26,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.db import Database, open_database, write_parquet
 
 KIND = "cohort-export"
-VERSION = 1
+VERSION = 2
 """Raise it when the export of the same cohort changes in rows, columns or codes."""
 FORMATS = ("parquet", "csv", "meds")
 UNITS = {"_y": "years", "_h": "hours", "_d": "days", "_s": "seconds", "_px": "pixels", "_at": "date and time"}
@@ -41,6 +42,8 @@ Use Agreement does for MIMIC, they restrict it for this folder and for whatever 
 MIMIC's dates are shifted: they order the events of one person and compare with nothing else.
 
 Paths of films are relative to the root of the dataset; the images are not included.
+In CSV, text that a spreadsheet would run as a formula has ' before it, and control characters are replaced; Parquet
+has every text as it is.
 Source files: {release}.
 """
 
@@ -136,10 +139,10 @@ def _write_films(folder: Path, cohort: Cohort, database: Database, to: str) -> N
     films = pl.read_parquet(cohort.folder / "films.parquet")
     codebook = make_codebook(database, films, tuple(cohort.finding_names.tolist()))
     if to == "csv":
-        write_bytes(folder / "films.csv", films.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.3f").encode())
+        write_bytes(folder / "films.csv", frame_csv(films))
     else:
         write_bytes(folder / "films.parquet", (cohort.folder / "films.parquet").read_bytes())
-    write_bytes(folder / "codebook.csv", codebook.write_csv().encode())
+    write_bytes(folder / "codebook.csv", frame_csv(codebook))
 
 
 def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
@@ -159,7 +162,7 @@ def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
     write_json(folder / "metadata" / "dataset.json", meds.describe_dataset(cohort.summary))
     if (numbers["number"].cast(pl.String) != numbers["subject_id"]).any():
         mapping = numbers.select(pl.col("number").alias("subject_id"), pl.col("subject_id").alias("source_subject_id"))
-        write_bytes(folder / "subject_ids.csv", mapping.write_csv().encode())
+        write_bytes(folder / "subject_ids.csv", frame_csv(mapping))
     for (part,), group in subjects.group_by("split"):
         _write_shards(folder / "data" / str(part), events, group)
     untimed = _renumber(meds.collect_untimed(database), numbers)
@@ -206,11 +209,11 @@ def _check_free(dest: Path, may_replace: bool) -> None:
 
 def _notice(cohort: Cohort) -> str:
     return NOTICE.format(
-        dataset=cohort.dataset,
-        cohort=cohort.name,
+        dataset=plain(cohort.dataset),
+        cohort=plain(cohort.name),
         num_films=f"{len(cohort):,}",
         num_subjects=f"{len(set(cohort.subject_id.tolist())):,}",
-        release=describe_release(cohort.name, cohort.summary.get("release")),
+        release=describe_release(plain(cohort.name), cohort.summary.get("release")),
     )
 
 

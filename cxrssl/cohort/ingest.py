@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.database import fill_database
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.files import Layout, SourceFile, check_apart, hash_listing, leave_unwritable, list_films
@@ -200,7 +201,7 @@ def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
         made_from = (artefact.settings["key"], artefact.settings["features"], artefact.manifest["inputs"]["root"])
         if made_from != (plan.key, list(FEATURE_NAMES), str(plan.layout.root)):
             return None
-        return CohortSummary(dest, True, json.loads((dest / "summary.json").read_text()))
+        return CohortSummary(dest, True, json.loads((dest / "summary.json").read_text(encoding="utf-8")))
     except (IntegrityError, KeyError, OSError, ValueError):
         return None
 
@@ -254,7 +255,7 @@ def _fill_folder(
         summary = summarise(database, settings, tables, plan.layout.remarks + remarks)
     arrays = make_arrays(films, tables.findings)
     write_films(folder, films, arrays)
-    write_bytes(folder / "rejects.csv", rejects.write_csv().encode())
+    write_bytes(folder / "rejects.csv", frame_csv(rejects))
     return summary
 
 

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import IntegrityError
-from cxrssl.core.text import plain
+from cxrssl.core.text import csv_text, from_csv_text, plain
 from cxrssl.images.shard import PACKED, FilmRecords
 
 INDEX = "index.npz"
 REJECTS = "rejects.csv"
 NOT_PACKED = -1
-MAX_PATH_CHARS = 4096
 
 
 class Index(NamedTuple):
@@ -89,11 +88,11 @@ def read_index(folder: Path) -> Index:
 
 
 def write_rejects(folder: Path, rejects: Sequence[Reject]) -> None:
-    """Write `rejects.csv`, in cohort order, without control characters."""
+    """Write `rejects.csv`, in cohort order, without control characters and formulas."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(Reject._fields)
-    writer.writerows([plain(field, MAX_PATH_CHARS) for field in reject] for reject in rejects)
+    writer.writerows([csv_text(str(field)) for field in reject] for reject in rejects)
     write_bytes(folder / REJECTS, text.getvalue().encode())
 
 
@@ -109,6 +108,6 @@ def read_rejects(folder: Path) -> list[Reject]:
             # Older versions had two columns more.
             if tuple(header[: len(Reject._fields)]) != Reject._fields:
                 raise ValueError("its columns are not " + ", ".join(Reject._fields))
-            return [Reject(*row[: len(Reject._fields)]) for row in rows]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+            return [Reject(from_csv_text(row[0]), from_csv_text(row[1]), row[2]) for row in rows]
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise IntegrityError(f"{REJECTS} cannot be read: {plain(error, 120)}", path) from None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cxrssl.core.text import valid
 from cxrssl.recipe.check import find_idle, flatten
 from cxrssl.recipe.keys import recipe_keys
 from cxrssl.recipe.settings import Recipe
@@ -52,7 +53,15 @@ def format_value(value: Any) -> str:
     """Return a setting as TOML writes it, and nothing for None."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(format_value, value))}]"
+    if isinstance(value, str):
+        return _quote(value)
     return "" if value is None else json.dumps(value)
+
+
+def _quote(text: str) -> str:
+    """Return a basic string of TOML in ASCII; JSON's halves of a character, and its raw DEL, are none."""
+    escaped = valid(text).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if " " <= char <= "~" else f"\\U{ord(char):08x}" for char in escaped) + '"'
 
 
 def find_differences(first: Recipe, second: Recipe) -> list[Difference]:

@@ -1,6 +1,6 @@
 """Tables as CSV, every number in full: an estimate takes three columns, its value and the ends of its interval.
 
-In: tables. Out: CSV. What is not defined is an empty cell.
+In: tables. Out: CSV. What is not defined is an empty cell. Never: text that a spreadsheet would run as a formula.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from cxrssl.core.text import csv_text
 from cxrssl.report.cells import Cell, Estimate, Number
 from cxrssl.report.tables import ReportTable
 
@@ -22,7 +23,8 @@ def write_csv(table: ReportTable) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     widths = [_count_fields([row[at] for row in table.rows]) for at in range(len(table.columns))]
-    writer.writerow(name + part for name, width in zip(table.columns, widths, strict=True) for part in PARTS[:width])
+    names = map(csv_text, table.columns)
+    writer.writerow(name + part for name, width in zip(names, widths, strict=True) for part in PARTS[:width])
     for row in table.rows:
         fields = [_fields_of(cell, width) for cell, width in zip(row, widths, strict=True)]
         writer.writerow(field for cell in fields for field in cell)
@@ -38,8 +40,10 @@ def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
     values: list[str | int | float]
     if isinstance(cell, Estimate):
         values = [_or_blank(value) for value in (cell.interval.value, cell.interval.lo, cell.interval.hi)]
+    elif isinstance(cell, Number):
+        values = [_or_blank(cell.value)]
     else:
-        values = [_or_blank(cell.value) if isinstance(cell, Number) else cell]
+        values = [csv_text(cell) if isinstance(cell, str) else cell]
     return [value for _, value in zip_longest(range(width), values, fillvalue="")]
 
 

@@ -7,7 +7,6 @@ Never: control characters from data in what a terminal shows.
 from __future__ import annotations
 
 import csv
-import json
 from concurrent.futures import ThreadPoolExecutor, wait
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cxrssl.core.columns import align_rows, cell_width
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import encode_number
-from cxrssl.core.text import count_noun, plain
+from cxrssl.core.text import count_noun, csv_text, dump_json, plain
 from cxrssl.records.damage import Damage
 
 if TYPE_CHECKING:
@@ -102,16 +101,16 @@ def format_table(names: list[str], rows: list[tuple[Any, ...]]) -> list[str]:
 
 
 def write_csv(names: list[str], rows: list[tuple[Any, ...]], out: TextIO) -> None:
-    """Write rows as CSV; NULL is an empty cell."""
+    """Write rows as CSV; NULL is an empty cell, and text that a spreadsheet would run has ' before it."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([plain(name) for name in names])
-    writer.writerows(["" if value is None else plain(value, 1 << 24) for value in row] for row in rows)
+    writer.writerow([csv_text(name) for name in names])
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
 
 
 def write_json(names: list[str], rows: list[tuple[Any, ...]], out: TextIO) -> None:
     """Write rows as an array of JSON objects, in ASCII; a number that JSON lacks is "nan", "inf" or "-inf"."""
     objects = [dict(zip(names, map(_to_json, row), strict=True)) for row in rows]
-    body = ",\n ".join(json.dumps(item, allow_nan=False) for item in objects)
+    body = ",\n ".join(dump_json(item) for item in objects)
     out.write(f"[{body}]\n")
 
 
@@ -122,6 +121,12 @@ def list_damage(database: Database) -> list[Damage]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if _is_number(value) else csv_text(str(value))
 
 
 def _show(value: Any) -> str:

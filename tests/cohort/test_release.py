@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
-from cxrssl.cohort.release.check import check_release
+from cxrssl.cohort.release.check import check_release, read_faults
 from cxrssl.cohort.release.listing import LISTING, find_listings, read_listing
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import open_artefact
@@ -200,6 +200,16 @@ def test_hostile_names_open_nothing_outside_the_folder(
     assert [path for path in outside if path.startswith(("/etc", "/dev", str(tmp_path)))] == []
     assert check.values["verified"] == 20
     assert (tmp_path / "outside" / "secret").read_bytes() == b"secret"
+
+
+def test_faults_run_in_no_spreadsheet_and_are_read_back(workspace: Workspace, tmp_path: Path) -> None:
+    names = ["=1+1.jpg", "-x.jpg", "'=2.jpg", "+3.csv"]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / LISTING).write_text("".join(f"{'0' * 64} {name}\n" for name in names))
+    check = check_release(workspace, tmp_path / "data")
+    table = check.path / "faults.csv"
+    assert sorted(fault.path for fault in read_faults(table)) == sorted(names)
+    assert {line.split(",")[1] for line in table.read_text().splitlines()[1:]} == {f"'{name}" for name in names}
 
 
 def test_only_what_changed_is_read_again(workspace: Workspace, tmp_path: Path) -> None:

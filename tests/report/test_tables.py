@@ -52,3 +52,14 @@ def test_csv_holds_every_number_in_full_and_an_estimate_in_three_columns() -> No
         ["c", "", "", "", "0.1"],
         ["d", "", "", "", "0"],
     ]
+
+
+def test_csv_holds_no_formula_and_numbers_stay_numbers() -> None:
+    rows: list[list[Cell]] = [["=1+1", -1, Number(-0.5)], ["-2", 0, Number(1e-9)], ["\x1b[31mx", 1, ""]]
+    table = ReportTable("T", ["@name", "-count", "value"], rows)
+    assert list(csv.reader(write_csv(table).splitlines())) == [
+        ["'@name", "'-count", "value"],
+        ["'=1+1", "-1", "-0.5"],
+        ["-2", "0", "1e-09"],
+        ["\ufffd[31mx", "1", ""],
+    ]

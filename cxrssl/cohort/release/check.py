@@ -23,7 +23,7 @@ from cxrssl.core.durable import hash_settings, kill_point, write_bytes, write_js
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.journal import Journal, read_journal
 from cxrssl.core.process import bounded_workers, num_cores
-from cxrssl.core.text import plain
+from cxrssl.core.text import escape_formula, from_csv_text, plain
 from cxrssl.core.workspace import Workspace
 
 KIND = "check"
@@ -86,7 +86,7 @@ def make_key(listing: Listing, stamps: Mapping[str, Stamp]) -> str:
 def read_faults(path: Path) -> list[Fault]:
     """Return the faults of a published check."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [Fault(row["kind"], row["path"], row["detail"]) for row in csv.DictReader(file)]
+        return [Fault(row["kind"], from_csv_text(row["path"]), row["detail"]) for row in csv.DictReader(file)]
 
 
 def _find_mismatches(listing: Listing, digests: Mapping[str, str]) -> list[Fault]:
@@ -134,7 +134,7 @@ def _publish(dest: Path, listing: Listing, values: Mapping[str, Any], faults: li
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["kind", "path", "detail"])
-    writer.writerows([fault.kind, fault.path, fault.detail] for fault in faults)
+    writer.writerows([fault.kind, escape_formula(fault.path), fault.detail] for fault in faults)
     with publish(dest, KIND, settings) as building:
         write_bytes(building / "faults.csv", out.getvalue().encode())
         write_json(building / "summary.json", values)
