@@ -21,7 +21,7 @@ COMMANDS = [
     "pretrain",
     "probe x",
     "report",
-    "sql --results",
+    "sql --results --tables",
     "dashboard --once",
 ]
 

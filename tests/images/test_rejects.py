@@ -11,7 +11,7 @@ from tests.hostile import hostile_texts, runs_in_a_spreadsheet
 
 
 def test_names_of_films_run_in_no_spreadsheet_and_are_read_back(tmp_path: Path) -> None:
-    rejects = [Reject(plain(text), plain(text), "truncated", 1, 2) for text in hostile_texts(300, seed=3)]
+    rejects = [Reject(plain(text), plain(text), "truncated") for text in hostile_texts(300, seed=3)]
     write_rejects(tmp_path, rejects)
     assert read_rejects(tmp_path) == rejects
     with open(tmp_path / "rejects.csv", encoding="utf-8", newline="") as file:
