@@ -45,6 +45,8 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("near-films-in-two-splits", "warn", _LEFT_OUT),
     ("identical-films-under-two-subjects", "warn", "one person may have two ids: join them, as COVID's groups do"),
     ("films-of-another-cohort", "refuse", "pack them again: cxrssl ingest"),
+    ("films-look-odd", "warn", "look at these films, named in noted.csv of the pack: cxrssl help films"),
+    ("headers-contradict", "warn", "see in noted.csv of the pack which rule decided: cxrssl help films"),
     # ---- values of a cohort
     ("link-outside-stay", "refuse", "the film carries the record of another stay: " + _AGAIN),
     ("film-after-death", "warn", "the film, the death or the person is wrong: look at these rows"),

@@ -14,6 +14,7 @@ import numpy as np
 from cxrssl.audit.checks import Audit, Result, make_audit, pass_check, report_finding, skip_check
 from cxrssl.audit.database import audit_database
 from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_reuse, read_evaluated
+from cxrssl.audit.greys import audit_greys
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import audit_looks
 from cxrssl.audit.pretraining import Pretraining, audit_films, audit_pretraining, list_films, read_pretraining
@@ -123,6 +124,7 @@ def _audit_cohort(workspace: Workspace, cohort: Cohort, targets: Sequence[str]) 
         lambda: [report_finding(CHANGED, "every file with its SHA-256", unusable)],
         lambda: audit_ids(cohort),
         lambda: audit_looks(cohort, images),
+        lambda: audit_greys(packed),
         lambda: audit_values(cohort, packed, findings),
         lambda: audit_database(cohort),
     )

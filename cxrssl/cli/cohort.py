@@ -57,13 +57,17 @@ def show(
 
     Example: cxrssl cohort show mimic
     """
-    from cxrssl.cli.ingest import describe_cohort
+    from cxrssl.cli.ingest import describe_cohort, describe_notes
     from cxrssl.cohort.read import KIND
     from cxrssl.core.artefact import open_artefact
+    from cxrssl.images.index import read_notes
 
-    folder = open_artefact(open_workspace(workspace).find_cohort(name), KIND, verify=False).path
+    opened = open_workspace(workspace)
+    folder = open_artefact(opened.find_cohort(name), KIND, verify=False).path
     values = json.loads((folder / "summary.json").read_text())
-    print_summary(values, as_json, describe_cohort(values))
+    packed = opened.images / folder.name
+    values["notes"] = read_notes(packed) if packed.is_dir() else {}
+    print_summary(values, as_json, describe_cohort(values) + describe_notes(values["notes"]))
 
 
 @app.command()

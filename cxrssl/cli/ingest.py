@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, make_workspace, print_summary
+from cxrssl.core.filmnote import WORDS, Note
 
 if TYPE_CHECKING:
     from cxrssl.images.pack import PackSummary
+
+NOTE_HINTS = {
+    Note.POLARITY: "look at such a film; if it is a negative, --polarity shape follows PresentationLUTShape",
+    Note.DEPTH: "if all films have one depth, say it, such as --png-bits 12",
+}
+"""Note -> what may be typed to decide otherwise."""
 
 
 def ingest(
@@ -40,6 +48,13 @@ def ingest(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a cohort of this name that is of another dataset or folder.")
     ] = False,
+    polarity: Annotated[
+        str,
+        typer.Option(help="DICOM headers that contradict themselves: follow photometric or shape."),
+    ] = "photometric",
+    png_bits: Annotated[
+        int, typer.Option(help="True depth of 16-bit PNGs; 0 takes what each film uses.", min=0, max=16)
+    ] = 0,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +106,8 @@ def ingest(
         num_workers=workers,
         may_pack=pack,
         may_replace=replace,
+        polarity=polarity,
+        png_bits=png_bits,
     )
     made, packed = ingest_dataset(opened, options)
     summary = {"cohort": made.values, "was_current": made.was_current, "packed": packed and vars(packed)}
@@ -138,9 +155,16 @@ def describe_packed(packed: PackSummary | None) -> list[str]:
     for reject in packed.rejects:
         rules[reject.rule] = rules.get(reject.rule, 0) + 1
     lines += _counts([(f"rejected: {rule}", count) for rule, count in sorted(rules.items())])
+    lines += describe_notes(packed.notes)
     shown = [f"  {reject.path}: {reject.rule}" for reject in packed.rejects[:5]]
     more = len(packed.rejects) - len(shown)
     return lines + shown + ([f"  and {more:,} more in rejects.csv"] if more > 0 else [])
+
+
+def describe_notes(notes: Mapping[str, int]) -> list[str]:
+    """Return the lines about packed films whose greys look odd, or whose headers a rule decided."""
+    lines = ["packed films with a note, named in noted.csv"] + _counts(list(notes.items())) if notes else []
+    return lines + [f"hint: {hint}" for note, hint in NOTE_HINTS.items() if WORDS[note] in notes]
 
 
 def _counts(rows: list[tuple[str, int]]) -> list[str]:

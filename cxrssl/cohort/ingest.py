@@ -33,6 +33,7 @@ from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.db import open_database
 
+POLARITIES = ("photometric", "shape")
 WORKING_MEMORY = "600MB"
 """DuckDB's memory while a cohort is made; the rest spills to the disk."""
 RULES_VERSION = 3
@@ -57,6 +58,10 @@ class IngestOptions(SourceOptions):
     may_pack: bool = True
     may_replace: bool = True
     """Whether a cohort of this name that is of another dataset or folder is replaced; the command line asks first."""
+    polarity: str = "photometric"
+    """DICOM: what decides on polarity where the header contradicts itself, one of POLARITIES."""
+    png_bits: int = 0
+    """True depth of PNGs of 16 bits; 0: what each film uses."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,15 @@ that leaves the dataset folder, an allocation of the size that a length field cl
 """
 
 from cxrssl.dicom.codecs import SYNTAXES, check_codecs, codec_versions, find_codecs
-from cxrssl.dicom.file import is_dicom
-from cxrssl.dicom.grey import check_radiograph, decode_grey
+from cxrssl.dicom.file import NUM_FIRST_BYTES, is_dicom
+from cxrssl.dicom.grey import check_radiograph, decode_grey, decode_noted
 from cxrssl.dicom.header import KEYWORDS, DicomHeader, read_header
+from cxrssl.dicom.jpeg import decode_jpeg
 from cxrssl.dicom.pixels import DicomFilm, open_film
 
 __all__ = [
     "KEYWORDS",
+    "NUM_FIRST_BYTES",
     "SYNTAXES",
     "DicomFilm",
     "DicomHeader",
@@ -20,6 +22,8 @@ __all__ = [
     "check_radiograph",
     "codec_versions",
     "decode_grey",
+    "decode_jpeg",
+    "decode_noted",
     "find_codecs",
     "is_dicom",
     "open_film",

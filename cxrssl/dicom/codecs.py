@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 
 from cxrssl.core.errors import SetupError
 
 RLE = "1.2.840.10008.1.2.5"
+BASELINE, EXTENDED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51"
+LOSSLESS_SYNTAXES = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+JPEG_PACKAGE = "simplejpeg"
+"""Not known to pydicom: it decodes the JPEG files that are no DICOM too."""
 SYNTAXES: dict[str, tuple[str, str]] = {
     "1.2.840.10008.1.2": ("implicit VR", ""),
     "1.2.840.10008.1.2.1": ("explicit VR", ""),
-    "1.2.840.10008.1.2.4.50": ("JPEG baseline", "pillow"),
-    "1.2.840.10008.1.2.4.51": ("JPEG extended", "pylibjpeg-libjpeg"),
-    "1.2.840.10008.1.2.4.57": ("JPEG lossless", "pylibjpeg-libjpeg"),
-    "1.2.840.10008.1.2.4.70": ("JPEG lossless SV1", "pylibjpeg-libjpeg"),
+    BASELINE: ("JPEG baseline", JPEG_PACKAGE),
+    EXTENDED: ("JPEG extended", "pylibjpeg-libjpeg"),
+    LOSSLESS_SYNTAXES[0]: ("JPEG lossless", "pylibjpeg-libjpeg"),
+    LOSSLESS_SYNTAXES[1]: ("JPEG lossless SV1", "pylibjpeg-libjpeg"),
     "1.2.840.10008.1.2.4.80": ("JPEG-LS lossless", "pyjpegls"),
     "1.2.840.10008.1.2.4.81": ("JPEG-LS near-lossless", "pyjpegls"),
     "1.2.840.10008.1.2.4.90": ("JPEG 2000 lossless", "pylibjpeg-openjpeg"),
@@ -23,7 +28,7 @@ SYNTAXES: dict[str, tuple[str, str]] = {
 }
 """Transfer syntax -> our name for it, and the package that decodes it, "" where none is needed. Each has one decoder:
 other installed packages change no pixel. Not read: deflated and big-endian files, videos, HTJ2K, JPEG XL."""
-PACKAGES = ("pydicom", "pylibjpeg", *sorted({package for _, package in SYNTAXES.values()} - {"", "pillow"}))
+PACKAGES = ("pydicom", "pylibjpeg", *sorted({package for _, package in SYNTAXES.values()} - {""}))
 
 
 def find_codecs() -> dict[str, str]:
@@ -65,4 +70,6 @@ def _missing_package(uid: str) -> str:
     except Exception as error:  # pylibjpeg loads whatever is installed as its plug-in
         raise SetupError(f"the DICOM codecs cannot be loaded: {error}", hint=f"install {', '.join(PACKAGES)}") from None
     package = SYNTAXES[uid][1]
+    if package == JPEG_PACKAGE:
+        return "" if find_spec(package) else package
     return package if package and plugin(uid) not in get_decoder(uid).available_plugins else ""

@@ -12,11 +12,20 @@ from cxrssl.core.filmfile import refuse
 from cxrssl.core.text import plain
 
 PREAMBLE_BYTES, MAGIC = 128, b"DICM"
+FIRST_ELEMENT = b"\x02\x00\x00\x00UL\x04\x00"
+"""FileMetaInformationGroupLength, with which every file begins after its preamble (PS3.10 7.1)."""
 MAX_CHARS = 250
+NUM_FIRST_BYTES = PREAMBLE_BYTES + len(MAGIC)
+"""So many show what a file is."""
 
 
 def is_dicom(data: bytes) -> bool:
-    """Return whether these first bytes of a file are those of a DICOM file (PS3.10 7.1)."""
+    """Return whether these first bytes of a file are those of a DICOM file, with its preamble or without."""
+    return has_preamble(data) or data.startswith(FIRST_ELEMENT)
+
+
+def has_preamble(data: bytes) -> bool:
+    """Return whether these first bytes are a preamble and its four letters (PS3.10 7.1)."""
     return data[PREAMBLE_BYTES : PREAMBLE_BYTES + len(MAGIC)] == MAGIC
 
 
@@ -35,10 +44,10 @@ class _Reader:
 
 
 def read_dataset(file: BinaryIO, num_bytes: int, keywords: Iterable[str], **options: Any) -> Any:
-    """Return pydicom's data set with the tags of these keywords; call it within `renamed_errors`."""
+    """Return pydicom's data set with the tags of these keywords; call it within `renamed_errors`, after `is_dicom`."""
     import pydicom
 
-    return pydicom.dcmread(_Reader(file, num_bytes), specific_tags=list(keywords), **options)
+    return pydicom.dcmread(_Reader(file, num_bytes), specific_tags=list(keywords), force=True, **options)
 
 
 def read_syntax(dataset: Any) -> str:

@@ -14,9 +14,8 @@ from typing import Any
 from cxrssl.core.filmfile import open_inside, refuse
 from cxrssl.core.text import plain
 from cxrssl.dicom.file import (
-    MAGIC,
     MAX_CHARS,
-    PREAMBLE_BYTES,
+    NUM_FIRST_BYTES,
     is_dicom,
     read_dataset,
     read_syntax,
@@ -76,8 +75,8 @@ def read_header(path: Path, root: Path) -> DicomHeader:
     """
     where = plain(path)
     with open_inside(path, root, where) as file:
-        if not is_dicom(file.read(PREAMBLE_BYTES + len(MAGIC))):
-            raise refuse("not a DICOM file", "it lacks the letters DICM", where)
+        if not is_dicom(file.read(NUM_FIRST_BYTES)):
+            raise refuse("not a DICOM file", "it lacks the letters DICM and their group", where)
         file.seek(0)
         with renamed_errors(where):
             num_bytes = os.fstat(file.fileno()).st_size

@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.core.filmfile import refuse
+from cxrssl.core.filmnote import Note
 from cxrssl.core.text import plain
-from cxrssl.dicom.codecs import RLE, SYNTAXES, check_codecs, plugin
-from cxrssl.dicom.file import MAX_CHARS, read_dataset, read_syntax, renamed_errors
+from cxrssl.dicom.codecs import BASELINE, EXTENDED, LOSSLESS_SYNTAXES, RLE, SYNTAXES, check_codecs, plugin
+from cxrssl.dicom.codestream import check_whole, read_codestream
+from cxrssl.dicom.file import MAX_CHARS, has_preamble, read_dataset, read_syntax, renamed_errors
+from cxrssl.dicom.jpeg import check_entropy, decode_jpeg
+from cxrssl.dicom.lossless import check_used_up
 
 Cells: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
 MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
@@ -75,7 +79,30 @@ class DicomFilm:
     window: Window | None
     """The first of the windows."""
     where: str
+    has_preamble: bool
     _dataset: Any
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the pixels are stored uncompressed."""
+        return not SYNTAXES[self.transfer_syntax_uid][1]
+
+    @property
+    def note(self) -> Note:
+        """What is odd about the file and changes no pixel."""
+        found = Note(0)
+        if self.number_of_frames == 0:
+            found |= Note.NO_FRAMES
+        if not self.has_preamble:
+            found |= Note.NO_PREAMBLE
+        if self.is_native and len(_raw(self._dataset, "PixelData")) > self._num_bytes + self._num_bytes % 2:
+            found |= Note.PADDING
+        return found
+
+    @property
+    def _num_bytes(self) -> int:
+        """Of the pixels, uncompressed."""
+        return self.rows * self.columns * self.bits_allocated // 8
 
     def read_cells(self) -> Cells:
         """Return the cells [H, W]: numbers of `bits_allocated` or fewer bits, as stored.
@@ -87,12 +114,11 @@ class DicomFilm:
         """
         with renamed_errors(self.where):
             self._check_format()
-            is_native = not SYNTAXES[self.transfer_syntax_uid][1]
-            cells = self._read_native() if is_native else self._decode_cells()
+            cells = self._read_native() if self.is_native else self._decode_cells()
             return cells.reshape(self.rows, self.columns)
 
     def _check_format(self) -> None:
-        if self.number_of_frames != 1:
+        if self.number_of_frames > 1 or self.number_of_frames < 0:
             raise refuse("unsupported pixel format", f"{self.number_of_frames:,} frames")
         if self.samples_per_pixel != 1 or self.photometric_interpretation not in MONOCHROME:
             raise refuse("unsupported pixel format", f"not grey: {self.photometric_interpretation}")
@@ -102,10 +128,11 @@ class DicomFilm:
 
     def _read_native(self) -> Cells:
         data = _raw(self._dataset, "PixelData")
-        num_bytes = self.rows * self.columns * self.bits_allocated // 8
-        if len(data) < num_bytes:
-            raise refuse("truncated", f"{len(data):,} of {num_bytes:,} bytes of pixels")
-        if len(data) > num_bytes + num_bytes % 2:
+        if len(data) < self._num_bytes:
+            raise refuse("truncated", f"{len(data):,} of {self._num_bytes:,} bytes of pixels")
+        # Less than a row of zeros is padding, whatever its length; more may be pixels of another size (PS3.5 8.1.1).
+        rest = data[self._num_bytes :]
+        if len(rest) > 1 and (any(rest) or len(rest) >= self._num_bytes // self.rows):
             raise refuse("damaged", f"{len(data):,} bytes of pixels for {self.rows:,} x {self.columns:,}")
         return _words(data, self.bits_allocated)[: self.rows * self.columns]
 
@@ -118,16 +145,23 @@ class DicomFilm:
         # Fails before the codec runs if the codestream contradicts the header.
         frame = get_frame(_raw(self._dataset, "PixelData"), 0, number_of_frames=1)
         precision = self.bits_stored if uid == RLE else self._check_codestream(frame)
-        decoder = get_decoder(uid)
-        buffer, facts = decoder.as_buffer(self._dataset, index=0, raw=True, decoding_plugin=plugin(uid))
-        cells = _words(buffer, int(facts["bits_allocated"]))
+        check_whole(frame, uid)
+        if uid == BASELINE:
+            cells: Cells = decode_jpeg(frame, "GRAY").reshape(-1)
+        else:
+            buffer, facts = get_decoder(uid).as_buffer(self._dataset, index=0, raw=True, decoding_plugin=plugin(uid))
+            cells = _words(buffer, int(facts["bits_allocated"]))
         if cells.size != self.rows * self.columns:
             raise refuse("damaged", f"{cells.size:,} pixels for {self.rows:,} x {self.columns:,}")
+        if uid in LOSSLESS_SYNTAXES:
+            check_used_up(frame, cells.reshape(self.rows, self.columns))
+        elif uid == EXTENDED:
+            check_entropy(frame)
         return cells.clip(max=2**self.bits_stored - 1) if precision > self.bits_stored else cells
 
     def _check_codestream(self, frame: bytes) -> int:
         """Check the codestream's own header against ours and return its precision in bits."""
-        stream = _read_codestream(frame)
+        stream = read_codestream(frame)
         if stream.components != 1:
             raise refuse("unsupported pixel format", f"{stream.components} samples a pixel")
         if (stream.rows, stream.columns) != (self.rows, self.columns):
@@ -174,6 +208,7 @@ def open_film(data: bytes, where: str) -> DicomFilm:
             voi_lut=_read_lut(dataset, "VOILUTSequence"),
             window=_read_window(dataset),
             where=where,
+            has_preamble=has_preamble(data),
             _dataset=dataset,
         )
         if film.rows < 1 or film.columns < 1:
@@ -248,35 +283,3 @@ def _read_window(dataset: Any) -> Window | None:
     center, width = (_first_float(dataset, keyword, nowhere) for keyword in ("WindowCenter", "WindowWidth"))
     is_absent = any(dataset.get(keyword) in (None, "") for keyword in ("WindowCenter", "WindowWidth"))
     return None if is_absent else Window(center, width, _text(dataset, "VOILUTFunction") or "LINEAR")
-
-
-@dataclass(frozen=True)
-class _Codestream:
-    rows: int
-    columns: int
-    components: int
-    precision: int
-    is_signed: bool
-
-
-def _read_codestream(frame: bytes) -> _Codestream:
-    """Return the size that the codestream itself declares.
-
-    Source: ITU-T T.81 B.2.2 and T.87 C.2.2 (frame header), T.800 A.5.1 (SIZ).
-    """
-    siz = frame.find(b"\xff\x4f\xff\x51")
-    if siz >= 0 and not frame.startswith(b"\xff\xd8"):
-        right, bottom, left, top = struct.unpack_from(">4I", frame, siz + 8)
-        components, depth = struct.unpack_from(">HB", frame, siz + 40)
-        return _Codestream(bottom - top, right - left, components, (depth & 0x7F) + 1, bool(depth & 0x80))
-    at = 2
-    while at + 4 <= len(frame):
-        marker, length = struct.unpack_from(">HH", frame, at)
-        if marker == 0xFFFF:  # a fill byte
-            at += 1
-        elif marker == 0xFFF7 or (0xFFC0 <= marker <= 0xFFCF and marker not in (0xFFC4, 0xFFC8, 0xFFCC)):
-            precision, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
-            return _Codestream(rows, columns, components, precision, False)
-        else:
-            at += 2 + length
-    raise refuse("damaged", "a codestream without a frame header")

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import IntegrityError
+from cxrssl.core.filmnote import count_notes, say_notes
 from cxrssl.core.text import csv_text, from_csv_text, plain
 from cxrssl.images.shard import PACKED, FilmRecords
 
 INDEX = "index.npz"
-REJECTS = "rejects.csv"
+REJECTS, NOTED = "rejects.csv", "noted.csv"
 NOT_PACKED = -1
 
 
@@ -41,6 +42,8 @@ class Index(NamedTuple):
     """`fingerprint.hash_pixels` of the film as it is packed; empty for a rejected film."""
     phash: NDArray[np.uint64]
     """`fingerprint.perceptual_hash`; 0 for a rejected film."""
+    note: NDArray[np.uint16]
+    """The bits of `core.filmnote.Note`; 0 for a rejected film."""
 
 
 class Reject(NamedTuple):
@@ -59,7 +62,7 @@ def make_index(image_ids: Sequence[str], films: FilmRecords, shard_films: int) -
     for start in range(0, len(films), shard_films):
         row[start : start + shard_films] = np.cumsum(is_packed[start : start + shard_films]) - 1
     shard[~is_packed] = row[~is_packed] = NOT_PACKED
-    learnt = (films[name].copy() for name in ("box", "source_px", "pixel_hash", "phash"))
+    learnt = (films[name].copy() for name in ("box", "source_px", "pixel_hash", "phash", "note"))
     return Index(np.array(image_ids, np.str_), shard, row, *learnt)
 
 
@@ -82,9 +85,17 @@ def read_index(folder: Path) -> Index:
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise IntegrityError(f"{INDEX} cannot be read: {plain(error, 120)}", path, "run cxrssl ingest again") from None
     num = len(index.image_id)
-    if [array.shape for array in index] != [(num,), (num,), (num,), (num, 4), (num, 2), (num,), (num,)]:
+    if [array.shape for array in index] != [(num,), (num,), (num,), (num, 4), (num, 2), (num,), (num,), (num,)]:
         raise IntegrityError(f"{INDEX} has arrays of unequal length", path)
     return index
+
+
+def read_notes(folder: Path) -> dict[str, int]:
+    """Return note in words -> packed films that have it.
+
+    Raises: IntegrityError.
+    """
+    return count_notes(read_index(folder).note.tolist())
 
 
 def write_rejects(folder: Path, rejects: Sequence[Reject]) -> None:
@@ -94,6 +105,17 @@ def write_rejects(folder: Path, rejects: Sequence[Reject]) -> None:
     writer.writerow(Reject._fields)
     writer.writerows([csv_text(str(field)) for field in reject] for reject in rejects)
     write_bytes(folder / REJECTS, text.getvalue().encode())
+
+
+def write_notes(folder: Path, index: Index, paths: Sequence[str]) -> None:
+    """Write `noted.csv`: the packed films about which something is noted, and what, in cohort order."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image_id", "path", "notes"))
+    for row in np.flatnonzero(index.note).tolist():
+        cells = (index.image_id[row], paths[row], say_notes(int(index.note[row])))
+        writer.writerow([csv_text(str(cell)) for cell in cells])
+    write_bytes(folder / NOTED, text.getvalue().encode())
 
 
 def read_rejects(folder: Path) -> list[Reject]:

@@ -22,13 +22,14 @@ from cxrssl.core.artefact import publish
 from cxrssl.core.durable import hash_settings, kill_point
 from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
 from cxrssl.core.filmfile import OF_A_MOMENT, OUTSIDE, UNREADABLE_HINT, FilmFolder, Outage, describe_links
+from cxrssl.core.filmnote import count_notes
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import bounded_workers, num_cores
 from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
-from cxrssl.images.decode import DECODE_RULES, DECODER, PIPELINE_VERSION
+from cxrssl.images.decode import DECODE_RULES, DECODER, NO_CHOICES, PIPELINE_VERSION, Choices
 from cxrssl.images.earlier import EarlierFilms, EarlierPack, match_films, open_earlier, read_records
-from cxrssl.images.index import Reject, make_index, write_index, write_rejects
+from cxrssl.images.index import Reject, make_index, write_index, write_notes, write_rejects
 from cxrssl.images.shard import (
     FILM_DTYPE,
     PACKED,
@@ -57,6 +58,8 @@ class PackSummary:
     num_films: int
     num_packed: int
     rejects: list[Reject]
+    notes: dict[str, int]
+    """Note on films that are packed -> films that have it."""
     images_per_s: float
     """Films decoded in this call per second; 0 when there was nothing to do."""
     was_current: bool
@@ -77,6 +80,7 @@ class _Job:
     shard_films: int
     num_workers: int
     sources: Sources
+    choices: Choices
 
     def films_of(self, shard: int) -> range:
         return range(shard * self.shard_films, min((shard + 1) * self.shard_films, len(self.paths)))
@@ -100,6 +104,7 @@ def pack_images(
     cohort_sha256: str,
     num_workers: int = 0,
     shard_films: int = 4096,
+    choices: Choices = NO_CHOICES,
 ) -> PackSummary:
     """Publish the films at `paths` (relative to `dataset_root`) as packed images; do nothing if they are there.
 
@@ -112,7 +117,7 @@ def pack_images(
     assert len(image_ids) == len(paths) == len(set(image_ids)), "one path and one unique id a film"
     folder = dataset_root if isinstance(dataset_root, FilmFolder) else FilmFolder(dataset_root)
     sources = Sources(folder, paths, seen_path(dest))
-    job = _Job(dest, folder, image_ids, paths, size_px, shard_films, num_workers, sources)
+    job = _Job(dest, folder, image_ids, paths, size_px, shard_films, num_workers, sources, choices)
     settings = {
         "pipeline_version": PIPELINE_VERSION,
         "size_px": size_px,
@@ -120,6 +125,7 @@ def pack_images(
         "num_films": len(paths),
         "films_sha256": hash_settings([list(image_ids), list(paths)]),
         "cohort_sha256": cohort_sha256,
+        "choices": choices._asdict(),
     }
     lock = dest.parent / f".lock-{dest.name}"
     with hold_lock(lock, UsageError(f"the films of {dest.name} are being packed by another process", lock)):
@@ -183,7 +189,9 @@ def _pack_films(job: _Job, building: Path, known: EarlierFilms | None) -> tuple[
         job.sources.keep(films)
         write_sources(building, films)
         write_rejects(building, rejects)
-        write_index(building, make_index(job.image_ids, films, job.shard_films))
+        index = make_index(job.image_ids, films, job.shard_films)
+        write_notes(building, index, job.paths)
+        write_index(building, index)
     # From here on the index replaces the parts.
     for shard in job.shards:
         (building / part_name(shard)).unlink(missing_ok=True)
@@ -261,7 +269,8 @@ def _plan_batches(job: _Job, building: Path, shards: Sequence[int], known: Earli
             part = slice(first, min(first + BATCH_FILMS, span.stop))
             earlier = known.part(part) if known is not None else None
             paths = tuple(job.paths[part])
-            yield Batch(shard, temp, first, first - span.start, paths, job.root, job.size_px, earlier=earlier)
+            place = (shard, temp, first, first - span.start, paths, job.root, job.size_px)
+            yield Batch(*place, earlier=earlier, choices=job.choices)
 
 
 def _count_workers(num_workers: int, num_films: int, paths: Sequence[str]) -> int:
@@ -293,5 +302,13 @@ def _count_known(known: EarlierFilms | None) -> int:
 
 def _summarise(job: _Job, films: FilmRecords, images_per_s: float, was_current: bool, num_kept: int = 0) -> PackSummary:
     rejects = job.rejects(films)
-    note = _describe_links(job.root, rejects)
-    return PackSummary(len(films), len(films) - len(rejects), rejects, images_per_s, was_current, num_kept, note)
+    return PackSummary(
+        num_films=len(films),
+        num_packed=len(films) - len(rejects),
+        rejects=rejects,
+        notes=count_notes(films["note"].tolist()),
+        images_per_s=images_per_s,
+        was_current=was_current,
+        num_kept=num_kept,
+        note=_describe_links(job.root, rejects),
+    )

@@ -26,13 +26,14 @@ FILM_DTYPE = np.dtype(
         ("source_px", "<i4", (2,)),
         ("pixel_hash", PIXEL_HASH_DTYPE),
         ("phash", "<u8"),
+        ("note", "<u2"),
         ("sha256", "S64"),
         ("state", "<i8", (4,)),
     ]
 )
 """rule: index in DECODE_RULES, or PACKED; box: (top, left, height, width); source_px: rows and columns; the hashes of
-`images.fingerprint`; sha256: of the file's bytes, empty if they were not read; state: `core.filestate.FileState` of
-the file."""
+`images.fingerprint`; note: the bits of `core.filmnote`; sha256: of the file's bytes, empty if they were not read;
+state: `core.filestate.FileState` of the file."""
 FilmRecords: TypeAlias = NDArray[np.void]
 HEADER_BYTES = 128
 SPARE_FRAC = 0.05

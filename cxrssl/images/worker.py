@@ -32,7 +32,7 @@ from cxrssl.core.errors import CxrsslError, DecodeError, SetupError
 from cxrssl.core.filmfile import FilmFolder, read_film
 from cxrssl.core.signals import signals_held
 from cxrssl.core.text import count_noun, plain
-from cxrssl.images.decode import DECODE_RULES, decode_letterboxed, letterbox_film
+from cxrssl.images.decode import DECODE_RULES, NO_CHOICES, Choices, decode_letterboxed, letterbox_film
 from cxrssl.images.earlier import EarlierFilms
 from cxrssl.images.fingerprint import hash_pixels, perceptual_hash
 from cxrssl.images.shard import FILM_DTYPE, PACKED, FilmRecords, write_films
@@ -73,6 +73,7 @@ class Batch:
     size_px: int
     deadly: frozenset[int] = frozenset()
     """Indices of films that are not tried again."""
+    choices: Choices = NO_CHOICES
     earlier: EarlierFilms | None = None
     """Those of its films that an earlier pack made of the same bytes."""
 
@@ -156,13 +157,13 @@ def _decode_into(record: FilmRecords, pixels_SS: NDArray[np.uint8], batch: Batch
         record["sha256"], record["state"] = file.seen.sha256.encode(), file.seen.state
         if batch.first + num in batch.deadly:
             raise DecodeError(DIED, DIED, where)
-        film = letterbox_film(file, batch.size_px, where)
+        film = letterbox_film(file, batch.size_px, where, batch.choices)
     except DecodeError as error:
         record["rule"] = DECODE_RULES.index(error.rule)
         return
     pixels_SS[:] = film.pixels_SS
     record["rule"], record["box"], record["source_px"] = PACKED, film.box, film.source_px
-    record["pixel_hash"] = hash_pixels(film.pixels_SS)
+    record["pixel_hash"], record["note"] = hash_pixels(film.pixels_SS), int(film.note)
 
 
 def _start_worker(in_hand: MutableSequence[int], num_started: Any, film_s: float) -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from cxrssl.audit.checks import CHECKS, Audit, make_audit, refuse
 from cxrssl.audit.database import audit_database
+from cxrssl.audit.greys import audit_greys
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import audit_looks, find_twins
 from cxrssl.audit.values import audit_values
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import LeakageError
+from cxrssl.core.filmnote import Note
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.fingerprint import hash_pixels, perceptual_hash
 from cxrssl.images.store import ImageStore
@@ -31,6 +33,7 @@ def audit(cohort: Cohort, images: ImageStore | None) -> Audit:
     results = [
         *audit_ids(cohort),
         *audit_looks(cohort, images),
+        *audit_greys(images),
         *audit_values(cohort, images, cohort.finding_names.tolist()),
     ]
     return make_audit("cohort", results)
@@ -200,7 +203,24 @@ def film_shape_reveals_target(cohort: Cohort, images: ImageStore) -> Planted:
     return cohort, dataclasses.replace(images, index=images.index._replace(source_px_N2=source.astype(np.int32)))
 
 
+def films_look_odd(cohort: Cohort, images: ImageStore) -> Planted:
+    return cohort, with_notes(images, {3: Note.FEW_GREYS | Note.BLACK, 7: Note.BAND})
+
+
+def headers_contradict(cohort: Cohort, images: ImageStore) -> Planted:
+    return cohort, with_notes(images, {2: Note.POLARITY | Note.NO_PREAMBLE})
+
+
+def with_notes(images: ImageStore, notes: dict[int, Note]) -> ImageStore:
+    note = images.index.note.copy()
+    for row, each in notes.items():
+        note[row] = int(each)
+    return dataclasses.replace(images, index=images.index._replace(note=note))
+
+
 PLANTS = [
+    films_look_odd,
+    headers_contradict,
     subject_unknown,
     image_twice,
     image_under_two_subjects,
@@ -241,6 +261,12 @@ def test_a_planted_leak_is_named_by_its_code_and_nothing_else_is(
     assert finding.severity == CHECKS[code].severity
     assert finding.hint
     assert any(char.isdigit() for char in finding.finding) or code == "films-of-another-cohort"
+
+
+def test_notes_are_counted_by_their_words(hospital: Hospital) -> None:
+    (finding,) = audit(*films_look_odd(*hospital)).findings
+    assert finding.finding == "2 films: few grey levels 1, nearly all black 1, a band of zeros 1"
+    assert finding.examples == (3, 7)
 
 
 def test_what_refuses_raises_and_what_warns_does_not(hospital: Hospital) -> None:

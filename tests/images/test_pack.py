@@ -119,9 +119,10 @@ def test_rows_are_the_films_in_the_given_order(tmp_path: Path, make_films: Any, 
 def test_files_are_what_the_design_says_any_tool_can_read(tmp_path: Path, make_films: Any) -> None:
     call_pack(tmp_path, make_films(23))
     folder = tmp_path / "ws/images/world"
-    names = ["index.npz", "manifest.json", "rejects.csv", "shard-0000.npy", "shard-0001.npy", "shard-0002.npy"]
-    assert sorted(path.name for path in folder.iterdir()) == [*names, "sources.npz"]
-    shapes = [np.load(folder / name).shape for name in names[3:]]
+    names = ["shard-0000.npy", "shard-0001.npy", "shard-0002.npy"]
+    others = ["index.npz", "manifest.json", "noted.csv", "rejects.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [*others, *names, "sources.npz"]
+    shapes = [np.load(folder / name).shape for name in names]
     assert shapes == [(10, 32, 32), (10, 32, 32), (3, 32, 32)]
     with np.load(folder / "index.npz") as index:
         assert {name: index[name].dtype.str for name in index.files} == {
@@ -132,6 +133,7 @@ def test_files_are_what_the_design_says_any_tool_can_read(tmp_path: Path, make_f
             "source_px_N2": "<i4",
             "pixel_hash": "|S32",
             "phash": "<u8",
+            "note": "<u2",
         }
 
 
@@ -173,7 +175,7 @@ def test_second_call_does_nothing(tmp_path: Path, make_films: Any) -> None:
     folder = tmp_path / "ws/images/world"
     before = {path.name: path.stat().st_ino for path in folder.iterdir()}
     second = call_pack(tmp_path, paths, num_workers=0)
-    assert second == PackSummary(12, 11, first.rejects, 0.0, was_current=True)
+    assert second == PackSummary(12, 11, first.rejects, first.notes, 0.0, was_current=True)
     assert {path.name: path.stat().st_ino for path in folder.iterdir()} == before
 
 
