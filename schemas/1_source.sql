@@ -37,7 +37,7 @@ CREATE TABLE admission (
 -- Source: MIMIC-IV icu/icustays. A stay may begin before its admission and end after it (2 and 22 of the demo's 140).
 CREATE TABLE icu_stay (
     subject_id     VARCHAR USING COMPRESSION uncompressed NOT NULL,
-    hadm_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
+    hadm_id        VARCHAR USING COMPRESSION uncompressed,           -- NULL where admissions has no such row
     stay_id        VARCHAR USING COMPRESSION uncompressed NOT NULL,
     first_careunit VARCHAR,
     last_careunit  VARCHAR,
@@ -89,6 +89,11 @@ CREATE TABLE given_feature (
     $given_columns
 );
 
+-- People of whom a row of patient, admission, icu_stay or ed_stay could not be read: cohort/losses.
+CREATE TABLE doubtful (
+    subject_id VARCHAR PRIMARY KEY
+);
+
 -- Rows of the dataset's files that broke a rule. For every file: rows in the file = accepted + rejected (see source_file).
 CREATE TABLE reject (
     file   VARCHAR NOT NULL,
@@ -116,6 +121,7 @@ COMMENT ON TABLE ed_stay IS 'Stays in the emergency department, where the ED mod
 COMMENT ON TABLE image IS 'One row a film, as the dataset describes it. Most questions are easier to put to the view film.';
 COMMENT ON TABLE label IS 'Findings of studies, one row a study and finding. What the dataset does not mention has no row.';
 COMMENT ON TABLE given_feature IS 'What the dataset itself says about the person at a film.';
+COMMENT ON TABLE doubtful IS 'People with a rejected row in a hospital table: what follows from these is unknown.';
 COMMENT ON TABLE reject IS 'Rows of the dataset''s files that broke a rule.';
 COMMENT ON TABLE source_file IS 'Files read; of each, rows = accepted + rejected.';
 COMMENT ON COLUMN patient.anchor_age IS 'age in anchor_year; 91 stands for every age above 89';

@@ -17,7 +17,7 @@ CREATE TABLE link (
     ed_stay_id   VARCHAR USING COMPRESSION uncompressed,
     link_status  VARCHAR NOT NULL CHECK (link_status IN (
         'in_icu', 'in_stay', 'in_ed', 'before_stay', 'pre_admission', 'post_discharge', 'no_admission', 'ambiguous',
-        'bad_time')),
+        'bad_time', 'rejected_row')),
     gap_h        DOUBLE CHECK (gap_h >= 0),   -- hours to the nearest admission, 0 inside one, NULL where there is none
     num_covering INTEGER NOT NULL             -- intervals of the deciding kind that contain the film
 );

@@ -22,7 +22,7 @@ REVEALING_AUROC = 0.98
 MIN_CASES = 10
 """Positives and negatives that a finding needs in train before an AUROC means something."""
 INSIDE = ("in_icu", "in_stay", "in_ed")
-OUTSIDE = ("no_admission", "bad_time", "pre_admission", "post_discharge")
+OUTSIDE = ("no_admission", "bad_time", "pre_admission", "post_discharge", "rejected_row")
 KNOWN_IN_A_STAY = ("mortality", "icu")
 Rows = NDArray[np.int64]
 Counts = NDArray[np.int64]
@@ -61,7 +61,8 @@ def _find_links_outside(cohort: Cohort) -> Result:
         return skip_check(code, "the dataset has no stays")
     compared = count_noun(int(is_linked.sum()), "linked film")
     rows = np.flatnonzero(
-        (is_linked & (cohort.gap_h > 0)) | ((cohort.stay_id != "") & (cohort.link_status != "in_icu"))
+        (is_linked & (cohort.gap_h > 0))
+        | ((cohort.stay_id != "") & ~np.isin(cohort.link_status, ("in_icu", "rejected_row")))
     )
     if not len(rows):
         return pass_check(code, compared)
@@ -71,7 +72,7 @@ def _find_links_outside(cohort: Cohort) -> Result:
 
 def _find_unknown_as_no(cohort: Cohort) -> Result:
     code = "unknown-counted-as-no"
-    is_outside = np.isin(cohort.link_status, OUTSIDE) & (cohort.hadm_id == "")
+    is_outside = np.isin(cohort.link_status, OUTSIDE) & (cohort.hadm_id == "") & (cohort.stay_id == "")
     if not np.any(cohort.link_status != ""):
         return skip_check(code, "the dataset has no stays")
     compared = f"{count_noun(int(is_outside.sum()), 'film')} outside every stay"

@@ -33,7 +33,7 @@ def doctor(
 ) -> None:
     """Say which dataset and version lie in PATH, what is missing, whether the disk suffices, and what to type next.
 
-    Exits with 0 if ingest can run, with 3 if something needed is missing. Reads no table in full.
+    Exits with 0 if ingest can run, with 3 if something needed is missing. Reads the tables, and a few of the films.
 
     Example: cxrssl doctor /path/to/physionet.org
     """

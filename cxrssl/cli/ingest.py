@@ -37,13 +37,17 @@ def ingest(
         str, typer.Option(help="Percentages of subjects in train, val and test of the hash split.")
     ] = "70,10,20",
     split_file: Annotated[
-        Path | None, typer.Option(help="CSV of your own split: columns subject_id, split (train, val or test).")
+        Path | None,
+        typer.Option(help="Own split: CSV of split (train, val, test) and subject_id, study_id or image_id."),
     ] = None,
     cohort: Annotated[
         str, typer.Option(help="Name of the cohort to make; the dataset's own when left out.", metavar="NAME")
     ] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one per core.", min=0)] = 0,
+    allow_losses: Annotated[
+        bool, typer.Option("--allow-losses", help="Go on though a table loses many of its rows, or all.")
+    ] = False,
     pack: Annotated[bool, typer.Option(help="Pack the films; --no-pack stops after the cohort.")] = True,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a cohort of this name that is of another dataset or folder.")
@@ -67,7 +71,7 @@ def ingest(
       [labels]
       file = "labels.csv"
       column = "study_uid"
-      key = "study"                  # or image, patient
+      key = "study"                  # or image, patient, file
       present = ["1"]
       absent = ["0"]
       uncertain = ["-1"]
@@ -108,6 +112,7 @@ def ingest(
         may_replace=replace,
         polarity=polarity,
         png_bits=png_bits,
+        allow_losses=allow_losses,
     )
     made, packed = ingest_dataset(opened, options)
     summary = {"cohort": made.values, "was_current": made.was_current, "packed": packed and vars(packed)}

@@ -12,6 +12,7 @@ import polars as pl
 
 from cxrssl.cohort.ehr import fill_ehr
 from cxrssl.cohort.link import LinkRule, link_films
+from cxrssl.cohort.losses import find_doubtful
 from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.sources import SourceTables
 from cxrssl.cohort.words import word_rows
@@ -51,6 +52,7 @@ def _insert_linked(database: Database, tables: SourceTables, rule: LinkRule) -> 
     words = {"feature": pl.String, "word": pl.String, "category": pl.String}
     database.insert("word", pl.DataFrame(word_rows(), words, orient="row"))
     if tables.hospital is not None:
+        database.insert("doubtful", find_doubtful(tables.files).to_frame())
         database.insert("admission", tables.hospital.admission.sort("hadm_id"))
         database.insert("icu_stay", tables.hospital.icu_stay.sort("stay_id"))
         if tables.hospital.ed_stay is not None:
@@ -63,8 +65,9 @@ def _insert_unlinked(database: Database, tables: SourceTables, splits: pl.DataFr
     """Insert the tables that linking does not need."""
     studies = tables.image.select("study_id").unique()
     labels = tables.labels.join(studies, "study_id", "semi").sort("study_id")
-    labels = labels.unpivot(index="study_id", variable_name="finding", value_name="value")
-    database.insert("label", labels.drop_nulls("value"))
+    # A finding may be named "value", but never with a blank before it.
+    labels = labels.unpivot(index="study_id", variable_name=" finding", value_name=" value").drop_nulls(" value")
+    database.insert("label", labels.rename({" finding": "finding", " value": "value"}))
     if tables.hospital is not None:
         database.insert("patient", tables.hospital.patient.sort("subject_id"))
     database.insert("split", splits)

@@ -1,20 +1,25 @@
 """What a folder holds and what is missing, reported before hours are spent: tables, films, DICOM codecs, disk.
 
-In: a folder. Out: a report of plain numbers and sentences. Never: a whole table read, every film listed, or an estimate
-reported as a count.
+In: a folder. Out: a report of plain numbers and sentences. The tables are read as ingest reads them, with a few of the
+films, so that what ingest would refuse in them is told here.
+Never: every film listed, or an estimate reported as a count.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from cxrssl.cohort.files import FILM_SUFFIXES, Layout
-from cxrssl.cohort.sources import SourceOptions, find_source, recognise
+from cxrssl.cohort.losses import check_losses
+from cxrssl.cohort.sources import ABSENT, WITHOUT_FILM, Source, SourceOptions, find_source, recognise
 from cxrssl.cohort.tables.peek import estimate_rows
 from cxrssl.cohort.walk import Place, scan
 from cxrssl.core.errors import CxrsslError, DataError, DecodeError, SetupError, UsageError
@@ -24,9 +29,13 @@ from cxrssl.dicom import SYNTAXES, find_codecs, read_header
 SAMPLED_FOLDERS = 24
 """A folder with more subfolders than this is estimated from this many of them."""
 SAMPLED_HEADERS = 16
+SAMPLED_FILMS = 200
+FILMS_OF_A_FOLDER = 20
 MAX_FOLDERS = 1_000
 MAX_DEPTH = 12
 ENOUGH_FRAC = 0.95
+GROUP = re.compile(r"p[0-9]{2}|images(_[0-9]+)?")
+"""Folders of many people; the name of any other folder of films may be a person's."""
 
 
 @dataclass
@@ -96,7 +105,8 @@ def count_films(layout: Layout) -> FilmReport:
             _add_count(report, name or ".", len(entries))
             for folder in folders:
                 num, is_exact = _count_under(layout, folder, MAX_DEPTH)
-                _add_count(report, folder, num)
+                is_group = GROUP.fullmatch(folder.rpartition("/")[2])
+                _add_count(report, folder if is_group else name or ".", num)
                 report.is_exact &= is_exact
     return report
 
@@ -120,7 +130,27 @@ def _examine_one(options: SourceOptions) -> DatasetReport:
     if film_tables:
         report.films.expected = sum(table.rows for table in report.tables if table.file in film_tables)
     _check_films(report, layout)
+    if not report.missing:
+        report.missing += _try_tables(layout, source, report.films.is_exact)
     return report
+
+
+def _try_tables(layout: Layout, source: Source, is_exact: bool) -> list[str]:
+    """Return what ingest would refuse in the tables, if these few films were all."""
+    paths = itertools.islice(_iter_films(layout, FILMS_OF_A_FOLDER), SAMPLED_FILMS)
+    present = {path: os.path.getsize(layout.root / path) for path in paths if (layout.root / path).is_file()}
+    try:
+        tables = source.read(layout, present)
+        # A table whose films are not in the sample may be as good as the others.
+        is_sampled = pl.col("rule").is_in([ABSENT, WITHOUT_FILM])
+        every = [*(tables.film_parts or []), *tables.others]
+        check_losses(table for table in every if table.rejects.filter(is_sampled).is_empty())
+    except CxrsslError as error:
+        return [_describe(error)]
+    if not present or not tables.image.is_empty() or (tables.films.row_files is not None and not is_exact):
+        return []
+    counts = ", ".join(f"{rule} {num:,}" for rule, num in tables.films.reject_counts().items() if rule != ABSENT)
+    return [f"none of {count_noun(len(present), 'film')} looked at can be used: {counts or 'no table names them'}"]
 
 
 def _check_films(report: DatasetReport, layout: Layout) -> None:
@@ -143,7 +173,7 @@ def _check_films(report: DatasetReport, layout: Layout) -> None:
 def _sample_syntaxes(layout: Layout) -> dict[str, int]:
     """Return transfer syntax -> files, among the first few DICOM files found."""
     counts: dict[str, int] = {}
-    for path in itertools.islice(_iter_dicom(layout), SAMPLED_HEADERS):
+    for path in itertools.islice(_iter_films(layout, 2, FILM_SUFFIXES), SAMPLED_HEADERS):
         try:
             uid = read_header(Path(path), layout.root).transfer_syntax_uid
         except DecodeError:
@@ -153,14 +183,14 @@ def _sample_syntaxes(layout: Layout) -> dict[str, int]:
     return counts
 
 
-def _iter_dicom(layout: Layout) -> Iterator[str]:
-    """Yield films that may be DICOM, from folders spread over the tree."""
+def _iter_films(layout: Layout, most: int, without: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield at most so many films of a folder, without those of some suffixes, from folders spread over the tree."""
     waiting = [name for name in layout.film_folders if (layout.root / name).is_dir()]
     for _ in range(MAX_FOLDERS):
         if not waiting:
             return
         files, folders = _list_folder(layout, waiting.pop())
-        yield from itertools.islice((path for path in files if not path.lower().endswith(FILM_SUFFIXES)), 2)
+        yield from itertools.islice((path for path in files if not path.lower().endswith(without)), most)
         waiting += _spread(folders)
 
 

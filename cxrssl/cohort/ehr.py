@@ -3,7 +3,8 @@
 In: given_feature, image, link, admission, icu_stay, ed_stay, word. Out: ehr, one column a declared feature. A value
 that the dataset states itself overrides one derived from the hospital's tables.
 Never: a fact not yet known at the film, outcomes excepted: a known type of admission would reveal that the admission is
-to come.
+to come, and so would a known `icu` or `ed_arrival` of a film before it.
+Never: a "no" that follows from rows which could not be read.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from cxrssl.cohort.link import PAIR, VISIT, LinkRule
 from cxrssl.db import Database
 
 RULES = {
-    "mortality": "CASE WHEN hospital_expire_flag THEN 'died' WHEN $1 OR NOT hospital_expire_flag THEN 'alive' END",
+    "mortality": """CASE
+            WHEN hospital_expire_flag THEN 'died'
+            WHEN NOT hospital_expire_flag OR ($1 AND link_status <> 'rejected_row') THEN 'alive'
+        END""",
     "icu": """CASE
-            WHEN link_status = 'in_icu' THEN 'icu'
-            WHEN $1 OR link_status IN ('in_stay', 'in_ed', 'before_stay') THEN 'not_icu'
+            WHEN link.stay_id IS NOT NULL THEN 'icu'
+            WHEN link_status IN ('in_stay', 'in_ed') OR ($1 AND link_status <> 'rejected_row') THEN 'not_icu'
         END""",
     "ed_arrival": """CASE
+            WHEN link_status = 'before_stay' THEN NULL
             WHEN link.ed_stay_id IS NOT NULL THEN coalesce(ed_stay.arrival_transport, 'ed')
             WHEN arrival.ed_in <= taken_at THEN arrival.way
             WHEN arrival.hadm_id IS NULL AND taken_at >= admittime THEN 'not_ed'
@@ -91,7 +96,7 @@ said AS (
     LEFT JOIN icu_stay ON icu_stay.stay_id = link.stay_id
     LEFT JOIN ed_stay ON ed_stay.ed_stay_id = link.ed_stay_id
     LEFT JOIN arrival ON arrival.hadm_id = link.hadm_id
-    LEFT JOIN person ON person.film = image.rowid
+    LEFT JOIN person ON person.film = image.rowid AND link_status <> 'rejected_row'
 )
 SELECT said.image_id, {", ".join([*_CENSORED, *map(_category_sql, RECORDED)])}
 FROM said

@@ -21,10 +21,12 @@ from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.files import Layout, SourceFile, check_apart, hash_listing, leave_unwritable, list_films
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule
+from cxrssl.cohort.losses import check_losses, find_doubtful
 from cxrssl.cohort.read import KIND
 from cxrssl.cohort.release.verified import Verified, count_verified, find_verified
 from cxrssl.cohort.sources import Source, SourceOptions, SourceTables, find_source, recognise
-from cxrssl.cohort.split import Shares, read_split_file, split_subjects
+from cxrssl.cohort.split import Shares, split_subjects
+from cxrssl.cohort.split_file import read_split_file
 from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
 from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import hash_settings, sha256_file, write_bytes, write_json
@@ -36,7 +38,7 @@ from cxrssl.db import open_database
 POLARITIES = ("photometric", "shape")
 WORKING_MEMORY = "600MB"
 """DuckDB's memory while a cohort is made; the rest spills to the disk."""
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Raise it when a rule of reading, linking or splitting changes: every cohort is then rebuilt."""
 
 
@@ -62,6 +64,8 @@ class IngestOptions(SourceOptions):
     """DICOM: what decides on polarity where the header contradicts itself, one of POLARITIES."""
     png_bits: int = 0
     """True depth of PNGs of 16 bits; 0: what each film uses."""
+    allow_losses: bool = False
+    """Go on where a table loses more rows than cohort/losses allows."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,10 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
         return current
     _check_owner(dest, plan)
     tables = source.read(plan.layout, plan.present)
+    losses = check_losses([*(tables.film_parts or []), *tables.others], options.allow_losses)
     _check_some_films(tables, plan)
     splits, remarks = _split(tables, plan)
+    remarks += losses
     release = count_verified(plan.verified, plan.tables, plan.layout.root, tables.image["path"])
     settings = {
         "dataset": options.dataset,
@@ -184,9 +190,10 @@ def _split(tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
     subjects = set(tables.image["subject_id"].unique())
     icu = set(tables.hospital.icu_stay["subject_id"].unique()) & subjects if tables.hospital else set()
     path = plan.options.split_path
-    own, remarks = read_split_file(path, subjects) if path else (None, [])
+    own, remarks = read_split_file(path, tables.image) if path else (None, [])
     dataset, shares = plan.options.dataset, plan.options.shares
-    return split_subjects(dataset, subjects, tables.official, icu or None, own, shares), remarks
+    doubtful = set(find_doubtful(tables.files))
+    return split_subjects(dataset, subjects, tables.official, icu or None, own, shares, doubtful), remarks
 
 
 def _hash_file(path: Path, shown: str) -> str:
@@ -239,6 +246,8 @@ def _check_some_films(tables: SourceTables, plan: _Plan) -> None:
         counts = ", ".join(f"{rule} {num:,}" for rule, num in tables.films.reject_counts().items())
         folders = ", ".join(f"{name or '.'}/" for name in plan.layout.film_folders) or "no folder of films"
         hint = f"looked for films in {folders} of {plan.layout.root} and found {len(plan.present):,}"
+        if "Modality: not CR or DX" in counts:
+            hint += '; for films without tags, write ids = "file" into a --map'
         raise DataError(f"no film of {tables.films.file} can be used: {counts}", plan.layout.root, hint)
 
 

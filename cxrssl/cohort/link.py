@@ -21,7 +21,11 @@ By time (the default). First match decides; intervals are closed at both ends, t
 7. else by the nearest admission: in the past -> post_discharge, in the future -> pre_admission, both equally near
    -> post_discharge; hadm_id unknown.
 gap_h is the time to the nearest dischtime or admittime, and 0 for rules 2 to 4.
-Unknown is not no: `icu` is known only for in_icu, in_stay, in_ed, before_stay; `mortality` only with a hadm_id.
+Unknown is not no: `icu` is known only for in_icu, in_stay, in_ed; `mortality` only with a hadm_id.
+For before_stay `icu` is unknown because, known, it would tell that an admission follows.
+
+By both rules, a film of a person of whom a row of these tables was rejected (table doubtful) -> rejected_row, whatever
+the rows that are left say: hadm_id, ed_stay_id and gap_h are unknown. It keeps the stay_id of an ICU stay it lies in.
 
 By day (`--link day`), as published, for comparison: the day of the film is in [day of intime, day of outtime] of an ICU
 stay, and independently in [day of admittime, day of dischtime] of an admission; of several, the last row of the file
@@ -80,6 +84,7 @@ def link_films(database: Database, rule: LinkRule = LinkRule()) -> None:
         database.execute(LINK_BY_DAY)
     else:
         database.execute(LINK_BY_TIME, [round(rule.tolerance_h * 3.6e9)])
+    database.execute(DOUBT)
 
 
 # Within a statement the rowid identifies a film: it is a number, while an image_id is a text of 44 characters.
@@ -178,6 +183,12 @@ SELECT image_id,
     num_covering
 FROM decided
 ORDER BY film
+"""
+
+DOUBT = """
+UPDATE link
+SET link_status = 'rejected_row', hadm_id = NULL, ed_stay_id = NULL, gap_h = NULL, num_covering = 0
+WHERE image_id IN (SELECT image_id FROM image SEMI JOIN doubtful USING (subject_id))
 """
 
 LINK_BY_DAY = """

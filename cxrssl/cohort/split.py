@@ -7,30 +7,25 @@ official  the publisher's, where the dataset has one; `train_val` is divided by 
 hash      by a hash of dataset and subject alone: 70 % train, 10 % val, 20 % test, or other shares.
 icu       the paper's rule: only people with an ICU stay are validated and tested on, everyone else is train. The paper
           used the lists of MedFuse, which we may not ship; here a subject with an ICU stay, at any time, keeps its part
-          of `hash`, so that no test subject of `icu` is a train subject of `hash`.
-file      a CSV of the user with the columns subject_id and split. It may repeat a subject, with the same split.
+          of `hash`, so that no test subject of `icu` is a train subject of `hash`. Nobody knows whether a subject in
+          doubt (cohort/losses) had one: without one that could be read, it is in no part.
+file      a CSV of the user (split_file) by subject, study or film. It may repeat a subject, with the same split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import polars as pl
 
-from cxrssl.cohort.tables.columns import Column, TableSpec
-from cxrssl.cohort.tables.table import read_table
-from cxrssl.core.errors import DataError, LeakageError, UsageError
+from cxrssl.core.errors import LeakageError, UsageError
 from cxrssl.core.seed import subject_fraction
 from cxrssl.core.text import count_noun, plain
 
 OFFICIAL_VAL_FRAC = 0.1
 """Share of the subjects of an official `train_val` part that become `val`."""
-FILE_SPLITS = {"train": "train", "val": "val", "validate": "val", "valid": "val", "test": "test"}
-"""Words of a split file -> ours."""
 SCHEMA = {"scheme": pl.String(), "subject_id": pl.String(), "split": pl.String()}
-FILE = TableSpec("split", (Column("subject_id"), Column("split", values=tuple(FILE_SPLITS))), key=())
 
 
 @dataclass(frozen=True)
@@ -63,11 +58,12 @@ def split_subjects(
     icu_subjects: Collection[str] | None = None,
     own: pl.DataFrame | None = None,
     shares: Shares = Shares(),
+    doubtful: Collection[str] = (),
 ) -> pl.DataFrame:
     """Return scheme, subject_id, split for every possible scheme, sorted.
 
     `official` and `own` have the columns subject_id and split, `icu_subjects` are those with an ICU stay; where one is
-    None, the scheme is left out.
+    None, the scheme is left out. `doubtful` are those of whom a stay may be missing.
 
     Raises: LeakageError when a list puts a subject in two parts.
     """
@@ -80,7 +76,11 @@ def split_subjects(
             subject: divide_train_val(dataset, subject, parts[subject]) for subject in subjects if subject in parts
         }
     if icu_subjects is not None:
-        schemes["icu"] = {subject: part if subject in icu_subjects else "train" for subject, part in by_hash.items()}
+        schemes["icu"] = {
+            subject: part if subject in icu_subjects else "train"
+            for subject, part in by_hash.items()
+            if subject in icu_subjects or subject not in doubtful
+        }
     if own is not None:
         parts = subject_parts(own, "splits of the split file")
         schemes["file"] = {subject: parts[subject] for subject in subjects if subject in parts}
@@ -117,27 +117,3 @@ def subject_parts(listed: pl.DataFrame, what: str) -> dict[str, str]:
         hint = "a subject belongs to one split: compare the file with its source"
         raise LeakageError(f"{count_noun(twice, 'subject')} in two {what}", hint=hint)
     return dict(zip(pairs["subject_id"].to_list(), pairs["split"].to_list(), strict=True))
-
-
-def read_split_file(path: Path, subject_ids: Iterable[str]) -> tuple[pl.DataFrame, list[str]]:
-    """Return the user's split of these subjects, and remarks on subjects missing in the file or in the dataset.
-
-    Raises: DataError when the file or one of its rows cannot be used, or when it names none of the subjects.
-    """
-    shown = plain(path.name, 120)
-    table = read_table(path, shown, FILE)
-    if table.rejects.height:
-        line, column, rule, _ = table.rejects.sort("line").row(0)
-        what = f"{shown}: {count_noun(table.rejects.height, 'row')} cannot be used, the first in line {line:,}"
-        words = f"{column}: {rule}; " if column else f"{rule}; "
-        raise DataError(what, path, f"{words}the words are {', '.join(FILE_SPLITS)}")
-    listed = table.frame.select("subject_id", pl.col("split").replace_strict(FILE_SPLITS))
-    subjects = set(subject_ids)
-    named = set(listed["subject_id"])
-    if not named & subjects:
-        raise DataError(f"{shown} names no subject of this dataset", path, "use the ids of the dataset's tables")
-    counts = {
-        f"subjects of {shown} without a film": len(named - subjects),
-        f"subjects that {shown} does not name, in no split": len(subjects - named),
-    }
-    return listed, [f"{what}: {num:,}" for what, num in counts.items() if num]

@@ -96,7 +96,7 @@ def accept_or_reject(table: SlowTable, bad: list[Any], line: int, cells: list[st
     for cell, column in zip(cells, spec.columns, strict=True):
         value, rule = read_cell(cell.strip(WHITE), column)
         values.append(None if rule else value)
-        if rule and column.when_bad == "blank":
+        if rule and column.when_bad != "reject":
             label = f"{column.name}: {rule}"
             table.blanked[label] = table.blanked.get(label, 0) + 1
         elif rule:
@@ -108,11 +108,37 @@ def accept_or_reject(table: SlowTable, bad: list[Any], line: int, cells: list[st
         table.frame.append((line, *values))
 
 
-def read_cell(cell: str, column: Column) -> tuple[Any, str]:
+ZONE = r"(\.0+)?( ?(UTC|Z|\+0000|\+00:00))?"
+DAY = "[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}"
+
+
+def respell(cell: str, column: Column) -> str:
+    """Return a cell as we write it, where another program's spelling says the same."""
+    if column.may_be_blank and column.kind != "text" and cell in ("NaN", "nan", "NaT", "None", "NULL", "null", "<NA>"):
+        return ""
+    if column.kind == "id" and re.fullmatch(r"[0-9]+\.0+", cell) and read_cell(cell, column, again=False)[1]:
+        return cell.partition(".")[0]
+    if column.kind == "time" and re.fullmatch(rf"{DAY}[ T][0-9]{{2}}:[0-9]{{2}}:[0-5][0-9]{ZONE}", cell):
+        return f"{cell[:10]} {cell[11:19]}"
+    if column.kind == "date" and re.fullmatch(rf"{DAY}[ T]00:00:00{ZONE}", cell):
+        return cell[:10]
+    return cell
+
+
+def read_cell(cell: str, column: Column, again: bool = True) -> tuple[Any, str]:
     """Return (value, broken rule or "")."""
+    if again:
+        cell = respell(cell, column)
     if not cell:
         return None, "" if column.may_be_blank else "blank"
-    words = {"text": "plain text", "int": "a whole number", "float": "a number", "time": "a time", "date": "a date"}
+    words = {
+        "text": "plain text",
+        "id": "plain text",
+        "int": "a whole number",
+        "float": "a number",
+        "time": "a time",
+        "date": "a date",
+    }
     try:
         value = parse(cell, column)
     except ValueError:
@@ -128,7 +154,7 @@ def read_cell(cell: str, column: Column) -> tuple[Any, str]:
 
 def parse(cell: str, column: Column) -> Any:
     match column.kind:
-        case "text":
+        case "text" | "id":
             if any(char < " " or char in "\x7f\ufffd" for char in cell):
                 raise ValueError
             return cell

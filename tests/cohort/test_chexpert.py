@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def feature(cohort: Any, name: str) -> list[float | None]:
     return [value if is_known else None for value, is_known in pairs]
 
 
-@pytest.mark.parametrize("prefix", [SMALL, FULL, "CheXpert-v1.0-resized/", ""])
+@pytest.mark.parametrize("prefix", [SMALL, FULL, "CheXpert-v1.0-resized/", "", "/home/me/CheXpert/", "C:\\CheXpert\\"])
 def test_every_path_prefix_leads_to_the_same_films(prefix: str, workspace: Workspace, tmp_path: Path) -> None:
     cohort = build(workspace, write(tmp_path / "data", prefix))
     assert cohort.subject_id.tolist() == [
@@ -75,6 +76,45 @@ def test_every_path_prefix_leads_to_the_same_films(prefix: str, workspace: Works
     assert cohort.label_values[:, cohort.finding_names.tolist().index("Edema")].tolist() == [1, -1, -1, 0, 1]
     assert cohort.label_values[0, cohort.finding_names.tolist().index("Fracture")] == -2
     assert cohort.summary["tables"]["train.csv"]["made_unknown"] == {"Age: 0 with unknown sex": 1}
+
+
+def test_paths_of_windows_lead_to_the_same_films(workspace: Workspace, tmp_path: Path) -> None:
+    root = write(tmp_path / "data")
+    for name in ("train.csv", "valid.csv"):
+        head, *rows = (root / name).read_text().splitlines()
+        path, _, rest = zip(*(row.partition(",") for row in rows), strict=True)
+        rows = [f"{each.replace('/', chr(92))},{more}" for each, more in zip(path, rest, strict=True)]
+        (root / name).write_text("\n".join([head, *rows]) + "\n")
+    cohort = build(workspace, root)
+    assert cohort.path.tolist()[0] == "train/patient00001/study1/view1_frontal.jpg"
+    assert len(cohort) == 5
+
+
+def test_table_that_falls_away_whole_stops(workspace: Workspace, tmp_path: Path) -> None:
+    root = write(tmp_path / "data")
+    (root / "train.csv").write_text(table(TRAIN).replace("patient", "p"))
+    what = r"train\.csv: none of its 4 rows can be used: Path: malformed, written as .*, first in line 2"
+    with pytest.raises(DataError, match=what):
+        build_cohort(workspace, IngestOptions("chexpert", root))
+    summary = build_cohort(workspace, IngestOptions("chexpert", root, allow_losses=True)).values
+    assert summary["films"]["accepted"] == 1
+    assert any("allowed by --allow-losses" in remark for remark in summary["remarks"])
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda text: text.replace(",", ";").encode(), r"train\.csv has semicolons between its cells"),
+        (lambda text: text.encode("utf-16"), r"train\.csv is not in UTF-8 but in UTF-16"),
+    ],
+)
+def test_delimiter_and_encoding_of_another_program_are_named(
+    change: Callable[[str], bytes], what: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    root = write(tmp_path / "data")
+    (root / "train.csv").write_bytes(change(table(TRAIN)))
+    with pytest.raises(DataError, match=what):
+        build_cohort(workspace, IngestOptions("chexpert", root))
 
 
 def test_batches_of_the_release_of_2021_are_found_beside_the_tables(workspace: Workspace, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ import pytest
 from cxrssl.cohort import doctor
 from cxrssl.cohort.doctor import count_films, examine
 from cxrssl.cohort.files import Layout
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.sources import SourceOptions
 from cxrssl.cohort.tables.peek import estimate_rows, peek_columns
-from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.errors import CxrsslError, DataError, UsageError
+from cxrssl.core.workspace import Workspace
 from cxrssl.images.shard import packed_bytes
 from tests.cli import command
 from tests.cohort.dicom_files import write_dicom
@@ -79,12 +82,55 @@ def test_hospital_without_films_and_films_without_hospital(world: Any, tmp_path:
 def test_no_film_on_the_disk_is_missing_and_few_are_a_note(world: Any, tmp_path: Path) -> None:
     root = world.write(tmp_path / "data", films=False)
     assert "--films" in look(root).missing[0]
-    film = root / "files" / "p10" / "p10000001" / "s50000001" / "x.jpg"
+    film = root / "files" / "p10" / "p10000001" / "s50000001" / f"{world.metadata[0]['dicom_id']}.jpg"
     film.parent.mkdir(parents=True)
     film.write_bytes(b"x")
     report = look(root)
     assert not report.missing
     assert "about 3 films of the tables are not on the disk and will be rejected as missing" in report.remarks
+
+
+def refused(root: Path, dataset: str, workspace: Path) -> str:
+    """Return what ingest says of the folder, or ""."""
+    try:
+        build_cohort(Workspace(workspace), IngestOptions(dataset, root))
+    except CxrsslError as error:
+        return error.what
+    return ""
+
+
+HARM: dict[str, Callable[[str], bytes]] = {
+    "plain text named gz": lambda text: text.encode(),
+    "cut": lambda text: gzip.compress(text.encode())[:-20],
+    "web page": lambda text: b"<html>login, please</html>",
+    "UTF-16": lambda text: gzip.compress(text.encode("utf-16")),
+    "semicolons": lambda text: gzip.compress(text.replace(",", ";").encode()),
+    "times": lambda text: gzip.compress(text.replace("2151-", "51/").encode()),
+    "ids": lambda text: gzip.compress(text.replace("1000000", "S1000000").encode()),
+    "other people": lambda text: gzip.compress(
+        text.replace(",1000000", ",1700000").replace("\n1000", "\n1700").encode()
+    ),
+    "header only": lambda text: gzip.compress(text.partition("\n")[0].encode() + b"\n"),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+@pytest.mark.parametrize("name", ["hosp/patients", "hosp/admissions", "icu/icustays", "mimic-cxr-2.0.0-chexpert"])
+def test_doctor_promises_nothing_that_ingest_refuses(harm: str, name: str, world: Any, tmp_path: Path) -> None:
+    root = world.write(tmp_path / "data")
+    path = root / f"{name}.csv.gz"
+    path.write_bytes(HARM[harm](gzip.decompress(path.read_bytes()).decode()))
+    what = refused(root, "mimic", tmp_path / "ws")
+    missing = look(root).missing
+    assert bool(missing) == bool(what), (missing, what)
+    assert not what or missing[0].startswith(what)
+
+
+def test_folder_whose_films_no_table_names_is_not_ready(world: Any, tmp_path: Path) -> None:
+    root = world.write(tmp_path / "data")
+    for number, path in enumerate(sorted((root / "files").rglob("*.jpg"))):
+        path.rename(path.with_name(f"copy{number}.jpg"))
+    assert look(root).missing == ["none of 4 films looked at can be used: no table names them"]
 
 
 def test_json_says_the_same(world: Any, tmp_path: Path) -> None:
@@ -187,7 +233,7 @@ def test_rows_are_estimated_from_the_beginning(num_rows: int, gz: bool, tmp_path
 
 
 def test_file_that_cannot_be_read_has_no_columns_and_no_rows(tmp_path: Path) -> None:
-    (tmp_path / "t.csv.gz").write_bytes(b"not gzip")
+    (tmp_path / "t.csv.gz").write_bytes(b"\x1f\x8bnot gzip")
     assert peek_columns(tmp_path / "t.csv.gz") == peek_columns(tmp_path / "none.csv") == ()
     assert estimate_rows(tmp_path / "t.csv.gz") == 0
 

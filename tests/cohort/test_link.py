@@ -166,7 +166,7 @@ def test_film_while_the_person_waits_for_a_bed_belongs_to_the_admission_that_com
     admissions = [("p1", "h1", at(10), at(34), at(2), at(4), True)]
     row = link([("film", "p1", at(9.5))], admissions)["film"]
     assert (row["link_status"], row["hadm_id"], row["gap_h"]) == ("before_stay", "h1", 0.5)
-    assert (row["icu"], row["mortality"]) == ("not_icu", "died")
+    assert (row["icu"], row["mortality"]) == (None, "died")  # "not_icu" would tell that an admission follows
     assert link([("film", "p1", at(4))], admissions)["film"]["link_status"] == "in_ed"
     assert link([("film", "p1", at(1))], admissions)["film"]["link_status"] == "pre_admission"
 
@@ -236,7 +236,7 @@ def test_what_the_admission_says_is_unknown_before_it_and_what_is_said_of_the_pe
     found = {film: tuple(row[name] for name in names) for film, row in rows.items()}
     assert found == {
         "f7": (None, None, "ed", "ed", None, 1, "nursing"),
-        "f9.5": (None, None, "ed", None, None, 1, "nursing"),
+        "f9.5": (None, None, None, None, None, 1, "nursing"),
         "f12": ("emergency", "emergency", "ed", "ward", 2, 1, "nursing"),
         "f21": ("emergency", "emergency", "ed", "neuro", 11, 1, "nursing"),
         "f100": (None,) * 7,
@@ -339,7 +339,7 @@ def oracle(film: Any, admissions: list[Any], stays: list[Any], ed_stays: list[An
         gap_h = (rows[0][2] - taken_at) / timedelta(hours=1)
         if len(rows) > 1:
             return "ambiguous", None, None, None, gap_h, len(coming), None, None
-        return "before_stay", rows[0][1], None, None, gap_h, len(coming), "not_icu", died[rows[0][1]]
+        return "before_stay", rows[0][1], None, None, gap_h, len(coming), None, died[rows[0][1]]
     if not own:
         return "no_admission", None, None, None, None, 0, None, None
     gaps = [(taken_at - row[3], 0) if row[3] < taken_at else (row[2] - taken_at, 1) for row in own]

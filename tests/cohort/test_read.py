@@ -14,7 +14,8 @@ import pytest
 
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import Cohort, check_splits, open_cohort
-from cxrssl.cohort.split import FILE_SPLITS, Shares, hash_split, parse_shares, read_split_file, split_subjects
+from cxrssl.cohort.split import Shares, hash_split, parse_shares, split_subjects
+from cxrssl.cohort.split_file import FILE_SPLITS, read_split_file
 from cxrssl.core.artefact import publish
 from cxrssl.core.errors import DataError, IntegrityError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
@@ -188,10 +189,16 @@ def test_icu_split_tests_only_people_with_an_icu_stay_and_nobody_that_hash_train
     assert "icu" not in split_subjects("nih", subjects)["scheme"]
 
 
+def films_of(*subjects: str) -> pl.DataFrame:
+    """Two films of one study for each subject."""
+    rows = [(f"f{s}{k}", f"s{s}", s, f"images/f{s}{k}.png") for s in subjects for k in "ab"]
+    return pl.DataFrame(rows, ("image_id", "study_id", "subject_id", "path"), orient="row")
+
+
 def test_split_file_may_repeat_a_subject_and_says_who_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text("dicom_id,subject_id,split\nx,1,train\ny,1,train\nz,2,validate\nw,9,test\n")
-    own, remarks = read_split_file(path, ["1", "2", "3"])
+    own, remarks = read_split_file(path, films_of("1", "2", "3"))
     splits = split_subjects("mimic", ["1", "2", "3"], own=own).filter(scheme="file")
     assert splits.rows() == [("file", "1", "train"), ("file", "2", "val")]
     assert remarks == ["subjects of own.csv without a film: 1", "subjects that own.csv does not name, in no split: 1"]
@@ -213,8 +220,36 @@ def test_split_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, er
     path = tmp_path / "own.csv"
     path.write_text(text)
     with pytest.raises(error, match=words):
-        own, _ = read_split_file(path, ["1", "2"])
+        own, _ = read_split_file(path, films_of("1", "2"))
         split_subjects("mimic", ["1", "2"], own=own)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "subject_id,split\n0001,train\n2.0,test\n",
+        "study_id,split\ns1,train\ns2,test\n",
+        "image_id,split\nf1a,train\nf1b,train\nf2a,test\n",
+        "Image Index,split\nf1a.png,train\nf2b.png,test\n",
+        "path,split\nimages/f1a.png,train\nimages/f2b.png,test\n",
+    ],
+)
+def test_split_by_subject_study_or_film_is_taken_in_the_spelling_of_the_tables(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.csv").write_text(text)
+    own, _ = read_split_file(tmp_path / "own.csv", films_of("1", "2"))
+    splits = split_subjects("nih", ["1", "2"], own=own).filter(scheme="file")
+    assert splits.rows() == [("file", "1", "train"), ("file", "2", "test")]
+
+
+def test_split_by_film_that_divides_a_subject_is_a_leak_and_ids_of_two_subjects_are_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("image_id,split\nf1a,train\nf1b,test\n")
+    own, _ = read_split_file(tmp_path / "own.csv", films_of("1", "2"))
+    with pytest.raises(LeakageError, match="1 subject in two splits of the split file"):
+        split_subjects("nih", ["1", "2"], own=own)
+    (tmp_path / "own.csv").write_text("subject_id,split\n001,train\n01,test\n2,val\n")
+    own, remarks = read_split_file(tmp_path / "own.csv", films_of("1", "01", "2"))
+    assert own.rows() == [("01", "test"), ("2", "val")]
+    assert remarks[0] == "subjects of own.csv without a film: 1"
 
 
 def test_title_names_the_rule_that_linked_the_films(cohort: Cohort) -> None:

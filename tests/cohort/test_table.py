@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cxrssl.cohort.tables import content
 from cxrssl.cohort.tables.columns import Column, TableSpec
 from cxrssl.cohort.tables.table import SourceTable, read_table
 from cxrssl.core.errors import DataError
@@ -28,8 +29,8 @@ SPEC = TableSpec(
 GOOD = "thing_id,kind,num,seen\n001,a,7,2150-03-01 10:00:00\n002,b,,\n"
 
 
-def read(tmp_path: Path, content: str | bytes, name: str = "things.csv") -> SourceTable:
-    data = content.encode() if isinstance(content, str) else content
+def read(tmp_path: Path, text: str | bytes, name: str = "things.csv") -> SourceTable:
+    data = text.encode() if isinstance(text, str) else text
     (tmp_path / name).write_bytes(data)
     table = read_table(tmp_path / name, name, SPEC)
     assert table.rows == table.frame.height + table.rejects.height
@@ -69,6 +70,60 @@ def test_good_rows_become_typed_values(tmp_path: Path) -> None:
 def test_harmless_differences_do_not_matter(tmp_path: Path, content: str) -> None:
     expected = read(tmp_path, GOOD).frame.drop("line")
     assert read(tmp_path, content).frame.drop("line").equals(expected)
+
+
+SPELLED = TableSpec(
+    "spelled",
+    (
+        Column("stay_id", "id", form="3[0-9]{2}"),
+        Column("hadm_id", "id", form="2[0-9]{2}", may_be_blank=True),
+        Column("intime", "time", may_be_blank=True),
+        Column("dod", "date", may_be_blank=True),
+        Column("flag", "id", values=("0", "1")),
+        Column("age", "int", may_be_blank=True),
+    ),
+    key=("stay_id",),
+)
+OURS = "301,201,2143-11-10 02:04:58,2143-11-12,1,40"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "301.0,201.0,2143-11-10T02:04:58,2143-11-12 00:00:00,1.0,40.0",
+        "301.00,201,2143-11-10 02:04:58 UTC,2143-11-12T00:00:00,1,40",
+        "301,201,2143-11-10T02:04:58Z,2143-11-12T00:00:00Z,1,40",
+        "301,201,2143-11-10 02:04:58.000,2143-11-12 00:00:00.000 UTC,1,40",
+        "301,201,2143-11-10T02:04:58.000000+00:00,2143-11-12T00:00:00+0000,1,40",
+    ],
+)
+def test_what_another_program_made_of_a_cell_is_read_where_it_says_the_same(tmp_path: Path, row: str) -> None:
+    header = "stay_id,hadm_id,intime,dod,flag,age\n"
+    (tmp_path / "t.csv").write_text(f"{header}{row}\n302,NaN,NaT,None,0,<NA>\n303,,,,0,\n")
+    (tmp_path / "ours.csv").write_text(f"{header}{OURS}\n302,,,,0,\n303,,,,0,\n")
+    table = read_table(tmp_path / "t.csv", "t.csv", SPELLED)
+    assert not table.rejects.height
+    assert table.frame.equals(read_table(tmp_path / "ours.csv", "ours.csv", SPELLED).frame)
+
+
+@pytest.mark.parametrize(
+    ("row", "column"),
+    [
+        ("301.5,201,2143-11-10 02:04:58,,1,", "stay_id"),
+        ("3.01E2,201,2143-11-10 02:04:58,,1,", "stay_id"),
+        ("301,201,2143-11-10 02:04:58+01:00,,1,", "intime"),
+        ("301,201,2143-11-10 02:04:58.5,,1,", "intime"),
+        ("301,201,10/11/2143 02:04,,1,", "intime"),
+        ("301,201,2143-11-10 02:04,,1,", "intime"),
+        ("301,201,,2143-11-12 10:00:00,1,", "dod"),
+        ("NaN,201,,,1,", "stay_id"),
+        ("301,201,,,NULL,", "flag"),
+    ],
+)
+def test_a_cell_that_may_say_something_else_is_not_guessed(tmp_path: Path, row: str, column: str) -> None:
+    (tmp_path / "t.csv").write_text(f"stay_id,hadm_id,intime,dod,flag,age\n{row}\n")
+    table = read_table(tmp_path / "t.csv", "t.csv", SPELLED)
+    assert table.rejects["column"].to_list() == [column]
 
 
 def test_plain_packed_and_twice_packed_files_are_equal(tmp_path: Path) -> None:
@@ -146,7 +201,11 @@ def test_same_row_twice_is_kept_once_and_conflicting_rows_not_at_all(tmp_path: P
         (GOOD.replace("num", "sort"), 'column "kind" occurs twice'),
         (GOOD + '003,"a,,\n004,a,,\n', "a quote that opens on line 4"),
         (GOOD + '"003,a,,\n004",a\n005,a,,\n', "a quote that opens on line 4"),
-        (GOOD.encode("utf-16"), 'column "thing_id" is missing'),
+        (GOOD.encode("utf-16"), "is not in UTF-8 but in UTF-16"),
+        (GOOD.encode("utf-16-be"), "is not in UTF-8 but in UTF-16"),
+        (GOOD.replace(",", ";"), "has semicolons between its cells"),
+        (GOOD.replace(",", "\t"), "has tabs between its cells"),
+        ("\n <!DOCTYPE html><title>Login, please</title>", "is a web page and not a table"),
     ],
 )
 def test_file_that_cannot_be_trusted_is_an_error(tmp_path: Path, content: str | bytes, words: str) -> None:
@@ -180,6 +239,24 @@ def test_every_damaged_byte_of_the_packed_stream_is_refused_or_harmless(tmp_path
             continue
 
 
+def test_packed_or_plain_is_what_the_bytes_are_and_not_what_the_name_says(tmp_path: Path) -> None:
+    plain = read(tmp_path, GOOD)
+    for data, name in ((GOOD.encode(), "things.csv.gz"), (gzip.compress(GOOD.encode()), "things.csv")):
+        table = read(tmp_path, data, name)
+        assert table.frame.equals(plain.frame)
+        assert len(table.remarks) == 1
+        assert table.remarks[0].startswith("read as it is: p")
+
+
+def test_table_larger_than_the_bound_is_refused_packed_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "MAX_TABLE_BYTES", 1 << 20)
+    lines = "".join(f"{number},a,,\n" for number in range(200_000)).encode()
+    data = b"thing_id,kind,num,seen\n" + lines
+    for name, written in (("things.csv", data), ("things.csv.gz", gzip.compress(data))):
+        with pytest.raises(DataError, match=r"has or unpacks to more than 1\.0 MiB"):
+            read(tmp_path, written, name)
+
+
 def test_bomb_is_refused(tmp_path: Path) -> None:
     data = gzip.compress(b"thing_id,kind,num,seen\n" + b"\n" * 40_000_000)
     with pytest.raises(DataError, match="200 times"):
@@ -200,7 +277,7 @@ def test_no_cut_of_a_plain_file_is_silent(tmp_path: Path) -> None:
 MIXED = TableSpec(
     "mixed",
     (
-        Column("subject_id", form="1[0-9]{3}"),
+        Column("subject_id", "id", form="1[0-9]{3}"),
         Column("kind", values=("a", "b", "c,d"), aliases=("sort",)),
         Column("num", "int", low=0, high=99, may_be_blank=True, when_bad="blank"),
         Column("share", "float", may_be_blank=True, when_bad="blank"),
@@ -237,8 +314,11 @@ def draw_table(rng: random.Random) -> bytes:
     for _ in range(rng.randrange(12)):
         seen = f"2150-03-{rng.randint(1, 31):02d} 10:00:{rng.randint(0, 60):02d}"
         kind, note = rng.choice(["a", "b", '"c,d"']), rng.choice(NOTES)
-        row = [f"1{rng.randrange(30):03d}", kind, rng.choice(["", "7", "7.0", "700"]), rng.choice(["", "1.5", "-2."])]
-        rows.append(",".join([*row, rng.choice(["", seen]), rng.choice(["", "2100-02-29", "2104-02-29"]), note]))
+        seen = seen.replace(" ", rng.choice("   T")) + rng.choice(["", "", "", ".000", "Z", " UTC", "+00:00", "+01:00"])
+        id_ = f"1{rng.randrange(30):03d}" + rng.choice(["", "", "", ".0", ".1"])
+        row = [id_, kind, rng.choice(["", "7", "7.0", "700", "NaN"]), rng.choice(["", "1.5", "-2."])]
+        born = rng.choice(["", "2100-02-29", "2104-02-29", "2104-02-29 00:00:00", "2104-02-29 00:00:01", "NaT"])
+        rows.append(",".join([*row, rng.choice(["", seen, "NULL"]), born, note]))
         if rng.random() < 0.1:
             rows.append(rng.choice(["", rows[-1], rows[-1] + ",", rows[-1] + ",x", "1"]))
     end = rng.choice(["\n", "\n", "\r\n", "\r"])

@@ -211,7 +211,7 @@ def test_plain_packed_and_twice_packed_trees_give_equal_databases(tree: Path, wo
             repack(tree, pack_file)
         else:
             repack(tree, gzip.compress)
-        summary = build_cohort(workspace, IngestOptions("mimic", tree))
+        summary = build_cohort(workspace, IngestOptions("mimic", tree, allow_losses=True))
         assert not summary.was_current
         found.append((dump(summary.path / "cohort.duckdb"), open_cohort(summary.path).content_sha256))
     assert found[0] == found[1] == found[2]
@@ -240,7 +240,7 @@ def test_rejects_name_file_line_column_rule_and_a_pseudonym_but_no_subject(tree:
     path.write_bytes(
         gzip.compress(to_csv([*rows[:1], [rows[1][0], "x", *rows[1][2:]], ["?", *rows[2][1:]], *rows[3:]]))
     )
-    cohort = build_cohort(workspace, IngestOptions("mimic", tree)).path
+    cohort = build_cohort(workspace, IngestOptions("mimic", tree, allow_losses=True)).path
     text = (cohort / "rejects.csv").read_text()
     rejects = list(csv.DictReader(io.StringIO(text)))
     of_file = [reject for reject in rejects if reject["file"] == "hosp/patients.csv.gz"]

@@ -20,6 +20,8 @@ from cxrssl.cohort.tables.table import REJECT_SCHEMA, SourceTable
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
+ABSENT = "file missing"
+WITHOUT_FILM = "study without a film"
 DATASETS: tuple[str, ...] = ("mimic", "chexpert", "nih", "covid", "dicom")
 GIVEN_SCHEMA: dict[str, pl.DataType] = {
     "image_id": pl.String(),
@@ -179,7 +181,7 @@ def reject_absent_films(films: SourceTable, present: dict[str, int]) -> None:
     columns = {"path": list(present), "size": list(present.values())}
     sizes = pl.DataFrame(columns, {"path": pl.String(), "size": pl.Int64()})
     films.frame = films.frame.join(sizes, "path", "left", maintain_order="left")
-    films.reject(pl.col("size").is_null(), "file missing")
+    films.reject(pl.col("size").is_null(), ABSENT)
     films.reject(pl.col("size") == 0, "file empty")
 
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from cxrssl.cohort.files import Folder, Layout, SourceFile, find_one_folder, iter_folders, pick_file
 from cxrssl.cohort.sources import (
+    WITHOUT_FILM,
     SourceOptions,
     SourceTables,
     complete_given,
@@ -62,10 +63,12 @@ MISSING = {
     "val": "val is a part of train",
     "test": "the valid set is the test set, and val a part of train",
 }
+SLASH = r"[/\\]"
 STUDY = r"patient[0-9]{5}/study[0-9]{1,3}"
 FILM = rf"{STUDY}/view[0-9]{{1,2}}_(?:frontal|lateral)"
 
-PATH = Column("Path", form=rf"([^/\\]+/)*{FILM}\.(jpg|jpeg|png)")
+# Relative, absolute or of Windows: what counts is patient, study and view at its end.
+PATH = Column("Path", form=rf"(?:.*[/\\])?{FILM.replace('/', SLASH)}\.(?:jpg|jpeg|png)")
 PEOPLE = (
     Column("Sex", values=("Male", "Female", "Unknown"), may_be_blank=True, when_bad="blank"),
     Column("Age", "int", low=0, high=120, may_be_blank=True, when_bad="blank"),
@@ -74,7 +77,9 @@ PEOPLE = (
 )
 LABELS = tuple(Column(name, "float", form=r"-?[01](\.0*)?", may_be_blank=True) for name in FINDINGS)
 SPEC = TableSpec("films", (PATH, *PEOPLE, *LABELS), key=("Path",))
-STUDIES = TableSpec("studies", (Column("Study", form=rf"([^/\\]+/)*{STUDY}"), *LABELS), key=("Study",))
+STUDIES = TableSpec(
+    "studies", (Column("Study", form=rf"(?:.*[/\\])?{STUDY.replace('/', SLASH)}"), *LABELS), key=("Study",)
+)
 
 
 def is_here(folder: Folder) -> bool:
@@ -107,12 +112,12 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     for split, file in layout.files.items():
         columns = peek_columns(file.path)
         if "Study" in columns:
-            studies = read_table(file.path, file.shown, _narrow(STUDIES, columns))
+            studies = _read(file, _narrow(STUDIES, columns), "Study")
             parts[split] = _films_of(studies, places, present)
             others.append(studies)
         else:
             is_whole = file.shown.startswith(("train.csv", "valid.csv"))
-            parts[split] = read_table(file.path, file.shown, SPEC if is_whole else _narrow(SPEC, columns))
+            parts[split] = _read(file, SPEC if is_whole else _narrow(SPEC, columns), "Path")
         _complete(parts[split], places)
         reject_absent_films(parts[split], present)
         parts[split].frame = parts[split].frame.with_columns(pl.lit(split).alias("split"))
@@ -128,6 +133,13 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
         versions=layout.versions,
         film_parts=list(parts.values()),
     )
+
+
+def _read(file: SourceFile, spec: TableSpec, column: str) -> SourceTable:
+    """Return the table, its paths with slashes."""
+    table = read_table(file.path, file.shown, spec)
+    table.frame = table.frame.with_columns(pl.col(column).str.replace_all("\\", "/", literal=True))
+    return table
 
 
 def _table_name(folder: Folder, split: str) -> str:
@@ -173,7 +185,7 @@ def _films_of(studies: SourceTable, places: Mapping[str, str], present: Mapping[
     films = list_table(FILMS_ON_DISK, "Path", paths)
     key = pl.col("Path").str.extract(rf"({STUDY})/[^/]*$").alias("study")
     films.frame = films.frame.drop("path").with_columns(key).join(labels, "study", "left", maintain_order="left")
-    studies.reject(~study.is_in(films.frame["study"].implode()), "study without a film")
+    studies.reject(~study.is_in(films.frame["study"].implode()), WITHOUT_FILM)
     return films
 
 

@@ -54,7 +54,7 @@ METADATA = TableSpec(
     "metadata",
     (
         FILENAME,
-        Column("patientid", form="[0-9A-Za-z_-]{1,40}"),
+        Column("patientid", "id", form="[0-9A-Za-z_-]{1,40}"),
         Column("folder", form="[0-9A-Za-z_-]{1,60}"),
         Column("modality"),
         Column("finding", may_be_blank=True, when_bad="blank"),
@@ -69,7 +69,7 @@ METADATA = TableSpec(
 )
 # Days since admission or the first symptoms: it orders the films of a patient. Some copies leave the column out.
 OFFSET = Column("offset", "float", low=-1000, high=10_000, may_be_blank=True, when_bad="blank")
-INDEX = TableSpec("index", (FILENAME, Column("patient_group", form="[0-9A-Za-z_-]{1,40}")), key=("filename",))
+INDEX = TableSpec("index", (FILENAME, Column("patient_group", "id", form="[0-9A-Za-z_-]{1,40}")), key=("filename",))
 
 
 def is_here(folder: Folder) -> bool:
@@ -110,6 +110,8 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
         subject_id = pl.col("patient_group").alias("subject_id")
     films.frame = films.frame.with_columns(subject_id, pl.format("{}/{}", "folder", "filename").alias("path"))
     films.reject(pl.col("modality") != "X-ray", "not an X-ray", "modality")
+    # Counted before absent films are rejected: a film that is not on this disk was still taken.
+    films.frame = films.frame.with_columns(_num_prior().alias("num_prior"))
     reject_absent_films(films, present)
     labels, remarks = _make_labels(films.frame)
     return SourceTables(
@@ -172,7 +174,7 @@ def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col("age").alias("age_y"),
         meaning("in_icu", {"Y": "icu", "N": "not_icu"}).alias("icu"),
         meaning("survival", {"Y": "alive", "N": "died"}).alias("mortality"),
-        _num_prior().alias("num_prior"),
+        "num_prior",
     )
     return complete_given(given)
 

@@ -45,11 +45,11 @@ ENTRIES = TableSpec(
     (
         IMAGE_ID,
         # 0 for a patient's first film in the collection, in Kaggle's sample as 000.
-        Column("Follow-up #", form="[0-9]{1,3}", may_be_blank=True, when_bad="blank"),
+        Column("Follow-up #", "id", form="[0-9]{1,3}", may_be_blank=True, when_bad="blank"),
         Column("Finding Labels", form=rf"{NO_FINDING}|{_FINDING}(\|{_FINDING})*"),
-        Column("Patient ID", form="[0-9]{1,8}"),
+        Column("Patient ID", "id", form="[0-9]{1,8}"),
         # "60", or "060Y" in Kaggle's sample; M and D are months and days.
-        Column("Patient Age", form="[0-9]{1,3}[YMD]?", may_be_blank=True, when_bad="blank"),
+        Column("Patient Age", "id", form="[0-9]{1,3}[YMD]?", may_be_blank=True, when_bad="blank"),
         Column("Patient Gender", values=("M", "F"), may_be_blank=True, when_bad="blank", aliases=("Patient Sex",)),
         Column("View Position", may_be_blank=True, when_bad="blank"),
     ),
@@ -137,6 +137,7 @@ def _read_lists(layout: Layout, films: SourceTable) -> tuple[list[SourceTable], 
             continue
         table = _read(layout.files[part], NAMES, has_header=False)
         tables.append(table)
+        table.check_fit("Image Index", films.frame["Image Index"], films.file)
         listed = films.frame.join(table.frame.select("Image Index"), "Image Index", "semi")
         parts.append(listed.select("subject_id", pl.lit(part).alias("split")))
     return tables, pl.concat(parts) if parts else None

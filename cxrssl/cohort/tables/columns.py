@@ -2,18 +2,24 @@
 
 In: a frame of text cells. Out: a typed frame, and for each row that breaks a rule the column and the rule.
 Never: a type or a format guessed from the data.
+
+What a program that wrote the table again made of a cell, and that says the same, is read: 21012369.0 as the id
+21012369, 2143-11-10T02:04:58, with .000, Z, UTC or +00:00 at the end, as that moment, 2143-11-10 00:00:00 as that day,
+and NaN, NaT, None, NULL, <NA> as blank where a number, a time or an id may be blank.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 
-Kind = Literal["text", "int", "float", "time", "date"]
+Kind = Literal["text", "id", "int", "float", "time", "date"]
 POLARS_TYPES: dict[Kind, pl.DataType] = {
     "text": pl.String(),
+    "id": pl.String(),
     "int": pl.Int64(),
     "float": pl.Float64(),
     "time": pl.Datetime("us"),
@@ -22,12 +28,22 @@ POLARS_TYPES: dict[Kind, pl.DataType] = {
 # [0-9] and not \d: \d also matches the digits of other scripts.
 FORMS: dict[Kind, str] = {
     "text": r"[^\x00-\x1f\x7f\x{FFFD}]*",
+    "id": r"[^\x00-\x1f\x7f\x{FFFD}]*",
     "int": r"-?[0-9]{1,9}(\.0+)?",
     "float": r"-?[0-9]{1,12}(\.[0-9]*)?",
     # Polars reads second 60, a leap second, as the next minute.
     "time": r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-5][0-9]",
     "date": r"[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}",
 }
+_TIME = rf"^({FORMS['date']})[ T]([0-9]{{2}}:[0-9]{{2}}:[0-5][0-9])(?:\.0+)?(?: ?(?:UTC|Z|\+00:?00))?$"
+RESPELLED: dict[Kind, tuple[str, str]] = {
+    "id": (r"^([0-9]+)\.0+$", "${1}"),
+    "time": (_TIME, "${1} ${2}"),
+    "date": (rf"^({FORMS['date']})[ T]00:00:00(?:\.0+)?(?: ?(?:UTC|Z|\+00:?00))?$", "${1}"),
+}
+"""Kind -> another spelling of its cells, and how it is written in our form."""
+KEPT = ("T", "Z", "UTC", "GMT", "AM", "PM", "E", "e", "NaN", "nan", "NaT", "None", "NULL", "null", "NA")
+BLANKS = ("NaN", "nan", "NaT", "None", "NULL", "null", "<NA>")
 
 
 @dataclass(frozen=True)
@@ -43,8 +59,9 @@ class Column:
     low: float | None = None
     high: float | None = None
     may_be_blank: bool = False
-    when_bad: Literal["reject", "blank"] = "reject"
-    """`reject` the row, or keep it with this cell unknown and counted."""
+    when_bad: Literal["reject", "blank", "doubt"] = "reject"
+    """`reject` the row, or keep it with this cell unknown and counted; `doubt`: and the person in doubt, because blank
+    says "no" in this column."""
     aliases: tuple[str, ...] = ()
     """Other names that published versions of the file use."""
 
@@ -58,6 +75,8 @@ class TableSpec:
     key: tuple[str, ...]
     subject: str = "subject_id"
     """The column that identifies the person, if the table has one."""
+    is_link: bool = False
+    """Its rows say what happened to whom, so that a missing row says "no": see cohort/losses."""
 
 
 def cast_cells(cells: pl.DataFrame, spec: TableSpec) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -83,17 +102,37 @@ def cast_column(cells: pl.Series, column: Column) -> tuple[pl.Series, pl.Series]
     frame = frame.select(pl.when(pl.col("text") != "").then(pl.col("text")).alias("cell"))
     frame = frame.with_columns(_typed(pl.col("cell"), column).alias("typed"))
     rule = _broken_rule(pl.col("cell"), pl.col("typed"), column)
-    frame = frame.select("typed", rule.alias("rule"))
+    frame = frame.with_columns(rule.alias("rule"))
+    if frame["rule"].null_count() < frame.height and column.kind != "text":
+        frame = _read_again(frame, column)
     if frame["rule"].null_count() < frame.height:
         # A cell that breaks a rule is never shown, whether its row is kept or rejected.
         frame = frame.with_columns(pl.when(pl.col("rule").is_null()).then(pl.col("typed")).alias("typed"))
     return frame["typed"].alias(column.name), frame["rule"].alias(column.name)
 
 
+def describe_form(cell: str) -> str:
+    """Return how a cell is written without what it says: 9 for a digit, a for a letter; words of times are kept."""
+    letters = re.compile(r"[^\W\d_]+")
+    return letters.sub(lambda word: word[0] if word[0] in KEPT else "a" * len(word[0]), re.sub(r"\d", "9", cell))
+
+
+def _read_again(frame: pl.DataFrame, column: Column) -> pl.DataFrame:
+    """Return `typed` and `rule` of cells, those that break a rule read once more in our spelling."""
+    cell = pl.col("cell")
+    if column.kind in RESPELLED:
+        cell = cell.str.replace(*RESPELLED[column.kind])
+    if column.may_be_blank:
+        cell = pl.when(~cell.is_in(BLANKS)).then(cell)
+    cells = frame.select(pl.when(pl.col("rule").is_null()).then(pl.col("cell")).otherwise(cell).alias("cell"))
+    cells = cells.with_columns(_typed(pl.col("cell"), column).alias("typed"))
+    return cells.with_columns(_broken_rule(pl.col("cell"), pl.col("typed"), column).alias("rule"))
+
+
 def _typed(cell: pl.Expr, column: Column) -> pl.Expr:
     matching = pl.when(cell.str.contains(_whole(FORMS[column.kind]))).then(cell)
     match column.kind:
-        case "text":
+        case "text" | "id":
             return matching
         case "int":
             return matching.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
@@ -107,7 +146,7 @@ def _typed(cell: pl.Expr, column: Column) -> pl.Expr:
 
 
 def _broken_rule(cell: pl.Expr, typed: pl.Expr, column: Column) -> pl.Expr:
-    names = {"text": "not plain text", "int": "not a whole number", "float": "not a number"}
+    names = {"text": "not plain text", "id": "not plain text", "int": "not a whole number", "float": "not a number"}
     broken = [(cell.is_not_null() & typed.is_null(), names.get(column.kind, f"not a {column.kind}"))]
     if not column.may_be_blank:
         broken.insert(0, (cell.is_null(), "blank"))

@@ -6,18 +6,22 @@ In: a csv or csv.gz. Out: names, an estimate. Never: a whole table read, or an e
 from __future__ import annotations
 
 import csv
-import gzip
 import zlib
 from pathlib import Path
+
+from cxrssl.cohort.tables.content import decode_start, find_delimiter, is_packed, peek_bytes
 
 PEEK_BYTES = 1 << 18
 
 
 def peek_columns(path: Path) -> tuple[str, ...]:
-    """Return the names in the first line, or none when the file cannot be read: `read_table` reports why."""
-    text = _peek(path).decode("utf-8", "replace").removeprefix("\ufeff")
+    """Return the names in the first line, or none when the file cannot be read: `read_table` reports why.
+
+    A table is known by its names also where other programs wrote it: with another delimiter, in UTF-16.
+    """
+    line = next(iter(decode_start(peek_bytes(path, PEEK_BYTES)).splitlines()), "")
     try:
-        header = next(csv.reader(text.splitlines()[:1]), [])
+        header = next(csv.reader([line], delimiter=find_delimiter(line)), [])
     except csv.Error:
         return ()
     return tuple(name.strip() for name in header if name.strip())
@@ -28,12 +32,12 @@ def estimate_rows(path: Path) -> int:
 
     The number is exact when the file is small and no cell holds a line break.
     """
-    data = _peek(path)
+    data = peek_bytes(path, PEEK_BYTES)
     lines = data.count(b"\n")
     if len(data) < PEEK_BYTES:
         return max(lines - (1 if data.endswith(b"\n") else 0), 0)
     size = path.stat().st_size
-    if path.name.endswith(".gz"):
+    if is_packed(path):
         size = _unpacked_bytes(path, size * len(data) / len(zlib.compress(data)))
     return max(round(size / len(data) * lines) - 1, 0)
 
@@ -44,11 +48,3 @@ def _unpacked_bytes(path: Path, estimate: float) -> int:
         file.seek(-4, 2)
         recorded = int.from_bytes(file.read(4), "little")
     return recorded if estimate / 2 < recorded < estimate * 2 else round(estimate)
-
-
-def _peek(path: Path) -> bytes:
-    try:
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
-            return bytes(file.read(PEEK_BYTES))
-    except (OSError, EOFError, zlib.error):
-        return b""

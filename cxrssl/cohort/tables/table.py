@@ -6,7 +6,6 @@ Never: a row dropped, padded, cut or guessed without a reject row that names fil
 
 from __future__ import annotations
 
-import codecs
 import csv
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,17 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-from isal import igzip as gzip
-from isal import isal_zlib as zlib
 
 from cxrssl.cohort.files import SourceFile
-from cxrssl.cohort.tables.columns import Column, TableSpec, cast_cells
+from cxrssl.cohort.tables.columns import Column, TableSpec, cast_cells, describe_form
+from cxrssl.cohort.tables.content import explain_header, is_packed, read_bytes
 from cxrssl.cohort.tables.lines import Broken, LineReader, read_cells
 from cxrssl.core.errors import DataError
 from cxrssl.core.progress import track
-from cxrssl.core.text import nearest_hint, plain
+from cxrssl.core.text import count_noun, nearest_hint, plain
 
-MAX_GZIP_RATIO = 200
+REPEATED = "the same row again"
+STRANGER = "subject not in patients"
 NUM_THREADS = 2
 """Files read at a time: more would only take more memory, since Polars has threads of its own."""
 REJECT_SCHEMA = {"line": pl.Int64, "column": pl.String, "rule": pl.String, "subject": pl.String}
@@ -44,6 +43,10 @@ class SourceTable:
     rejects: pl.DataFrame
     blanked: dict[str, int] = field(default_factory=dict)
     """Cells that broke a rule and were made unknown while their rows were kept: "column: rule" -> count."""
+    forms: dict[str, str] = field(default_factory=dict)
+    """How the first cell that broke a rule is written: "column: rule" -> its form."""
+    doubts: list[pl.Series] = field(default_factory=list)
+    """Subjects of whom this table lost something without a rejected row."""
     remarks: list[str] = field(default_factory=list)
     row_files: pl.Series | None = None
     """Where the rows are files: the path of each; row k, counted from 1, has `line` k."""
@@ -63,6 +66,32 @@ class SourceTable:
         if num_bad:
             self.frame = self.frame.with_columns(pl.when(~is_bad).then(pl.col(name)).alias(name) for name in columns)
             self.blanked[f"{columns[0]}: {rule}"] = num_bad
+
+    def doubt(self, is_bad: pl.Expr, column: str = "") -> None:
+        """Put the subjects of the accepted rows for which `is_bad` is true in doubt; `column` holds them."""
+        bad = self.frame.filter(is_bad.fill_null(False))
+        self.doubts.append(bad[column or self.spec.subject].alias("subject_id"))
+
+    def lost(self) -> pl.DataFrame:
+        """Return the rejects that cost something: neither repeated rows nor those of people we do not know."""
+        return self.rejects.filter(~pl.col("rule").is_in([REPEATED, STRANGER]))
+
+    def doubtful(self) -> pl.Series:
+        """Return the subjects of whom the table lost a row, or a cell whose blank says "no"."""
+        return pl.concat([self.lost()["subject"].alias("subject_id"), *self.doubts]).drop_nulls().unique()
+
+    def check_fit(self, column: str, known: pl.Series, of: str, is_person: bool = False, advice: str = "") -> None:
+        """Raise DataError if none of the ids in `column` is among those that `of` has; it shows one of each.
+
+        Of the ids of people it shows only how they are written.
+        """
+        ids = self.frame[column].drop_nulls()
+        if ids.is_empty() or known.is_empty() or ids.is_in(known.implode()).any():
+            return
+        theirs, ours = (describe_form(each[0]) if is_person else plain(each[0], 80) for each in (ids, known))
+        what = f"{self.file}: none of its {count_noun(len(ids), 'row')} fits {of}"
+        hint = f"its {column} is such as {theirs}, that of {of} such as {ours}: {advice or 'are they of one release?'}"
+        raise DataError(what, hint=hint)
 
     def reject_counts(self) -> dict[str, int]:
         """Return how many rows each rule rejected, "column: rule" or "rule" -> count."""
@@ -113,48 +142,27 @@ def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) 
     data = read_bytes(path, file)
     reader = LineReader(data)
     header = _read_header(reader, file, path) if has_header else [column.name for column in spec.columns]
-    positions = [_find_column(header, column, file, path) for column in spec.columns]
+    try:
+        positions = [_find_column(header, column, file, path) for column in spec.columns]
+    except DataError:
+        what, hint = explain_header(data, spec.columns[0].name) if has_header else ("", "")
+        if not what:
+            raise
+        raise DataError(f"{file} {what}", path, hint) from None
     first = reader.next_line if has_header else 0
     cells, broken = read_cells(reader, first, positions, len(header), file, path)
     if not broken and cells.is_empty():
         raise DataError(f"{file} has no rows", path, "the download may be incomplete: fetch the file again")
     table = _assemble(file, spec, cells, broken)
+    if path.name.endswith(".gz") != is_packed(path):
+        table.remarks.append(f"read as it is: {'packed' if is_packed(path) else 'plain text'}, which its name denies")
     if not data.endswith((b"\n", b"\r")):
         table.remarks.append("the last line does not end: the file may be cut short")
     return table
 
 
-def read_bytes(path: Path, file: str) -> bytes:
-    """Return the bytes of a plain or gzipped file without its byte-order mark.
-
-    Raises: DataError when the file is missing, cut short, damaged, or unpacks to more than 200 times its size.
-    """
-    try:
-        data = _gunzip(path, file) if path.name.endswith(".gz") else path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{file} is missing", path, "fetch the file again") from None
-    except EOFError:
-        hint = "fetch the file again and compare it with the publisher's SHA256SUMS.txt"
-        raise DataError(f"{file} is cut short: the gzip stream does not end", path, hint) from None
-    except (gzip.BadGzipFile, zlib.error) as error:  # type: ignore[misc]
-        hint = "fetch the file again and compare it with the publisher's SHA256SUMS.txt"
-        raise DataError(f"{file} is damaged: {plain(error)}", path, hint) from None
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}", path) from None
-    return data.removeprefix(codecs.BOM_UTF8)
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _gunzip(path: Path, file: str) -> bytes:
-    limit = MAX_GZIP_RATIO * path.stat().st_size + (1 << 20)
-    with gzip.open(path) as stream:  # type: ignore[no-untyped-call]
-        data: bytes = stream.read(limit + 1)
-    if len(data) > limit:
-        raise DataError(f"{file} unpacks to more than {MAX_GZIP_RATIO} times its size", path, "this is not a table")
-    return data
 
 
 def _read_header(reader: LineReader, file: str, path: Path) -> list[str]:
@@ -184,10 +192,15 @@ def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Brok
     blanked = {
         f"{column.name}: {rule}": num
         for column in spec.columns
-        if column.when_bad == "blank" and column.name in rules.columns
+        if column.when_bad != "reject" and column.name in rules.columns
         for rule, num in rules[column.name].drop_nulls().value_counts().iter_rows()
     }
-    table = SourceTable(file, spec, len(broken) + checked.height, checked, rejects, blanked)
+    table = SourceTable(
+        file, spec, len(broken) + checked.height, checked, rejects, blanked, _find_forms(spec, cells, rules)
+    )
+    for each in spec.columns:
+        if each.when_bad == "doubt" and each.name in rules.columns:
+            table.doubts.append(checked.filter(rules[each.name].is_not_null())[spec.subject].alias("subject_id"))
     strict = [column.name for column in spec.columns if column.when_bad == "reject" and column.name in rules.columns]
     if strict:
         # A row is rejected once: under its first broken column in declared order.
@@ -199,6 +212,17 @@ def _assemble(file: str, spec: TableSpec, cells: pl.DataFrame, broken: list[Brok
     _reject_duplicates(table)
     table.check_account()
     return table
+
+
+def _find_forms(spec: TableSpec, cells: pl.DataFrame, rules: pl.DataFrame) -> dict[str, str]:
+    """Return "column: rule" -> the form of the first cell that broke it."""
+    forms = {}
+    for number, column in enumerate(spec.columns):
+        if column.name in rules.columns:
+            pairs = pl.DataFrame({"rule": rules[column.name], "cell": cells[str(number)]}).drop_nulls("rule")
+            for rule, cell in pairs.unique("rule", keep="first").iter_rows():
+                forms[f"{column.name}: {rule}"] = plain(describe_form((cell or "").strip()), 60)
+    return forms
 
 
 def _reject_duplicates(table: SourceTable) -> None:
@@ -216,4 +240,4 @@ def _reject_duplicates(table: SourceTable) -> None:
     conflicts, repeats = again.filter("is_conflict")["line"], again.filter(~pl.col("is_first"))["line"]
     first_key = table.spec.key[0]
     table.reject(pl.col("line").is_in(conflicts.implode()), "the same key with different content", first_key)
-    table.reject(pl.col("line").is_in(repeats.implode()), "the same row again", first_key)
+    table.reject(pl.col("line").is_in(repeats.implode()), REPEATED, first_key)

@@ -72,11 +72,16 @@ def study_days(frame: pl.DataFrame) -> pl.Series:
     return frame.select(day.alias("taken_on"))["taken_on"]
 
 
-def count_prior(frame: pl.DataFrame) -> pl.Series:
-    """Return how many studies of the film's subject have an earlier first film; null for a study without a time."""
+def count_prior(frame: pl.DataFrame, doubtful: pl.Series) -> pl.Series:
+    """Return how many studies of the film's subject have an earlier first film.
+
+    Null where one of the subject's studies has no time, and for the doubtful: subjects with a film that is not counted.
+    """
     studies = frame.group_by("study_id").agg(pl.col("subject_id").first(), pl.col("taken_at").min())
     earlier = pl.col("taken_at").rank("min").over("subject_id").cast(pl.Int64) - 1
-    studies = studies.select("study_id", earlier.alias("num_prior"))
+    is_timed = pl.col("taken_at").is_not_null().all().over("subject_id")
+    is_sure = is_timed & ~pl.col("subject_id").is_in(doubtful.implode())
+    studies = studies.select("study_id", pl.when(is_sure).then(earlier).alias("num_prior"))
     return frame.select("study_id").join(studies, "study_id", "left", maintain_order="left")["num_prior"]
 
 

@@ -1,4 +1,8 @@
-"""Patients, admissions, ICU and emergency stays of MIMIC-IV, after the rules that hold between their tables."""
+"""Patients, admissions, ICU and emergency stays of MIMIC-IV, after the rules that hold between their tables.
+
+A row is judged by itself and by whose it is. A stay took place even if the row of its admission, or of its person,
+could not be read: it is kept.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,46 @@ import polars as pl
 
 from cxrssl.cohort.sources import Hospital
 from cxrssl.cohort.sources.mimic.tables import ADMISSIONS, EDSTAYS, ICUSTAYS
-from cxrssl.cohort.tables.table import SourceTable
+from cxrssl.cohort.tables.table import STRANGER, SourceTable
 
 
 def check_hospital(tables: dict[str, SourceTable]) -> None:
     """Reject rows that contradict another table, and blank cells that contradict another cell."""
-    patients, admissions, icustays = tables["patients"], tables["admissions"], tables["icustays"]
+    patients, admissions = tables["patients"], tables["admissions"]
     admissions.reject(pl.col("dischtime") < pl.col("admittime"), "dischtime before admittime")
-    admissions.reject(is_absent("subject_id", patients.frame), "subject not in patients")
-    admissions.blank(pl.col("edouttime") < pl.col("edregtime"), "after edouttime", ("edregtime", "edouttime"))
-    icustays.reject(pl.col("outtime") < pl.col("intime"), "outtime before intime")
-    icustays.reject(is_absent("subject_id", patients.frame), "subject not in patients")
-    icustays.reject(is_absent("hadm_id", admissions.frame), "admission not in admissions")
-    check_owner(icustays, "hadm_id", admissions)
-    if "edstays" in tables:
-        edstays = tables["edstays"]
-        edstays.reject(pl.col("outtime") < pl.col("intime"), "outtime before intime")
-        edstays.reject(is_absent("subject_id", patients.frame), "subject not in patients")
-        check_owner(edstays, "hadm_id", admissions)
-        # Keep the visit: it took place even if its admission is unknown.
-        edstays.blank(is_absent("hadm_id", admissions.frame), "not in admissions", ("hadm_id",))
+    people = known_subjects(patients)
+    for name in ("admissions", "icustays", "edstays"):
+        if name in tables:
+            tables[name].check_fit("subject_id", people, patients.file, is_person=True)
+    if admissions.lost().is_empty():  # otherwise `losses` has more to say
+        tables["icustays"].check_fit("hadm_id", admissions.frame["hadm_id"], admissions.file)
+    admissions.reject(is_stranger(people), STRANGER)
+    is_swapped = pl.col("edouttime") < pl.col("edregtime")
+    admissions.doubt(is_swapped)
+    admissions.blank(is_swapped, "after edouttime", ("edregtime", "edouttime"))
+    for stays in (tables[name] for name in ("icustays", "edstays") if name in tables):
+        stays.reject(pl.col("outtime") < pl.col("intime"), "outtime before intime")
+        stays.reject(is_stranger(people), STRANGER)
+        check_owner(stays, "hadm_id", admissions)
+        stays.blank(is_absent("hadm_id", admissions.frame), "not in admissions", ("hadm_id",))
+
+
+def known_subjects(patients: SourceTable) -> pl.Series:
+    """Return the subjects that `patients` has a row of, be it rejected."""
+    return pl.concat([patients.frame["subject_id"], patients.rejects["subject"].drop_nulls()])
+
+
+def is_stranger(people: pl.Series) -> pl.Expr:
+    """Return whether the subject is not among the people."""
+    return ~pl.col("subject_id").is_in(people.implode())
 
 
 def check_owner(table: SourceTable, key: str, truth: SourceTable) -> None:
-    """Reject rows that assign `key` to another subject than `truth` does."""
+    """Reject rows that assign `key` to another subject than `truth` does; the row may be either's."""
     owner = truth.frame.select(key, pl.col("subject_id").alias("owner"))
     owner = owner if truth.spec.key == (key,) else owner.unique(key)
     table.frame = table.frame.join(owner, key, "left", maintain_order="left")
+    table.doubt(pl.col("owner") != pl.col("subject_id"), "owner")
     table.reject(pl.col("owner") != pl.col("subject_id"), f"{key} belongs to another subject")
     table.frame = table.frame.drop("owner")
 

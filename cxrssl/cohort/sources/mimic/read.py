@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 
 from cxrssl.cohort.files import Layout
-from cxrssl.cohort.sources import SourceTables, count_values, reject_absent_films
+from cxrssl.cohort.sources import WITHOUT_FILM, SourceTables, count_values, reject_absent_films
 from cxrssl.cohort.sources.mimic.films import (
     add_paths,
     add_tags,
@@ -17,10 +17,17 @@ from cxrssl.cohort.sources.mimic.films import (
     study_days,
     study_times,
 )
-from cxrssl.cohort.sources.mimic.hospital import check_hospital, check_owner, is_absent, make_hospital
+from cxrssl.cohort.sources.mimic.hospital import (
+    check_hospital,
+    check_owner,
+    is_absent,
+    is_stranger,
+    known_subjects,
+    make_hospital,
+)
 from cxrssl.cohort.sources.mimic.tables import FINDINGS, SPECS
 from cxrssl.cohort.sources.mimic.versions import refine_version
-from cxrssl.cohort.tables.table import SourceTable, read_tables
+from cxrssl.cohort.tables.table import STRANGER, SourceTable, read_tables
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
@@ -57,6 +64,9 @@ def _check_film_tables(
     if "records" in tables:
         remarks += add_tags(films, layout.root)
     official = None
+    for name, key in (("labels", "study_id"), ("split", "dicom_id"), ("radiologists", "study_id")):
+        if name in tables:
+            tables[name].check_fit(key, films.frame[key], films.file)
     if "labels" in tables:
         check_owner(tables["labels"], "study_id", films)
         check_owner(tables["split"], "dicom_id", films)
@@ -64,17 +74,19 @@ def _check_film_tables(
         official = in_cohort.select("subject_id", pl.col("split").replace({"validate": "val"}))
     if "radiologists" in tables:
         radiologists = tables["radiologists"]
-        radiologists.reject(is_absent("study_id", films.frame), "study without a film")
+        radiologists.reject(is_absent("study_id", films.frame), WITHOUT_FILM)
     films.frame = films.frame.with_columns(study_times(films.frame), study_days(films.frame))
     # Counted before absent films are rejected: a study that is not on this disk still took place.
-    films.frame = films.frame.with_columns(count_prior(films.frame).alias("num_prior"))
+    films.frame = films.frame.with_columns(count_prior(films.frame, films.doubtful()).alias("num_prior"))
     reject_absent_films(films, present)
     return remarks, official
 
 
 def _check_films(films: SourceTable, patients: SourceTable) -> None:
     films.reject(pl.col("subject_id").n_unique().over("study_id") > 1, "study under two subjects")
-    films.reject(is_absent("subject_id", patients.frame), "subject not in patients")
+    people = known_subjects(patients)
+    films.check_fit("subject_id", people, patients.file, is_person=True)
+    films.reject(is_stranger(people), STRANGER)
 
 
 def _make_labels(tables: dict[str, SourceTable]) -> pl.DataFrame:

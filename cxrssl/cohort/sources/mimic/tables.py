@@ -23,10 +23,10 @@ FINDINGS: tuple[str, ...] = (
 )
 CENSORED_ANCHOR_AGE = 91  # replaces every age above 89
 
-SUBJECT_ID = Column("subject_id", form="1[0-9]{7}")
-STUDY_ID = Column("study_id", form="5[0-9]{7}")
+SUBJECT_ID = Column("subject_id", "id", form="1[0-9]{7}")
+STUDY_ID = Column("study_id", "id", form="5[0-9]{7}")
 IMAGE_ID = Column("dicom_id", form="[0-9a-f]{8}(-[0-9a-f]{8}){4}")
-HADM_ID = Column("hadm_id", form="2[0-9]{7}")
+HADM_ID = Column("hadm_id", "id", form="2[0-9]{7}")
 
 PATIENTS = TableSpec(
     "patients",
@@ -39,6 +39,7 @@ PATIENTS = TableSpec(
         Column("dod", "date", may_be_blank=True, when_bad="blank"),
     ),
     key=("subject_id",),
+    is_link=True,
 )
 ADMISSIONS = TableSpec(
     "admissions",
@@ -48,8 +49,9 @@ ADMISSIONS = TableSpec(
         Column("admittime", "time"),
         Column("dischtime", "time"),
         Column("deathtime", "time", may_be_blank=True, when_bad="blank"),
-        Column("edregtime", "time", may_be_blank=True, when_bad="blank"),
-        Column("edouttime", "time", may_be_blank=True, when_bad="blank"),
+        # Blank says that the person did not come through the emergency department.
+        Column("edregtime", "time", may_be_blank=True, when_bad="doubt"),
+        Column("edouttime", "time", may_be_blank=True, when_bad="doubt"),
         Column("admission_type", may_be_blank=True, when_bad="blank"),
         Column("admission_location", may_be_blank=True, when_bad="blank"),
         Column("discharge_location", may_be_blank=True, when_bad="blank"),
@@ -57,35 +59,38 @@ ADMISSIONS = TableSpec(
         Column("language", may_be_blank=True, when_bad="blank"),
         Column("marital_status", may_be_blank=True, when_bad="blank"),
         Column("race", may_be_blank=True, when_bad="blank", aliases=("ethnicity",)),
-        Column("hospital_expire_flag", values=("0", "1")),
+        Column("hospital_expire_flag", "id", values=("0", "1")),
     ),
     key=("hadm_id",),
+    is_link=True,
 )
 ICUSTAYS = TableSpec(
     "icustays",
     (
         SUBJECT_ID,
         HADM_ID,
-        Column("stay_id", form="3[0-9]{7}"),
+        Column("stay_id", "id", form="3[0-9]{7}"),
         Column("first_careunit", may_be_blank=True, when_bad="blank"),
         Column("last_careunit", may_be_blank=True, when_bad="blank"),
         Column("intime", "time"),
         Column("outtime", "time"),
     ),
     key=("stay_id",),
+    is_link=True,
 )
 EDSTAYS = TableSpec(
     "edstays",
     (
         SUBJECT_ID,
-        Column("hadm_id", form="2[0-9]{7}", may_be_blank=True, when_bad="blank"),
-        Column("stay_id", form="3[0-9]{7}"),
+        Column("hadm_id", "id", form="2[0-9]{7}", may_be_blank=True, when_bad="blank"),
+        Column("stay_id", "id", form="3[0-9]{7}"),
         Column("intime", "time"),
         Column("outtime", "time"),
         Column("arrival_transport", may_be_blank=True, when_bad="blank"),
         Column("disposition", may_be_blank=True, when_bad="blank"),
     ),
     key=("stay_id",),
+    is_link=True,
 )
 METADATA = TableSpec(
     "metadata",
