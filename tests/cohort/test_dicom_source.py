@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import time
@@ -18,8 +19,9 @@ from cxrssl.cohort import dicom_headers
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
-from cxrssl.cohort.mapping import read_map
+from cxrssl.cohort.mapping import TAKEN, name_files, read_map
 from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.sources import list_table
 from cxrssl.cohort.sources.dicom import KEYS
 from cxrssl.core.errors import ConfigError, DataError, DecodeError
 from cxrssl.core.workspace import Workspace
@@ -242,7 +244,7 @@ column = "age"
 [ehr.race]
 column = "ethnic"
 """
-IDS = {"image": ("1.2.3.1", "1.2.3.2"), "study": ("1.2.3", "1.2.4"), "patient": ("7", "8")}
+IDS = {"image": ("1.2.3.1", "1.2.3.2"), "study": ("1.2.3", "1.2.4"), "patient": ("7", "8"), "file": ("1.dcm", "2")}
 
 
 def write_mapped(root: Path, key: str = "study") -> Path:
@@ -258,13 +260,13 @@ def write_mapped(root: Path, key: str = "study") -> Path:
     return root
 
 
-@pytest.mark.parametrize("key", ["image", "study", "patient"])
+@pytest.mark.parametrize("key", ["image", "study", "patient", "file"])
 def test_map_gives_findings_and_features(key: str, workspace: Workspace, tmp_path: Path) -> None:
     root = write_mapped(tmp_path, key)
     cohort = build(workspace, root / "dicom", map=root / "map.toml")
     assert cohort.finding_names.tolist() == ["Edema", "Pleural Effusion"]
     assert cohort.label_values.tolist() == [[1, -2], [0, -1]]
-    assert cohort.study_id.tolist() == list(IDS["image" if key == "image" else "study"])
+    assert cohort.study_id.tolist() == list(IDS["image" if key in ("image", "file") else "study"])
     assert feature(cohort, "sex") == [0, 1]  # the table goes before the tag
     assert feature(cohort, "age") == [50, 71.5]  # a blank cell leaves the tag
     assert given(cohort, workspace, "race") == ["WHITE", None]
@@ -272,6 +274,73 @@ def test_map_gives_findings_and_features(key: str, workspace: Workspace, tmp_pat
     assert "labels.csv: rows whose id is no film's: 1" in cohort.summary["remarks"]
     assert cohort.summary["tables"]["labels.csv"]["rows"] == 3
     assert cohort.summary["versions"] == {"labels": "labels.csv"}
+
+
+@pytest.mark.parametrize(
+    ("key", "ids", "shown"),
+    [("image", ("case1", "case2"), "case1"), ("patient", ("MRN-007", "MRN-008"), "aaa-999"), ("file", ("a", "b"), "a")],
+)
+def test_table_of_which_no_row_belongs_to_a_film_is_an_error_with_an_id_of_either(
+    key: str, ids: tuple[str, str], shown: str, workspace: Workspace, tmp_path: Path
+) -> None:
+    root = write_mapped(tmp_path, key)
+    (root / "labels.csv").write_text("id,oedema,effusion\n" + "".join(f"{each},1,0\n" for each in ids))
+    with pytest.raises(DataError, match=r"labels\.csv: none of its 2 rows fits the films") as caught:
+        build_cohort(workspace, IngestOptions("dicom", root / "dicom", map=root / "map.toml"))
+    theirs = {"image": "1.2.3.1", "patient": "9", "file": "1"}[key]
+    assert f"its id is such as {shown}, that of the films such as {theirs}:" in caught.value.hint
+    assert "MRN" not in caught.value.hint
+
+
+def test_names_of_files_may_have_folders_and_those_of_two_films_are_neithers() -> None:
+    paths = pl.Series(["p1/a.dcm", "p2/a.dcm", "p2/b.DICOM", "c.0001"])
+    table = list_table("labels", "id", dict.fromkeys(["b", "c.0001", "a.dcm"], 1))
+    assert name_files(table, paths).to_list() == [None, None, "b", "c.0001"]
+    table = list_table("labels", "id", dict.fromkeys(["p1\\a", "p2/a.dcm", "p2/b.dcm", "p2/b"], 1))
+    assert name_files(table, paths).to_list() == ["p1/a", "p2/a", "p2/b", "c.0001"]
+    assert table.frame["id"].to_list() == ["p1/a", "p2/a"]
+    assert table.reject_counts() == {"id: the same file twice": 2}
+
+
+def test_films_whose_tags_were_taken_out_are_known_by_their_files(workspace: Workspace, tmp_path: Path) -> None:
+    gone: dict[str, Any] = dict.fromkeys(("Modality", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID"))
+    for name in ("a", "b"):
+        write_dicom(tmp_path / "data" / f"{name}.dicom", **gone)
+    (tmp_path / "labels.csv").write_text("image_id,Edema\na,1\nb,0\n")
+    text = '[labels]\nfile = "labels.csv"\ncolumn = "image_id"\nkey = "file"\n[labels.findings]\nEdema = "Edema"\n'
+    (tmp_path / "map.toml").write_text(text)
+    with pytest.raises(DataError, match="Modality: not CR or DX 2") as caught:
+        build_cohort(workspace, IngestOptions("dicom", tmp_path / "data", map=tmp_path / "map.toml"))
+    assert 'ids = "file"' in caught.value.hint
+    (tmp_path / "map.toml").write_text(f'ids = "file"\n{text}')
+    cohort = build(workspace, tmp_path / "data", map=tmp_path / "map.toml")
+    assert cohort.image_id.tolist() == cohort.subject_id.tolist() == ["a", "b"]
+    assert cohort.label_values.tolist() == [[1], [0]]
+    assert any("films without Modality, taken for radiographs" in remark for remark in cohort.summary["remarks"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["id", "sex", "view", "path", "age_y", "gap_h", "Sex", "split_hash", "macro", "line", " x", "a\nb", "x" * 101],
+)
+def test_finding_with_a_name_that_tables_have_already_is_one_sentence(name: str, tmp_path: Path) -> None:
+    root = write_mapped(tmp_path)
+    text = MAP.replace("KEY", "study").replace("Edema = ", f"{json.dumps(name)} = ")
+    (root / "map.toml").write_text(text)
+    with pytest.raises(ConfigError, match="a finding cannot be named"):
+        read_map(root / "map.toml")
+
+
+def test_every_column_of_a_cohort_is_taken_and_any_other_name_works(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_mapped(tmp_path)
+    names = ["finding", "value", "rule", "count", "No Finding", "é 'x' \"y\", z", "study", "file", "rows", "word"]
+    lines = "\n".join(f"{json.dumps(name)} = 'oedema'" for name in names)
+    (root / "map.toml").write_text(MAP.replace("KEY", "study").replace('Edema = "oedema"', lines))
+    cohort = build(workspace, root / "dicom", map=root / "map.toml")
+    assert cohort.finding_names.tolist() == [*names, "Pleural Effusion"]
+    assert cohort.label_values[:, :-1].tolist() == [[1] * len(names), [0] * len(names)]
+    with open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
+        assert {name for name in database.columns("film") if not name.startswith("split_")} <= TAKEN
 
 
 def test_the_example_of_the_help_is_a_map(tmp_path: Path) -> None:

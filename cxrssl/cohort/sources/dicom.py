@@ -13,7 +13,7 @@ import polars as pl
 
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.files import Folder, Layout
-from cxrssl.cohort.mapping import RecordMap, find_tables, read_ehr, read_labels, read_map
+from cxrssl.cohort.mapping import RecordMap, file_name, find_tables, name_files, read_ehr, read_labels, read_map
 from cxrssl.cohort.sources import (
     GIVEN_SCHEMA,
     SourceOptions,
@@ -66,8 +66,8 @@ def find(options: SourceOptions) -> Layout:
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     """Return one film for each file that is a radiograph, with the facts of its tags and of the tables."""
     record_map = read_map(layout.files["map"].path) if "map" in layout.files else RecordMap()
-    films, remarks = _read_films(layout, present, record_map.body_part)
-    by_image = record_map.labels is not None and record_map.labels.key == "image"
+    films, remarks = _read_films(layout, present, record_map)
+    by_image = record_map.labels is not None and record_map.labels.key in ("image", "file")
     image, given = _make_image(films.frame, by_image), _make_given(films.frame)
     labels = pl.DataFrame({"study_id": image["study_id"].unique()})
     tables: dict[str, SourceTable] = {}
@@ -91,7 +91,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
     )
 
 
-def _read_films(layout: Layout, present: dict[str, int], body_part: tuple[str, ...]) -> tuple[SourceTable, list[str]]:
+def _read_films(layout: Layout, present: dict[str, int], record_map: RecordMap) -> tuple[SourceTable, list[str]]:
     """Return the files that are radiographs, with their tags, ages and times, and remarks on doubtful ones."""
     films = list_table(FILES, "file", {path: size for path, size in present.items() if not _is_hidden(path)})
     if not films.rows:
@@ -99,11 +99,31 @@ def _read_films(layout: Layout, present: dict[str, int], body_part: tuple[str, .
     reject_absent_films(films, present)
     headers = read_headers(layout.root, films.frame["path"].to_list())
     films.frame = films.frame.join(headers, "path", "left", maintain_order="left")
-    remarks = _check_headers(films, body_part)
+    remarks = _name_by_file(films) if record_map.ids == "file" else []
+    remarks += _check_headers(films, record_map.body_part, record_map.ids == "tags")
     _reject_twins(films, layout.root)
     films.frame = films.frame.with_columns(_age_y().alias("age_y"), _taken_at().alias("taken_at"))
     films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
     return films, remarks
+
+
+def _name_by_file(films: SourceTable) -> list[str]:
+    """Put the name of the file for each id that the tags lack, and CR for an absent modality; return a remark.
+
+    Where two files have one name, their paths serve.
+    """
+    name = file_name(pl.col("path")).str.split("/").list.last()
+    is_unique = films.frame.select(name.n_unique()).item() == films.frame.height
+    name = name if is_unique else file_name(pl.col("path"))
+    is_nameless = pl.col("modality").is_null() & pl.col("rule").is_null()
+    num = films.frame.filter(is_nameless).height
+    films.frame = films.frame.with_columns(
+        pl.when(is_nameless).then(pl.lit("CR")).otherwise(pl.col("modality")).alias("modality"),
+        name.alias("sop_instance_uid"),
+        pl.coalesce("study_instance_uid", name).alias("study_instance_uid"),
+        pl.coalesce("patient_id", name).alias("patient_id"),
+    )
+    return [f'films without Modality, taken for radiographs because of ids = "file": {num:,}'] if num else []
 
 
 def _is_dicom(path: Path) -> bool:
@@ -118,7 +138,7 @@ def _is_hidden(path: str) -> bool:
     return path.rpartition("/")[2].startswith(".")
 
 
-def _check_headers(films: SourceTable, body_part: tuple[str, ...]) -> list[str]:
+def _check_headers(films: SourceTable, body_part: tuple[str, ...], by_tags: bool) -> list[str]:
     """Reject files that are not radiographs, rule by rule, and return remarks on accepted but doubtful ones."""
     for rule in films.frame["rule"].drop_nulls().unique().sort():
         films.reject(pl.col("rule") == rule, rule)
@@ -126,7 +146,8 @@ def _check_headers(films: SourceTable, body_part: tuple[str, ...]) -> list[str]:
     is_capture = pl.col("sop_class_uid").fill_null("").str.starts_with(SECONDARY_CAPTURE)
     films.reject(is_capture & ~is_radiograph.fill_null(False), "secondary capture", "SOPClassUID")
     films.reject(~is_radiograph.fill_null(False), "not CR or DX", "Modality")
-    for column, tag in (("sop_instance_uid", "SOPInstanceUID"), ("study_instance_uid", "StudyInstanceUID")):
+    uids = (("sop_instance_uid", "SOPInstanceUID"), ("study_instance_uid", "StudyInstanceUID"))
+    for column, tag in uids if by_tags else ():
         films.reject(~pl.col(column).fill_null("").str.contains(UID), "not a UID", tag)
     films.reject(pl.min_horizontal(pl.col("rows", "columns").fill_null(0)) < 1, "no pixel size", "Rows")
     films.reject(pl.col("number_of_frames") > 1, "several frames", "NumberOfFrames")
@@ -221,8 +242,7 @@ def _num_prior(frame: pl.DataFrame) -> pl.Series:
 def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
     """Return `given` overridden by the table's values where it has any: the user's table precedes the tags."""
     names = [name for name in table.frame.columns if name in GIVEN_SCHEMA]
-    ids = frame.select(pl.col("sop_instance_uid").alias("image_id"), pl.col(KEYS[key]).alias("id"))
-    _remark_strangers(table, ids["id"])
+    ids = pl.DataFrame({"image_id": frame["sop_instance_uid"], "id": _ids(frame, table, key)})
     theirs = ids.join(table.frame.select("id", *(pl.col(name).alias(f"own {name}") for name in names)), "id", "left")
     whole = given.join(theirs.drop("id"), "image_id", "left", maintain_order="left")
     return whole.select(
@@ -232,9 +252,20 @@ def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: SourceTable, key:
 
 def _make_labels(frame: pl.DataFrame, image: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
     findings = [name for name in table.frame.columns if name not in ("line", "id")]
-    ids = pl.DataFrame({"study_id": image["study_id"], "id": frame[KEYS[key]]}).unique()
-    _remark_strangers(table, ids["id"])
+    ids = pl.DataFrame({"study_id": image["study_id"], "id": _ids(frame, table, key)}).unique()
     return ids.join(table.frame, "id", "left").select("study_id", *findings)
+
+
+def _ids(frame: pl.DataFrame, table: SourceTable, key: str) -> pl.Series:
+    """Return the id by which the table knows each film.
+
+    Raises: DataError when the table knows none of them.
+    """
+    known = name_files(table, frame["path"]) if key == "file" else frame[KEYS[key]]
+    advice = f'does it name what key = "{key}" says, image, study, patient or file?'
+    table.check_fit("id", known.drop_nulls(), "the films", key == "patient", advice)
+    _remark_strangers(table, known)
+    return known
 
 
 def _remark_strangers(table: SourceTable, known: pl.Series) -> None:
