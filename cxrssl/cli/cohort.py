@@ -13,6 +13,7 @@ from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
     CohortArgument,
+    SmallCellsChoice,
     WorkspacePath,
     align,
     open_workspace,
@@ -128,6 +129,7 @@ def flow(
     name: CohortArgument = "",
     split: Annotated[str, typer.Option(help="Split scheme; the cohort's default when left out.")] = "",
     figure: Annotated[Path | None, typer.Option(help="SVG file to write the figure to.")] = None,
+    small_cells: SmallCellsChoice = "hide",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -141,10 +143,12 @@ def flow(
     from cxrssl.records.evaluation import list_evaluations
     from cxrssl.report.figure import draw_flow
     from cxrssl.report.flow import cohort_flow
+    from cxrssl.report.small import parse_small_cells
 
+    small = parse_small_cells(small_cells)
     opened = open_workspace(workspace)
     evaluations, damage = list_evaluations(opened)
-    made = cohort_flow(opened, opened.find_cohort(name).name, split, evaluations)
+    made = cohort_flow(opened, opened.find_cohort(name).name, split, evaluations).hide_small(small)
     print_damage(damage)
     if figure is not None:
         write_bytes(figure.absolute(), draw_flow(made).encode())

@@ -55,6 +55,9 @@ DeviceName = Annotated[
     str,
     typer.Option("--device", help="auto, cpu or cuda.", metavar="NAME", autocompletion=completion.complete_device),
 ]
+SmallCellsChoice = Annotated[
+    str, typer.Option("--small-cells", help="Counts of fewer than ten subjects: hide or show.", metavar="CHOICE")
+]
 DEFAULT_WORKSPACE = Path("cxrssl-workspace")
 
 

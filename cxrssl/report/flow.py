@@ -7,7 +7,7 @@ step before it. Never: a film that vanished without a reason.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.cohort.read import SPLITS, Cohort, open_cohort
-from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
 from cxrssl.records.evaluation import NOT_SCORED, Evaluation
 from cxrssl.report.cells import Cell
+from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 
 Reasons = tuple[tuple[str, int], ...]
@@ -33,8 +33,25 @@ class FlowStep:
     what: str
     films: int
     reasons: Reasons = ()
-    detail: str = ""
-    """Such as the number of subjects."""
+    subjects: int | None = None
+    """Whose films they are, where that is shown."""
+
+    @property
+    def detail(self) -> str:
+        """Such as "12 subjects"; empty where it is not shown."""
+        return "" if self.subjects is None else f"{self.subjects:,} subject{'' if self.subjects == 1 else 's'}"
+
+    @property
+    def counts(self) -> list[Count]:
+        """The numbers of the step, in the order of `with_counts`."""
+        subjects = [] if self.subjects is None else [Count(self.subjects)]
+        return [Count(self.films, self.subjects), *subjects, *(Count(num) for _, num in self.reasons)]
+
+    def with_counts(self, numbers: Iterator[int]) -> FlowStep:
+        """Return the step with its numbers taken from the iterator."""
+        films = next(numbers)
+        subjects = None if self.subjects is None else next(numbers)
+        return FlowStep(self.what, films, tuple((what, next(numbers)) for what, _ in self.reasons), subjects)
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,17 @@ class Flow:
             assert before.films == after.films + sum(num for _, num in after.reasons), f"{after.what}: films vanish"
         in_parts = sum(part[0].films for part in self.parts)
         assert not self.parts or self.steps[-1].films == in_parts, "splits divide films"
+
+    def hide_small(self, small: SmallCells) -> Flow:
+        """Return the flow with its small cells hidden: the numbers of its steps tell each other, so all stand together.
+
+        Films of a reason are counted, not their subjects: of rows that were rejected it is not known whose they are.
+        """
+        chains = (self.steps, *self.parts)
+        counts = [count for chain in chains for step in chain for count in step.counts]
+        numbers = iter(hide_small(counts, small=small))
+        hidden = [tuple(step.with_counts(numbers) for step in chain) for chain in chains]
+        return Flow(self.title, hidden[0], tuple(hidden[1:]))
 
     def to_table(self) -> ReportTable:
         """Return one row a step, with one row for each reason before it."""
@@ -106,8 +134,7 @@ def _follow(
     cohort: Cohort, rows: NDArray[np.int64], part: str, evaluations: Sequence[Evaluation]
 ) -> tuple[FlowStep, ...]:
     """Return the films of a split, and those that a probe was fitted on, its strength was chosen on, or it scored."""
-    subjects = count_noun(len(np.unique(cohort.subject_id[rows])), "subject")
-    step = FlowStep(part, len(rows), detail=subjects)
+    step = FlowStep(part, len(rows), subjects=len(np.unique(cohort.subject_id[rows])))
     if not evaluations:
         return (step,)
     latest = evaluations[-1]

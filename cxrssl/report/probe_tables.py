@@ -13,9 +13,11 @@ from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_van
 from cxrssl.records.evaluation import EvalScores, Evaluation, objective_of
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
+from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
 from cxrssl.stats.resample import explain_marks
+from cxrssl.stats.scores import FindingScore
 
 
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
@@ -36,7 +38,7 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     return " ".join(sentences)
 
 
-def macro_table(group: Group, differences: Differences) -> ReportTable:
+def macro_table(group: Group, differences: Differences, small: SmallCells = "hide") -> ReportTable:
     """Return macro AUROC and AUPRC, and paired differences to the encoder untrained and to the run without record."""
     rows: list[list[Cell]] = []
     for evaluation in group:
@@ -47,19 +49,23 @@ def macro_table(group: Group, differences: Differences) -> ReportTable:
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
     columns = ("Features", "AUROC", "AUPRC", "AUROC - untrained", f"AUROC - {vanilla}")
-    note = " ".join(part for part in (_legend(rows), _macro_note(group)) if part)
+    note = " ".join(part for part in (_legend(rows), _macro_note(group, small)) if part)
     return ReportTable(f"Probe on {_group_name(group)}", columns, rows, note)
 
 
-def _macro_note(group: Group) -> str:
+def _macro_note(group: Group, small: SmallCells) -> str:
     """Return how the numbers of a table were made."""
     evaluation = group[0]
     scores, probe = evaluation.scores, evaluation.settings.probe
     num_defined = sum(score.is_defined for score in scores.findings.values())
+    films, subjects = hide_small(
+        [Count(scores.num_films, scores.num_subjects), Count(scores.num_subjects)], small=small
+    )
+    (num_not_packed,) = hide_small([Count(scores.num_not_packed)], small=small)
     return (
         f"Linear probe on frozen features, macro mean over {count_noun(num_defined, 'finding')}; "
-        f"{count_noun(scores.num_films, 'test film')} of {count_noun(scores.num_subjects, 'subject')} scored, "
-        f"{scores.num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
+        f"{count_noun(films, 'test film')} of {count_noun(subjects, 'subject')} scored, "
+        f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
         f"{_choices(group)}"
         f"Intervals: {scores.method}; differences are paired (macro AUROC). Labels: uncertain = {probe.uncertain}, not "
         f"mentioned = {probe.blank}. Each row is one training run with one seed."
@@ -77,17 +83,24 @@ def _legend(rows: Sequence[Sequence[Cell]]) -> str:
     return " ".join(explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate)))
 
 
-def finding_table(group: Group) -> ReportTable:
+def finding_table(group: Group, small: SmallCells = "hide") -> ReportTable:
     """Return AUROC by finding, one column a candidate."""
     rows: list[list[Cell]] = []
     for finding, score in group[0].scores.findings.items():
         scored = [evaluation.scores.findings.get(finding) for evaluation in group]
         cells = [Estimate(each.auroc) if each else "" for each in scored]
-        subjects = f"{score.num_pos_subjects or 0:,} / {score.num_neg_subjects or 0:,}"
-        rows.append([finding, f"{score.num_pos:,} / {score.num_scored:,}", subjects, *cells])
+        pos, num_scored, with_it, without_it = hide_small(*_counts_of(score), small=small)
+        rows.append([finding, f"{pos:,} / {num_scored:,}", f"{with_it:,} / {without_it:,}", *cells])
     title = f"AUROC by finding: {_group_name(group)}"
     columns = ["Finding", "Positive / scored", "Subjects with / without", *map(_describe, group)]
     return ReportTable(title, columns, rows, _legend(rows))
+
+
+def _counts_of(score: FindingScore) -> tuple[list[Count], list[Count]]:
+    """Return films with the finding and scored, subjects with it and without; and what can be had from them."""
+    with_it, without_it = score.num_pos_subjects or 0, score.num_neg_subjects or 0
+    shown = [Count(score.num_pos, with_it), Count(score.num_scored), Count(with_it), Count(without_it)]
+    return shown, [Count(score.num_scored - score.num_pos, without_it), Count(score.num_ignored)]
 
 
 def _group_name(group: Group) -> str:

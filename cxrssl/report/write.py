@@ -29,6 +29,7 @@ from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
 from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
+from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_row, hide_in_sentence
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.query import Results, read_results, renew_comparisons
 from cxrssl.results.rows import ResultRow, result_rows
@@ -45,8 +46,10 @@ class Report:
     """Runs, evaluations and comparisons that it could not use, or not in full; it names them."""
 
 
-def write_report(workspace: Workspace, name: str = "latest") -> Report:
+def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
     """Publish `reports/<name>/{report.md, results.csv, flow-*.svg}` over all evaluations and fold the store.
+
+    Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
@@ -55,38 +58,47 @@ def write_report(workspace: Workspace, name: str = "latest") -> Report:
         unusable = [each for each in results.damage if each.kind == EVALUATION]
         what = f"no evaluation can be read; {unusable[0].sentence}" if unusable else "nothing was probed yet"
         raise DataError(what, workspace.root, "probe a run: cxrssl probe RUN")
-    flows = _make_flows(workspace, results)
-    markdown = _write_text(workspace, results, flows)
+    flows = {file: flow.hide_small(small) for file, flow in _make_flows(workspace, results).items()}
+    markdown = _write_text(workspace, results, flows, small)
     folder = workspace.reports / name
-    settings = {"evaluations": [evaluation.eval_id for evaluation in results.evaluations]}
+    settings = {"evaluations": [evaluation.eval_id for evaluation in results.evaluations], "small_cells": small}
     with publish(folder, KIND, settings) as building:
         write_bytes(building / "report.md", markdown.encode())
-        write_bytes(building / "results.csv", write_csv(_list_numbers(results.evaluations)).encode())
+        write_bytes(building / "results.csv", write_csv(_list_numbers(results.evaluations, small)).encode())
         for file, flow in flows.items():
             write_bytes(building / file, draw_flow(flow).encode())
     rebuild_store(workspace, renew_comparisons(workspace, results))
     return Report(folder, markdown, results.damage)
 
 
-def _write_text(workspace: Workspace, results: Results, flows: Mapping[str, Flow]) -> str:
+def _write_text(workspace: Workspace, results: Results, flows: Mapping[str, Flow], small: SmallCells) -> str:
     """Return the report as Markdown; comparisons that are missing are published first."""
     evaluations = results.evaluations
     differences = publish_comparisons(workspace, list_pairs(evaluations))
     groups = group_evaluations(evaluations)
-    tables = [table for group in groups for table in (macro_table(group, differences), finding_table(group))]
+    tables = [
+        table for group in groups for table in (macro_table(group, differences, small), finding_table(group, small))
+    ]
     releases = "\n".join(f"- {line}" for line in _release_lines(workspace, results))
-    header = f"{outcome_sentence(evaluations)}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
+    first = hide_in_sentence(outcome_sentence(evaluations), small)
+    header = f"{first}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
     damage = [_damage_lines(results.damage)] if results.damage else []
-    parts = [header, _run_lines(results.runs), *damage, _audit_lines(workspace)]
+    about_runs, about_leaks = (
+        hide_in_sentence(text, small) for text in (_run_lines(results.runs), _audit_lines(workspace))
+    )
+    parts = [header, about_runs, *damage, about_leaks]
     parts += [write_markdown(table) for table in tables]
     for file, flow in flows.items():
         parts += [write_markdown(flow.to_table()), f"{image(flow.title, file)}\n"]
-    return "\n".join(parts)
+    text = "\n".join(parts)
+    note = [SHOWN] if small == "show" else [NOTE] if HIDDEN in text else []
+    return "\n".join([text, *note])
 
 
-def _list_numbers(evaluations: Sequence[Evaluation]) -> ReportTable:
+def _list_numbers(evaluations: Sequence[Evaluation], small: SmallCells) -> ReportTable:
     """Return every number of every evaluation."""
-    rows = [[_make_cell(value) for value in vars(row).values()] for each in evaluations for row in result_rows(each)]
+    named = [(vars(row), each.scores.num_films) for each in evaluations for row in result_rows(each)]
+    rows = [[_make_cell(value) for value in hide_in_row(*each, small).values()] for each in named]
     return ReportTable("Results", [field.name for field in fields(ResultRow)], rows)
 
 

@@ -203,7 +203,8 @@ def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace: Workspac
     (evaluation,) = probe_run(workspace, run, "", "", SETTINGS, baselines=False)
     assert evaluation.scores.num_twins_left_out == {"train": 1, "val": 0, "test": 0}
     assert evaluation.scores.num_films == len(cohort.rows_of("test"))
-    report = write_report(workspace).markdown
+    assert "under 10 train films left out as twins" in write_report(workspace).markdown
+    report = write_report(workspace, small="show").markdown
     assert "1 train film left out as twins of val or test films" in report
     assert "identical-films-in-two-splits" in report
     assert audit_workspace(workspace).codes == {"identical-films-in-two-splits"}
@@ -239,6 +240,7 @@ def copy_film(workspace: Workspace, row: int, source: int) -> None:
 def test_the_flow_accounts_for_every_film_in_table_and_figure(probed: Workspace, tmp_path: Path) -> None:
     figure = tmp_path / "flow.svg"
     words = ["cohort", "flow", "mimic", "--figure", str(figure), "--workspace", str(probed.root), "--json"]
+    words += ["--small-cells", "show"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     values = json.loads(result.output)
@@ -248,7 +250,7 @@ def test_the_flow_accounts_for_every_film_in_table_and_figure(probed: Workspace,
     xml.dom.minidom.parse(str(figure))
     text = figure.read_text()
     assert f"{evaluation.scores.num_films:,}</text>" in text
-    report = write_report(probed)
+    report = write_report(probed, small="show")
     assert (report.folder / "flow-mimic-official.svg").read_text() == text
     assert re.search(r"!\[Films of cohort mimic, .*split official\]\(flow-mimic-official.svg\)", report.markdown)
     assert re.search(r"- cohort mimic: \d+ checks, 0 findings\n", report.markdown)

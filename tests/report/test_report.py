@@ -120,7 +120,7 @@ def test_the_first_line_names_runs_that_were_given_an_outcome_or_have_seen_test_
     make_evaluation(workspace, "leaky", leak="3 test subjects of cohort mimic took part in pretraining")
     first = write_report(workspace).markdown.splitlines()[0]
     assert "`with-stay`" in first
-    assert "`leaky`: 3 test subjects of cohort mimic took part in pretraining." in first
+    assert "`leaky`: under 10 test subjects of cohort mimic took part in pretraining." in first
 
 
 def test_evaluations_of_other_films_or_settings_stand_in_tables_of_their_own(workspace: Workspace) -> None:
