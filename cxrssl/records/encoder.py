@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact
 from cxrssl.core.errors import IntegrityError
-from cxrssl.core.text import plain
+from cxrssl.core.text import escape_formula, from_csv_text, plain
 from cxrssl.records.damage import refuse_faults
 from cxrssl.records.fields import read_fields, write_fields
 
@@ -87,7 +87,7 @@ class SeenFilms:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         columns = (self.image_id, self.subject_id, self.pixel_hash.astype(np.str_))
-        writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
+        writer.writerows(zip(*(map(escape_formula, column.tolist()) for column in columns), strict=True))
         return text.getvalue().encode()
 
 
@@ -129,7 +129,8 @@ def read_films(path: Path) -> SeenFilms:
             header, *lines = csv.reader(file)
         if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
             raise ValueError("its columns are not " + ", ".join(COLUMNS))
-        image_id, subject_id, pixel_hash = (np.array([line[k] for line in lines], np.str_) for k in range(len(COLUMNS)))
+        columns = ([from_csv_text(line[k]) for line in lines] for k in range(len(COLUMNS)))
+        image_id, subject_id, pixel_hash = (np.array(column, np.str_) for column in columns)
         return SeenFilms(image_id, subject_id, np.char.encode(pixel_hash, "ascii"))
     except (OSError, ValueError, csv.Error) as error:
         raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path, "pretrain again") from None
