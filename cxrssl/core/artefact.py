@@ -166,7 +166,7 @@ def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
     if not manifest_path.is_file():
         raise IntegrityError(f"{path.name} is not a published {kind}: it has no {MANIFEST}", path)
     try:
-        manifest = json.loads(manifest_path.read_text())
+        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
         is_whole = isinstance(manifest, dict) and manifest.pop("manifest_sha256", "") == hash_settings(manifest)
     except (OSError, ValueError, RecursionError) as error:
         what = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not JSON"

@@ -48,7 +48,7 @@ def choice(classes: Mapping[str, type[Any]], default: str) -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file, or raise ConfigError with the line that is wrong."""
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("the file does not exist", path) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -34,7 +34,7 @@ def pid_namespace() -> str:
 def start_ticks(pid: int) -> int | None:
     """Return the start time of a process in clock ticks since boot, or None when there is none or it has ended."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     # The command name is in parentheses and may hold spaces; state and start time are fields 3 and 22 of proc(5).

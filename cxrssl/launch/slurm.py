@@ -136,6 +136,8 @@ def make_executor(
     for program in ("sbatch", "srun"):
         if shutil.which(program) is None:
             raise SetupError(f"this machine has no SLURM: there is no {program}", hint="go to the cluster's login node")
+    if not str(folder).isprintable():
+        raise UsageError("a batch script cannot name this folder", folder, "rename it without control characters")
     extra = {key: value for key, value in options.items() if key != "time"}
     cpus = extra.get("cpus_per_task")
     executor = SlurmExecutor(folder, max_num_timeout=MAX_TIMEOUTS)

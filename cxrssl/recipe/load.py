@@ -34,7 +34,7 @@ def find_recipe(name: str) -> Path:
 
 def describe_recipe(name: str) -> str:
     """Return the first sentence of the comment that a recipe of the package begins with."""
-    lines = takewhile(lambda line: line.startswith("#"), find_recipe(name).read_text().splitlines())
+    lines = takewhile(lambda line: line.startswith("#"), find_recipe(name).read_text(encoding="utf-8").splitlines())
     return " ".join(line.strip("# ") for line in lines).split(". ")[0].rstrip(".") + "."
 
 

@@ -209,3 +209,12 @@ def test_a_stdout_that_failed_stays_failed() -> None:
         for _ in range(2):
             with pytest.raises(SetupError):
                 sys.stdout.write("x" * 100_000)
+
+
+def test_files_are_read_as_utf_8_in_every_locale(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("# Größe ▸\n[train]\nseed = 5\n", encoding="utf-8")
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for words in (["recipe", "show", str(tmp_path / "mine.toml")], ["recipe", "list"], ["help", "method"]):
+        command = [sys.executable, "-m", "cxrssl", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **locale})
+        assert done.returncode == 0, done.stderr
