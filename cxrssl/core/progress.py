@@ -36,7 +36,7 @@ def track(what: str, total: int, unit: str, done: int = 0) -> Iterator[Track]:
 class _PlainTrack:
     def __init__(self, what: str, total: int, unit: str, done: int) -> None:
         self.what, self.total, self.unit = what, total, unit
-        self.start_done = self.done = done
+        self.start_done = self.told = self.done = done
         self.note = ""
         self.started = time.monotonic()
         self.next_at = self.started + FIRST_LINE_S
@@ -50,10 +50,11 @@ class _PlainTrack:
             self._print()
 
     def finish(self) -> None:
-        if self.done > self.start_done and time.monotonic() - self.started > WORTH_TELLING_S:
+        if self.done > self.told and time.monotonic() - self.started > WORTH_TELLING_S:
             self._print()
 
     def _print(self) -> None:
+        self.told = self.done
         elapsed_s = max(time.monotonic() - self.started, 1e-9)
         rate = (self.done - self.start_done) / elapsed_s
         left_s = (self.total - self.done) / rate if rate else 0.0

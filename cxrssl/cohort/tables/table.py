@@ -119,7 +119,7 @@ class SourceTable:
 
 def read_tables(files: Mapping[str, SourceFile], specs: Mapping[str, TableSpec]) -> dict[str, SourceTable]:
     """Return the table in each of `files`, in their order, as declared under the same name in `specs`."""
-    with track("read tables", len(files), "table") as progress, ThreadPoolExecutor(NUM_THREADS) as pool:
+    with track("read tables", len(files), "tables") as progress, ThreadPoolExecutor(NUM_THREADS) as pool:
 
         def read(name: str) -> SourceTable:
             table = read_table(files[name].path, files[name].shown, specs[name])
