@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,12 +18,13 @@ from cxrssl.cli.options import (
     SmallCellsChoice,
     WorkspacePath,
     align,
+    next_line,
     open_workspace,
     print_damage,
     print_summary,
 )
 from cxrssl.core.columns import align_rows
-from cxrssl.core.errors import CxrsslError, DataError
+from cxrssl.core.errors import CxrsslError, DataError, SetupError, UsageError
 from cxrssl.core.text import count_noun
 
 if TYPE_CHECKING:
@@ -65,10 +68,11 @@ def show(
 
     opened = open_workspace(workspace)
     folder = open_artefact(opened.find_cohort(name), KIND, verify=False).path
-    values = json.loads((folder / "summary.json").read_text())
+    values = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     packed = opened.images / folder.name
     values["notes"] = read_notes(packed) if packed.is_dir() else {}
-    print_summary(values, as_json, describe_cohort(values) + describe_notes(values["notes"]))
+    then = next_line("pretrain", "--cohort", folder.name, workspace=workspace)
+    print_summary(values, as_json, [*describe_cohort(values), *describe_notes(values["notes"]), then])
 
 
 @app.command()
@@ -86,7 +90,10 @@ def export(
     """
     from cxrssl.cohort.export import export_cohort
 
-    written = export_cohort(open_workspace(workspace), name, to, out, force)
+    if out is not None and out.suffix.lower() in (".csv", ".parquet", ".zip"):
+        raise UsageError("--out is a folder, and this is the name of a file", out, f"--out {out.with_suffix('')}")
+    with _named_by("--out" if out else "--workspace"):
+        written = export_cohort(open_workspace(workspace), name, to, out, force)
     summary = {"folder": str(written.path), "was_current": written.was_current, "rows": written.values}
     state = "was there already" if written.was_current else "written"
     rows = align([(file, f"{num:,} rows") for file, num in written.values.items()])
@@ -146,14 +153,27 @@ def flow(
     from cxrssl.report.small import parse_small_cells
 
     small = parse_small_cells(small_cells)
+    if figure is not None and figure.suffix.lower() != ".svg":
+        name_of_svg = figure.with_suffix(".svg") if figure.name else "flow.svg"
+        raise UsageError("the figure is written as SVG", figure, f"--figure {name_of_svg}")
     opened = open_workspace(workspace)
     evaluations, damage = list_evaluations(opened)
     made = cohort_flow(opened, opened.find_cohort(name).name, split, evaluations).hide_small(small)
     print_damage(damage)
     if figure is not None:
-        write_bytes(figure.absolute(), draw_flow(made).encode())
+        with _named_by("--figure"):
+            write_bytes(figure.absolute(), draw_flow(made).encode())
     rows = [(what, films) for what, films in made.to_table().texts()]
     print_summary(asdict(made), as_json, [made.title, *align(rows)])
+
+
+@contextlib.contextmanager
+def _named_by(option: str) -> Iterator[None]:
+    """Have the error of a write name the option that names its place."""
+    try:
+        yield
+    except SetupError as error:
+        raise SetupError(error.what, error.where, f"name another place with {option}, or free some space") from error
 
 
 def _summarise(workspace: Workspace, name: str) -> dict[str, Any]:
@@ -163,7 +183,7 @@ def _summarise(workspace: Workspace, name: str) -> dict[str, Any]:
 
     try:
         folder = open_artefact(workspace.cohorts / name, KIND, verify=False).path
-        values = json.loads((folder / "summary.json").read_text())
+        values = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         films = values["films"]
         found = {"dataset": values["dataset"], "films": int(films["accepted"]), "subjects": int(films["subjects"])}
         found["default_split"] = values["default_split"]

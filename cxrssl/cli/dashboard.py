@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, open_workspace
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import dump_json
 
 
 def dashboard(
@@ -25,8 +28,17 @@ def dashboard(
         from cxrssl.dashboard.text import snapshot
 
         state = Reader(opened).read_state()
-        typer.echo(json.dumps(snapshot.as_json(state), indent=1) if as_json else snapshot.render(state))
+        typer.echo(dump_json(snapshot.as_json(state), indent=1) if as_json else snapshot.render(state))
         return
+    _check_terminal()
     from cxrssl.dashboard.app import run_dashboard
 
     run_dashboard(opened)
+
+
+def _check_terminal() -> None:
+    """Raise UsageError without a terminal to draw on: it would fill a file with escape codes, and never end."""
+    streams = sys.stdin, sys.stdout, sys.stderr
+    if os.environ.get("TERM") == "dumb" or not all(stream is not None and stream.isatty() for stream in streams):
+        hint = "cxrssl dashboard --once prints it as text, --json as JSON"
+        raise UsageError("the dashboard needs a terminal, for its input and its output", hint=hint)

@@ -10,15 +10,17 @@ from typing import Annotated
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, WorkspacePath, make_workspace
+from cxrssl.cli.options import DEFAULT_WORKSPACE, WorkspacePath, make_workspace, next_line
 
 DEMO_PX = 128
+FEWEST = 40
+"""Of so many patients more films than a batch has are for training, whatever the seed, and some for val and test."""
 
 
 def demo(
-    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=20, max=99_999)] = 640,
-    seed: Annotated[int, typer.Option(help="Decides the hospital, the weights and the views.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training films.")] = None,
+    patients: Annotated[int, typer.Option(help="Patients of the synthetic hospital.", min=FEWEST, max=99_999)] = 640,
+    seed: Annotated[int, typer.Option(help="Decides the hospital, the weights and the views.", min=0, max=2**31)] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training films.", min=1)] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Draw a synthetic hospital and run the whole chain on it: ingest, pretrain twice, probe, report.
@@ -51,7 +53,9 @@ def demo(
     is_own = owner is not None and Path(owner[1]).parent == opened.root  # of a demo with other patients
     options = IngestOptions("mimic", hospital, name="demo", size_px=DEMO_PX, may_replace=is_own)
     cohort, packed = ingest_dataset(opened, options)
-    typer.echo("\n".join(describe_cohort(cohort.values) + describe_packed(packed)))
+    typer.echo(
+        "\n".join(describe_cohort(cohort.values) + describe_packed(packed, opened.images / "demo" / "rejects.csv"))
+    )
     changes = [] if epochs is None else [f"train.num_epochs={epochs}"]
     for number, ehr in ((3, "none"), (4, "demo,meta,stay")):
         _say(f"{number}/5 pretrain {'vanilla MSN' if ehr == 'none' else f'MSN with {ehr}'}, then probe")
@@ -62,7 +66,7 @@ def demo(
     report = write_report(opened)
     typer.echo(report.markdown)
     _say(f"done in {format_seconds(time.monotonic() - started)}; report in {report.folder / 'report.md'}")
-    _say(f"look closer: cxrssl dashboard --workspace {workspace}")
+    _say(next_line("dashboard", workspace=workspace, what="look closer"))
 
 
 def _draw_hospital(root: Path, patients: int, seed: int) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -133,11 +136,22 @@ def _summarise(report: DatasetReport, machine: dict[str, Any], size_px: int) -> 
     needed = packed_bytes(report.films.num_to_pack, size_px)
     values = asdict(report) | {"packed_bytes": needed, "size_px": size_px}
     values["films"]["found"] = report.films.found
+    values["films"]["by_folder"] = _without_ids(report.dataset, report.films.by_folder)
     if needed > machine["free_bytes"]:
         shortage = f"{format_bytes(needed)} needed to pack at {size_px} px, {format_bytes(machine['free_bytes'])} free"
         values["missing"].append(f"disk: {shortage}; choose a smaller --size or another --workspace")
     values["disk"] = f"{format_bytes(needed)} needed at {size_px} px, {format_bytes(machine['free_bytes'])} free"
     return values
+
+
+def _without_ids(dataset: str, by_folder: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts, with * for a folder whose name may be a subject's: one of five digits, any of one's own."""
+    counts: Counter[str] = Counter()
+    for folder, num in by_folder.items():
+        place, slash, name = folder.rpartition("/")
+        is_subject = re.search("[0-9]{5}", name) or (dataset == "dicom" and folder != ".")
+        counts[f"{place}{slash}*" if is_subject else folder] += num
+    return dict(counts)
 
 
 def _next_command(report: dict[str, Any], path: Path | None, options: dict[str, Any]) -> str:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrssl.cli.options import DEFAULT_WORKSPACE, AsJson, WorkspacePath, align, make_workspace, print_summary
+from cxrssl.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    WorkspacePath,
+    align,
+    make_workspace,
+    next_line,
+    print_summary,
+)
+from cxrssl.core.columns import align_rows
 from cxrssl.core.filmnote import WORDS, Note
+from cxrssl.core.text import plain
 
 if TYPE_CHECKING:
     from cxrssl.images.pack import PackSummary
@@ -19,9 +31,12 @@ NOTE_HINTS = {
     Note.DEPTH: "if all films have one depth, say it, such as --png-bits 12",
 }
 """Note -> what may be typed to decide otherwise."""
+VALUES = ("present", "absent", "uncertain", "blank")
+"""Of a finding, as `summary.json` counts them."""
 
 
 def ingest(
+    context: typer.Context,
     dataset: Annotated[str, typer.Argument(help="mimic, chexpert, nih, covid or dicom.")],
     path: Annotated[Path, typer.Argument(help="Folder of the dataset; it is only read.")],
     ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, if it is not under PATH.")] = None,
@@ -115,8 +130,14 @@ def ingest(
         allow_losses=allow_losses,
     )
     made, packed = ingest_dataset(opened, options)
-    summary = {"cohort": made.values, "was_current": made.was_current, "packed": packed and vars(packed)}
-    print_summary(summary, as_json, describe_cohort(made.values) + describe_packed(packed))
+    counts = packed and vars(packed) | {"rejects": count_rules(packed)}
+    summary = {"cohort": made.values, "was_current": made.was_current, "packed": counts}
+    if packed:
+        then = next_line("pretrain", "--cohort", made.name, workspace=workspace)
+    else:
+        then = f"next, pack the films: {shlex.join(['cxrssl', *(w for w in context.obj if w != '--no-pack')])}"
+    rejects = opened.images / made.name / "rejects.csv"
+    print_summary(summary, as_json, [*describe_cohort(made.values), *describe_packed(packed, rejects), then])
 
 
 def describe_cohort(values: dict[str, Any]) -> list[str]:
@@ -139,6 +160,7 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
     lines += ["films where unknown"] + _counts(list(values["unknown"].items()))
     for feature, words in values["strange_words"].items():
         lines += [f"words of {feature} that no category is declared for, in rows"] + _counts(list(words.items()))
+    lines += _describe_findings(values["findings"])
     for scheme, parts in values["splits"].items():
         lines += [f"split {scheme}" + (" " + "/".join(map(str, values["shares"])) if scheme == "hash" else "")]
         counts = [(part, parts[part]) for part in ("train", "val", "test") if part in parts]
@@ -150,20 +172,32 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
     return lines + [f"note: {remark}" for remark in values["remarks"]]
 
 
-def describe_packed(packed: PackSummary | None) -> list[str]:
-    """Return the lines about packed films; the first few that could not be decoded are named."""
+def _describe_findings(findings: dict[str, dict[str, int]]) -> list[str]:
+    """Return a row for each finding: its prevalence among all studies, and the studies with each value."""
+    if not findings:
+        return []
+    rows: list[tuple[str, ...]] = [("finding", "prevalence", "present", "absent", "uncertain", "not mentioned")]
+    for name, counts in findings.items():
+        share = f"{100 * counts['present'] / max(sum(counts.values()), 1):.1f} %"
+        rows.append((plain(name, 60), share, *(f"{counts[key]:,}" for key in VALUES)))
+    return ["findings of studies; prevalence: present, of all studies", *align_rows(rows, range(1, 6), "  ")]
+
+
+def describe_packed(packed: PackSummary | None, rejects: Path) -> list[str]:
+    """Return the lines about packed films. Names of films may hold a subject's id: they stay in the file `rejects`."""
     if packed is None:
         return []
     state = "were packed already" if packed.was_current else f"packed at {packed.images_per_s:,.0f} films/s"
     lines = [f"{packed.num_packed:,} of {packed.num_films:,} films {state}"]
-    rules: dict[str, int] = {}
-    for reject in packed.rejects:
-        rules[reject.rule] = rules.get(reject.rule, 0) + 1
-    lines += _counts([(f"rejected: {rule}", count) for rule, count in sorted(rules.items())])
-    lines += describe_notes(packed.notes)
-    shown = [f"  {reject.path}: {reject.rule}" for reject in packed.rejects[:5]]
-    more = len(packed.rejects) - len(shown)
-    return lines + shown + ([f"  and {more:,} more in rejects.csv"] if more > 0 else [])
+    rules = count_rules(packed)
+    lines += _counts([(f"rejected: {rule}", count) for rule, count in rules.items()])
+    lines += [f"  each is named in {rejects}"] if rules else []
+    return [*lines, *describe_notes(packed.notes)]
+
+
+def count_rules(packed: PackSummary) -> dict[str, int]:
+    """Return how many films each rule rejects."""
+    return dict(sorted(Counter(reject.rule for reject in packed.rejects).items()))
 
 
 def describe_notes(notes: Mapping[str, int]) -> list[str]:

@@ -23,10 +23,13 @@ from cxrssl.cli.options import (
     AsJson,
     WorkspacePath,
     align,
+    narrate,
+    next_line,
     open_workspace,
     print_summary,
 )
 from cxrssl.core.errors import UsageError
+from cxrssl.core.text import count_noun
 
 if TYPE_CHECKING:
     from cxrssl.train.plan import RunPlan
@@ -121,6 +124,7 @@ def pretrain(
         _submit(plan, nodes, gpus, options, workspace, [] if show_plan else context.obj, as_json)
         return
     if show_plan:
+        narrate("load torch and measure a few steps")
         values = describe_plan(plan)
         print_summary(values, as_json, _describe_plan_lines(values))
         return
@@ -128,6 +132,9 @@ def pretrain(
         check_devices(gpus, place.device)
         run_processes(gpus, context.obj)
         return
+    if is_first():
+        steps = f"{count_noun(len(plan.rows), 'film')}, {count_noun(plan.num_steps, 'step')}"
+        narrate(f"run {plan.run_id}: {steps}; load torch and begin")
     # It brings torch, which a login node that only submits need not load.
     from cxrssl.train.loop import pretrain as train
 
@@ -139,7 +146,7 @@ def pretrain(
         f"  {result.num_steps:,} steps on {len(plan.rows):,} films"
         + (", was finished already" if result.was_finished else f", {format_seconds(result.wall_s)}")
         + (f", resumed from step {result.resumed_from:,}" if 0 < result.resumed_from < result.num_steps else ""),
-        f"  probe it: cxrssl probe {result.run_id}",
+        next_line("probe", result.run_id, workspace=workspace),
     ]
     print_summary({"folder": str(plan.folder), **vars(result)}, as_json, lines)
 
@@ -171,7 +178,6 @@ def _submit(
     """Submit the command of these words as a job; without words print the batch script."""
     from dataclasses import asdict
 
-    from cxrssl.core.text import count_noun
     from cxrssl.launch.slurm import make_executor, make_script, submit
 
     folder = open_workspace(workspace).jobs / plan.run_id
@@ -183,7 +189,8 @@ def _submit(
     lines = [
         f"job {job.job_id}: run {plan.run_id}, {count_noun(nodes, 'node')} of {count_noun(gpus, 'task')}",
         f"  its log: {job.log}",
-        f"  watch it: squeue --job {job.job_id}, or cxrssl dashboard",
+        f"  watch it: squeue --job {job.job_id}",
+        next_line("dashboard", workspace=workspace, what="  or"),
         f"  stop it, with a checkpoint: scancel {job.job_id}",
     ]
     print_summary({"run_id": plan.run_id, "folder": str(plan.folder), **asdict(job)}, as_json, lines)

@@ -14,6 +14,8 @@ from cxrssl.cli.options import (
     RunName,
     WorkspacePath,
     align,
+    narrate,
+    next_line,
     open_workspace,
     print_summary,
 )
@@ -54,6 +56,7 @@ def probe(
     place = load_machine(device=device).device
     opened = open_workspace(workspace)
     run_id = opened.find_run(run).name  # before torch is loaded, which takes seconds
+    narrate(f"load torch to probe run {run_id}")
     from cxrssl.evaluate.run import probe_run
     from cxrssl.stats.resample import explain_marks
 
@@ -65,4 +68,5 @@ def probe(
     marks = explain_marks(each.scores.macro_auroc for each in evaluations)
     notes = [note for note in (scores.choice_note,) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
-    print_summary(summary, as_json, [head, *align(rows), *marks, *notes])
+    then = next_line("report", workspace=workspace)
+    print_summary(summary, as_json, [head, *align(rows), *marks, *notes, then])

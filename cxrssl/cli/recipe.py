@@ -95,8 +95,8 @@ def keys(as_json: AsJson = False) -> None:
     from cxrssl.recipe.keys import machine_keys, recipe_keys
 
     recipe, machine = recipe_keys(), machine_keys()
-    lines = ["recipe: --set section.key=value", *_describe_sections(recipe)]
-    lines += ["", "machine: --machine key=value", *_describe_keys(machine)]
+    lines = ["recipe: cxrssl pretrain --set section.key=value", *_describe_sections(recipe)]
+    lines += ["", "machine: cxrssl pretrain --machine key=value", *_describe_keys(machine)]
     summary = {"recipe": [key.to_dict() for key in recipe], "machine": [key.to_dict() for key in machine]}
     print_summary(summary, as_json, lines)
 

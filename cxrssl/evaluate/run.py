@@ -54,5 +54,5 @@ def _compare(workspace: Workspace, eval_ids: set[str]) -> None:
 
 def _check_findings(cohort: Cohort) -> None:
     if not cohort.finding_names.size:
-        hint = "ingest it with a table of labels (--map for dicom), or probe on another with --cohort"
+        hint = "ingest it with a table of labels (cxrssl ingest dicom --map), or probe on another with --cohort"
         raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)

@@ -74,9 +74,9 @@ def find_home(name: str) -> str:
     """Return a hint on a key that is unknown in its place and known in another; empty if it is known nowhere."""
     homes = [key.name for key in recipe_keys() if key.name.rpartition(".")[2] == name]
     if homes:
-        return f'it is "{homes[0]}" of a recipe: --set {homes[0]}=VALUE'
+        return f'it is "{homes[0]}" of a recipe: cxrssl pretrain --set {homes[0]}=VALUE'
     if any(key.name == name for key in machine_keys()):
-        return f"it is a setting of the machine: --machine {name}=VALUE"
+        return f"it is a setting of the machine: cxrssl pretrain --machine {name}=VALUE"
     return ""
 
 

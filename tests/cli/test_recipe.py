@@ -122,7 +122,7 @@ def test_every_key_is_listed_with_default_bounds_and_meaning_in_100_columns() ->
         assert key.limits in words
         for condition in key.needs:
             assert condition in words
-    assert text.index("recipe: --set section.key=value") < text.index("machine: --machine key=value")
+    assert text.index("recipe: cxrssl pretrain --set section") < text.index("machine: cxrssl pretrain --machine key")
     listed = json.loads(run("recipe", "keys", "--json").stdout)
     assert [key["name"] for key in listed["recipe"]] == [key.name for key in recipe_keys()]
     assert next(key for key in listed["machine"] if key["name"] == "micro_batch")["low"] == 0

@@ -21,9 +21,17 @@ from cxrssl.recipe.settings import Recipe
     [
         ("views.focl_px=32", "focl_px", 'nearest is "focal_px"'),
         ("view.focal_px=32", "view", 'nearest is "views"'),
-        ("views.mask_frac=0.3", '"mask_frac" in [views]', 'it is "objective.mask_frac" of a recipe: --set objective'),
+        (
+            "views.mask_frac=0.3",
+            '"mask_frac" in [views]',
+            "of a recipe: cxrssl pretrain --set objective.mask_frac",
+        ),
         ("focal_px=32", 'unknown key "focal_px"', 'it is "views.focal_px" of a recipe'),
-        ("train.micro_batch=4", '"micro_batch" in [train]', "a setting of the machine: --machine micro_batch=VALUE"),
+        (
+            "train.micro_batch=4",
+            '"micro_batch" in [train]',
+            "machine: cxrssl pretrain --machine micro_batch=VALUE",
+        ),
         ("on_alarm=stop", '"on_alarm"', "--machine on_alarm=VALUE"),
         ("views.focal_px=97", "not a multiple", ""),
         ("train.lr=fast", "must be a number", ""),

@@ -75,7 +75,7 @@ def read(layout: Layout, present: dict[str, int]) -> SourceTables:
         tables["labels"] = read_labels(layout.files["map labels"], record_map)
         labels = _make_labels(films.frame, image, tables["labels"], record_map.labels.key)
     else:
-        remarks.append("no findings, so only for pretraining; name a table of labels with --map")
+        remarks.append("no findings, so only for pretraining; name a table of labels with cxrssl ingest dicom --map")
     if record_map.ehr:
         tables["ehr"] = read_ehr(layout.files["map ehr"], record_map)
         given = _lay_over(given, films.frame, tables["ehr"], record_map.ehr.key)

@@ -1,0 +1,210 @@
+"""Hints and next commands: each names a command that exists, with options that it has."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cxrssl
+from cxrssl.cli import app
+from cxrssl.cli.demo import FEWEST
+from cxrssl.cli.doctor import _without_ids
+from cxrssl.core.workspace import Workspace
+from cxrssl.recipe.load import load_recipe
+from cxrssl.synthetic.archive import Visit, _split_rows
+from cxrssl.synthetic.hospital.people import draw_history
+from cxrssl.synthetic.hospital.timeline import draw_studies
+from tests.cli.command import run
+from tests.cohort.dicom_files import write_dicom
+from tests.pages import COMMANDS, OPTIONS, ROOT_OPTIONS, find_command
+from tests.world import make_workspace
+
+PACKAGE = Path(cxrssl.__file__).parent
+EVERY = set.intersection(*(OPTIONS[name] for name in COMMANDS if "--workspace" in OPTIONS[name]))
+"""What a hint may name without its command: whoever has a workspace has these."""
+SBATCH = {"--nodes", "--gpus", "--signal", "--requeue", "--kill-on-bad-exit", "--cpus-per-task", "--job"}
+# Where a text of the library speaks of options, the commands that can show it.
+SHOWN_BY = {
+    "cohort/doctor.py": ["doctor"],
+    "cohort/export.py": ["cohort export"],
+    "cohort/ingest.py": ["ingest"],
+    "cohort/files.py": ["ingest", "doctor"],
+    "cohort/split.py": ["ingest"],
+    "cohort/link.py": ["ingest"],
+    "cohort/sources": ["ingest", "doctor"],
+    "cohort/mapping.py": ["ingest", "doctor"],
+    "images": ["ingest"],
+    "launch": ["pretrain"],
+    "train": ["pretrain"],
+    "recipe": ["pretrain"],
+    "results/sql.py": ["sql"],
+    "evaluate": ["probe"],
+    "cohort/encoding.py": ["pretrain"],
+    "model": ["pretrain"],
+    "dashboard": ["dashboard"],
+}
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """Yield the texts of a module that are no docstrings, the values of f-strings as {}."""
+    tree = ast.parse(path.read_text())
+    inner = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inner.add(node.value)
+        if isinstance(node, ast.JoinedStr):
+            inner |= {part for part in ast.walk(node) if isinstance(part, ast.Constant)}
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in inner:
+            yield node.value
+
+
+def named_options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text))
+
+
+MODULES = [path.relative_to(PACKAGE).as_posix() for path in sorted(PACKAGE.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if any(map(named_options, texts_of(PACKAGE / name)))])
+def test_every_option_that_a_text_names_exists_in_the_command_that_shows_it(name: str) -> None:
+    shown_by = next((commands for place, commands in SHOWN_BY.items() if name.startswith(place)), [])
+    known = set.intersection(*(OPTIONS[each] for each in shown_by)) if shown_by else EVERY
+    if name.startswith("cli/"):
+        stem = name.removeprefix("cli/").removesuffix(".py")
+        known = EVERY.union(*(OPTIONS[each] for each in COMMANDS if each.partition(" ")[0] == stem))
+    for text in texts_of(PACKAGE / name):
+        parts = re.split(r"(?=\bcxrssl [a-z])", text)
+        for part in parts:
+            if part.startswith("--") and " " not in part.strip():  # a word of a command, not of a hint
+                continue
+            options = named_options(part) - SBATCH
+            words = part.removeprefix("cxrssl ").split()
+            command = find_command(words) if part.startswith("cxrssl ") and words else ""
+            if command:
+                assert options <= OPTIONS[command], (part, command)
+                continue
+            assert options <= known | ROOT_OPTIONS, (name, part)
+
+
+def test_every_command_that_a_text_names_exists() -> None:
+    for name in MODULES:
+        for text in texts_of(PACKAGE / name):
+            for words in re.findall(r"\bcxrssl ((?:[a-z][a-z-]*)(?: [a-z][a-z-]*)?)", text):
+                first = words.split()[0]
+                if first in {"--help", "and", "is", "on", "does"} or re.search(r"[a-z] cxrssl ", text):
+                    continue
+                assert find_command(words.split()) or first in {"cohort", "recipe", "help"}, (name, text)
+
+
+def hint_of(stderr: str) -> str:
+    return stderr.rpartition("\n  hint: ")[2].strip()
+
+
+def test_a_cohort_that_must_be_chosen_is_asked_for_as_the_command_takes_it(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    for name in ("one", "three", "two"):
+        (workspace.cohorts / name).mkdir(parents=True)
+    for words in ("cohort show", "cohort flow", "cohort export", "sql FROM", "pretrain"):
+        result = run(*words.split(), workspace=workspace.root)
+        assert result.returncode == 2
+        assert "which cohort? the workspace holds one, three, two" in result.stderr
+        assert not named_options(hint_of(result.stderr)) - OPTIONS[find_command(words.split())]
+
+
+def test_ingest_and_cohort_show_tell_prevalence_and_what_to_type_next(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=6)
+    words = ["ingest", "nih", tmp_path / "nih", "--size", "48"]
+    for result in (run(*words, workspace=workspace.root), run("cohort", "show", workspace=workspace.root)):
+        (row,) = re.findall(r"^  Effusion +([0-9.]+) % +(\d+) +(\d+) +0 +0$", result.stdout, re.M)
+        assert (float(row[0]), int(row[1]) + int(row[2])) == (round(100 * int(row[1]) / 12, 1), 12)
+        last = result.stdout.splitlines()[-1]
+        assert last == f"next: cxrssl pretrain --cohort nih --workspace {workspace.root}"
+    result = run(*words, "--no-pack", workspace=workspace.root)
+    assert result.stdout.splitlines()[-1].startswith("next, pack the films: cxrssl ingest nih ")
+    assert "--no-pack" not in result.stdout
+
+
+def test_the_next_command_is_one_that_a_shell_takes() -> None:
+    from cxrssl.cli.options import DEFAULT_WORKSPACE, next_line
+
+    line = next_line("probe", "a b;c", workspace=Path("my work"))
+    assert shlex.split(line.removeprefix("next: ")) == ["cxrssl", "probe", "a b;c", "--workspace", "my work"]
+    assert next_line("report", workspace=DEFAULT_WORKSPACE) == "next: cxrssl report"
+
+
+def test_no_name_of_a_film_is_printed_and_where_it_stands_is(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=6)
+    films = sorted((tmp_path / "nih" / "images").iterdir())
+    for film in films[:2]:
+        film.write_bytes(film.read_bytes()[:60])
+    (tmp_path / "nih" / "SHA256SUMS.txt").write_text("".join(f"{'0' * 64}  images/{film.name}\n" for film in films))
+    for words in (["ingest", "nih", tmp_path / "nih", "--size", "32"], ["check", tmp_path / "nih"]):
+        for form in ([], ["--json"]):
+            result = run(*words, *form, "--workspace", tmp_path / "fresh")
+            assert "0000" not in (result.stdout + result.stderr).replace(str(tmp_path), ""), result
+    shown = run("ingest", "nih", tmp_path / "nih", "--size", "32", "--workspace", tmp_path / "fresh").stdout
+    assert f"each is named in {tmp_path / 'fresh/images/nih/rejects.csv'}" in shown
+    assert films[0].name in (tmp_path / "fresh/images/nih/rejects.csv").read_text()
+    del workspace
+
+
+@pytest.mark.parametrize("name", ["flow.png", "flow", "flow.SVGZ", "."])
+def test_a_figure_is_not_written_under_the_name_of_another_format(name: str, tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=4)
+    result = run("cohort", "flow", "--figure", tmp_path / name, workspace=workspace.root)
+    assert result.returncode == 2
+    assert "the figure is written as SVG" in result.stderr
+    assert hint_of(result.stderr).endswith(".svg")
+    assert not (tmp_path / name).is_file()
+    assert run("cohort", "flow", "--figure", tmp_path / "a.SVG", workspace=workspace.root).returncode == 0
+    assert (tmp_path / "a.SVG").read_text().startswith("<svg ")
+
+
+def test_a_folder_is_not_made_under_the_name_of_a_file(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=4)
+    result = run("cohort", "export", "--to", "csv", "--out", tmp_path / "films.csv", workspace=workspace.root)
+    assert (result.returncode, (tmp_path / "films.csv").exists()) == (2, False)
+    assert hint_of(result.stderr) == f"--out {tmp_path / 'films'}"
+
+
+def test_the_dashboard_without_a_terminal_names_what_needs_none(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    result = run("dashboard", workspace=workspace.root)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert {"--once", "--json"} <= named_options(hint_of(result.stderr))
+    assert app.NAME in hint_of(result.stderr)
+
+
+def test_doctor_prints_no_folder_that_may_be_called_by_a_person(tmp_path: Path) -> None:
+    for number, name in enumerate(("DOE_JOHN", "MRN 77")):
+        write_dicom(tmp_path / "own" / name / "1.dcm", SOPInstanceUID=f"1.2.{number}")
+    for form in ([], ["--json"]):
+        result = run("doctor", tmp_path / "own", *form, "--workspace", tmp_path / "ws")
+        assert result.returncode == 0, result
+        assert not {word for word in ("DOE", "MRN") if word in result.stdout + result.stderr}
+    counts = {"files/p10": 3, "train/patient00001": 1, "train/patient00002": 2, "images_001/images": 4}
+    assert _without_ids("mimic", counts) == {"files/p10": 3, "train/*": 3, "images_001/images": 4}
+
+
+@pytest.mark.parametrize("option", ["--patients 39", "--epochs 0", "--seed -1"])
+def test_a_demo_that_cannot_work_is_refused_before_it_draws(option: str, tmp_path: Path) -> None:
+    result = run("demo", *option.split(), workspace=tmp_path / "ws")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert option.partition(" ")[0] in result.stderr
+    assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_smallest_demo_has_films_for_a_batch_and_for_every_split(seed: int) -> None:
+    histories = [draw_history(seed, number) for number in range(FEWEST)]
+    visits = [Visit(each, tuple(draw_studies(seed, number, each, 128))) for number, each in enumerate(histories)]
+    films = Counter(row[3] for row in _split_rows(visits, seed))
+    assert films["train"] >= load_recipe("demo").train.batch_size
+    assert min(films["validate"], films["test"]) >= 5
