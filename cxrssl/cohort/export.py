@@ -152,9 +152,7 @@ def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
     subjects = numbers.join(split, "subject_id").with_columns(
         pl.col("split").replace_strict(meds.SPLITS, default=meds.UNASSIGNED)
     )
-    events = meds.collect_events(database)
     (folder / "metadata").mkdir()
-    write_parquet(meds.describe_codes(events), folder / "metadata" / "codes.parquet")
     named = subjects.filter(pl.col("split") != meds.UNASSIGNED).sort("number")
     write_parquet(
         named.select(pl.col("number").alias("subject_id"), "split"), folder / "metadata" / "subject_splits.parquet"
@@ -163,20 +161,25 @@ def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
     if (numbers["number"].cast(pl.String) != numbers["subject_id"]).any():
         mapping = numbers.select(pl.col("number").alias("subject_id"), pl.col("subject_id").alias("source_subject_id"))
         write_bytes(folder / "subject_ids.csv", frame_csv(mapping))
+    codes: set[str] = set()
     for (part,), group in subjects.group_by("split"):
-        _write_shards(folder / "data" / str(part), events, group)
+        codes |= _write_shards(folder / "data" / str(part), database, group)
+    write_parquet(meds.describe_codes(codes), folder / "metadata" / "codes.parquet")
     untimed = _renumber(meds.collect_untimed(database), numbers)
     if untimed.height:
         write_parquet(untimed, folder / "findings.parquet")
 
 
-def _write_shards(folder: Path, events: pl.DataFrame, subjects: pl.DataFrame) -> None:
-    """Write the events of `subjects`, each subject in one shard, sorted by number and time."""
+def _write_shards(folder: Path, database: Database, subjects: pl.DataFrame) -> set[str]:
+    """Write the events of `subjects`, each subject in one shard, sorted by number and time, and return their codes."""
     folder.mkdir(parents=True)
-    ordered = subjects.sort("number")
+    ordered, codes = subjects.sort("number"), set[str]()
     for shard, start in enumerate(range(0, ordered.height, meds.MAX_SHARD_SUBJECTS)):
         part = ordered.slice(start, meds.MAX_SHARD_SUBJECTS)
+        events = meds.collect_events(database, part["subject_id"])
+        codes.update(events["code"].unique())
         write_parquet(_renumber(events, part).select(list(meds.SCHEMA)), folder / f"{shard}.parquet")
+    return codes
 
 
 def _renumber(rows: pl.DataFrame, subjects: pl.DataFrame) -> pl.DataFrame:

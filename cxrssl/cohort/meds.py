@@ -11,7 +11,7 @@ A film without a time (NIH, CheXpert) is a static event; its findings are not ev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ MEDS_VERSION = "0.4.1"
 SPLITS = {"train": "train", "val": "tuning", "test": "held_out"}
 UNASSIGNED = "unassigned"
 """Shards of subjects that the split scheme does not name."""
-MAX_SHARD_SUBJECTS = 20_000
+MAX_SHARD_SUBJECTS = 10_000
 ID_COLUMNS = ("image_id", "study_id", "hadm_id", "stay_id", "ed_stay_id")
 IMAGE_COLUMN = "image_path"
 SCHEMA = {
@@ -157,11 +157,17 @@ JOIN (SELECT study_id, any_value(subject_id) AS subject_id FROM image GROUP BY s
 ORDER BY subject_id, study_id, finding"""
 
 
-def collect_events(database: Database) -> pl.DataFrame:
-    """Return all events of the subjects that have a film, `subject_id` still as text, sorted; static events first."""
+def collect_events(database: Database, subjects: pl.Series) -> pl.DataFrame:
+    """Return all events of these subjects, `subject_id` still as text, sorted; static events first.
+
+    Those of all subjects of MIMIC-CXR at once would take 2 GiB.
+    """
     parts = [f"SELECT {rank} AS rank, * FROM ({kind.sql})" for rank, kind in enumerate(KINDS)]
-    sql = f"SELECT * FROM ({' UNION ALL BY NAME '.join(parts)}) WHERE subject_id IN (SELECT subject_id FROM image)"
-    events = database.query(sql).sort("subject_id", "time", "rank", "code", *ID_COLUMNS, nulls_last=False)
+    every = " UNION ALL BY NAME ".join(parts)
+    sql = f"SELECT * FROM ({every}) WHERE subject_id IN (SELECT unnest($1::VARCHAR[]))"
+    events = database.query(sql, [subjects.to_list()]).sort(
+        "subject_id", "time", "rank", "code", *ID_COLUMNS, nulls_last=False
+    )
     return events.select(
         "subject_id", *(pl.col(name).cast(kind) for name, kind in SCHEMA.items() if name != "subject_id")
     )
@@ -188,10 +194,10 @@ def number_subjects(dataset: str, subjects: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"subject_id": texts, "number": numbers})
 
 
-def describe_codes(events: pl.DataFrame) -> pl.DataFrame:
+def describe_codes(in_use: Iterable[str]) -> pl.DataFrame:
     """Return `code`, `description`, `parent_codes` of every code in use, sorted."""
     meaning = {kind.code: kind.meaning for kind in KINDS}
-    codes = events.select(pl.col("code").unique().sort())
+    codes = pl.DataFrame({"code": sorted(in_use)}, {"code": pl.String()})
     return codes.with_columns(
         pl.col("code")
         .str.split("//")
