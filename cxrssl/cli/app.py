@@ -19,6 +19,7 @@ from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, manual, p
 from cxrssl.cli.options import GroupedCommand, forget_workspace, tracebacks_folder
 from cxrssl.cli.streams import guarded_streams, occupy_standard_files
 from cxrssl.core.errors import CxrsslError, Preempted, SetupError
+from cxrssl.core.held import explain_lost, release_all
 from cxrssl.core.signals import end_on_signals
 from cxrssl.core.text import plain
 
@@ -51,11 +52,13 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def _start(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     os.umask(0o077)
+    context.call_on_close(release_all)
 
 
 app.command()(demo.demo)
@@ -101,6 +104,7 @@ def run(words: Sequence[str]) -> int:
             ended = stop.error()  # whatever the library that was interrupted has made of it
         if ended is None:
             return code if isinstance(code, int) else 0
+        ended = explain_lost(ended) or ended
         exit_code = _report_error(ended)
     if isinstance(ended, Preempted) and exit_code == Preempted.exit_code:
         raise ended

@@ -6,22 +6,20 @@ where the folder is now.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrssl.core.errors import SetupError
 
-MOST_HELD = 16
-"""A command holds two; only a process that runs many commands, as a test does, holds more."""
 _held: dict[Path, int] = {}
 
 
 def hold_folder(path: Path) -> None:
-    """Hold the folder that lies at `path` now, for as long as the process lives."""
+    """Hold the folder that lies at `path` now, until it is released."""
     release_folder(path)
     _held[path] = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    if len(_held) > MOST_HELD:
-        release_folder(next(iter(_held)))
 
 
 def release_folder(path: Path) -> None:
@@ -30,11 +28,38 @@ def release_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def release_all() -> None:
+    """Let go of all folders, as at the end of a command."""
+    for path in list(_held):
+        release_folder(path)
+
+
+@contextlib.contextmanager
+def folder_held(path: Path) -> Iterator[None]:
+    """Hold the folder that lies at `path` now while the block runs."""
+    hold_folder(path)
+    try:
+        yield
+    finally:
+        release_folder(path)
+
+
 def check_held(path: Path) -> None:
     """Raise SetupError if a held folder that `path` lies in is not at its place any more."""
     for folder in (path, *path.parents):
         if (descriptor := _held.get(folder)) is not None and not _is_at(folder, descriptor):
             raise _describe(folder, descriptor)
+
+
+def explain_lost(error: BaseException) -> SetupError | None:
+    """Return what to say of a file of a held folder that was there when the command looked, and then was not."""
+    if not isinstance(error, FileNotFoundError) or not isinstance(error.filename, str | Path):
+        return None
+    path = Path(error.filename)
+    if not any(folder in _held for folder in path.parents):
+        return None
+    what = f"{path.name} was removed while this command ran"
+    return SetupError(what, path, "run the same command again; what is missing then is named")
 
 
 def _is_at(folder: Path, descriptor: int) -> bool:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import GuardStop, IntegrityError, Preempted, SetupError, UsageError
-from cxrssl.core.held import check_held, hold_folder
+from cxrssl.core.held import check_held, folder_held
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, keep_freed_memory
@@ -85,7 +85,7 @@ def pretrain(plan: RunPlan) -> RunResult:
         device = take_device(kind, ranks)
         # The lock is the first process's: the others would wait for themselves.
         if ranks.is_first:
-            with hold_lock(plan.files.lock, _make_busy(plan)):
+            with hold_lock(plan.files.lock, _make_busy(plan)), folder_held(plan.folder):
                 return _pretrain(plan, device, ranks, stop, encoder_path)
         return _pretrain(plan, device, ranks, stop, encoder_path)
 
@@ -96,7 +96,6 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     events = plan.files.events if ranks.is_first else Path(os.devnull)
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
-        hold_folder(plan.folder)
         describe_run(plan, device)
     state = init_state(plan.recipe, len(plan.ehr_columns), device)
     if is_compiled:

@@ -11,9 +11,10 @@ import pytest
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import SetupError, UsageError
-from cxrssl.core.held import MOST_HELD, _held, check_held, hold_folder, release_folder
+from cxrssl.core.held import _held, check_held, explain_lost, folder_held, hold_folder, release_all, release_folder
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
+from tests.cli.command import run
 
 
 @pytest.fixture
@@ -80,7 +81,17 @@ def test_what_fails_because_the_folder_is_gone_says_so(place: Path) -> None:
         (building / "file").read_text()
 
 
-def test_a_folder_is_held_anew_when_a_command_begins_and_only_so_many_are(tmp_path: Path) -> None:
+def test_a_file_that_goes_while_a_command_reads_is_no_bug(place: Path, tmp_path: Path) -> None:
+    for path, is_ours in ((place / "cohorts" / "nih" / "summary.json", True), (tmp_path / "elsewhere", False)):
+        with pytest.raises(FileNotFoundError) as caught:
+            path.read_text()
+        error = explain_lost(caught.value)
+        assert (error is not None) == is_ours
+    assert explain_lost(ValueError()) is None
+    assert explain_lost(FileNotFoundError("without a name")) is None
+
+
+def test_a_folder_is_held_anew_when_a_command_begins_and_let_go_at_its_end(tmp_path: Path) -> None:
     folder = tmp_path / "place"
     folder.mkdir()
     hold_folder(folder)
@@ -88,9 +99,13 @@ def test_a_folder_is_held_anew_when_a_command_begins_and_only_so_many_are(tmp_pa
     folder.mkdir()
     hold_folder(folder)
     check_held(folder / "a")
-    for number in range(2 * MOST_HELD):
-        (tmp_path / str(number)).mkdir()
-        hold_folder(tmp_path / str(number))
-    assert len(_held) == MOST_HELD
-    for path in list(_held):
-        release_folder(path)
+    with folder_held(tmp_path):
+        assert len(_held) == 2
+    release_all()
+    assert not _held
+
+
+def test_a_command_holds_no_folder_when_it_has_ended(tmp_path: Path) -> None:
+    (tmp_path / "workspace").mkdir()
+    assert run("cohort", "list", workspace=tmp_path / "workspace").returncode == 0
+    assert not _held

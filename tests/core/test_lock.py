@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +47,36 @@ def test_a_place_that_cannot_be_written_is_a_setup_error(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(SetupError, match="cannot write"), hold_lock(tmp_path / "file" / "lock", BUSY):
         pass
+
+
+def test_a_lock_leaves_no_file_and_one_that_is_removed_under_its_holder_is_not_taken_twice(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with hold_lock(path, BUSY):
+        assert path.exists()
+    assert not path.exists()
+    with hold_lock(path, BUSY):
+        path.unlink()
+        path.write_text("of another process")
+    assert path.read_text() == "of another process"
+
+
+def test_a_lock_file_that_its_holder_removes_while_it_is_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "lock", []
+    open_file = os.open
+
+    def lose_the_first(place: Path, *flags: int) -> int:
+        opened.append(open_file(place, *flags))
+        if len(opened) == 1:
+            path.unlink()
+        return opened[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lose_the_first)
+        lock = hold_lock(path, BUSY)
+        lock.__enter__()
+    with pytest.raises(UsageError, match="in use"), hold_lock(path, BUSY):
+        pass
+    lock.__exit__(None, None, None)
+    assert not path.exists()
