@@ -16,7 +16,7 @@ import typer
 
 from cxrssl import __version__
 from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, manual, pretrain, probe, recipe, report, sql
-from cxrssl.cli.options import GroupedCommand, forget_workspace, tracebacks_folder
+from cxrssl.cli.options import GroupedCommand, complete_hint, forget_command, tracebacks_folder
 from cxrssl.cli.streams import guarded_streams, occupy_standard_files
 from cxrssl.core.errors import CxrsslError, Preempted, SetupError
 from cxrssl.core.held import explain_lost, release_all
@@ -90,7 +90,7 @@ def run(words: Sequence[str]) -> int:
 
     Raises: Preempted, after reporting it, so that the job's scheduler can queue it again.
     """
-    forget_workspace()
+    forget_command()
     code, ended = None, None
     with guarded_streams(), end_on_signals() as stop:
         try:
@@ -114,7 +114,7 @@ def run(words: Sequence[str]) -> int:
 def _report_error(error: BaseException) -> int:
     """Report the error that ended a command, and return its documented exit code."""
     if isinstance(error, CxrsslError):
-        _print_error(error.what, error.where, error.hint)
+        _print_error(error.what, error.where, complete_hint(error.hint))
         return error.exit_code
     if isinstance(error, typer.TyperException):
         if type(error).__name__ == "NoArgsIsHelpError":  # its class has no public name; its message is the help

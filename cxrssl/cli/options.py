@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -21,11 +22,11 @@ from cxrssl.core.workspace import Workspace
 if TYPE_CHECKING:
     from cxrssl.records.damage import Damage
 
-_named: ContextVar[Path | None] = ContextVar("the workspace of the command", default=None)
+_current: ContextVar[tuple[typer.Context, Path] | None] = ContextVar("the command and its workspace", default=None)
 
 
-def _remember(path: Path) -> Path:
-    _named.set(path)
+def _remember(context: typer.Context, path: Path) -> Path:
+    _current.set((context, path))
     return path
 
 
@@ -96,9 +97,23 @@ def open_workspace(path: Path) -> Workspace:
     return workspace
 
 
-def forget_workspace() -> None:
-    """Forget the workspace of an earlier command."""
-    _named.set(None)
+def forget_command() -> None:
+    """Forget an earlier command and its workspace."""
+    _current.set(None)
+
+
+def complete_hint(hint: str) -> str:
+    """Return a hint that names the command that it is for, if this command lacks an option that it names."""
+    current, named = _current.get(), set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", hint))
+    if current is None or "cxrssl " in hint or named <= _options_of(current[0].command):
+        return hint
+    commands = getattr(current[0].find_root().command, "commands", {})
+    homes = [name for name, command in commands.items() if named <= _options_of(command)]
+    return f"{hint} (of cxrssl {homes[0]})" if homes else hint
+
+
+def _options_of(command: Any) -> set[str]:
+    return {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
 
 
 def tracebacks_folder() -> Path | None:
@@ -106,10 +121,10 @@ def tracebacks_folder() -> Path | None:
 
     Raises: OSError when it cannot be made.
     """
-    path = _named.get()
-    if path is None or not path.is_dir():
+    current = _current.get()
+    if current is None or not current[1].is_dir():
         return None
-    workspace = Workspace(path.absolute())
+    workspace = Workspace(current[1].absolute())
     try:
         workspace.check()
     except CxrsslError:

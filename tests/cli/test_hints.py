@@ -15,6 +15,7 @@ import cxrssl
 from cxrssl.cli import app
 from cxrssl.cli.demo import FEWEST
 from cxrssl.cli.doctor import _without_ids
+from cxrssl.core.errors import UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.synthetic.archive import Visit, _split_rows
@@ -208,3 +209,19 @@ def test_the_smallest_demo_has_films_for_a_batch_and_for_every_split(seed: int) 
     films = Counter(row[3] for row in _split_rows(visits, seed))
     assert films["train"] >= load_recipe("demo").train.batch_size
     assert min(films["validate"], films["test"]) >= 5
+
+
+def test_a_hint_to_an_option_of_another_command_names_that_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UsageError("too few", hint="choose a smaller batch: --set train.batch_size=N")
+
+    workspace = Workspace(tmp_path / "ws").create()
+    monkeypatch.setattr("cxrssl.ingest.ingest_dataset", fail)
+    shown = hint_of(run("ingest", "nih", tmp_path, workspace=workspace.root).stderr)
+    assert shown == "choose a smaller batch: --set train.batch_size=N (of cxrssl pretrain)"
+    monkeypatch.setattr("cxrssl.train.plan.plan_run", fail)
+    assert (
+        hint_of(run("pretrain", workspace=workspace.root).stderr) == "choose a smaller batch: --set train.batch_size=N"
+    )
