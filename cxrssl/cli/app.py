@@ -52,13 +52,11 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def _start(
-    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     os.umask(0o077)
-    context.call_on_close(release_all)
 
 
 app.command()(demo.demo)
@@ -102,9 +100,10 @@ def run(words: Sequence[str]) -> int:
         stop.is_over = True
         if stop and (ended is not None or code == SIGINT_EXIT):  # Typer turns an interrupt into a number, wordless
             ended = stop.error()  # whatever the library that was interrupted has made of it
+        ended = ended and (explain_lost(ended) or ended)
+        release_all()
         if ended is None:
             return code if isinstance(code, int) else 0
-        ended = explain_lost(ended) or ended
         exit_code = _report_error(ended)
     if isinstance(ended, Preempted) and exit_code == Preempted.exit_code:
         raise ended
