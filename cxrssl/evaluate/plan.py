@@ -125,5 +125,7 @@ def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) ->
     rows = rows[images.is_packed_N[rows]]
     if not len(rows) and split != "val":
         what = f"cohort {cohort.name} has no packed {split} film in split {scheme}"
-        raise DataError(what, cohort.folder, "choose another --split, or ingest with a --split-file of your own")
+        raise DataError(
+            what, cohort.folder, "choose another --split, or make one of your own: cxrssl ingest with --split-file"
+        )
     return rows
