@@ -31,7 +31,10 @@ LOCK_DOWN = (
 )
 QUERIES = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 """Kinds of statement that only read. SELECT is also WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE; MULTI is PIVOT."""
+FETCHED_ROWS = 10_000
+"""At once."""
 CANNOT_WRITE = ("no space left", "permission denied", "file too large", "quota exceeded", "read-only file system")
+WRITE_HINT = "free some space, or name another --workspace"
 # The line of a DuckDB message that suggests names; some messages have a colon too many.
 _CANDIDATES = re.compile(r"^(?:Candidate (?:bindings|tables)|Did you mean):?[ :]*(.+?)\??$", re.MULTILINE)
 
@@ -39,9 +42,10 @@ _CANDIDATES = re.compile(r"^(?:Candidate (?:bindings|tables)|Did you mean):?[ :]
 class Database:
     """An open database. Close it, or use it as a context manager."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path | None) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: Path | None, is_writer: bool = False) -> None:
         self._connection = connection
         self.path = path
+        self._is_writer = is_writer
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
         """Run one or more statements whose result is not needed."""
@@ -75,7 +79,9 @@ class Database:
                 raise UsageError(f"only a query is allowed, and this is {kinds[0]}", hint="begin with SELECT")
             cursor = self._connection.execute(sql)
             names = [str(column[0]) for column in cursor.description or ()]
-            rows = cursor.fetchmany(limit + 1) if limit else cursor.fetchall()
+            rows: list[tuple[Any, ...]] = []
+            while (not limit or len(rows) <= limit) and (batch := cursor.fetchmany(FETCHED_ROWS)):
+                rows += batch  # in pieces: nothing else runs while rows are turned into Python's
         return names, rows[:limit] if limit else rows, bool(limit) and len(rows) > limit
 
     def interrupt(self) -> None:
@@ -109,15 +115,28 @@ class Database:
             return Database(self._connection.cursor(), self.path)
 
     def close(self) -> None:
-        """Write everything to the file and release it."""
+        """Write everything to the file and release it.
+
+        Raises: SetupError when not everything could be written. DuckDB itself keeps that to itself: it leaves the rows
+        in a journal beside the file.
+        """
         with self._renamed_errors():
-            self._connection.close()
+            try:
+                if self._is_writer:
+                    self._connection.execute("CHECKPOINT")
+            finally:
+                self._connection.close()
+        if self._is_writer and self.path is not None and journal_of(self.path).exists():
+            raise SetupError("cannot write the database: a part of it did not reach its file", self.path, WRITE_HINT)
 
     def __enter__(self) -> Database:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *exc_info: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._connection.close()  # what ended the block says more than why the rest cannot be written
 
     @contextlib.contextmanager
     def _renamed_errors(self) -> Iterator[None]:
@@ -159,7 +178,12 @@ def open_database(path: Path | None, read_only: bool = False, memory: str = "", 
         connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only, config=config)
         for statement in LOCK_DOWN:
             connection.execute(statement)
-    return Database(connection, path)
+    return Database(connection, path, is_writer=path is not None and not read_only)
+
+
+def journal_of(path: Path) -> Path:
+    """Return where DuckDB keeps what is not in the file of a database yet."""
+    return path.with_name(f"{path.name}.wal")
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
@@ -202,7 +226,10 @@ def _rename(error: duckdb.Error, where: Path | str) -> CxrsslError:
     text, line = str(error).lower(), _first_line(error)
     if any(words in text for words in CANNOT_WRITE):
         # DuckDB reports this in errors of several classes, a failed commit among them.
-        return SetupError(f"cannot write the database: {line}", where, "free some space, or name another --workspace")
+        return SetupError(f"cannot write the database: {line}", where, WRITE_HINT)
+    if "corrupt" in text and not isinstance(error, duckdb.ProgrammingError | duckdb.DataError):
+        # Of several classes too; a query that speaks of corruption itself fails with one of those two.
+        return IntegrityError(f"the database is damaged: {line}", where)
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         found = _CANDIDATES.search(str(error))
         hint = f"nearest is {plain(found[1])}" if found else ""

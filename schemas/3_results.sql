@@ -91,6 +91,12 @@ CREATE TABLE damage (
     what VARCHAR NOT NULL
 );
 
+CREATE TABLE source (
+    kind     VARCHAR NOT NULL,     -- run evaluation comparison cohort; store: this file itself
+    name     VARCHAR NOT NULL,     -- of the folder
+    identity VARCHAR NOT NULL      -- a hash over names, times, sizes and inodes of its files; empty: just written then
+);
+
 CREATE VIEW macro AS
 SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_scored AS num_films, num_subjects
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
@@ -103,6 +109,7 @@ COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failure
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
 COMMENT ON TABLE comparison IS 'Paired differences of two evaluations, one row a finding and metric, with intervals.';
 COMMENT ON TABLE damage IS 'Runs, evaluations and comparisons that could not be read, or not in full, and why.';
+COMMENT ON TABLE source IS 'The folders that the store was made from, as they lay: one that has changed is read again.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
 COMMENT ON COLUMN run.started_at IS 'Unix seconds';

@@ -25,12 +25,13 @@ from cxrssl.core.errors import CxrsslError, IntegrityError, SetupError, UsageErr
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
-from cxrssl.records.comparison import list_comparisons
+from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
 from cxrssl.records.evaluation import KIND as EVALUATION
-from cxrssl.records.evaluation import list_evaluations
-from cxrssl.records.reader import RunReader, RunRecord, is_of_encoder
+from cxrssl.records.published import Published, read_published
+from cxrssl.records.reader import RunRecord, is_of_encoder
+from cxrssl.records.run import RunFiles
 
 CHANGED = "changed-after-publication"
 STOPPED = "audit-stopped"
@@ -48,12 +49,16 @@ class _Opened:
 
 
 def audit_workspace(
-    workspace: Workspace, name: str = "", against: Sequence[str] = (), targets: Sequence[str] = ()
+    workspace: Workspace,
+    name: str = "",
+    against: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    read: Published | None = None,
 ) -> Audit:
     """Return the audit of one cohort, or of all when none is named.
 
     `against` names the cohorts and runs to compare it with, all when empty; `targets` the findings, or features, that
-    are to be predicted.
+    are to be predicted; `read` is what was just read of the workspace, None reads it.
 
     Raises: UsageError for a name that does not exist.
     """
@@ -72,14 +77,14 @@ def audit_workspace(
     for first, second in _pairs(names, others):
         if first in opened and second in opened:
             audits.append(_audit_pair(opened[first], opened[second]))
-    evaluated, damage = _read_evaluations(workspace)
+    read = read or read_published(workspace)
+    evaluated, damage = _read_arrays(read)
     audited = {each: opened[each] for each in names if each in opened}
     of_runs: dict[_Key, Audit] = {}
     for run_id in runs:
-        of_runs |= _audit_run(workspace, run_id, opened, audited, evaluated, targets)
+        of_runs |= _audit_run(workspace, run_id, read, opened, audited, evaluated, targets)
     audits += of_runs.values()
     audits += _audit_evaluations(workspace, audited, of_runs, evaluated, with_baselines=not against)
-    damage += list_comparisons(workspace)[1]
     audits += [] if against else [make_audit(f"{each.kind} {each.name}", [_name_damage(each)]) for each in damage]
     return Audit(tuple(result for audit in audits for result in audit.results))
 
@@ -187,6 +192,7 @@ def _audit_pair(first: _Opened, second: _Opened) -> Audit:
 def _audit_run(
     workspace: Workspace,
     run_id: str,
+    read: Published,
     opened: dict[str, _Opened],
     audited: dict[str, _Opened],
     evaluated: Sequence[Evaluated],
@@ -194,13 +200,12 @@ def _audit_run(
 ) -> dict[_Key, Audit]:
     """Return the audits of a run alone and against each audited cohort."""
     alone, about = (run_id, "", ""), f"run {run_id}"
-    reader = RunReader(workspace.runs / run_id)
-    record = reader.poll()
-    whole = _find_damage(reader.damage)
-    if not reader.files.encoder.exists():
+    record = next((each for each in read.runs if each.run_id == run_id), None)
+    whole = _find_damage([each for each in read.damage if (each.kind, each.name) == ("run", run_id)])
+    if not RunFiles(workspace.runs / run_id).encoder.exists():
         return {alone: make_audit(about, [*whole, skip_check(UNLISTED, "the run is not finished")])}
     try:
-        run = read_pretraining(workspace, run_id)
+        run = read_pretraining(workspace, run_id, {name: each.images for name, each in opened.items()})
     except IntegrityError as error:
         damage = Damage("run", run_id, name_fault(error))
         return {alone: make_audit(about, [*whole, report_finding(UNLISTED, "its list of films", damage.sentence)])}
@@ -289,11 +294,10 @@ def _find_changed_cohort(run: Pretraining, opened: _Opened | None) -> Result:
     return report_finding(code, compared, f"cohort {run.cohort} is not what it was when the run began")
 
 
-def _read_evaluations(workspace: Workspace) -> tuple[list[Evaluated], list[Damage]]:
-    """Return the published evaluations with their arrays, and those that cannot be used."""
-    evaluations, damage = list_evaluations(workspace)
-    evaluated = []
-    for each in evaluations:
+def _read_arrays(read: Published) -> tuple[list[Evaluated], list[Damage]]:
+    """Return the published evaluations with their arrays, and what of them and of comparisons cannot be used."""
+    evaluated, damage = [], [each for each in read.damage if each.kind in (EVALUATION, COMPARISON)]
+    for each in read.evaluations:
         try:
             evaluated.append(read_evaluated(each))
         except IntegrityError as error:

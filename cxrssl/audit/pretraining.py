@@ -6,7 +6,7 @@ Never: a skipped comparison that is not reported as skipped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,21 +53,24 @@ def list_films(cohort: Cohort, images: ImageStore | None, rows: Rows) -> SeenFil
     return SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], pixels)
 
 
-def read_pretraining(workspace: Workspace, run_id: str) -> Pretraining:
-    """Return what a finished run was shown.
+def read_pretraining(
+    workspace: Workspace, run_id: str, opened: Mapping[str, ImageStore | None] | None = None
+) -> Pretraining:
+    """Return what a finished run was shown; `opened` are packed films by cohort that need not be opened again.
 
     Raises: IntegrityError when its encoder is damaged or the list of films cannot be read.
     """
     record = open_record(RunFiles(workspace.runs / run_id).encoder)
+    cohort, known = record.origin.cohort, opened or {}
     return Pretraining(
         run_id=run_id,
         dataset=record.origin.dataset,
-        cohort=record.origin.cohort,
+        cohort=cohort,
         scheme=record.origin.split,
         cohort_sha256=record.origin.cohort_sha256,
         ehr=record.ehr,
         films=record.films(),
-        images=_open_packed(workspace, record.origin.cohort),
+        images=known.get(cohort) or _open_packed(workspace, cohort),
     )
 
 

@@ -26,10 +26,14 @@ def report(
 
     Example: cxrssl report
     """
+    import gc
+
+    gc.disable()  # nothing of what modules hold is ever garbage, and looking at it again and again takes its time
     from cxrssl.core.workspace import check_name
     from cxrssl.report.small import parse_small_cells
     from cxrssl.report.write import write_report
 
+    gc.enable()
     small = parse_small_cells(small_cells)
     written = write_report(open_workspace(workspace), check_name(name, "report"), small)
     if as_json:

@@ -11,12 +11,13 @@ import typer
 
 from cxrssl.cli.options import DEFAULT_WORKSPACE, CohortName, WorkspacePath, open_workspace, print_damage, print_summary
 from cxrssl.cli.streams import read_stdin
-from cxrssl.core.errors import UsageError
+from cxrssl.core.errors import IntegrityError, UsageError
 
 DEFAULT_LIMIT = 100
 
 
 def sql(
+    context: typer.Context,
     query: Annotated[str, typer.Argument(help='The query, or "-" to read it from stdin.')] = "",
     cohort: CohortName = "",
     results: Annotated[
@@ -35,10 +36,18 @@ def sql(
     """
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    query = read_stdin() if query == "-" else query
+    query = read_stdin() if query == "-" and not timeout else query
     if bool(query.strip()) == tables:
         raise UsageError("give one query, or --tables", hint='cxrssl sql "SELECT * FROM film LIMIT 5"')
     path = _find_database(workspace, cohort, results)
+    memory, threads = "", 0
+    if timeout:
+        from cxrssl.results import bounded
+
+        if not bounded.is_bounded():
+            raise typer.Exit(bounded.run_bounded(context.obj, timeout))
+        memory, threads = bounded.limit_this_process()
+        query = read_stdin() if query == "-" else query
     from cxrssl.db import open_database
     from cxrssl.results.sql import (
         describe_tables,
@@ -51,12 +60,16 @@ def sql(
         write_json,
     )
 
-    with closing(open_database(path, read_only=True)) as database:
+    with closing(open_database(path, read_only=True, memory=memory, threads=threads)) as database:
         if tables:
             listing = list_tables(database)
             print_summary({"tables": listing}, as_json, describe_tables(listing))
             return
-        names, rows, is_cut = run_query(database, query, limit, timeout)
+        try:
+            names, rows, is_cut = run_query(database, query, limit, timeout)
+        except IntegrityError as error:
+            error.hint = f"make it again: cxrssl {'report' if results else 'ingest'}"
+            raise
         damage = list_damage(database) if results else []
     names = make_unique(names)
     if as_json:
@@ -79,6 +92,7 @@ def _find_database(workspace_path: Path, cohort: str, results: bool) -> Path:
         return open_artefact(workspace.find_cohort(cohort), KIND, verify=False).path / "cohort.duckdb"
     if cohort:
         raise UsageError("--results and --cohort exclude each other", hint="the store of experiments is one for all")
+    from cxrssl.results.bounded import is_bounded
     from cxrssl.results.store import refresh_store
 
-    return refresh_store(workspace)
+    return workspace.store if is_bounded() else refresh_store(workspace)  # the process that watches has done it

@@ -7,7 +7,6 @@ Never: a film or a row that vanishes without being counted.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -261,7 +260,7 @@ def _fill_folder(
 ) -> dict[str, Any]:
     database_path = folder / "cohort.duckdb"
     rejects = collect_rejects(tables)
-    with contextlib.closing(open_database(database_path, memory=WORKING_MEMORY)) as database:
+    with open_database(database_path, memory=WORKING_MEMORY) as database:
         fill_database(database, tables, splits, plan.rule or LinkRule())
         database.insert("reject", rejects)
         database.insert("source_file", _file_rows(tables, plan))

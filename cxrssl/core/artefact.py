@@ -23,6 +23,7 @@ from cxrssl.core.building import Building, Taken, remove_published
 from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors, sha256_file, write_json
 from cxrssl.core.errors import FormatError, IntegrityError
 from cxrssl.core.held import check_held
+from cxrssl.core.numbers import is_count
 from cxrssl.core.signals import check_stop, note_saved, uninterrupted
 from cxrssl.core.text import plain
 
@@ -145,11 +146,11 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 def _open_artefact(path: Path, kind: str, verify: bool) -> Artefact:
     manifest = _read_manifest(path, kind)
+    if is_count(manifest.get("format_version")) and manifest["format_version"] > FORMAT_VERSION:
+        raise FormatError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
     what = _find_misfit(manifest)
     if what:
         raise IntegrityError(f"{MANIFEST} {what}", path / MANIFEST, REMEDY)
-    if manifest["format_version"] > FORMAT_VERSION:
-        raise FormatError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
     if manifest["kind"] != kind:
         what = f'{path.name} is of kind "{plain(manifest["kind"], 40)}", not "{kind}"'
         raise IntegrityError(what, path)
@@ -191,9 +192,14 @@ def _find_misfit(manifest: Mapping[str, Any]) -> str:
 
 
 def is_published(path: Path, kind: str, settings: Mapping[str, Any]) -> bool:
-    """Return whether `path` holds a whole artefact of this kind made with exactly these settings."""
+    """Return whether `path` holds a whole artefact of this kind made with exactly these settings.
+
+    Raises: FormatError for what a newer version made, which nobody may replace.
+    """
     try:
         artefact = open_artefact(path, kind, verify=False)
+    except FormatError:
+        raise
     except IntegrityError:
         return False
     return bool(artefact.settings == json.loads(json.dumps(settings)))

@@ -6,6 +6,7 @@ A reader takes whole lines only. JSON has no NaN: non-finite numbers are written
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -16,6 +17,8 @@ from typing import Any
 from cxrssl.core.durable import renamed_os_errors, write_all
 from cxrssl.core.held import check_held
 from cxrssl.core.numbers import decode_number, encode_numbers
+
+_decode_first = json.JSONDecoder().raw_decode
 
 
 class Journal:
@@ -69,9 +72,22 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 def iter_records(data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the records in `data`, whole lines only, skipping lines that are not JSON objects."""
     for line in data[: data.rfind(b"\n") + 1].splitlines():
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
+        record = _decode(line)
         if isinstance(record, dict):
-            yield {key: decode_number(value) if type(value) is str else value for key, value in record.items()}
+            is_plain = b'n"' not in line and b'f"' not in line and b"\\" not in line  # no "nan", no "inf" in any form
+            yield record if is_plain else {key: decode_number(value) for key, value in record.items()}
+
+
+def _decode(line: bytes) -> Any:
+    """Return the JSON value that all of `line` is, None when there is none.
+
+    What is found at once is what `json.loads` finds in three times the time; it decides about anything else.
+    """
+    with contextlib.suppress(ValueError, RecursionError):
+        text = line.decode("utf-8", "surrogatepass")
+        value, end = _decode_first(text)
+        if end == len(text):
+            return value
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(line)
+    return None

@@ -14,6 +14,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.probes import ProbeFolder
 from cxrssl.dashboard.rows import make_run_row
 from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow
+from cxrssl.records.cohorts import find_datasets
 from cxrssl.records.comparison import ComparisonReader
 from cxrssl.records.curve import RunHistory
 from cxrssl.records.damage import Damage
@@ -57,7 +58,8 @@ class Reader:
     def _read_probes(self, problems: list[str]) -> tuple[ProbeRow, ...]:
         folders = {name: self.workspace.evals / name for name in self.workspace.eval_ids()}
         self._probes = {name: self._probes.get(name) or ProbeFolder(folder) for name, folder in folders.items()}
-        read = [folder.poll() for folder in self._probes.values()]
+        datasets = find_datasets(self.workspace)
+        read = [folder.poll(datasets) for folder in self._probes.values()]
         problems += [each.sentence for each in read if isinstance(each, Damage)]
         return tuple(each for each in read if isinstance(each, ProbeRow))
 

@@ -7,13 +7,15 @@ Never: a comparison of which a byte is not as it was published, or a part is mis
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.durable import hash_settings, write_json
-from cxrssl.core.errors import IntegrityError
+from cxrssl.core.errors import FormatError, IntegrityError
+from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.evaluation import Evaluation
@@ -80,6 +82,11 @@ class ComparisonRecord:
     differences: Comparison
     path: Path
 
+    def find_gone(self, eval_ids: Collection[str]) -> Damage | None:
+        """Return that an evaluation that it compares is none of `eval_ids`, those of the workspace."""
+        gone = [each for each in (self.settings.eval_id, self.settings.against_id) if each not in eval_ids]
+        return Damage(KIND, self.comparison_id, f"its evaluation {plain(gone[0], 120)} is gone") if gone else None
+
 
 def publish_comparison(workspace: Workspace, settings: ComparisonSettings, differences: Comparison) -> ComparisonRecord:
     """Publish a comparison, in the place of an older or damaged one of the same evaluations."""
@@ -95,22 +102,34 @@ def open_comparison(path: Path) -> ComparisonRecord:
 
 
 def find_comparison(workspace: Workspace, settings: ComparisonSettings) -> ComparisonRecord | None:
-    """Return the published comparison of these settings; None when there is none, or it is damaged."""
+    """Return the published comparison of these settings; None when there is none, or it is damaged.
+
+    Raises: FormatError for one that a newer version made, which nobody may replace.
+    """
     try:
         record = open_comparison(workspace.comparisons / settings.comparison_id)
+    except FormatError:
+        raise
     except IntegrityError:
         return None
     return record if record.settings == settings else None
 
 
 def list_comparisons(workspace: Workspace) -> tuple[list[ComparisonRecord], list[Damage]]:
-    """Return the comparisons of a workspace by their ids, and those that cannot be used."""
+    """Return the comparisons of a workspace by their ids, and those that cannot be used or compare what is gone."""
     records, damage = [], []
+    eval_ids = workspace.eval_ids()
     for name in workspace.comparison_ids():
         try:
-            records.append(open_comparison(workspace.comparisons / name))
+            record = open_comparison(workspace.comparisons / name)
         except IntegrityError as error:
             damage.append(Damage(KIND, name, error.what))
+            continue
+        gone = record.find_gone(eval_ids)
+        if gone is None:
+            records.append(record)
+        else:
+            damage.append(gone)
     return records, damage
 
 
@@ -119,14 +138,16 @@ class ComparisonReader:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self._seen: dict[str, tuple[tuple[Entry, ...], Damage | None]] = {}
+        self._seen: dict[str, tuple[tuple[Entry, ...], ComparisonRecord | Damage]] = {}
 
     def poll(self) -> list[Damage]:
         """Return the damage as it is now."""
         self._seen = {name: self._look_at(name) for name in self.workspace.comparison_ids()}
-        return [damage for _, damage in self._seen.values() if damage is not None]
+        eval_ids = self.workspace.eval_ids()
+        found = [each if isinstance(each, Damage) else each.find_gone(eval_ids) for _, each in self._seen.values()]
+        return [damage for damage in found if damage is not None]
 
-    def _look_at(self, name: str) -> tuple[tuple[Entry, ...], Damage | None]:
+    def _look_at(self, name: str) -> tuple[tuple[Entry, ...], ComparisonRecord | Damage]:
         path, seen = self.workspace.comparisons / name, self._seen.get(name)
         entries: tuple[Entry, ...] = ()
         with contextlib.suppress(OSError):
@@ -134,10 +155,9 @@ class ComparisonReader:
         if seen is not None and seen[0] == entries:
             return seen
         try:
-            open_comparison(path)
+            return entries, open_comparison(path)
         except IntegrityError as error:
             return entries, Damage(KIND, name, error.what)
-        return entries, None
 
 
 def _open_comparison(path: Path) -> ComparisonRecord:

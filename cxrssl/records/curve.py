@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cxrssl.core.numbers import number_of
 from cxrssl.records.run import RunFiles
-from cxrssl.records.steps import find_cuts
+from cxrssl.records.steps import NO_METRICS, find_cuts
 from cxrssl.records.tail import PIECE_BYTES, JournalTail, Record, is_metric
 
 Floats = npt.NDArray[np.float64]
@@ -25,7 +25,6 @@ MAX_POINTS = 20_000
 MAX_METRICS = 64
 SMOOTHED_FRAC, MAX_DECAY = 1 / 40, 0.99
 """The moving average looks back over this share of the curve, but no further than about 100 records."""
-NO_METRICS = frozenset({"step", "epoch", "ts"})
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from cxrssl.core.errors import ConfigError, IntegrityError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.arrays import Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
+from cxrssl.records.cohorts import describe_gone, find_datasets
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
@@ -95,7 +97,8 @@ class EvalSettings:
     @property
     def terms(self) -> str:
         """Equal for evaluations that may be compared: same films, labels, split and way of probing."""
-        kept = (self.cohort, self.split, self.cohort_sha256, self.images_sha256, write_fields(self.probe))
+        films = self.cohort, self.split, self.cohort_sha256, self.images_sha256
+        kept = (*films, write_fields(self.probe), self.protocol_version)
         return json.dumps(kept, sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,6 +182,11 @@ class Evaluation:
     was_counted: bool = True
     """Whether it was recorded on how many subjects each number rests; if not, they were counted when it was opened."""
 
+    def find_gone(self, datasets: Mapping[str, str]) -> Damage | None:
+        """Return that its cohort is gone, if none of `datasets`, those of the workspace's cohorts by name, is its."""
+        what = describe_gone(self.settings.cohort, self.settings.dataset, datasets)
+        return Damage(KIND, self.eval_id, what) if what else None
+
     def predictions(self) -> Predictions:
         """Return what was predicted of each test film. Raises: IntegrityError."""
         return read_arrays(self.path / PREDICTIONS, Predictions)
@@ -220,13 +228,20 @@ def open_evaluation(path: Path) -> Evaluation:
 
 
 def list_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damage]]:
-    """Return the evaluations of a workspace by their ids, and those that cannot be used."""
+    """Return the evaluations of a workspace by their ids, and those that cannot be used or whose cohort is gone."""
     evaluations, damage = [], []
+    datasets = find_datasets(workspace)
     for name in workspace.eval_ids():
         try:
-            evaluations.append(open_evaluation(workspace.evals / name))
+            evaluation = open_evaluation(workspace.evals / name)
         except IntegrityError as error:
             damage.append(Damage(KIND, name, error.what))
+            continue
+        gone = evaluation.find_gone(datasets)
+        if gone is None:
+            evaluations.append(evaluation)
+        else:
+            damage.append(gone)
     return evaluations, damage
 
 

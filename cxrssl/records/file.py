@@ -23,6 +23,8 @@ class Entry(NamedTuple):
 
     name: str
     modified_ns: int
+    changed_ns: int
+    """When it was last written to or renamed; unlike `modified_ns`, no program can set it back."""
     num_bytes: int
     inode: int
     is_plain: bool
@@ -71,5 +73,5 @@ def list_entries(folder: Path, is_wanted: Callable[[str], bool] = lambda name: T
             if is_wanted(entry.name):
                 info = entry.stat(follow_symlinks=False)
                 is_plain = stat.S_ISREG(info.st_mode)
-                found.append(Entry(entry.name, info.st_mtime_ns, info.st_size, info.st_ino, is_plain))
+                found.append(Entry(entry.name, info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, is_plain))
     return tuple(sorted(found))

@@ -19,7 +19,16 @@ from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import find_encoder_fault
 from cxrssl.records.events import clean_event, is_event, is_telling, last_turn, run_state
 from cxrssl.records.file import Entry, describe_os_error, list_entries
-from cxrssl.records.run import DESCRIPTION, ENCODER, EVENTS, RunDescription, RunFiles, is_journal, read_description
+from cxrssl.records.run import (
+    DESCRIPTION,
+    ENCODER,
+    EVENTS,
+    KIND,
+    RunDescription,
+    RunFiles,
+    is_journal,
+    read_description,
+)
 from cxrssl.records.tail import JournalTail, Record, find_journal_fault, is_metric, read_tip
 
 MAX_EVENTS = 200
@@ -93,7 +102,7 @@ class RunReader:
     def poll(self) -> RunRecord | None:
         """Return the run as it stands now, None when it has not begun or its run.json is of no use."""
         try:
-            entries = list_entries(self.files.folder, _is_ours)
+            entries = list_entries(self.files.folder, is_of_run)
         except OSError as error:
             return self._conclude([f"the folder {describe_os_error(error)}"])
         if not entries:
@@ -112,7 +121,7 @@ class RunReader:
         touched_at: float = 0.0,
     ) -> RunRecord | None:
         folder = self.files.folder
-        self.damage = tuple(Damage("run", folder.name, fault) for fault in faults)
+        self.damage = tuple(Damage(KIND, folder.name, fault) for fault in faults)
         if description is None:
             return None
         state = run_state(self._event_records, time.time() - touched_at)
@@ -184,7 +193,16 @@ def list_runs(workspace: Workspace) -> tuple[list[RunRecord], list[Damage]]:
     return sorted(records, key=lambda record: (-(record.started_at or 0.0), record.run_id)), damage
 
 
-def _is_ours(name: str) -> bool:
+def list_run_entries(folder: Path) -> tuple[Entry, ...]:
+    """Return all that decides what a run's record and its journals say, its encoder's files too. Raises: OSError."""
+    entries = list_entries(folder, is_of_run)
+    with contextlib.suppress(OSError):  # there is no encoder, or it is no folder, which its entry tells
+        return entries + list_entries(folder / ENCODER)
+    return entries
+
+
+def is_of_run(name: str) -> bool:
+    """Return whether a file of this name in the folder of a run says something of it."""
     return name in (DESCRIPTION, EVENTS, ENCODER) or is_journal(name)
 
 

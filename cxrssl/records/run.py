@@ -16,6 +16,7 @@ from cxrssl.records.damage import describe_faults
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
 
+KIND = "run"
 DESCRIPTION, EVENTS, LOCK = "run.json", "events.jsonl", "run.lock"
 ENCODER, CHECKPOINTS = "encoder", "checkpoints"
 JOURNAL_PREFIX, JOURNAL_SUFFIX = "metrics-", ".jsonl"
@@ -57,8 +58,10 @@ class RunFiles:
         return sorted(self.folder.glob(f"{JOURNAL_PREFIX}*{JOURNAL_SUFFIX}"))
 
     def next_journal(self) -> Path:
-        """Return the journal of the next start."""
-        return self.folder / f"{JOURNAL_PREFIX}{len(self.journals()) + 1:04d}{JOURNAL_SUFFIX}"
+        """Return the journal of the next start; it comes after all that are there, whichever were deleted."""
+        numbers = [path.name.removeprefix(JOURNAL_PREFIX).removesuffix(JOURNAL_SUFFIX) for path in self.journals()]
+        last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        return self.folder / f"{JOURNAL_PREFIX}{last + 1:04d}{JOURNAL_SUFFIX}"
 
 
 def is_journal(name: str) -> bool:

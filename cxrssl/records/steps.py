@@ -1,17 +1,46 @@
 """The steps that a run logged, each once: one that was done again after a resume counts as it was done last.
 
-In: the metrics journals of a run, in their order. Out: records of ascending steps.
+In: the metrics journals of a run, in their order. Out: records of ascending steps, or their metrics as columns.
+Never: all steps of a long run in memory at once.
+
+Suffix letter: N steps.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cxrssl.core.numbers import number_of
+import numpy as np
+import numpy.typing as npt
+
+from cxrssl.core.numbers import LARGEST, number_of
 from cxrssl.records.run import RunFiles
 from cxrssl.records.tail import Record, first_step, is_metric, iter_journal, read_tip
+
+NO_METRICS = frozenset({"step", "epoch", "ts"})
+PIECE_STEPS = 20_000
+"""At most so many are held at once."""
+NUMBERS = frozenset({float, int})
+"""By exact type: a truth value is an int to isinstance, and no metric."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One metric as it was logged at some steps of a run; all arrays [N]."""
+
+    metric: str
+    step_N: npt.NDArray[np.int64]
+    epoch_N: npt.NDArray[np.float64] | None
+    """None where records have no epoch; nan where that is no number."""
+    ts_N: npt.NDArray[np.float64]
+    """Unix seconds."""
+    value_N: npt.NDArray[np.float64]
 
 
 def iter_metrics(folder: Path) -> Iterator[Record]:
@@ -24,6 +53,17 @@ def iter_metrics(folder: Path) -> Iterator[Record]:
             if is_metric(record) and last < record["step"] < cuts.get(path, math.inf):
                 last = record["step"]
                 yield record
+
+
+def iter_columns(folder: Path) -> Iterator[Column]:
+    """Yield what `iter_metrics` finds in columns, of at most PIECE_STEPS steps each; no step is twice in a metric."""
+    records = iter_metrics(folder)
+    while piece := list(itertools.islice(records, PIECE_STEPS)):
+        alike: dict[tuple[str, ...], list[Record]] = {}
+        for record in piece:
+            alike.setdefault(tuple(record), []).append(record)
+        for keys, group in alike.items():
+            yield from _make_columns(keys, group)
 
 
 def last_loss(files: RunFiles) -> float | None:
@@ -51,3 +91,29 @@ def find_cuts(paths: Sequence[Path], known: dict[Path, int] | None = None) -> di
             known[path] = first
             cut = first if cut is None else min(cut, first)
     return cuts
+
+
+def _make_columns(keys: tuple[str, ...], records: list[Record]) -> Iterator[Column]:
+    """Yield the metrics of records of equal keys."""
+    values = dict(zip(keys, zip(*(record.values() for record in records), strict=True), strict=True))
+    step_N, ts_N = np.array(values["step"], np.int64), _to_floats(values["ts"])
+    epoch_N = _to_floats(values["epoch"]) if "epoch" in values else None
+    for key in keys:
+        if key in NO_METRICS:
+            continue
+        kinds = set(map(type, values[key]))
+        if kinds <= NUMBERS:
+            yield Column(key, step_N, epoch_N, ts_N, _to_floats(values[key]))
+        elif kinds & NUMBERS:
+            rows = [row for row, value in enumerate(values[key]) if type(value) in NUMBERS]
+            value_N = _to_floats([values[key][row] for row in rows])
+            yield Column(key, step_N[rows], None if epoch_N is None else epoch_N[rows], ts_N[rows], value_N)
+
+
+def _to_floats(values: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """Return `number_of` each value."""
+    if set(map(type, values)) <= NUMBERS:
+        with contextlib.suppress(OverflowError):
+            numbers = np.array(values, np.float64)
+            return np.where(np.abs(numbers) >= LARGEST, np.copysign(np.inf, numbers), numbers)
+    return np.array([number_of(value) for value in values], np.float64)

@@ -18,7 +18,7 @@ from cxrssl.cohort.read import SPLITS, Cohort, open_cohort
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
-from cxrssl.records.evaluation import NOT_SCORED, Evaluation
+from cxrssl.records.evaluation import NOT_SCORED, EvalSettings, Evaluation
 from cxrssl.report.cells import Cell
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
@@ -96,13 +96,16 @@ def cohort_flow(workspace: Workspace, name: str, scheme: str = "", evaluations: 
 
 
 def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations: Sequence[Evaluation]) -> Flow:
-    """Return the flow of an open cohort under a split, to the films that `evaluations` used."""
+    """Return the flow of an open cohort under a split, to the films that `evaluations` used.
+
+    One of another state of the cohort, or of its packed films, scored other films than these.
+    """
     is_left, steps = _ingested(cohort)
-    path = workspace.images / cohort.name
+    path, images_sha256 = workspace.images / cohort.name, ""
     images = open_images(path, verify=False) if path.is_dir() else None
     # A pack of an older state of the cohort says nothing of these films.
     if images is not None and images.cohort_sha256 == cohort.content_sha256:
-        is_left = images.is_packed_N
+        is_left, images_sha256 = images.is_packed_N, images.content_sha256
         steps.append(
             FlowStep(
                 "films packed",
@@ -115,11 +118,17 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
     if not np.array_equal(is_left, has_split):
         reason = f'in no split of "{scheme}"', int(is_left.sum() - has_split.sum())
         steps.append(FlowStep("films with a split", int(has_split.sum()), (reason,)))
-    used = [each for each in evaluations if (each.settings.cohort, each.settings.split) == (cohort.name, scheme)]
+    key = cohort.name, scheme, cohort.content_sha256, images_sha256
+    used = [each for each in evaluations if _scored_on(each.settings) == key]
     parts = tuple(_follow(cohort, np.flatnonzero(has_split & (split == part)), part, used) for part in SPLITS)
     flow = Flow(f"Films of cohort {cohort.title}, split {scheme}", tuple(steps), parts)
     flow.check()
     return flow
+
+
+def _scored_on(settings: EvalSettings) -> tuple[str, str, str, str]:
+    """Return the cohort and the split that were scored, and the state of both that cohort and its packed films."""
+    return settings.cohort, settings.split, settings.cohort_sha256, settings.images_sha256
 
 
 def _ingested(cohort: Cohort) -> tuple[NDArray[np.bool_], list[FlowStep]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from cxrssl import __version__
@@ -15,13 +14,16 @@ from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
-from cxrssl.core.errors import DataError
+from cxrssl.core.errors import CxrsslError, DataError, IntegrityError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
+from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons
+from cxrssl.records.cohorts import KIND as COHORT
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.file import read_json
+from cxrssl.records.published import Published, read_published, renew_comparisons
 from cxrssl.records.reader import RunRecord
 from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
@@ -31,11 +33,12 @@ from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_row, hide_in_sentence
 from cxrssl.report.tables import ReportTable
-from cxrssl.results.query import Results, read_results, renew_comparisons
 from cxrssl.results.rows import ResultRow, result_rows
 from cxrssl.results.store import rebuild_store
 
 KIND = "report"
+MISSHAPEN = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError)
+"""What looking at a cohort raises that another version or another program has made, whole as its files are."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,18 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
-    results = read_results(workspace)
-    if not results.evaluations:
-        unusable = [each for each in results.damage if each.kind == EVALUATION]
+    before = read_published(workspace)
+    if not before.evaluations:
+        unusable = [each for each in before.damage if each.kind == EVALUATION]
         what = f"no evaluation can be read; {unusable[0].sentence}" if unusable else "nothing was probed yet"
         raise DataError(what, workspace.root, "probe a run: cxrssl probe RUN")
-    flows = {file: flow.hide_small(small) for file, flow in _make_flows(workspace, results).items()}
-    markdown = _write_text(workspace, results, flows, small)
+    differences = publish_comparisons(workspace, list_pairs(before.evaluations))
+    published = renew_comparisons(workspace, before)
+    made, unfollowed = _make_flows(workspace, published)
+    flows = {file: flow.hide_small(small) for file, flow in made.items()}
+    results = replace(before, damage=(*before.damage, *unfollowed))  # also of comparisons that were made again now
+    audit = _audit_lines(workspace, published)
+    markdown = _write_text(workspace, results, differences, flows, audit, small)
     folder = workspace.reports / name
     settings = {"evaluations": [evaluation.eval_id for evaluation in results.evaluations], "small_cells": small}
     with publish(folder, KIND, settings) as building:
@@ -67,14 +75,20 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
         write_bytes(building / "results.csv", write_csv(_list_numbers(results.evaluations, small)).encode())
         for file, flow in flows.items():
             write_bytes(building / file, draw_flow(flow).encode())
-    rebuild_store(workspace, renew_comparisons(workspace, results))
+    rebuild_store(workspace, published)
     return Report(folder, markdown, results.damage)
 
 
-def _write_text(workspace: Workspace, results: Results, flows: Mapping[str, Flow], small: SmallCells) -> str:
-    """Return the report as Markdown; comparisons that are missing are published first."""
+def _write_text(
+    workspace: Workspace,
+    results: Published,
+    differences: Differences,
+    flows: Mapping[str, Flow],
+    audit: str,
+    small: SmallCells,
+) -> str:
+    """Return the report as Markdown."""
     evaluations = results.evaluations
-    differences = publish_comparisons(workspace, list_pairs(evaluations))
     groups = group_evaluations(evaluations)
     tables = [
         table for group in groups for table in (macro_table(group, differences, small), finding_table(group, small))
@@ -83,9 +97,7 @@ def _write_text(workspace: Workspace, results: Results, flows: Mapping[str, Flow
     first = hide_in_sentence(outcome_sentence(evaluations), small)
     header = f"{first}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
     damage = [_damage_lines(results.damage)] if results.damage else []
-    about_runs, about_leaks = (
-        hide_in_sentence(text, small) for text in (_run_lines(results.runs), _audit_lines(workspace))
-    )
+    about_runs, about_leaks = (hide_in_sentence(text, small) for text in (_run_lines(results.runs), audit))
     parts = [header, about_runs, *damage, about_leaks]
     parts += [write_markdown(table) for table in tables]
     for file, flow in flows.items():
@@ -108,13 +120,17 @@ def _make_cell(value: str | int | float | None) -> Cell:
     return Number(value) if isinstance(value, float) else value
 
 
-def _release_lines(workspace: Workspace, results: Results) -> list[str]:
+def _release_lines(workspace: Workspace, results: Published) -> list[str]:
     """Return for each cohort whether its files were checked against their publisher's checksums."""
     lines = []
     for name in dict.fromkeys(cohort for cohort, _ in results.probed):
-        summary = workspace.cohorts / name / "summary.json"
-        values = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else {}
-        lines.append(escape(describe_release(plain(name, 80), values.get("release"))))
+        shown, path = plain(name, 80), workspace.cohorts / name / "summary.json"
+        try:
+            release = read_json(path)["release"] if path.exists() else None
+            line = describe_release(shown, release)
+        except (IntegrityError, *MISSHAPEN):
+            line = f"{shown}: unknown whether its source files were checked, as summary.json cannot be used"
+        lines.append(escape(line))
     return lines
 
 
@@ -137,30 +153,39 @@ def _twins_left_out(run: RunRecord) -> str:
     return f"; {count_noun(num, 'train film')} left out as twins of val or test films" if num else ""
 
 
-def _make_flows(workspace: Workspace, results: Results) -> dict[str, Flow]:
-    """Return the flow of each cohort and split that was probed and is still there, by the name of its figure's file."""
-    flows = {}
+def _make_flows(workspace: Workspace, results: Published) -> tuple[dict[str, Flow], list[Damage]]:
+    """Return the flow of each cohort and split that was probed and is still there, by the name of its figure's file.
+
+    A cohort whose films cannot be followed is damage, and takes no other with it.
+    """
+    flows: dict[str, Flow] = {}
+    damage = []
     for name in workspace.cohort_names():
         splits = [split for cohort, split in results.probed if cohort == name]
-        cohort = open_cohort(workspace.cohorts / name) if splits else None
-        for split in splits:
-            if cohort is not None and split in cohort.schemes:
-                file = re.sub(r"[^A-Za-z0-9_.+-]", "_", f"flow-{name}-{split}.svg")
-                flows[file] = follow_films(workspace, cohort, split, results.evaluations)
-    return flows
+        try:
+            cohort = open_cohort(workspace.cohorts / name) if splits else None
+            for split in splits:
+                if cohort is not None and split in cohort.schemes:
+                    file = re.sub(r"[^A-Za-z0-9_.+-]", "_", f"flow-{name}-{split}.svg")
+                    flows[file] = follow_films(workspace, cohort, split, results.evaluations)
+        except CxrsslError as error:
+            damage.append(Damage(COHORT, name, error.what))
+        except MISSHAPEN as error:
+            damage.append(Damage(COHORT, name, f"its films cannot be followed: {type(error).__name__}: {error}"))
+    return flows, damage
 
 
-def _audit_lines(workspace: Workspace) -> str:
+def _audit_lines(workspace: Workspace, results: Published) -> str:
     """Return one line for each cohort, pair of cohorts and run, one for all evaluations, and what was found."""
     if not workspace.cohort_names():
         return "Audit: not made, the workspace holds no cohort.\n"
     groups: dict[str, list[Result]] = {}
-    for result in audit_workspace(workspace).results:
+    for result in audit_workspace(workspace, read=results).results:
         about = result.about.split(" on cohort ")[0] if result.about.startswith("run ") else result.about
         groups.setdefault("evaluations" if about.startswith(("evaluation ", "all ")) else about, []).append(result)
     lines = []
-    for about, results in groups.items():
-        audit = Audit(tuple(results))
+    for about, group in groups.items():
+        audit = Audit(tuple(group))
         lines.append(f"- {escape(about)}: {audit.line()}")
         lines += [f"  - {each.severity}: {each.code}: {escape(each.finding, 500)}" for each in audit.findings]
     return "\n".join(["Audit:", "", *lines, ""])

@@ -1,5 +1,5 @@
-"""All that was found, asked by those who show it: `query` from what is published, `store` and `sql` by SQL.
+"""All that was found, for those who ask by SQL.
 
-`query` answers the questions of reports in frozen values, `rows` lays scores and differences out one number a row,
-`store` folds everything into experiments.duckdb, `sql` runs a query that a person wrote.
+`rows` lays scores and differences out one number a row, `store` folds everything into experiments.duckdb, `sql` runs a
+query that a person wrote, `outcomes` says in words whether an outcome was an input.
 """

@@ -1,64 +1,66 @@
 """The DuckDB store, folded from runs, evaluations and comparisons as they are on disk.
 
-In: what `query` reads, and the journals of runs. Out: experiments.duckdb, built beside and renamed.
-Never: a write into a run's folder, or all rows of a journal in memory at once.
+In: what is published, and the journals of runs. Out: experiments.duckdb, built beside and renamed. What a run logged is
+kept from the store before where its folder lies as it lay then; everything else is made anew.
+Never: a write into a run's folder, or a store under its name that does not hold every row that was written.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cxrssl.core.durable import fsync_path, renamed_os_errors
-from cxrssl.core.errors import DataError
-from cxrssl.core.numbers import encode_numbers, is_count, number_of
-from cxrssl.core.process import owner_mark
+from cxrssl import __version__
+from cxrssl.core.building import Building
+from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors
+from cxrssl.core.errors import DataError, SetupError, UsageError
+from cxrssl.core.process import start_ticks
 from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.curve import NO_METRICS
-from cxrssl.records.events import is_event
-from cxrssl.records.reader import RunRecord
-from cxrssl.records.run import ENCODER, RunFiles
-from cxrssl.records.steps import iter_metrics
-from cxrssl.records.tail import iter_journal
-from cxrssl.results.query import Results, read_results
-from cxrssl.results.rows import difference_rows, result_rows
+from cxrssl.records.published import Published, Source, look_at_sources, read_published
+from cxrssl.records.reader import read_run
+from cxrssl.records.run import KIND as RUN
+from cxrssl.results.tables import LOGGED, fill_tables
 
 if TYPE_CHECKING:
     from cxrssl.db import Database
 
-Rows = Iterable[dict[str, Any]]
-TABLES = {"run", "param", "metric", "event", "eval_result", "comparison", "damage"}
-BATCH_ROWS = 100_000
+SCHEMA = "3_results.sql"
+ROWS_VERSION = 1
+"""Raise it when the same journals make other rows: nothing is then kept from the store before."""
+STORE, MADE_BY, MADE_NS = "store", "made by", "made at, Unix ns"
+"""What the store says of itself among its sources."""
+SETTLED = frozenset({"stopped", "failed", "finished"})
+"""States of a run that its files alone decide; of the others its process and the time have a say."""
+MEMORY = "512MB"
+"""Of DuckDB, whatever the number of runs."""
 
 
-def rebuild_store(workspace: Workspace, results: Results | None = None) -> Path:
+def rebuild_store(workspace: Workspace, published: Published | None = None) -> Path:
     """Build experiments.duckdb beside the old one, rename it into place, return its path.
 
-    `results` are what was just read of the workspace, None reads it.
+    `published` is what was just read of the workspace, None reads it.
 
     Raises: SetupError when it cannot be written.
     """
-    from cxrssl.db import apply_schema, open_database
-
-    building = workspace.store.with_name(f".{workspace.store.name}.{owner_mark()}")
-    with renamed_os_errors(workspace.store):
-        building.unlink(missing_ok=True)
+    published = published or read_published(workspace)
+    with renamed_os_errors(workspace.store), _building_folder(workspace.store) as folder:
+        building = folder / workspace.store.name
+        kept = _list_kept(workspace, published)
         try:
-            with open_database(building) as database:
-                apply_schema(database, "3_results.sql")
-                for table, rows in _store_rows(results or read_results(workspace)).items():
-                    _insert_rows(database, table, rows)
-            fsync_path(building)
-            os.replace(building, workspace.store)
-            fsync_path(workspace.root)
-        finally:
-            building.unlink(missing_ok=True)
+            _build(building, workspace.store, published, kept)
+        except DataError:  # the store before is damaged in what was to be kept of it
+            if not kept:
+                raise
+            building.unlink()
+            _build(building, workspace.store, published, frozenset())
+        _put_in_place(building, workspace.store)
     return workspace.store
 
 
@@ -71,95 +73,140 @@ def refresh_store(workspace: Workspace) -> Path:
 
 
 def is_store_current(workspace: Workspace) -> bool:
-    """Return whether experiments.duckdb is of this version, and nothing that it is made from is younger."""
-    newest = max(_change_times(workspace), default=0)
-    if not workspace.store.is_file() or workspace.store.stat().st_mtime_ns < newest:
+    """Return whether experiments.duckdb is of this version, is as it was made, and says what its sources say now."""
+    before = _read_previous(workspace.store)
+    if (
+        before is None
+        or before.sources != look_at_sources(workspace)
+        or not all(each.identity for each in before.sources)
+    ):
         return False
+    folders = {valid(run_id): workspace.runs / run_id for run_id in workspace.run_ids()}
+    for run_id, state in before.states.items():
+        record = None if state in SETTLED else read_run(folders[run_id])
+        if record is not None and record.state != state:
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Previous:
+    """What the store before was made from."""
+
+    sources: tuple[Source, ...]
+    states: Mapping[str, str]
+    """Of runs."""
+
+
+def _read_previous(store: Path) -> _Previous | None:
+    """Return what a store says of itself, None where there is none that is whole, of this version and as it was made.
+
+    Raises: SetupError when another process writes to it.
+    """
     from cxrssl.db import open_database
 
     try:
-        with open_database(workspace.store, read_only=True) as database:
-            return {name for (name,) in database.rows("SELECT table_name FROM duckdb_tables()")} >= TABLES
-    except DataError:
-        return False
+        with open_database(store, read_only=True) as database:
+            found = sorted(Source(*row) for row in database.rows("SELECT kind, name, identity FROM source"))
+            states = dict(database.rows("SELECT run_id, state FROM run"))
+    except (DataError, UsageError):
+        return None
+    said = {each.name: each.identity for each in found if each.kind == STORE}
+    if said.get(MADE_BY) != _made_by() or said.get(MADE_NS) != str(store.stat().st_mtime_ns):
+        return None
+    return _Previous(tuple(each for each in found if each.kind != STORE), states)
 
 
-def _insert_rows(database: Database, table: str, rows: Rows) -> None:
-    import polars as pl
+def _made_by() -> str:
+    from cxrssl.db import read_schema
 
-    left = iter(rows)
-    schema = database.query(f"SELECT * FROM {table} LIMIT 0").schema
-    while batch := list(itertools.islice(left, BATCH_ROWS)):
-        database.insert(table, pl.DataFrame(batch, schema))
+    return f"cxrssl {__version__}, rows {ROWS_VERSION}, schema {hash_settings(read_schema(SCHEMA))[:16]}"
 
 
-def _change_times(workspace: Workspace) -> Iterator[int]:
-    """Yield when each folder and file that the store is made from was changed."""
-    for place in (workspace.runs, workspace.evals, workspace.comparisons):
-        for path in [place, *place.glob("*"), *place.glob("*/*"), *place.glob(f"*/{ENCODER}/*")]:
-            with contextlib.suppress(OSError):
-                yield path.lstat().st_mtime_ns
+def _list_kept(workspace: Workspace, published: Published) -> frozenset[str]:
+    """Return the runs whose folders lie as they lay when the store before was made."""
+    try:
+        before = _read_previous(workspace.store)
+    except SetupError:
+        return frozenset()
+    if before is None:
+        return frozenset()
+    then, now = _by_run(before.sources), _by_run(published.sources)
+    return frozenset(name for name, lay in now.items() if all(lay) and then.get(name) == lay)
 
 
-def _store_rows(results: Results) -> dict[str, Rows]:
-    """Return the rows of each table; those of journals are made as they are read."""
-    runs = results.runs
-    return {
-        "run": [_run_row(run) for run in runs],
-        "param": (row for run in runs for row in _param_rows(run)),
-        "metric": (row for run in runs for row in _metric_rows(run)),
-        "event": (row for run in runs for row in _event_rows(run)),
-        "eval_result": (vars(row) for each in results.evaluations for row in result_rows(each)),
-        "comparison": (vars(row) for each in results.comparisons for row in difference_rows(each)),
-        "damage": [{key: valid(value) for key, value in vars(each).items()} for each in results.damage],
-    }
+def _by_run(sources: Iterable[Source]) -> dict[str, list[str]]:
+    """Return how the folders of each run lay: odd names may be equal once they are valid text."""
+    runs: dict[str, list[str]] = {}
+    for each in sources:
+        if each.kind == RUN:
+            runs.setdefault(each.name, []).append(each.identity)
+    return runs
 
 
-def _run_row(run: RunRecord) -> dict[str, Any]:
-    about, facts = run.description, run.description.facts
-    return {
-        **{key: valid(getattr(about, key)) for key in ("cohort", "dataset", "split")},
-        "num_films": about.num_films,
-        "num_steps": about.num_steps,
-        "run_id": valid(run.run_id),
-        "backbone": valid(facts.model.backbone),
-        "ehr": valid(",".join(facts.ehr.features)),
-        "seed": facts.train.seed,
-        "state": run.state,
-        "step": run.step,
-        "started_at": run.started_at,
-        "ended_at": run.ended_at,
-    }
+def _build(building: Path, before: Path, published: Published, kept: frozenset[str]) -> None:
+    """Write a store beside the one before, whose rows of the runs in `kept` it takes over.
+
+    Raises: SetupError when not every row is in it; DataError when the store before is damaged.
+    """
+    from cxrssl.db import apply_schema, open_database
+
+    made_ns = int(time.time()) // 2 * 2 * 10**9  # as every file system can hold it
+    own = Source(STORE, MADE_BY, _made_by()), Source(STORE, MADE_NS, str(made_ns))
+    if kept:
+        shutil.copyfile(before, building)
+    with open_database(building, memory=MEMORY) as database:
+        if kept:
+            _forget(database, kept)
+        else:
+            apply_schema(database, SCHEMA)
+        counts = fill_tables(database, replace(published, sources=(*published.sources, *own)), kept)
+    kill_point("store-before-check")
+    _check_rows(building, counts)
+    os.utime(building, ns=(made_ns, made_ns))
 
 
-def _param_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
-    for section, values in run.description.recipe.items():
-        for key, value in values.items():
-            yield {"run_id": valid(run.run_id), "key": valid(f"{section}.{key}"), "value": _to_json(value)}
+def _forget(database: Database, kept: frozenset[str]) -> None:
+    """Delete all rows but what the runs in `kept` logged."""
+    for (table,) in database.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal"):
+        if table == LOGGED:
+            database.execute(f"DELETE FROM {table} WHERE run_id NOT IN (SELECT unnest(?))", [sorted(kept)])
+        else:
+            database.execute(f"DELETE FROM {table}")
 
 
-def _metric_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
-    run_id = valid(run.run_id)
-    for record in iter_metrics(run.folder):
-        step, ts = record["step"], number_of(record["ts"])
-        epoch = number_of(record["epoch"]) if "epoch" in record else None
-        for key, value in record.items():
-            # By exact type, since there are millions: a truth value is an int to isinstance, and no metric.
-            if (type(value) is float or type(value) is int) and key not in NO_METRICS:
-                shown = number_of(value)
-                yield {"run_id": run_id, "step": step, "epoch": epoch, "ts": ts, "key": valid(key), "value": shown}
+def _check_rows(building: Path, counts: Mapping[str, int]) -> None:
+    """Open the store as a reader will, and read every row: DuckDB knows a damaged block when it reads it."""
+    from cxrssl.db import WRITE_HINT, open_database
+
+    with open_database(building, read_only=True) as database:
+        for table, num_rows in counts.items():
+            ((found, _),) = database.rows(f"SELECT count(*), bit_xor(hash({table})) FROM {table}")
+            if found != num_rows:
+                what = f"cannot write the database: table {table} has {found:,} of {num_rows:,} rows"
+                raise SetupError(what, building, WRITE_HINT)
 
 
-def _event_rows(run: RunRecord) -> Iterator[dict[str, Any]]:
-    for event in filter(is_event, iter_journal(RunFiles(run.folder).events)):
-        yield {
-            "run_id": valid(run.run_id),
-            "ts": number_of(event.get("ts")),
-            "event": valid(event["event"]),
-            "step": event["step"] if is_count(event.get("step")) else None,
-            "detail": _to_json(event),
-        }
+def _put_in_place(building: Path, store: Path) -> None:
+    from cxrssl.db import journal_of
+
+    fsync_path(building)
+    kill_point("store-before-rename")
+    journal_of(store).unlink(missing_ok=True)  # of someone who wrote to the store before: not of this one
+    os.replace(building, store)
+    kill_point("store-after-rename")
+    fsync_path(store.parent)
 
 
-def _to_json(value: Any) -> str:
-    return json.dumps(encode_numbers(value), allow_nan=False)
+@contextlib.contextmanager
+def _building_folder(store: Path) -> Iterator[Path]:
+    """Yield a folder beside the store that is removed in the end; those of killed processes are removed now."""
+    for left in store.parent.glob(f".{store.name}.*"):  # as older versions called what they built
+        pid = left.name.removeprefix(f".{store.name}.").partition(".")[0]
+        if not pid.isdecimal() or start_ticks(int(pid)) is None:
+            left.unlink(missing_ok=True)
+    building = Building(store)
+    try:
+        yield building.path
+    finally:
+        building.close()

@@ -15,6 +15,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -25,9 +26,10 @@ from cxrssl.cohort.export import make_codebook
 from cxrssl.cohort.films import collect_films
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.schema import create_tables
-from cxrssl.core.errors import CxrsslError, UsageError
+from cxrssl.core.errors import CxrsslError, SetupError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import Database, open_database
+from cxrssl.results import bounded
 from cxrssl.results.sql import format_table, list_tables, make_unique, run_query, write_csv, write_json
 from tests.cli.command import Result
 from tests.cli.command import run as run_command
@@ -175,6 +177,79 @@ def test_a_query_that_takes_too_long_is_stopped(path: Path) -> None:
     for thread in set(threading.enumerate()) - before:
         thread.join(60)
         assert not thread.is_alive(), thread.name
+
+
+HOSTILE_QUERIES = {
+    "cross join": SLOW,
+    "one huge text": "SELECT length(repeat('x', 3000000000))",
+    "one huge list": "SELECT len(range(2000000000))",
+    "texts": "SELECT repeat('x', 100000000) || range::VARCHAR FROM range(1000)",
+    "lists in lists": "SELECT list_sort(list_reverse(range(200000000)))",
+    "rows": "SELECT * FROM range(1000000000)",
+    "wide rows": "SELECT " + ", ".join(f"range + {k} AS c{k}" for k in range(300)) + " FROM range(100000000)",
+    "one aggregate": "SELECT len(list(range)) FROM range(2000000000)",
+    "one text": "SELECT length(string_agg(range::VARCHAR, ',')) FROM range(3000000000)",
+    "groups": "SELECT count(*) FROM (SELECT range, count(*) FROM range(5000000000) GROUP BY 1)",
+    "order": "SELECT * FROM range(2000000000) ORDER BY random()",
+    "recursion": "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
+    "doubling": "WITH RECURSIVE t(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM t) SELECT max(length(s)) FROM t",
+    "reduction": "SELECT list_reduce(range(100000000), lambda a, b: a + b)",
+    "edit distance": "SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))",
+    "json": "SELECT to_json(range(100000000))",
+    "depth": "SELECT " + "[" * 3000 + "1" + "]" * 3000,
+}
+MEASURE = """
+import os, resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+sys.stdout.write(f"{chr(10)}{code} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}")
+"""
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("name", [*HOSTILE_QUERIES][: scaled(3, 99)])
+def test_a_hostile_query_ends_in_time_and_memory_with_one_sentence(workspace: Workspace, name: str) -> None:
+    """Its process is killed where DuckDB does not hear that it should stop; memory is that of all processes, in KiB."""
+    words = ("sql", HOSTILE_QUERIES[name], "--limit", "0", "--timeout", str(scaled(2, 15)))
+    command = [sys.executable, "-m", "cxrssl", *words, "--workspace", str(workspace.root)]
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=True)
+    shown, _, told = done.stdout.rpartition("\n")
+    code, peak_kib = told.split()
+    assert int(peak_kib) < 2 << 20
+    assert (code in ("2", "4"), shown) == (True, ""), done
+    assert (done.stderr.count("cxrssl: error: "), done.stderr.count("Traceback")) == (1, 0), done.stderr
+
+
+def test_a_query_under_a_timeout_answers_as_any_other(workspace: Workspace) -> None:
+    query = "SELECT view, count(*) AS films FROM film GROUP BY view ORDER BY view"
+    command = [sys.executable, "-m", "cxrssl", "sql", "--csv", "--workspace", str(workspace.root)]
+    bounded = subprocess.run([*command, "-", "--timeout", "600"], input=query, capture_output=True, text=True)
+    assert (bounded.returncode, bounded.stdout) == (0, run(workspace, query, "--csv").stdout)
+    wrong = subprocess.run([*command, "SELECT nothing", "--timeout", "600"], capture_output=True, text=True)
+    assert (wrong.returncode, wrong.stderr.count("cxrssl: error:")) == (2, 1)
+
+
+def test_a_process_that_does_not_hear_is_killed_and_one_that_dies_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.touch(mode=0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(bounded, "GRACE_S", 0.0)
+    started: list[Any] = []
+    start = subprocess.Popen
+
+    def remember(*args: Any, **more: Any) -> Any:
+        started.append(start(*args, **more))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", remember)
+    program.write_text("#!/bin/sh\nexec sleep 100000\n")
+    with pytest.raises(UsageError, match=r"longer than 0\.1 s"):
+        bounded.run_bounded(["sql"], 0.1)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    program.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    with pytest.raises(SetupError, match="SIGSEGV"):
+        bounded.run_bounded(["sql"], 600.0)
 
 
 def test_ctrl_c_ends_a_query_with_130(workspace: Workspace, path: Path) -> None:

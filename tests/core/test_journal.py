@@ -2,15 +2,20 @@
 
 import contextlib
 import itertools
+import json
 import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cxrssl.core.errors import SetupError
-from cxrssl.core.journal import Journal, append_record, read_journal
+from cxrssl.core.journal import Journal, append_record, iter_records, read_journal
+from cxrssl.core.numbers import decode_number
 from cxrssl.core.text import plain
 from tests.faults import KINDS, FailingDisk
+from tests.scale import scaled
 
 
 def test_what_is_logged_is_read_again_with_nan_and_infinity(tmp_path: Path) -> None:
@@ -88,3 +93,27 @@ def test_plain_text_has_no_control_bidirectional_or_zero_width_characters() -> N
     assert not set(plain(hostile)) & set("\x1b\x07\x9b\u202e\u200b\u2066\n")
     assert plain("Hernia, 60 y, Größe 肺") == "Hernia, 60 y, Größe 肺"
     assert len(plain("x" * 10_000)) == 500
+
+
+LINES = st.one_of(
+    st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"")),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["nan", "inf", "-inf", "é", "\\"]),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        max_leaves=6,
+    ).map(lambda value: json.dumps(value).encode()),
+)
+
+
+@pytest.mark.fuzz
+@settings(max_examples=scaled(100, 5000))
+@given(st.lists(st.tuples(st.sampled_from([b"", b" ", b"\t"]), LINES, st.sampled_from([b"", b" ", b"\r", b"x"]))))
+def test_the_fast_reading_of_a_line_is_that_of_the_standard_library(lines: list[tuple[bytes, bytes, bytes]]) -> None:
+    data = b"".join(b"".join(line) + b"\n" for line in lines)
+    wanted = []
+    for line in data.splitlines():
+        with contextlib.suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict):
+                wanted.append({key: decode_number(item) for key, item in value.items()})
+    assert repr(list(iter_records(data))) == repr(wanted)

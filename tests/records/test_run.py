@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from cxrssl.core.numbers import number_of
 from cxrssl.core.process import describe_process, start_ticks
 from cxrssl.core.workspace import Workspace
+from cxrssl.records import steps
 from cxrssl.records.reader import RunReader, RunRecord, list_runs, read_run
 from cxrssl.records.run import RunDescription, RunFiles
 from cxrssl.records.steps import iter_metrics, last_loss
 from tests.records.folders import ALIVE, DEAD, ELSEWHERE, age_files, make_encoder, make_run, metric, write_lines
+from tests.scale import scaled
 
 
 @pytest.fixture
@@ -231,3 +236,33 @@ def test_a_second_reading_opens_nothing_that_did_not_change(
 
 def test_a_run_that_is_not_there_is_no_run(tmp_path: Path) -> None:
     assert read_run(tmp_path / "nowhere") is None
+
+
+def test_the_next_journal_comes_after_all_that_are_there(workspace: Workspace) -> None:
+    files = RunFiles(make_run(workspace, "r", range(3)))
+    assert files.next_journal().name == "metrics-0002.jsonl"
+    write_lines(files.folder / "metrics-0003.jsonl", [metric(3)])
+    assert files.next_journal().name == "metrics-0004.jsonl", "the second was deleted; the third is not gone on with"
+
+
+@pytest.mark.fuzz
+@given(st.data())
+@settings(max_examples=scaled(60, 1000))
+def test_columns_hold_what_the_records_hold(data: st.DataObject) -> None:
+    numbers = st.floats() | st.integers(-(10**400), 10**400)
+    values = st.dictionaries(st.sampled_from(["a", "b", "epoch"]), numbers | st.booleans() | st.text(max_size=2))
+    records = [{"ts": 1.5, **logged, "step": k} for k, logged in enumerate(data.draw(st.lists(values, max_size=12)))]
+    wanted, found = [], []
+    for record in records:
+        epoch = number_of(record["epoch"]) if "epoch" in record else None
+        for key in {"a", "b"} & record.keys():
+            if type(record[key]) in (int, float):
+                wanted.append(repr((key, record["step"], epoch, 1.5, number_of(record[key]))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "iter_metrics", lambda folder: iter(records))
+        patch.setattr(steps, "PIECE_STEPS", 5)
+        for column in steps.iter_columns(Path()):
+            epochs = [None] * len(column.step_N) if column.epoch_N is None else column.epoch_N.tolist()
+            rows = zip(column.step_N.tolist(), epochs, column.ts_N.tolist(), column.value_N.tolist(), strict=True)
+            found += [repr((column.metric, *row)) for row in rows]
+    assert sorted(found) == sorted(wanted)

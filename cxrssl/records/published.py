@@ -1,0 +1,110 @@
+"""All that a workspace holds, read once: runs, evaluations, comparisons, and what of them is damaged.
+
+In: a workspace. Out: Published, frozen; and how each folder lay before it was read, so that what is derived from it can
+be compared with the folder later. Never: an exception for what a file contains.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from cxrssl.core.artefact import MANIFEST
+from cxrssl.core.durable import hash_settings
+from cxrssl.core.text import valid
+from cxrssl.core.workspace import Workspace
+from cxrssl.records.cohorts import KIND as COHORT
+from cxrssl.records.comparison import KIND as COMPARISON
+from cxrssl.records.comparison import ComparisonRecord, list_comparisons
+from cxrssl.records.damage import Damage
+from cxrssl.records.evaluation import KIND as EVALUATION
+from cxrssl.records.evaluation import Evaluation, list_evaluations
+from cxrssl.records.file import Entry, list_entries
+from cxrssl.records.reader import RunRecord, list_run_entries, list_runs
+from cxrssl.records.run import KIND as RUN
+
+CLOCK_STEP_S = 2.0
+"""A file changed so shortly before it was read may change again with the same times."""
+
+
+class Source(NamedTuple):
+    """A published folder as it lay when it was looked at; none that may have changed since has an equal one."""
+
+    kind: str
+    name: str
+    """Of the folder, as UTF-8 can hold it."""
+    identity: str
+    """A hash over names, times, sizes and inodes of its files; "" where a change could leave all of them equal."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """All that a workspace holds."""
+
+    runs: tuple[RunRecord, ...]
+    """The one that started last first."""
+    evaluations: tuple[Evaluation, ...]
+    comparisons: tuple[ComparisonRecord, ...]
+    damage: tuple[Damage, ...]
+    """Of runs, then of evaluations, then of comparisons."""
+    sources: tuple[Source, ...]
+    """As they lay before any of this was read, in order."""
+
+    @property
+    def probed(self) -> list[tuple[str, str]]:
+        """Cohorts and splits that something was scored on."""
+        return sorted({(each.settings.cohort, each.settings.split) for each in self.evaluations})
+
+
+def read_published(workspace: Workspace) -> Published:
+    """Return what a workspace holds now."""
+    sources = look_at_sources(workspace)
+    runs, of_runs = list_runs(workspace)
+    evaluations, of_evaluations = list_evaluations(workspace)
+    comparisons, of_comparisons = list_comparisons(workspace)
+    damage = (*of_runs, *of_evaluations, *of_comparisons)
+    return Published(tuple(runs), tuple(evaluations), tuple(comparisons), damage, sources)
+
+
+def renew_comparisons(workspace: Workspace, published: Published) -> Published:
+    """Return what a workspace holds with its comparisons as they are now; some may have been made again since."""
+    now = [each for each in look_at_sources(workspace) if each.kind == COMPARISON]
+    comparisons, damage = list_comparisons(workspace)
+    others = [each for each in published.damage if each.kind != COMPARISON]
+    sources = sorted([*(each for each in published.sources if each.kind != COMPARISON), *now])
+    return replace(published, comparisons=tuple(comparisons), damage=(*others, *damage), sources=tuple(sources))
+
+
+def look_at_sources(workspace: Workspace) -> tuple[Source, ...]:
+    """Return all published folders as they lie now; nothing is opened."""
+    places: list[tuple[str, Path, list[str], Callable[[Path], tuple[Entry, ...]]]] = [
+        (COHORT, workspace.cohorts, workspace.cohort_names(), list_manifest),
+        (RUN, workspace.runs, workspace.run_ids(), list_run_entries),
+        (EVALUATION, workspace.evals, workspace.eval_ids(), list_entries),
+        (COMPARISON, workspace.comparisons, workspace.comparison_ids(), list_entries),
+    ]
+    found = [
+        Source(kind, valid(name), _identify(folder / name, look))
+        for kind, folder, names, look in places
+        for name in names
+    ]
+    return tuple(sorted(found))
+
+
+def list_manifest(folder: Path) -> tuple[Entry, ...]:
+    """Return the one file of a cohort that says whose evaluations are of it. Raises: OSError."""
+    return list_entries(folder, lambda name: name == MANIFEST)
+
+
+def _identify(folder: Path, look: Callable[[Path], tuple[Entry, ...]]) -> str:
+    now_ns = time.time_ns()
+    try:
+        entries = look(folder)
+    except OSError as error:
+        return hash_settings([error.errno])
+    if max((entry.changed_ns for entry in entries), default=0) > now_ns - CLOCK_STEP_S * 1e9:
+        return ""
+    return hash_settings(entries)
