@@ -76,6 +76,10 @@ class RunPlan:
         if self.num_twins_left_out:
             twins = count_noun(self.num_twins_left_out, "train film")
             sentences.append(f"{twins} left out, because validation or test has the same film")
+        is_known_NF = self.cohort.ehr_known[self.rows]
+        unknown = [name for name in self.recipe.ehr.features if not is_known_NF[:, FEATURE_NAMES.index(name)].any()]
+        if unknown:
+            sentences.append(f"no training film has a known {', '.join(unknown)}: the run learns nothing of it")
         if self.recipe.ehr.features and self.missing == "paper":
             sentences.append("unknown view and position are imputed from the films of all splits, as published")
         if self.num_without_sex:

@@ -66,6 +66,12 @@ def test_the_word_without_an_outcome_makes_no_other_run(workspace: Workspace) ->
     assert plan(workspace, **recipe_changes(ehr="demo")).recipe.ehr.may_use_outcomes is False
 
 
+def test_a_feature_that_no_training_film_has_is_named(workspace: Workspace) -> None:
+    sentence = "no training film has a known position: the run learns nothing of it"
+    assert sentence in plan(workspace, ehr={"features": ["sex", "position"]}).warnings
+    assert not any("known" in said for said in plan(workspace, ehr={"features": ["sex", "view"]}).warnings)
+
+
 def test_width_of_the_record_follows_features_and_policy(workspace: Workspace) -> None:
     for policy, width in {"mask": 20, "zero": 18, "paper": 18}.items():
         assert len(plan_with(workspace, "demo,age5", policy).ehr_columns) == width
