@@ -30,7 +30,7 @@ PACKAGE = Path(cxrssl.__file__).parent
 EVERY = set.intersection(*(OPTIONS[name] for name in COMMANDS if "--workspace" in OPTIONS[name]))
 """What a hint may name without its command: whoever has a workspace has these."""
 SBATCH = {"--nodes", "--gpus", "--signal", "--requeue", "--kill-on-bad-exit", "--cpus-per-task", "--job"}
-NOT_YET = {"--follow-links"} - set.union(*OPTIONS.values())
+NOT_YET = {"--follow-links"}.difference(*OPTIONS.values())
 """Named by the reading of films, and soon taken by ingest and check."""
 # Where a text of the library speaks of options, the commands that can show it.
 SHOWN_BY = {
