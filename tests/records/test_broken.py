@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,7 +114,8 @@ def look(workspace: Workspace) -> Views:
     report = json.loads(call("report", "--json")[0])
     damage["report --json"] = report["damage"]
     head = report["markdown"].partition("Audit:")[0].partition("Not read, or not in full:")[2]
-    damage["report"] = [line.removeprefix("- ") for line in head.splitlines() if line.startswith("- ")]
+    shown_lines = [line.removeprefix("- ") for line in head.splitlines() if line.startswith("- ")]
+    damage["report"] = [html.unescape(re.sub(r"\\([^\w\s])", r"\1", line)) for line in shown_lines]
     with open(workspace.reports / "latest/results.csv", encoding="utf-8", newline="") as file:
         rows["report"] = {row["eval_id"] for row in csv.DictReader(file)}
     rows["report"] |= {line.split("`")[1] for line in report["markdown"].splitlines() if line.startswith("- `")}
