@@ -366,3 +366,14 @@ def test_a_kind_is_not_taken_for_another(tmp_path: Path) -> None:
     (tmp_path / "a/manifest.json").write_text(json.dumps(newer))
     with pytest.raises(FormatError, match="newer cxrssl"):
         open_artefact(tmp_path / "a", "thing")
+
+
+def test_what_a_newer_version_published_is_called_newer_and_is_not_there_to_be_replaced(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a", size=3)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["manifest_sha256"], manifest["settings"]  # as a format may say that is not known here
+    manifest["format_version"] = 99
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"manifest_sha256": hash_settings(manifest)}))
+    for look in (lambda: open_artefact(folder, "thing"), lambda: is_published(folder, "thing", {"size": 3})):
+        with pytest.raises(FormatError, match="written by a newer cxrssl"):
+            look()

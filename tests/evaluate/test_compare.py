@@ -10,12 +10,13 @@ import pytest
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
-from cxrssl.evaluate.compare import compare_evaluations, list_pairs, publish_comparisons
+from cxrssl.evaluate.compare import compare_evaluations, group_evaluations, list_pairs, publish_comparisons
 from cxrssl.records.comparison import DIFFERENCES, list_comparisons, open_comparison
 from cxrssl.report.write import write_report
 from cxrssl.results.sql import list_damage
 from cxrssl.results.store import refresh_store
 from cxrssl.stats import scores
+from tests.records.breaking import edit_manifest, with_value
 from tests.report.test_report import evaluations_of, make_evaluation
 
 VANILLA, FUSED, UNTRAINED = "vanilla-on-mimic", "with-sex-on-mimic", "untrained-on-mimic"
@@ -99,3 +100,20 @@ def test_what_cannot_be_compared_says_why_and_publishes_nothing(workspace: Works
     differences = publish_comparisons(workspace, [(a, other)])
     assert differences == {(a.eval_id, a.eval_id): "these evaluations are not of the same test films and labels"}
     assert list_comparisons(workspace) == ([], [])
+
+
+def test_a_comparison_that_a_newer_version_made_stays_as_it_is(workspace: Workspace) -> None:
+    write_report(workspace)
+    folder = workspace.comparisons / list_comparisons(workspace)[0][0].comparison_id
+    edit_manifest(folder, with_value(99, "format_version"))
+    before = (folder / "manifest.json").read_bytes()
+    what = f"{folder.name} was written by a newer cxrssl"
+    assert what in publish_comparisons(workspace, list_pairs(evaluations_of(workspace))).values()
+    assert f"- comparison {folder.name}: {what}" in write_report(workspace).markdown
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_evaluations_of_two_ways_of_probing_stand_in_two_tables(workspace: Workspace) -> None:
+    make_evaluation(workspace, "newer", protocol_version=99)
+    groups = group_evaluations(evaluations_of(workspace))
+    assert sorted(len(group) for group in groups) == [1, 3]

@@ -285,3 +285,21 @@ def test_the_store_on_a_full_disk_is_whole_or_the_one_before(workspace: Workspac
             break
         assert hidden(workspace) == []
     assert outcomes == {"refused", "whole"}
+
+
+@pytest.mark.crash
+def test_the_store_is_folded_within_a_gibibyte_whatever_the_number_of_runs(tmp_path: Path) -> None:
+    """The journal of one run stands for all; in full 200 runs of 20,000 steps, 28 million numbers."""
+    workspace, num_runs, num_steps = Workspace(tmp_path / "ws"), scaled(3, 200), scaled(2000, 20_000)
+    journal = make_run(workspace, "run-0", range(num_steps)) / "metrics-0001.jsonl"
+    for number in range(1, num_runs):
+        os.link(journal, make_run(workspace, f"run-{number}") / journal.name)
+    code = (
+        "import sys; from pathlib import Path; from cxrssl.core.workspace import Workspace\n"
+        "from cxrssl.core.process import peak_rss_bytes; from cxrssl.results.store import rebuild_store\n"
+        "rebuild_store(Workspace(Path(sys.argv[1]))); sys.stdout.write(str(peak_rss_bytes()))"
+    )
+    words = [sys.executable, "-c", code, str(workspace.root)]
+    assert int(subprocess.run(words, capture_output=True, text=True, check=True).stdout) < 1 << 30
+    with open_database(workspace.store, read_only=True) as database:
+        assert database.rows("SELECT count(*) FROM metric") == [(num_runs * num_steps * 7,)]
