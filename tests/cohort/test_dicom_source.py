@@ -146,6 +146,18 @@ def test_study_is_the_subject_where_the_patient_is_not_told(workspace: Workspace
         ({"PatientBirthDate": "20040826", "StudyDate": "19400305"}, None),
         ({"PatientBirthDate": "d14a028c", "StudyDate": "20040826"}, None),
         ({"PatientAge": "231Y"}, None),
+        ({"PatientAge": "45 Y"}, 45),
+        ({"PatientAge": "050y"}, 50),
+        ({"PatientAge": " 7 "}, 7),
+        ({"PatientAge": "000Y"}, None),
+        ({"PatientAge": "000D"}, 0),
+        ({"PatientAge": "999Y"}, None),
+        ({"PatientAge": "000Y", "PatientBirthDate": "19500101", "StudyDate": "20200101"}, 25567 / 365.25),
+        ({"PatientAge": "070Y", "PatientBirthDate": "19500601", "StudyDate": "20200101"}, 70),
+        ({"PatientAge": "040Y", "PatientBirthDate": "19500601", "StudyDate": "20200101"}, None),
+        ({"PatientAge": "090Y", "PatientBirthDate": "19250601", "StudyDate": "20200101"}, 90),
+        ({"PatientBirthDate": "19000101", "StudyDate": "20200101"}, None),
+        ({"PatientBirthDate": "18000101", "StudyDate": "19010101"}, None),
         ({"PatientAge": "old"}, None),
         ({}, None),
     ],
@@ -158,6 +170,46 @@ def test_age_comes_from_the_age_or_the_birth_date(
     assert given(build(workspace, tmp_path / "data"), workspace, "age_y") == [
         None if age_y is None else pytest.approx(age_y, abs=1e-9)
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "sex"),
+    [("M", 0), ("m", 0), (" f ", 1), ("Male", 0), ("FEMALE", 1), ("O", None), ("W", None), ("X", None), ("", None)],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_sex_is_read_without_regard_to_case_and_other_words_are_counted(
+    word: str, sex: int | None, workspace: Workspace, tmp_path: Path
+) -> None:
+    write_dicom(tmp_path / "data" / "a.dcm", PatientSex=word)
+    cohort = build(workspace, tmp_path / "data")
+    (value,) = feature(cohort, "sex")
+    assert value == sex or (sex is None and value is None)
+    remarks = [remark for remark in cohort.summary["remarks"] if "PatientSex" in remark]
+    assert remarks == ([f"words of PatientSex that are not understood: {word} 1"] if word in ("W", "X") else [])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_two_tags_say_differently_is_unknown_and_counted(workspace: Workspace, tmp_path: Path) -> None:
+    ids = iter(range(1, 9))
+    for tags in (
+        {"PatientAge": "040Y", "PatientBirthDate": "19500601", "StudyDate": "20200101"},
+        {"PatientAge": "000Y"},
+        {"PatientAge": "fifty"},
+        {"ViewPosition": "PA", "view_code": "antero-posterior"},
+        {"ViewPosition": "LL", "view_code": "postero-anterior"},
+        {"ViewPosition": "RL", "view_code": "left lateral"},
+        {"ViewPosition": "pa", "view_code": "postero-anterior"},
+    ):
+        num = next(ids)
+        write_dicom(tmp_path / "data" / f"{num}.dcm", **{"SOPInstanceUID": f"1.2.{num}", **tags})
+    cohort = build(workspace, tmp_path / "data")
+    views = dict(zip(cohort.path.tolist(), cohort.view.tolist(), strict=True))
+    assert [views[f"{num}.dcm"] for num in (4, 5, 6, 7)] == ["", "", "LATERAL", "PA"]
+    remarks = cohort.summary["remarks"]
+    assert "films whose age and birth date contradict each other, age unknown: 1" in remarks
+    assert "films whose PatientAge is a filler, such as 000Y: 1" in remarks
+    assert "films whose ViewPosition and ViewCodeSequence contradict each other, view unknown: 2" in remarks
+    assert "words of PatientAge that are not understood: fifty 1" in remarks
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
+from cxrssl.cohort.dicom_person import read_date, read_person
 from cxrssl.cohort.files import Folder, Layout
 from cxrssl.cohort.mapping import RecordMap, file_name, find_tables, name_files, read_ehr, read_labels, read_map
 from cxrssl.cohort.sources import (
@@ -26,25 +27,13 @@ from cxrssl.cohort.sources import (
 from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import DataError
+from cxrssl.dicom import NUM_FIRST_BYTES, is_dicom
 
 OPTIONS: tuple[str, ...] = ("map",)
 MODALITIES = ("CR", "DX")
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 FILES = "DICOM files"
-# PS3.3 C.8.7.1.1.1: LL and RL are left and right lateral. Decubitus and oblique films fit none of our views.
-VIEWS = {"PA": "PA", "AP": "AP", "LL": "LL", "RL": "LATERAL", "LATERAL": "LATERAL", "LAT": "LATERAL"}
-# Meanings of ViewCodeSequence (PS3.16 CID 4010), used where ViewPosition is blank.
-VIEW_MEANINGS = {
-    "POSTERO-ANTERIOR": "PA",
-    "ANTERO-POSTERIOR": "AP",
-    "LEFT LATERAL": "LL",
-    "RIGHT LATERAL": "LATERAL",
-    "LATERAL": "LATERAL",
-}
-POSITIONS = {"ERECT": "Erect", "RECUMBENT": "Recumbent"}
 MAX_AGE_Y = 130
-YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
-DAYS_PER_YEAR = 365.25
 KEYS = {"image": "sop_instance_uid", "study": "study_instance_uid", "patient": "patient_id"}
 UID = r"^[0-9]+(\.[0-9]+)*$"
 NUM_TRIED = 3
@@ -52,7 +41,7 @@ NUM_TRIED = 3
 
 
 def is_here(folder: Folder) -> bool:
-    """Return whether one of the first files of the folder is DICOM, by the four letters after its preamble."""
+    """Return whether one of the first files of the folder is DICOM, by its first bytes."""
     names = sorted(name for name in folder.files if not name.startswith("."))
     return any(_is_dicom(folder.path / name) for name in names[:NUM_TRIED])
 
@@ -102,7 +91,8 @@ def _read_films(layout: Layout, present: dict[str, int], record_map: RecordMap) 
     remarks = _name_by_file(films) if record_map.ids == "file" else []
     remarks += _check_headers(films, record_map.body_part, record_map.ids == "tags")
     _reject_twins(films, layout.root)
-    films.frame = films.frame.with_columns(_age_y().alias("age_y"), _taken_at().alias("taken_at"))
+    films.frame, doubts = read_person(films.frame.with_columns(_taken_at().alias("taken_at")))
+    remarks += doubts
     films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
     return films, remarks
 
@@ -129,7 +119,7 @@ def _name_by_file(films: SourceTable) -> list[str]:
 def _is_dicom(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return is_dicom(file.read(NUM_FIRST_BYTES))
     except OSError:
         return False
 
@@ -178,45 +168,27 @@ def _reject_twins(films: SourceTable, root: Path) -> None:
     films.reject(num_owners > 1, "study under two subjects", "PatientID")
 
 
-def _age_y() -> pl.Expr:
-    """Return PatientAge, else the years from birth date to study; "62" is 62 years."""
-    age = pl.col("patient_age")
-    number = age.str.extract("^([0-9]{1,3})[YMWD]?$").cast(pl.Float64)
-    unit = age.str.extract("([YMWD])$").fill_null("Y").replace_strict(YEARS, default=1.0, return_dtype=pl.Float64)
-    return pl.coalesce(
-        number * unit, (_date("study_date") - _date("patient_birth_date")).dt.total_days() / DAYS_PER_YEAR
-    )
-
-
-def _date(column: str) -> pl.Expr:
-    return pl.col(column).str.to_date("%Y%m%d", strict=False)
-
-
 def _taken_at() -> pl.Expr:
     """Return the time of acquisition, else of the study; null where neither has both date and time."""
     pairs = (("acquisition_date", "acquisition_time"), ("study_date", "study_time"))
     return pl.coalesce(
-        (pl.col(date) + whole_time(time)).str.to_datetime("%Y%m%d%H%M%S%.6f", time_unit="us", strict=False)
+        (read_date(date).dt.to_string("%Y%m%d") + whole_time(time)).str.to_datetime(
+            "%Y%m%d%H%M%S%.6f", time_unit="us", strict=False
+        )
         for date, time in pairs
     )
 
 
 def _make_image(frame: pl.DataFrame, by_image: bool) -> pl.DataFrame:
     """Return the films; if the labels are by image, each film is its own study."""
-
-    def meaning(column: str, words: dict[str, str]) -> pl.Expr:
-        return pl.col(column).str.to_uppercase().replace_strict(words, default=None, return_dtype=pl.String)
-
-    # An unknown ViewPosition is still more specific than a code, so the code does not replace it.
-    code = pl.when(pl.col("view_position").is_null()).then(meaning("view_code_meaning", VIEW_MEANINGS))
     return frame.select(
         pl.col("sop_instance_uid").alias("image_id"),
         pl.col("sop_instance_uid" if by_image else "study_instance_uid").alias("study_id"),
         "subject_id",
         pl.lit(None, pl.String).alias("patient_id"),
         "path",
-        pl.coalesce(meaning("view_position", VIEWS), code).alias("view"),
-        meaning("orientation_code_meaning", POSITIONS).alias("position"),
+        "view",
+        "position",
         "taken_at",
         "rows",
         "columns",
@@ -225,10 +197,7 @@ def _make_image(frame: pl.DataFrame, by_image: bool) -> pl.DataFrame:
 
 def _make_given(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the features of the tags; sex O (other) is unknown."""
-    sex = pl.col("patient_sex").replace_strict({"M": "male", "F": "female"}, default=None, return_dtype=pl.String)
-    return complete_given(
-        frame.select(pl.col("sop_instance_uid").alias("image_id"), sex.alias("sex"), "age_y", _num_prior(frame))
-    )
+    return complete_given(frame.select(pl.col("sop_instance_uid").alias("image_id"), "sex", "age_y", _num_prior(frame)))
 
 
 def _num_prior(frame: pl.DataFrame) -> pl.Series:
