@@ -48,6 +48,10 @@ bench:
     uv run python tests/benchmarks/views.py
     uv run python tests/benchmarks/step.py
 
+# Decoding by commit BASE and by the working tree, in turns, by format.
+bench-decoding BASE:
+    uv run python -m tests.benchmarks.decoding {{ BASE }}
+
 # One GPU: films/s end to end, waits, memory, where the step goes; into tests/bench/. Without one: --device cpu --steps 3.
 bench-gpu *ARGS:
     uv run python -m tests.benchmarks.gpu {{ ARGS }}

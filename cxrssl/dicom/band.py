@@ -1,8 +1,8 @@
 """A band of zeros across the stored cells of a film, as a hole in its file leaves where nothing is compressed.
 
 In: cells [H, W]. Out: whether there is one. A black margin, a collimated field or a letter is none: its rows lie below
-each other, but the ends of a hole lie anywhere, with picture above and below. Only a hole that reaches a corner looks
-like a margin.
+each other, but the ends of a hole lie anywhere, with picture above and below. A hole that reaches the first or the last
+cell has an end within a row, with a whole row of picture beside it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 MIN_CELLS = 24
 """Columns side by side in which the run has picture above and below."""
+MIN_OVERHANG = 4
+"""Cells between the end of a row and that of a hole that reaches the first or the last cell."""
 
 
 def has_band(cells_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
     """Return whether a run of zeros, from row to row, has picture above and below it."""
     width = cells_HW.shape[1]
+    if _has_open_end(cells_HW.ravel()[::-1], width) or _has_open_end(cells_HW.ravel(), width):
+        return True
     # What lies outside the film counts as picture.
     is_zero = np.zeros(cells_HW.size + 2 * width, np.bool_)
     is_zero[width:-width] = cells_HW.ravel() == 0
@@ -32,6 +36,15 @@ def has_band(cells_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
     is_candidate = np.minimum(num_above, num_below) >= MIN_CELLS
     runs = zip(starts[is_candidate].tolist(), ends[is_candidate].tolist(), strict=True)
     return any(_has_picture_around(is_zero, start, end, width) for start, end in runs)
+
+
+def _has_open_end(cells: NDArray[np.uint8] | NDArray[np.uint16], width: int) -> bool:
+    """Return whether zeros from the first cell on end within a row, and a row without zeros follows."""
+    if cells[0] or cells[:MIN_CELLS].any() or not cells.any():
+        return False
+    end = int((cells != 0).argmax())
+    is_within = MIN_OVERHANG <= end % width <= width - MIN_OVERHANG
+    return is_within and len(cells) - end > width and bool(cells[end : end + width].all())
 
 
 def _has_picture_around(is_zero: NDArray[np.bool_], start: int, end: int, width: int) -> bool:

@@ -21,7 +21,7 @@ CODING, LENGTHS, PIXELS = b"\xff\x52", b"\xff\x58", b"\xff\x93"
 LONGEST_CODE = 16
 """Zero bytes: no code of JPEG-LS, and with all but no probability none of JPEG 2000, has as many zeros."""
 RLE_HEADER, LONGEST_RUN = 64, 129
-"""Bytes: more zeros than a literal run can hold are written as a replicate run, which is no zeros."""
+"""Bytes: no literal run holds more zeros, and an encoder that knows replicate runs has none with LONGEST_CODE zeros."""
 
 
 class Codestream(NamedTuple):
@@ -57,8 +57,7 @@ def check_whole(frame: bytes, uid: str) -> None:
     Raises: DecodeError; ValueError or struct.error for what is no codestream.
     """
     if uid == RLE:
-        if bytes(LONGEST_RUN) in frame[RLE_HEADER:].rstrip(b"\0"):
-            raise refuse("damaged", "a hole of zeros in its pixels")
+        _check_rle(frame)
     elif _is_jpeg_2000(frame):
         _check_jpeg_2000(frame[frame.find(J2K_START) :])
     else:
@@ -71,6 +70,21 @@ def check_whole(frame: bytes, uid: str) -> None:
                 raise refuse("damaged", "a hole of zeros in its pixels")
         else:
             check_stream(frame)
+
+
+def _check_rle(frame: bytes) -> None:
+    pixels = frame[RLE_HEADER:].rstrip(b"\0")
+    at = pixels.find(bytes(LONGEST_CODE))
+    if bytes(LONGEST_RUN) in pixels or (at >= 0 and _has_replicates(pixels)):
+        raise refuse("damaged", "a hole of zeros in its pixels")
+
+
+def _has_replicates(pixels: bytes) -> bool:
+    """Return whether a run of RLE repeats a byte three times or more (PS3.5 G.3.1)."""
+    at = 0
+    while at < len(pixels) and not 128 < pixels[at] < 255:
+        at += 2 + pixels[at] if pixels[at] < 128 else 2 - (pixels[at] == 128)
+    return at < len(pixels)
 
 
 def _check_alone(rest: bytes) -> None:
