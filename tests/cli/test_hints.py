@@ -51,7 +51,7 @@ SHOWN_BY = {
     "train": ["pretrain"],
     "recipe": ["pretrain"],
     "report/small.py": ["report", "cohort flow"],
-    "results/sql.py": ["sql"],
+    "results": ["sql"],
     "evaluate": ["probe"],
     "cohort/encoding.py": ["pretrain"],
     "model": ["pretrain"],
