@@ -133,6 +133,13 @@ def test_folder_whose_films_no_table_names_is_not_ready(world: Any, tmp_path: Pa
     assert look(root).missing == ["none of 4 films looked at can be used: no table names them"]
 
 
+def test_folder_named_by_a_person_is_not_shown(tmp_path: Path) -> None:
+    for patient in ("patient00001", "patient00002"):
+        (tmp_path / "train" / patient / "study1").mkdir(parents=True)
+        (tmp_path / "train" / patient / "study1" / "view1_frontal.jpg").write_bytes(b"x")
+    assert count_films(Layout("chexpert", tmp_path, {}, ("train",))).by_folder == {"train": 2}
+
+
 def test_json_says_the_same(world: Any, tmp_path: Path) -> None:
     summary = json.loads(run(world.write(tmp_path / "data"), "--json"))
     (report,) = summary["datasets"]

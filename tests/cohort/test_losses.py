@@ -187,6 +187,14 @@ def test_emergency_times_that_cannot_be_read_are_not_taken_for_none(world: Any, 
     assert cohort.summary["tables"]["hosp/admissions.csv"]["made_unknown"] == {"edregtime: not a time": 1}
 
 
+def test_earlier_studies_are_unknown_where_a_film_of_the_person_cannot_be_counted(
+    world: Any, ingest: Callable[..., Any]
+) -> None:
+    assert feature(ingest(world), "prior") == [0, 1, 2, 0]
+    world.metadata[0]["study_id"] = "s1"
+    assert feature(ingest(world), "prior") == [None, None, 0]
+
+
 def test_subject_of_whom_an_icu_stay_may_be_missing_is_in_no_part_of_the_icu_split(
     world: Any, ingest: Callable[..., Any]
 ) -> None:
