@@ -49,12 +49,14 @@ SAMPLED_ROWS = 4
 
 
 def check_radiograph(film: DicomFilm) -> None:
-    """Refuse a film that is not a radiograph; the dataset decides on body part and kind of capture.
+    """Refuse a film that says that it is no radiograph.
+
+    The dataset decides on body part, on the kind of capture, and on films without a modality.
 
     Raises: DecodeError.
     """
-    if film.modality not in MODALITIES:
-        raise refuse("not CR or DX", film.modality or "no Modality", film.where)
+    if film.modality and film.modality not in MODALITIES:
+        raise refuse("not CR or DX", film.modality, film.where)
 
 
 def decode_grey(film: DicomFilm) -> Grey:

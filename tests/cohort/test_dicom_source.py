@@ -358,16 +358,18 @@ def test_films_whose_tags_were_taken_out_are_known_by_their_files(workspace: Wor
     gone: dict[str, Any] = dict.fromkeys(("Modality", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "PatientID"))
     for name in ("a", "b"):
         write_dicom(tmp_path / "data" / f"{name}.dicom", **gone)
+    write_dicom(tmp_path / "data" / "ct.dicom", **{**gone, "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"})
     (tmp_path / "labels.csv").write_text("image_id,Edema\na,1\nb,0\n")
     text = '[labels]\nfile = "labels.csv"\ncolumn = "image_id"\nkey = "file"\n[labels.findings]\nEdema = "Edema"\n'
     (tmp_path / "map.toml").write_text(text)
-    with pytest.raises(DataError, match="Modality: not CR or DX 2") as caught:
+    with pytest.raises(DataError, match="Modality: not CR or DX 3") as caught:
         build_cohort(workspace, IngestOptions("dicom", tmp_path / "data", map=tmp_path / "map.toml"))
     assert 'ids = "file"' in caught.value.hint
     (tmp_path / "map.toml").write_text(f'ids = "file"\n{text}')
     cohort = build(workspace, tmp_path / "data", map=tmp_path / "map.toml")
     assert cohort.image_id.tolist() == cohort.subject_id.tolist() == ["a", "b"]
     assert cohort.label_values.tolist() == [[1], [0]]
+    assert cohort.summary["films"]["rejected"] == {"Modality: not CR or DX": 1}
     assert any("films without Modality, taken for radiographs" in remark for remark in cohort.summary["remarks"])
 
 

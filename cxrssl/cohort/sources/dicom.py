@@ -31,6 +31,8 @@ from cxrssl.dicom import NUM_FIRST_BYTES, is_dicom
 
 OPTIONS: tuple[str, ...] = ("map",)
 MODALITIES = ("CR", "DX")
+CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.1{last}" for last in ("", ".1", ".1.1"))
+"""SOP classes of CR and DX, for presentation and for processing."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 FILES = "DICOM files"
 MAX_AGE_Y = 130
@@ -106,6 +108,7 @@ def _name_by_file(films: SourceTable) -> list[str]:
     is_unique = films.frame.select(name.n_unique()).item() == films.frame.height
     name = name if is_unique else file_name(pl.col("path"))
     is_nameless = pl.col("modality").is_null() & pl.col("rule").is_null()
+    is_nameless &= pl.col("sop_class_uid").fill_null(CLASSES[0]).is_in(CLASSES)
     num = films.frame.filter(is_nameless).height
     films.frame = films.frame.with_columns(
         pl.when(is_nameless).then(pl.lit("CR")).otherwise(pl.col("modality")).alias("modality"),
