@@ -116,3 +116,15 @@ def test_test_patterns_are_no_radiographs_but_their_tables_can_be_applied(name: 
     greys = decode_grey(open_film((DATA / name).read_bytes(), name))
     assert greys.shape == (512, 512)
     assert len(np.unique(greys)) > 30
+
+
+@pytest.mark.parametrize("name", ["RG2_JPLL", "RG2_JPLY_fixed", "RG2_JLSL", "RG2_RLE", "RG3_J2KR"])
+def test_hole_in_the_pixels_of_any_codec_is_damage(name: str) -> None:
+    """Of the lossless and the 12-bit JPEG, their decoder says nothing."""
+    data = (DATA / f"other_body_part/{name}.dcm").read_bytes()
+    open_film(data, "film").read_cells()
+    for size, share in ((64, 0.4), (512, 0.5), (4096, 0.6)):
+        at = int(share * len(data))
+        with pytest.raises(DecodeError) as caught:
+            open_film(data[:at] + bytes(size) + data[at + size :], "film").read_cells()
+        assert caught.value.rule in ("damaged", "truncated")
