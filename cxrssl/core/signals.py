@@ -26,6 +26,12 @@ Handler = Callable[[int, FrameType | None], None]
 _saved: list[str] = []
 
 
+class Interrupted(KeyboardInterrupt):
+    """What a signal raises. After KeyboardInterrupt itself in a text that is executed, as each dataclass has one, the
+    interpreter would end by SIGINT in the end, whatever code the command leaves with.
+    """
+
+
 class StopRequest:
     """Whether a stop was asked for, and by which signal, the last of them if there were several."""
 
@@ -73,7 +79,7 @@ def end_on_signals() -> Iterator[StopRequest]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if request.take(number) and not (request.is_over or _is_held):
-            raise KeyboardInterrupt
+            raise Interrupted
 
     _saved.clear()
     _current = request
@@ -142,7 +148,7 @@ def uninterrupted() -> Iterator[None]:
 def check_stop() -> None:
     """Raise KeyboardInterrupt when a stop was asked for that a library has swallowed."""
     if _current and not _current.is_over and threading.current_thread() is threading.main_thread():
-        raise KeyboardInterrupt
+        raise Interrupted
 
 
 def note_saved(what: str) -> None:

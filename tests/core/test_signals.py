@@ -160,7 +160,7 @@ import cxrssl.__main__ as entry
 load = builtins.__import__
 def interrupt(name, *args):
     if name == "cxrssl.cli.app":
-        os.kill(os.getpid(), signal.{name})
+        exec("os.kill(os.getpid(), signal.{name})")
     return load(name, *args)
 builtins.__import__ = interrupt
 entry.main()
@@ -168,8 +168,12 @@ entry.main()
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", PREEMPTED), ("SIGINT", CTRL_C)])
-def test_a_signal_while_a_command_is_loaded_has_its_word_too(name: str, code: int) -> None:
-    done = subprocess.run([sys.executable, "-c", LOADING.format(name=name)], capture_output=True, text=True)
+def test_a_signal_while_a_command_is_loaded_has_its_word_too(tmp_path: Path, name: str, code: int) -> None:
+    """In a text that is executed; as a module, of which the interpreter remembers that it was interrupted."""
+    (tmp_path / "loading.py").write_text(LOADING.format(name=name))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "loading"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == code
     assert done.stderr.startswith("cxrssl: error: stopped by ")
     assert "Traceback" not in done.stderr
