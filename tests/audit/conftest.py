@@ -61,6 +61,21 @@ def republish_cohort(workspace: Workspace, name: str = "mimic", sql: str = "", *
         if sql:
             with open_database(building / "cohort.duckdb") as database:
                 database.execute(sql)
+    _pack_again(workspace, name)
+
+
+def _pack_again(workspace: Workspace, name: str) -> None:
+    """Publish the films of a cohort as those of its present state, if there are any."""
+    folder = workspace.images / name
+    if not folder.is_dir():
+        return
+    sha256 = open_cohort(workspace.cohorts / name, check=False).content_sha256
+    artefact = open_artefact(folder, "images")
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+    settings, inputs = artefact.settings | {"cohort_sha256": sha256}, artefact.manifest["inputs"] | {"cohort": sha256}
+    with publish(folder, "images", settings, inputs) as building:
+        for file, data in files.items():
+            write_bytes(building / file, data)
 
 
 def _as_written(kept: np.ndarray, array: np.ndarray) -> np.ndarray:
