@@ -21,6 +21,9 @@ def check(
     path: Annotated[Path, typer.Argument(help="Folder of a dataset, or one above several; it is only read.")],
     workers: Annotated[int, typer.Option(help="Files read at a time; 0 means one per core, at most 8.", min=0)] = 0,
     anew: Annotated[bool, typer.Option("--anew", help="Also reread files that an earlier check has read.")] = False,
+    follow_links: Annotated[
+        Path | None, typer.Option(help="Folder elsewhere that links may lead into.", metavar="DIR")
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -28,13 +31,15 @@ def check(
 
     Example: cxrssl check /path/to/physionet.org
     """
+    from cxrssl.cohort.files import check_folder
     from cxrssl.cohort.release.check import check_release
     from cxrssl.cohort.release.listing import find_listings
     from cxrssl.core.errors import IntegrityError
 
     folders = find_listings(path)
+    links = check_folder(follow_links, "--follow-links") if follow_links else None
     place = make_workspace(workspace)
-    checks = [check_release(place, folder, workers, anew) for folder in folders]
+    checks = [check_release(place, folder, workers, anew, links) for folder in folders]
     place.mark()
     summary = {"checks": [{**found.values, "path": str(found.path), "read_now": found.num_hashed} for found in checks]}
     wrong = sum(fault.kind != "extra" for found in checks for fault in found.faults)

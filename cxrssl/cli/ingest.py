@@ -59,6 +59,10 @@ def ingest(
         str, typer.Option(help="Name of the cohort to make; the dataset's own when left out.", metavar="NAME")
     ] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
+    follow_links: Annotated[
+        Path | None, typer.Option(help="Folder elsewhere that films may be links into.", metavar="DIR")
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Read every film again, changed or not.")] = False,
     workers: Annotated[int, typer.Option(help="Decoding processes; 0 means one per core.", min=0)] = 0,
     allow_losses: Annotated[
         bool, typer.Option("--allow-losses", help="Go on though a table loses many of its rows, or all.")
@@ -117,6 +121,7 @@ def ingest(
         films,
         map_path,
         labels,
+        follow_links,
         name=cohort,
         rule=make_link_rule(link, tolerance) if link or tolerance is not None else None,
         shares=parse_shares(shares),
@@ -128,6 +133,7 @@ def ingest(
         polarity=polarity,
         png_bits=png_bits,
         allow_losses=allow_losses,
+        is_anew=anew,
     )
     made, packed = ingest_dataset(opened, options)
     counts = packed and vars(packed) | {"rejects": count_rules(packed)}
@@ -188,10 +194,12 @@ def describe_packed(packed: PackSummary | None, rejects: Path) -> list[str]:
     if packed is None:
         return []
     state = "were packed already" if packed.was_current else f"packed at {packed.images_per_s:,.0f} films/s"
-    lines = [f"{packed.num_packed:,} of {packed.num_films:,} films {state}"]
+    kept = f", {packed.num_kept:,} of them as before" if packed.num_kept else ""
+    lines = [f"{packed.num_packed:,} of {packed.num_films:,} films {state}{kept}"]
     rules = count_rules(packed)
     lines += _counts([(f"rejected: {rule}", count) for rule, count in rules.items()])
     lines += [f"  each is named in {rejects}"] if rules else []
+    lines += [f"note: {packed.note}"] if packed.note else []
     return [*lines, *describe_notes(packed.notes)]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from cxrssl.core.errors import DecodeError, SetupError
+from cxrssl.core.filmfile import RETRIED, FilmFolder, Outage
 from cxrssl.core.progress import track
 from cxrssl.core.signals import signals_held
 from cxrssl.core.text import plain
@@ -59,24 +60,31 @@ HEADER_SCHEMA: dict[str, pl.DataType] = {
 """`rule` is null where the header could be read; the other columns are fields of DicomHeader."""
 
 
-def read_headers(root: Path, paths: Sequence[str]) -> pl.DataFrame:
+def read_headers(root: Path | FilmFolder, paths: Sequence[str], unread: list[str] | None = None) -> pl.DataFrame:
     """Return HEADER_SCHEMA, one row a path in the order of `paths`.
 
-    Raises: SetupError when a worker process dies, or when the codec of a radiograph is not installed: better now than
-    after hours of decoding.
+    `unread` gets the paths that could not be read for the moment: they are worth another try.
+
+    Raises: SetupError when a worker process dies, many files in a row cannot be read, or the codec of a radiograph is
+    not installed: better now than after hours of decoding.
     """
     rows: list[list[Any]] = []
+    outage = Outage(root)
     with track("read headers", len(paths), "files") as progress:
         for chunk in _iter_chunks(root, paths):
             rows += chunk
+            for _, rule, *_ in chunk:
+                outage.note(rule or "")
             progress.advance(len(chunk))
+    if unread is not None:
+        unread += [path for path, rule, *_ in rows if rule in RETRIED]
     headers = pl.DataFrame(rows, HEADER_SCHEMA, orient="row")
     radiographs = headers.filter(pl.col("modality").is_in(["CR", "DX"]))
     check_codecs(radiographs["transfer_syntax_uid"].drop_nulls().unique())
     return headers
 
 
-def _iter_chunks(root: Path, paths: Sequence[str]) -> Iterator[list[list[Any]]]:
+def _iter_chunks(root: Path | FilmFolder, paths: Sequence[str]) -> Iterator[list[list[Any]]]:
     chunks = [paths[start : start + CHUNK_FILES] for start in range(0, len(paths), CHUNK_FILES)]
     read = partial(_read_chunk, root)
     if len(paths) < FEW_FILES:
@@ -90,18 +98,20 @@ def _iter_chunks(root: Path, paths: Sequence[str]) -> Iterator[list[list[Any]]]:
                 read_chunks = pool.map(read, chunks)
             yield from read_chunks
     except BrokenProcessPool:
-        raise SetupError("a process that reads DICOM headers died", root, "free some memory and try again") from None
+        raise SetupError(
+            "a process that reads DICOM headers died", str(root), "free some memory and try again"
+        ) from None
 
 
 def _limit_worker() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_WORKER_BYTES, MAX_WORKER_BYTES))
 
 
-def _read_chunk(root: Path, paths: Sequence[str]) -> list[list[Any]]:
+def _read_chunk(root: Path | FilmFolder, paths: Sequence[str]) -> list[list[Any]]:
     return [_read_row(root, path) for path in paths]
 
 
-def _read_row(root: Path, path: str) -> list[Any]:
+def _read_row(root: Path | FilmFolder, path: str) -> list[Any]:
     from cxrssl.dicom import read_header
 
     names = (*TEXT_TAGS, *NUMBER_TAGS)

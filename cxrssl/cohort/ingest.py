@@ -8,7 +8,7 @@ Never: a film or a row that vanishes without being counted.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.losses import check_losses, find_doubtful
 from cxrssl.cohort.read import KIND
-from cxrssl.cohort.release.verified import Verified, count_verified, find_verified
+from cxrssl.cohort.release.verified import Verified, count_verified, find_films, find_verified
+from cxrssl.cohort.seen import SeenFilms, look_at_films
 from cxrssl.cohort.sources import Source, SourceOptions, SourceTables, find_source, recognise
 from cxrssl.cohort.split import Shares, split_subjects
 from cxrssl.cohort.split_file import read_split_file
@@ -30,6 +31,8 @@ from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
 from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import hash_settings, sha256_file, write_bytes, write_json
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
+from cxrssl.core.filestate import Seen
+from cxrssl.core.filmfile import describe_links
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.db import open_database
@@ -65,6 +68,8 @@ class IngestOptions(SourceOptions):
     """True depth of PNGs of 16 bits; 0: what each film uses."""
     allow_losses: bool = False
     """Go on where a table loses more rows than cohort/losses allows."""
+    is_anew: bool = False
+    """Read every film again, also those that look like the ones that were read."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,8 @@ class _Plan:
     hashes: dict[str, str]
     verified: list[Verified]
     key: str
+    films: dict[str, Seen]
+    """The films whose headers the cohort is made of, as they were before these were read."""
 
     @property
     def tables(self) -> dict[Path, str]:
@@ -103,6 +110,8 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     _check_owner(dest, plan)
     tables = source.read(plan.layout, plan.present)
     losses = check_losses([*(tables.film_parts or []), *tables.others], options.allow_losses)
+    links = describe_links(plan.layout.root, plan.layout.unread)
+    plan.layout.remarks.extend([links] if links else [])
     _check_some_films(tables, plan)
     splits, remarks = _split(tables, plan)
     remarks += losses
@@ -124,7 +133,10 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     with publish(dest, KIND, settings, inputs) as folder:
         summary = _fill_folder(folder, settings, tables, splits, plan, remarks) | {"release": release}
         write_json(folder / "summary.json", summary)
-    return CohortSummary(dest, False, summary)
+    if plan.films:
+        content_sha256 = open_artefact(dest, KIND, verify=False).content_sha256
+        SeenFilms(dest).keep(plan.films, plan.layout.unread, content_sha256)
+    return CohortSummary(dest, False, summary, find_films(plan.verified, plan.layout.root))
 
 
 def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> _Plan:
@@ -133,16 +145,17 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> 
     options = options.locate(options.dataset)
     layout = _find_layout(source, options)
     check_apart(workspace.root, {layout.root, *(file.path.parent for file in _publishers_files(layout))})
-    present = list_films(layout.root, layout.film_folders, layout.film_suffixes)
+    present = list_films(layout.root, layout.film_folders, layout.film_suffixes, layout.remarks)
     layout.remarks.extend(leave_unwritable(present))
     hashes = {file.shown: _hash_file(file.path, file.shown) for file in layout.files.values()}
     sizes = {file.shown: file.path.stat().st_size for file in layout.files.values()}
-    verified = find_verified(workspace, {layout.root, *(file.path.parent for file in layout.files.values())})
+    folders = {layout.root, *(file.path.parent for file in layout.files.values())}
+    verified = find_verified(workspace, folders, options.links)
     own = options.split_path
     key = hash_settings(
         {
             "dataset": options.dataset,
-            "checks": [check.content_sha256 for check in verified],
+            "checks": [check.outcome for check in verified],
             "rules_version": RULES_VERSION,
             "files": {shown: [sizes[shown], sha] for shown, sha in hashes.items()},
             "films": hash_listing(present),
@@ -151,7 +164,8 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> 
             "split_file": own and _hash_file(own, plain(own.name, 120)),
         }
     )
-    return _Plan(options, rule, layout, present, hashes, verified, key)
+    films = look_at_films(layout.film_folder, present) if layout.has_headers else {}
+    return _Plan(options, rule, layout, present, hashes, verified, key, films)
 
 
 def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
@@ -167,7 +181,7 @@ def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
 def _find_layout(source: Source, options: IngestOptions) -> Layout:
     """Return the layout of the dataset; if the folder holds another dataset, the error names that one."""
     try:
-        layout = source.find(options)
+        layout = replace(source.find(options), links=options.links)
         if layout.missing:
             raise layout.missing[0]
         return layout
@@ -205,14 +219,18 @@ def _hash_file(path: Path, shown: str) -> str:
 def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
     """Return the summary of the published cohort if nothing that it was made from has changed.
 
-    Its key, the root of its films and its features must be those of this plan.
+    Its key, the root of its films and its features must be those of this plan, and files whose headers were read must
+    be the ones that lie there now.
     """
     try:
         artefact = open_artefact(dest, KIND, verify=False)
         made_from = (artefact.settings["key"], artefact.settings["features"], artefact.manifest["inputs"]["root"])
         if made_from != (plan.key, list(FEATURE_NAMES), str(plan.layout.root)):
             return None
-        return CohortSummary(dest, True, json.loads((dest / "summary.json").read_text(encoding="utf-8")))
+        if plan.films and not SeenFilms(dest).are_same(plan.layout.film_folder, plan.films, artefact.content_sha256):
+            return None
+        values = json.loads((dest / "summary.json").read_text(encoding="utf-8"))
+        return CohortSummary(dest, True, values, find_films(plan.verified, plan.layout.root))
     except (IntegrityError, KeyError, OSError, ValueError):
         return None
 
@@ -247,7 +265,8 @@ def _check_some_films(tables: SourceTables, plan: _Plan) -> None:
         hint = f"looked for films in {folders} of {plan.layout.root} and found {len(plan.present):,}"
         if "Modality: not CR or DX" in counts:
             hint += '; for films without tags, write ids = "file" into a --map'
-        raise DataError(f"no film of {tables.films.file} can be used: {counts}", plan.layout.root, hint)
+        links = describe_links(plan.layout.root, plan.layout.unread)
+        raise DataError(f"no film of {tables.films.file} can be used: {counts}", plan.layout.root, links or hint)
 
 
 def _fill_folder(

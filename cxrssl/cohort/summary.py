@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import polars as pl
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.sources import SourceTables
 from cxrssl.cohort.tables.table import SourceTable
+from cxrssl.core.filestate import Seen
 from cxrssl.core.text import plain
 from cxrssl.db import Database
 
@@ -30,6 +31,8 @@ class CohortSummary:
     """Nothing had to be done: a cohort from these files was already published."""
     values: dict[str, Any]
     """The content of summary.json."""
+    verified: dict[str, Seen] = field(default_factory=dict)
+    """Path of a film, accents composed -> its file, for files that are what their publisher lists."""
 
     @property
     def name(self) -> str:

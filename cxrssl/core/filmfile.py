@@ -59,14 +59,14 @@ class Outage:
     def __init__(self, root: Path | FilmFolder) -> None:
         self._root, self._num = root, 0
 
-    def note(self, rule: str, path: str) -> None:
+    def note(self, rule: str) -> None:
         """Count a film that is rejected by this rule, or with an empty one was read.
 
         Raises: SetupError for the last of MANY_IN_A_ROW.
         """
         self._num = self._num + 1 if rule in OF_A_MOMENT else 0
         if self._num == MANY_IN_A_ROW:
-            what = f"{MANY_IN_A_ROW} films in a row cannot be read, the last is {plain(path)}: {rule}"
+            what = f"{MANY_IN_A_ROW} films in a row cannot be read, the last: {rule}"
             raise SetupError(what, str(self._root), UNREADABLE_HINT)
 
 
@@ -122,9 +122,8 @@ def describe_links(root: Path, paths: Sequence[str]) -> str:
         return ""
     folder = os.path.commonpath([os.path.dirname(target) for target in targets.values()])
     links = "1 film is a link" if len(targets) == 1 else f"{len(targets):,} films are links"
-    first = plain(next(iter(targets)), 120)
     shown = plain(folder, 200) if folder != "/" else "DIR, the folder that they lead into"
-    return f"{links} out of the dataset folder, first {first}; to read such films: --follow-links {shown}"
+    return f"{links} out of the dataset folder, which cxrssl ingest reads with --follow-links {shown}"
 
 
 def _resolve(path: Path, folder: FilmFolder, where: str) -> str:

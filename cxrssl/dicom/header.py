@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.filmfile import open_inside, refuse
+from cxrssl.core.filmfile import FilmFolder, open_inside, refuse
 from cxrssl.core.text import plain
 from cxrssl.dicom.file import (
     MAX_CHARS,
@@ -68,7 +68,7 @@ KEYWORDS: dict[str, str] = {
 """Field -> keyword of PS3.6."""
 
 
-def read_header(path: Path, root: Path) -> DicomHeader:
+def read_header(path: Path, root: Path | FilmFolder) -> DicomHeader:
     """Return the header of the file at `path`, relative to `root`.
 
     Raises: DecodeError.

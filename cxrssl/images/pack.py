@@ -244,7 +244,7 @@ def _pack_shards(job: _Job, building: Path, known: EarlierFilms | None) -> tuple
 def _note_outage(outage: Outage, batch: Batch, records: FilmRecords) -> None:
     for num, rule in enumerate(records["rule"].tolist()):
         if batch.earlier is None or not batch.earlier.is_known[num]:
-            outage.note("" if rule == PACKED else DECODE_RULES[rule], batch.paths[num])
+            outage.note("" if rule == PACKED else DECODE_RULES[rule])
 
 
 def _read_parts(job: _Job, building: Path) -> tuple[FilmRecords, dict[int, int]]:

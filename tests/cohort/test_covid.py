@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import open_cohort
+from cxrssl.cohort.release.check import check_release
 from cxrssl.cohort.sources.covid import FINDINGS, PARENTS, label_findings
+from cxrssl.cohort.walk import spell
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
+from cxrssl.ingest import ingest_dataset
 
 METADATA = "patientid,sex,age,finding,survival,in_icu,view,modality,folder,filename\n"
 
@@ -118,3 +125,36 @@ def test_real_films_have_stay_features_only_where_they_are_known(data: Path, wor
     labels = cohort.labels(["COVID-19", "ARDS"], blank="ignore")
     assert (labels == 1).sum(axis=0).tolist() == [195, 13]
     assert (labels == -1).sum(axis=0).tolist() == [99, 85]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_film_whose_name_the_disk_composes_otherwise_is_found(workspace: Workspace, tmp_path: Path, form: Any) -> None:
+    """A copy from a Mac decomposes accents; the check of the same folder finds the files too."""
+    names = [f"Pne\u0301umonie-{number}.png" for number in range(6)]
+    table_form: Any = "NFD" if form == "NFC" else "NFC"
+    (tmp_path / "c" / "images").mkdir(parents=True)
+    lines = ["filename,patientid,folder,modality,finding,view,sex,age,in_icu,survival"]
+    sums = []
+    for number, name in enumerate(names):
+        path = tmp_path / "c" / "images" / unicodedata.normalize(form, name)
+        Image.fromarray(np.full((32, 40), 40 * number, np.uint8)).save(path)
+        listed = unicodedata.normalize(table_form, name)
+        lines.append(f"{listed},p{number},images,X-ray,COVID-19,PA,M,50,N,Y")
+        sums.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()} images/{listed}")
+    (tmp_path / "c" / "metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "c" / "SHA256SUMS.txt").write_text("\n".join(sums) + "\n", encoding="utf-8")
+    check = check_release(workspace, tmp_path / "c")
+    assert [(fault.kind, fault.path) for fault in check.faults] == [("extra", "metadata.csv")]
+    summary, packed = ingest_dataset(workspace, IngestOptions("covid", tmp_path / "c", size_px=32, num_workers=1))
+    assert summary.values["films"]["rejected"] == {}
+    assert summary.values["release"]["films"] == [6, 6]
+    assert packed is not None
+    assert packed.num_packed == 6
+
+
+def test_exact_name_precedes_another_composition(tmp_path: Path) -> None:
+    one, other = "e\u0301.png", "\u00e9.png"
+    assert spell([one, other], [one, other]) == {}
+    assert spell([one], [other]) == {one: other}
+    assert spell([one, other], [other]) == {}
+    assert spell(["a.png", one], ["a.png", other, "b\u00e9.png"]) == {one: other}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cxrssl.cohort.files import MAX_SEARCH_DEPTH, check_folder, iter_folders
+from cxrssl.cohort.walk import compose
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 
@@ -90,6 +91,7 @@ def find_release(folder: Path) -> Path | None:
 
 def find_extra(listing: Listing) -> Iterator[Fault]:
     """Yield a fault for each file that is not listed, without folders that have a listing of their own."""
+    composed = {compose(name): name for name in listing.sums if not name.isascii()}
     for place, folders, files in os.walk(listing.folder):
         here = PurePosixPath(Path(place).relative_to(listing.folder).as_posix())
         if LISTING in files and str(here) != ".":
@@ -98,6 +100,10 @@ def find_extra(listing: Listing) -> Iterator[Fault]:
         folders.sort()
         for name in sorted(files):
             path = str(here / name)
+            # The listed name, as a Mac spells it, unless the file of the exact name is there too.
+            exact = composed.get(compose(path))
+            if exact is not None and not os.path.lexists(listing.folder / exact):
+                continue
             if path != LISTING and path not in listing.sums:
                 yield Fault("extra", plain(path))
 

@@ -17,6 +17,7 @@ from cxrssl.cohort.features import GIVEN
 from cxrssl.cohort.files import Folder, Layout, check_folder, iter_folders
 from cxrssl.cohort.tables.columns import POLARS_TYPES, Column, TableSpec
 from cxrssl.cohort.tables.table import REJECT_SCHEMA, SourceTable
+from cxrssl.cohort.walk import spell
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
@@ -45,6 +46,8 @@ class SourceOptions:
     """For `dicom`: the TOML that explains the user's own tables."""
     labels: str = ""
     """For `mimic`: a word of `mimic.versions.LABELS`."""
+    links: Path | None = None
+    """A folder elsewhere that links among the films may lead into, as a hub's cache or a link farm has them."""
 
     def locate(self, what: str) -> Self:
         """Return the options with absolute folders; `what` names `path` in an error.
@@ -53,7 +56,8 @@ class SourceOptions:
         """
         ehr = check_folder(self.ehr, "--ehr") if self.ehr else None
         films = check_folder(self.films, "--films") if self.films else None
-        return replace(self, path=check_folder(self.path, what), ehr=ehr, films=films)
+        links = check_folder(self.links, "--follow-links") if self.links else None
+        return replace(self, path=check_folder(self.path, what), ehr=ehr, films=films, links=links)
 
     def foreign(self) -> list[str]:
         """Return the given options that do not apply to the dataset."""
@@ -177,7 +181,11 @@ def complete_given(given: pl.DataFrame) -> pl.DataFrame:
 
 
 def reject_absent_films(films: SourceTable, present: dict[str, int]) -> None:
-    """Reject the rows whose `path` is not on the disk or is an empty file."""
+    """Reject the rows whose `path` is not on the disk or is an empty file; give the others the disk's spelling."""
+    spelling = spell(films.frame["path"].drop_nulls().to_list(), present)
+    if spelling:
+        films.frame = films.frame.with_columns(pl.col("path").replace(spelling))
+        films.remarks.append(f"films whose names the disk spells with accents apart: {len(spelling):,}")
     columns = {"path": list(present), "size": list(present.values())}
     sizes = pl.DataFrame(columns, {"path": pl.String(), "size": pl.Int64()})
     films.frame = films.frame.join(sizes, "path", "left", maintain_order="left")

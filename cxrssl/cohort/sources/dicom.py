@@ -51,7 +51,7 @@ def is_here(folder: Folder) -> bool:
 def find(options: SourceOptions) -> Layout:
     """Return the folder, in which every file is examined, and the tables of the map."""
     files = find_tables(options.map, read_map(options.map)) if options.map else {}
-    return Layout("dicom", options.path, files, ("",), film_suffixes=("",))
+    return Layout("dicom", options.path, files, ("",), film_suffixes=("",), has_headers=True)
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
@@ -88,7 +88,7 @@ def _read_films(layout: Layout, present: dict[str, int], record_map: RecordMap) 
     if not films.rows:
         raise DataError("the folder holds no files", layout.root, "name the folder of the DICOM files")
     reject_absent_films(films, present)
-    headers = read_headers(layout.root, films.frame["path"].to_list())
+    headers = read_headers(layout.film_folder, films.frame["path"].to_list(), layout.unread)
     films.frame = films.frame.join(headers, "path", "left", maintain_order="left")
     remarks = _name_by_file(films) if record_map.ids == "file" else []
     remarks += _check_headers(films, record_map.body_part, record_map.ids == "tags")

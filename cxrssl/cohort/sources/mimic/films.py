@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import polars as pl
 
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
@@ -11,6 +9,7 @@ from cxrssl.cohort.sources import complete_given
 from cxrssl.cohort.sources.mimic.layout import SUFFIXES
 from cxrssl.cohort.sources.mimic.tables import CENSORED_ANCHOR_AGE
 from cxrssl.cohort.tables.table import SourceTable
+from cxrssl.core.filmfile import FilmFolder
 
 MAX_AGE_Y = 130
 
@@ -35,10 +34,13 @@ def add_paths(films: SourceTable, present: dict[str, int]) -> list[str]:
     return [f"films found in several files: {num_twice:,} files were ignored"] if num_twice else []
 
 
-def add_tags(films: SourceTable, root: Path) -> list[str]:
-    """Add the columns of the metadata table from the tags of the DICOM files; they are null for an unreadable file."""
+def add_tags(films: SourceTable, root: FilmFolder, unread: list[str]) -> list[str]:
+    """Add the columns of the metadata table from the tags of the DICOM files; they are null for an unreadable file.
+
+    `unread` is that of `read_headers`.
+    """
     paths = [path for path in films.frame["path"].to_list() if (root / path).is_file()]
-    tags = read_headers(root, paths).select(
+    tags = read_headers(root, paths, unread).select(
         "path",
         pl.col("view_position").alias("ViewPosition"),
         pl.col("rows").alias("Rows"),

@@ -53,6 +53,7 @@ def find(options: SourceOptions) -> Layout:
         find_versions(picked.files, jpg, options.labels),
         ("metadata",) if jpg else ("records",),
         picked.missing,
+        has_headers="records" in picked.files,
     )
 
 

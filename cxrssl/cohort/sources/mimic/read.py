@@ -62,7 +62,7 @@ def _check_film_tables(
     _check_films(films, tables["patients"])
     remarks = add_paths(films, present)
     if "records" in tables:
-        remarks += add_tags(films, layout.root)
+        remarks += add_tags(films, layout.film_folder, layout.unread)
     official = None
     for name, key in (("labels", "study_id"), ("split", "dicom_id"), ("radiologists", "study_id")):
         if name in tables:
