@@ -16,11 +16,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from cxrssl.cohort.ingest import IngestOptions
+from cxrssl.cohort.doctor import examine
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.release.check import check_release
 from cxrssl.cohort.release.listing import LISTING
+from cxrssl.cohort.sources import SourceOptions
 from cxrssl.core import filestate
 from cxrssl.core.errors import DataError, SetupError
+from cxrssl.core.filmfile import refuse
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
@@ -392,3 +395,35 @@ def test_inodes_that_a_network_folder_invents_cost_a_reading_and_no_decoding(
     _, packed = ingest_dataset(workspace, options_of(root))
     assert packed is not None
     assert packed.was_current
+
+
+def test_twin_that_cannot_be_read_for_a_moment_is_compared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of one SOPInstanceUID are read whole, and only inside the folder."""
+
+    def fail(*_: Any) -> Any:
+        raise refuse("unreadable")
+
+    root = write_dicoms(tmp_path / "data")
+    shutil.copy2(root / "films/P0/00.dcm", root / "films/P0/copy.dcm")
+    workspace = Workspace(tmp_path / "workspace").create()
+    with monkeypatch.context() as patch:
+        patch.setattr("cxrssl.cohort.sources.dicom.hash_film", fail)
+        made = build_cohort(workspace, options_of(root))
+        assert made.values["films"]["rejected"] == {"SOPInstanceUID: in two files that differ": 2}
+    made = build_cohort(workspace, options_of(root))
+    assert made.values["films"]["rejected"] == {"the same file again": 1}
+
+
+@pytest.mark.parametrize("num_links", [20, 10])
+@pytest.mark.parametrize("write", [write_pngs, write_dicoms])
+def test_doctor_says_that_films_are_links_out_of_the_folder(
+    tmp_path: Path, write: Callable[[Path], Path], num_links: int
+) -> None:
+    root = write(tmp_path / "data")
+    options = options_of(root)
+    blobs = make_link_farm(root, num_links)
+    (report,) = examine(SourceOptions(options.dataset, options.path))
+    said = report.missing if num_links == 20 else report.remarks
+    assert len([line for line in said if line.endswith(f"--follow-links {blobs}")]) == 1

@@ -23,6 +23,7 @@ from cxrssl.cohort.sources import ABSENT, WITHOUT_FILM, Source, SourceOptions, f
 from cxrssl.cohort.tables.peek import estimate_rows
 from cxrssl.cohort.walk import Place, scan
 from cxrssl.core.errors import CxrsslError, DataError, DecodeError, SetupError, UsageError
+from cxrssl.core.filmfile import OUTSIDE, describe_links, open_inside
 from cxrssl.core.text import count_noun, plain
 from cxrssl.dicom import SYNTAXES, find_codecs, read_header
 
@@ -31,6 +32,7 @@ SAMPLED_FOLDERS = 24
 SAMPLED_HEADERS = 16
 SAMPLED_FILMS = 200
 FILMS_OF_A_FOLDER = 20
+SAMPLED_LINKS = 64
 MAX_FOLDERS = 1_000
 MAX_DEPTH = 12
 ENOUGH_FRAC = 0.95
@@ -162,12 +164,30 @@ def _check_films(report: DatasetReport, layout: Layout) -> None:
     elif films.expected is not None and films.found < ENOUGH_FRAC * films.expected:
         absent = count_noun(films.expected - films.found, "film")
         report.remarks.append(f"about {absent} of the tables are not on the disk and will be rejected as missing")
+    _check_links(report, layout)
     if any(suffix in layout.film_suffixes for suffix in ("", ".dcm")):
         report.syntaxes = _sample_syntaxes(layout)
         codecs = find_codecs()
         for name in report.syntaxes:
             if codecs.get(name):
                 report.missing.append(f"a codec for {name}: install {codecs[name]}")
+
+
+def _check_links(report: DatasetReport, layout: Layout) -> None:
+    """Report films that are links out of the folder, which ingest rejects, among the first few that are found."""
+    paths = list(itertools.islice(_iter_films(layout, SAMPLED_LINKS), SAMPLED_LINKS))
+    outside = [path for path in paths if _is_outside(layout, path)]
+    if outside:
+        sentence = f"of {count_noun(len(paths), 'film')} looked at, {describe_links(layout.root, outside)}"
+        (report.missing if len(outside) == len(paths) else report.remarks).append(sentence)
+
+
+def _is_outside(layout: Layout, path: str) -> bool:
+    try:
+        with open_inside(Path(path), layout.film_folder, plain(path)):
+            return False
+    except DecodeError as error:
+        return error.rule == OUTSIDE
 
 
 def _sample_syntaxes(layout: Layout) -> dict[str, int]:

@@ -10,10 +10,9 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from cxrssl.core.durable import sha256_file
 from cxrssl.core.errors import DecodeError
 from cxrssl.core.filestate import NO_FILE, Seen, is_settled, look_at, read_seen, write_seen
-from cxrssl.core.filmfile import FilmFolder, open_inside
+from cxrssl.core.filmfile import FilmFolder, hash_film, open_inside
 from cxrssl.core.text import plain
 
 UNREAD = Seen(NO_FILE, "")
@@ -48,15 +47,12 @@ def _look(root: FilmFolder, path: str) -> Seen:
     state, at_s = look_at(root / path), time.time()
     if is_settled(state, at_s):
         return Seen(state, "")
-    try:
-        return Seen(NO_FILE, sha256_file(root / path))
-    except (OSError, ValueError):
-        return UNREAD
+    return Seen(NO_FILE, _hash(root, path))
 
 
 def _is_same(root: FilmFolder, path: str, seen: Seen) -> bool:
     if seen.sha256:
-        return _look_again(root, path) == seen.sha256
+        return _hash(root, path) == seen.sha256
     if seen != UNREAD:
         return look_at(root / path) == seen.state
     try:
@@ -67,8 +63,9 @@ def _is_same(root: FilmFolder, path: str, seen: Seen) -> bool:
     return False
 
 
-def _look_again(root: FilmFolder, path: str) -> str:
+def _hash(root: FilmFolder, path: str) -> str:
+    """Return the SHA-256 of a film's file, or nothing if it cannot be read: then it equals UNREAD."""
     try:
-        return sha256_file(root / path)
-    except (OSError, ValueError):
+        return hash_film(Path(path), root, plain(path))
+    except DecodeError:
         return ""

@@ -21,6 +21,7 @@ from cxrssl.core.filestate import NO_FILE, Seen, is_settled, state_of
 from cxrssl.core.text import plain
 
 MAX_FILE_BYTES = 256 * 1024**2
+CHUNK_BYTES = 2**20
 OF_A_MOMENT = frozenset({"file missing", "unreadable"})
 """Rules that say nothing of the film: the disk may be back, or a right be granted, when it is read next."""
 OUTSIDE = "outside the dataset folder"
@@ -110,6 +111,18 @@ def read_film(path: Path, root: Path | FilmFolder, where: str) -> FilmFile:
         # A file that grows or shrinks meanwhile is read again, as is one that changed just before.
         is_sure = len(data) == state.num_bytes and is_settled(state, at_s)
         return FilmFile(data, len(data), Seen(state if is_sure else NO_FILE, hashlib.sha256(data).hexdigest()))
+
+
+def hash_film(path: Path, root: Path | FilmFolder, where: str) -> str:
+    """Return the SHA-256 of the film at `path`, relative to `root`, however large it is.
+
+    Raises: DecodeError.
+    """
+    digest = hashlib.sha256()
+    with open_inside(path, root, where) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def describe_links(root: Path, paths: Sequence[str]) -> str:

@@ -25,8 +25,8 @@ from cxrssl.cohort.sources import (
     reject_absent_films,
 )
 from cxrssl.cohort.tables.table import SourceTable
-from cxrssl.core.durable import sha256_file
-from cxrssl.core.errors import DataError
+from cxrssl.core.errors import DataError, DecodeError
+from cxrssl.core.filmfile import hash_film
 from cxrssl.dicom import NUM_FIRST_BYTES, is_dicom
 
 OPTIONS: tuple[str, ...] = ("map",)
@@ -92,7 +92,7 @@ def _read_films(layout: Layout, present: dict[str, int], record_map: RecordMap) 
     films.frame = films.frame.join(headers, "path", "left", maintain_order="left")
     remarks = _name_by_file(films) if record_map.ids == "file" else []
     remarks += _check_headers(films, record_map.body_part, record_map.ids == "tags")
-    _reject_twins(films, layout.root)
+    _reject_twins(films, layout)
     films.frame, doubts = read_person(films.frame.with_columns(_taken_at().alias("taken_at")))
     remarks += doubts
     films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
@@ -158,17 +158,26 @@ def _check_headers(films: SourceTable, body_part: tuple[str, ...], by_tags: bool
     return [f"{what}: {num:,}" for what, num in counts.items() if num]
 
 
-def _reject_twins(films: SourceTable, root: Path) -> None:
+def _reject_twins(films: SourceTable, layout: Layout) -> None:
     """Keep one of several equal files; reject all files of a SOPInstanceUID that differ: none can be preferred."""
     uid = pl.col("sop_instance_uid")
     twins = films.frame.filter(uid.is_duplicated())["path"].to_list()
-    digests = {path: sha256_file(root / path) for path in twins}
+    digests = {path: _hash_film(layout, path) for path in twins}
     digest = pl.col("path").replace_strict(digests, default=None, return_dtype=pl.String)
     films.frame = films.frame.with_columns(digest.alias("digest"))
     films.reject(pl.col("digest").n_unique().over(uid) > 1, "in two files that differ", "SOPInstanceUID")
     films.reject(uid.is_duplicated() & (pl.col("line") != pl.col("line").min().over(uid)), "the same file again")
     num_owners = pl.col("subject_id").n_unique().over("study_instance_uid")
     films.reject(num_owners > 1, "study under two subjects", "PatientID")
+
+
+def _hash_film(layout: Layout, path: str) -> str:
+    """Return the SHA-256 of a file; of one that cannot be read for the moment the path, which no other file shares."""
+    try:
+        return hash_film(Path(path), layout.film_folder, path)
+    except DecodeError:
+        layout.unread.append(path)
+        return path
 
 
 def _taken_at() -> pl.Expr:
