@@ -171,9 +171,9 @@ EDITS: list[Callable[[Path, random.Random], Any]] = [
 ]  # fmt: skip
 
 
-def ingest(workspace: Workspace, root: Path) -> dict[str, Any]:
+def ingest(workspace: Workspace, root: Path, links: Path | None = None) -> dict[str, Any]:
     """Ingest and return all that is known of each film, by its id, and of the cohort."""
-    options = options_of(root)
+    options = replace(options_of(root), links=links)
     ingest_dataset(workspace, options)
     folder = workspace.cohorts / options.dataset
     images = open_images(workspace.images / options.dataset)
@@ -317,7 +317,7 @@ def test_films_that_are_links_into_a_store_are_read_when_asked(tmp_path: Path, w
     _, packed = ingest_dataset(workspace, replace(options_of(root), links=blobs))
     assert packed is not None
     assert packed.num_packed == 20
-    followed = ingest(workspace, root)  # they are known now, and need no option
+    followed = ingest(workspace, root, blobs)
     assert followed["films"] == plain["films"]
     assert followed["cohort"] == plain["cohort"]
 

@@ -141,7 +141,7 @@ def ingest(
     if packed:
         then = next_line("pretrain", "--cohort", made.name, workspace=workspace)
     else:
-        then = f"next, pack the films: {shlex.join(['cxrssl', *(w for w in context.obj if w != '--no-pack')])}"
+        then = f"next, pack the films: {shlex.join(['cxrssl', *(w for w in context.obj or () if w != '--no-pack')])}"
     rejects = opened.images / made.name / "rejects.csv"
     print_summary(summary, as_json, [*describe_cohort(made.values), *describe_packed(packed, rejects), then])
 

@@ -66,7 +66,8 @@ def sql(
             print_summary({"tables": listing}, as_json, describe_tables(listing))
             return
         try:
-            names, rows, is_cut = run_query(database, query, limit, timeout)
+            # Under a timeout the process that watches this one ends it, and says so once.
+            names, rows, is_cut = run_query(database, query, limit)
         except IntegrityError as error:
             error.hint = f"make it again: cxrssl {'report' if results else 'ingest'}"
             raise

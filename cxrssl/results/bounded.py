@@ -28,7 +28,7 @@ MEMORY = "1GB"
 MAX_THREADS = 8
 """Of DuckDB; each has a stack and a pool of its own."""
 GRACE_S = 2.0
-"""A query that can be stopped is stopped by its own process; only what is left after this is killed."""
+"""For the process to start: the time is the query's."""
 PR_SET_PDEATHSIG = 1
 
 

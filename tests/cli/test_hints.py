@@ -117,6 +117,7 @@ def hint_of(stderr: str) -> str:
 
 def test_a_cohort_that_must_be_chosen_is_asked_for_as_the_command_takes_it(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "ws").create()
+    workspace.mark()
     for name in ("one", "three", "two"):
         (workspace.cohorts / name).mkdir(parents=True)
     for words in ("cohort show", "cohort flow", "cohort export", "sql FROM", "pretrain"):

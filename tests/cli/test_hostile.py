@@ -86,7 +86,7 @@ def publish_probe(workspace: Workspace, number: int, text: str, texts: list[str]
         candidate=CandidateSettings(("mortality",)),
         is_outcome_used=True,
         cohort="odd",
-        dataset=text,
+        dataset="dicom",
         split="hash",
         cohort_sha256="c",
         images_sha256="i",

@@ -61,7 +61,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 PRINTING = [
-    "--version", "--show-completion bash", "help", "help films", "doctor", "doctor --json", "recipe list",
+    "--version", "help", "help films", "doctor", "doctor --json", "recipe list",
     "recipe show strict", "recipe diff strict paper", "recipe keys", "recipe keys --json", "cohort list WORKSPACE",
     "cohort show WORKSPACE", "cohort show --json WORKSPACE", "cohort audit WORKSPACE", "cohort flow WORKSPACE",
     "cohort export WORKSPACE", "dashboard --once WORKSPACE", "dashboard --json WORKSPACE", "sql --tables WORKSPACE",

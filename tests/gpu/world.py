@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import KIND as COHORT_KIND
-from cxrssl.cohort.read import Films
+from cxrssl.cohort.read import Films, open_cohort
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace
@@ -39,7 +39,9 @@ def draw_workspace(folder: Path, num_films: int = 128, size_px: int = 48, seed: 
         np.savez(buffer, allow_pickle=False, **vars(films))
         write_bytes(building / "films.npz", buffer.getvalue())
         write_bytes(building / "summary.json", json.dumps({}).encode())
-    with publish(workspace.images / NAME, IMAGES_KIND, {"size_px": size_px, "seed": seed}) as building:
+    sha256 = open_cohort(workspace.cohorts / NAME, check=False).content_sha256
+    about = {"size_px": size_px, "seed": seed, "cohort_sha256": sha256}
+    with publish(workspace.images / NAME, IMAGES_KIND, about) as building:
         records = _pack_films(building, has_effusion, size_px, seed)
         write_rejects(building, [])
         write_index(building, make_index(films.image_id.tolist(), records, SHARD_FILMS))
