@@ -1,7 +1,7 @@
 """What a folder holds and what is missing, reported before hours are spent: tables, films, DICOM codecs, disk.
 
 In: a folder. Out: a report of plain numbers and sentences. The tables are read as ingest reads them, with a few of the
-films, so that what ingest would refuse in them is told here.
+films, so that it reports here what ingest would refuse in them.
 Never: every film listed, or an estimate reported as a count.
 """
 

@@ -11,7 +11,7 @@ The rows of a link table (patients, admissions, icustays, edstays) say what happ
 - A link table that loses more than 5 rows and more than 1 % of them, or as many cells of a column, has another form
   than we know: ingest stops.
 - A table of any kind that loses all of its rows stops ingest too.
-`--allow-losses` goes on, and says so in the cohort's remarks. A row that repeats another is no loss, nor is one about a
+`--allow-losses` continues, as the cohort's remarks say. A row that repeats another is no loss, nor is one about a
 person who is not in the table of patients.
 """
 

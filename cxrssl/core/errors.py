@@ -86,7 +86,7 @@ class GuardStop(CxrsslError):
 
 
 class Preempted(CxrsslError):
-    """The command was asked to stop by a signal; what it had saved is whole, and the same command goes on."""
+    """The command was asked to stop by a signal; what it had saved is whole, and the same command resumes."""
 
     exit_code = 75
 

@@ -2,7 +2,7 @@
 
 In: a folder with a SHA256SUMS.txt. Out: checks/<key>/ with faults.csv and summary.json.
 Never: a write into the dataset, or "verified" for a file that may be another than the one that was read.
-Limit: only `is_anew`, which reads everything again, finds what a disk damaged by itself.
+Limit: only `is_anew`, which reads everything again, finds damage by the disk that no file state shows.
 """
 
 from __future__ import annotations
