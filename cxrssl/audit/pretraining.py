@@ -44,7 +44,7 @@ class Pretraining:
 
     @property
     def features(self) -> tuple[str, ...]:
-        return self.ehr.features
+        return self.ehr.taught
 
 
 def list_films(cohort: Cohort, images: ImageStore | None, rows: Rows) -> SeenFilms:
@@ -99,7 +99,7 @@ def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, sch
 
 def audit_outcomes(ehr: EhrInput) -> Result:
     """Return whether an outcome was an input without being declared."""
-    code, names = "outcome-undeclared", ehr.features
+    code, names = "outcome-undeclared", ehr.taught
     compared = count_noun(len(names), "pretraining feature")
     outcomes = [name for name in names if name in FEATURE_NAMES and find_feature(name).role == "outcome"]
     if not outcomes or ehr.may_use_outcomes:

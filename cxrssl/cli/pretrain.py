@@ -64,6 +64,7 @@ def pretrain(
             "Groups and features in any mix, see cxrssl help record; none for vanilla MSN.",
         ),
     ] = "",
+    predict: Annotated[str, _option(WHAT, "LIST", "Features that are predicted from the film.")] = "",
     seed: Annotated[int | None, _option(WHAT, "N", "Seed of the weights, the order, crops and masks.")] = None,
     set_: Annotated[
         list[str] | None,
@@ -113,7 +114,7 @@ def pretrain(
     from cxrssl.train.plan import plan_run
 
     options = parse_options(slurm) if slurm else {}
-    settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed))
+    settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed, predict))
     place = load_machine(machine or [], device)
     plan = plan_run(open_workspace(workspace), cohort, settings, place, name)
     if is_first():
@@ -230,16 +231,18 @@ def _describe_plan_lines(plan: dict[str, Any]) -> list[str]:
     ]
 
 
-def recipe_changes(backbone: str = "", ehr: str = "", seed: int | None = None) -> dict[str, dict[str, Any]]:
+def recipe_changes(
+    backbone: str = "", ehr: str = "", seed: int | None = None, predict: str = ""
+) -> dict[str, dict[str, Any]]:
     """Return the recipe tables that the flags change; a flag left out changes nothing.
 
-    Naming an outcome in `--ehr` counts as permission to use it.
+    Naming an outcome in `--ehr` or `--predict` counts as permission to use it.
     """
     from cxrssl.cohort.features import is_outcome_used, parse_ehr
 
-    names = parse_ehr(ehr) if ehr else ()
-    changes: dict[str, dict[str, Any]] = {"ehr": {"features": list(names)}} if ehr else {}
-    if is_outcome_used(names):
+    named = {key: parse_ehr(text) for key, text in (("features", ehr), ("predict", predict)) if text}
+    changes: dict[str, dict[str, Any]] = {"ehr": {key: list(names) for key, names in named.items()}} if named else {}
+    if is_outcome_used([name for names in named.values() for name in names]):
         changes["ehr"]["may_use_outcomes"] = True
     if backbone:
         changes["model"] = {"backbone": backbone}

@@ -23,7 +23,8 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder, open_encoder
-from cxrssl.recipe.settings import Recipe
+from cxrssl.model.record import NO_RECORD
+from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE
 from cxrssl.records.evaluation import CandidateKind, CandidateSettings, label_run
 from cxrssl.records.fields import write_fields
@@ -61,17 +62,17 @@ def run_candidate(
 ) -> Candidate:
     """Return the target encoder of a finished run."""
     recipe, origin = encoder.recipe, encoder.origin
-    names = recipe.ehr.features
+    names = tuple(dict.fromkeys((*recipe.ehr.features, *recipe.ehr.predict)))
     without_ehr = {key: value for key, value in recipe.to_dict().items() if key != "ehr"}
     hashes = {"cohort_sha256": origin.cohort_sha256, "images_sha256": origin.images_sha256}
     return Candidate(
         candidate_id=run_id,
         kind="run",
-        label=label_run(recipe.objective.name, name_features(names, ", ")),
+        label=label_run(recipe.objective.name, describe_record(recipe.ehr)),
         settings=CandidateSettings(
             weights_sha256=encoder.weights_sha256,
             features=names,
-            missing=recipe.ehr.missing if names else "",
+            missing=recipe.ehr.missing if recipe.ehr.features else "",
             num_epochs=recipe.train.num_epochs,
             architecture=architecture_of(recipe),
             setup_sha256=hash_settings([without_ehr, hashes]),
@@ -82,9 +83,16 @@ def run_candidate(
     )
 
 
+def describe_record(ehr: EhrSettings) -> str:
+    """Return what of the record takes part in a run, for tables: "demo, predicts icu, shuffled"."""
+    parts = [name_features(ehr.features, ", ")] if ehr.features else []
+    parts += ["predicts " + name_features(ehr.predict, ", ")] if ehr.predict else []
+    return ", ".join(parts + ([ehr.control] if ehr.control != "none" else []))
+
+
 def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, device: torch.device) -> Candidate:
     """Return the recipe's encoder before its first step: same architecture, same seed, no training."""
-    module = init_state(recipe, 0, torch.device("cpu")).model.published.eval()
+    module = init_state(recipe, NO_RECORD, torch.device("cpu")).model.published.eval()
     weights = {name: value.detach() for name, value in module.state_dict().items()}
     sha256 = hashlib.sha256(save(weights)).hexdigest()
     encoder = Encoder(module, recipe, sha256, NOWHERE)

@@ -10,6 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from cxrssl.recipe.settings import EhrSettings
+
 
 def build_projection(width: int, hidden: int) -> nn.Sequential:
     """Return h: three linear layers D -> hidden -> hidden -> D with batch norm and GELU after the first two.
@@ -29,17 +31,47 @@ def build_projection(width: int, hidden: int) -> nn.Sequential:
     return head
 
 
-class EhrFusion(nn.Module):
-    """f_ehr and g: the health record embedded, joined to the film's embedding and brought back to its width.
+def build_fusion(ehr: EhrSettings, num_columns: int, width: int) -> EhrFusion | None:
+    """Return the fusion of a recipe, None without columns to join."""
+    if not num_columns:
+        return None
+    return EhrFusion(num_columns, ehr.embed_dim, width, ehr.fusion, ehr.start)
 
-    Source: Shurrab et al. 2024: v_fused = g([v_cxr ; f_ehr(x_ehr)]), both linear without activation.
+
+class EhrFusion(nn.Module):
+    """f_ehr and g: the health record embedded, and joined to the film's embedding at its width.
+
+        linear  g(v, e) = A v + B e + c         Source: Shurrab et al. 2024, eq. of v_fused, without activation.
+        mlp     g(v, e) = v + W gelu(U [v; e])
+        film    g(v, e) = v (1 + s(e)) + t(e), s and t linear in gelu(e)      Source: Perez et al. 2018 (FiLM)
+
+    Started as the identity, g returns v whatever the record says: the record's weights are 0, and A v is v + A' v with
+    A' = 0, so that weight decay pulls towards "no effect". Started at random, as published, g leaves little of the
+    film's own direction in what it returns. Differs: the published start exists for `linear` alone.
     """
 
-    def __init__(self, num_columns: int, embed_dim: int, width: int) -> None:
+    def __init__(self, num_columns: int, embed_dim: int, width: int, fusion: str = "linear", start: str = "random"):
         super().__init__()
+        self.kind, self.is_residual = fusion, start == "identity" or fusion != "linear"
         self.embed = nn.Linear(num_columns, embed_dim)
-        self.fuse = nn.Linear(width + embed_dim, width)
+        if fusion == "linear":
+            self.fuse: nn.Module = nn.Linear(width + embed_dim, width)
+            last = self.fuse
+        elif fusion == "mlp":
+            last = nn.Linear(width, width)
+            self.fuse = nn.Sequential(nn.Linear(width + embed_dim, width), nn.GELU(), last)
+        else:
+            last = nn.Linear(embed_dim, 2 * width)
+            self.fuse = nn.Sequential(nn.GELU(), last)
+        if start == "identity":
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, cxr_BD: Tensor, ehr_BM: Tensor) -> Tensor:
-        # As published, `fuse` starts at random and leaves little of the film's own direction in what it returns.
-        return cast(Tensor, self.fuse(torch.cat([cxr_BD, self.embed(ehr_BM)], dim=1)))
+        """Return the fused embedding, [B, D]."""
+        embedded = self.embed(ehr_BM)
+        if self.kind == "film":
+            scale, shift = self.fuse(embedded).chunk(2, dim=1)
+            return cast(Tensor, cxr_BD + cxr_BD * scale + shift)
+        moved = cast(Tensor, self.fuse(torch.cat([cxr_BD, embedded], dim=1)))
+        return cxr_BD + moved if self.is_residual else moved

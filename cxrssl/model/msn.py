@@ -1,12 +1,14 @@
-"""Masked siamese network with the health record on the anchor side: the paper's equations and nothing else.
+"""Masked siamese network with the health record: the paper's equations, and further ways for the record to enter.
 
     anchor:  z  = h(g([f(mask(x)) ; f_ehr(e)]))        p  = softmax(cos(z, q) / anchor_temp)
     target:  z+ = h+(f+(x))                            p+ = sinkhorn(sharpen(softmax(cos(z+, q) / anchor_temp)))
     loss  =  mean over views of -sum_k p+_k log p_k  +  memax_weight (ln K - H(mean p))
 
+With `ehr.branch = "both"` the target is z+ = h+(g+([f+(x) ; f_ehr+(e)])). With `ehr.predict` the loss of a head that
+predicts features from f(mask(x)) is added, times `predict_weight`.
 A queue joins the films of the last steps to the batch where the loss looks at all films together: in the Sinkhorn
 normalisation and in the mean p of me-max.
-Shape letters: B films, N films of batch and queue, V anchor views, D embedding width, K prototypes, M EHR columns.
+Shape letters: B films, N films of batch and queue, V anchor views, D embedding width, K prototypes.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from cxrssl.model.heads import EhrFusion, build_projection
-from cxrssl.model.objective import Loss, Number, Objective, Tensors
+from cxrssl.model.average import move_average
+from cxrssl.model.heads import build_fusion, build_projection
+from cxrssl.model.objective import RECORD_LOSS, Loss, Number, Objective, Tensors, add_record_loss
 from cxrssl.model.queue import FilmQueue
+from cxrssl.model.record import NO_RECORD, Record, RecordColumns, RecordHead
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import Recipe
@@ -146,7 +150,7 @@ def _balance_targets(
 class MSN(Objective):
     """Anchor branch (encoder, EHR fusion, head, prototypes) and its moving average (target encoder and head)."""
 
-    numbers = (
+    numbers: tuple[Number, ...] = (
         Number("cross_entropy", "between the targets' and the anchors' assignments, in nats"),
         Number("memax", "ln K minus the entropy of the mean anchor assignment, in nats; 0 uses all prototypes evenly"),
         Number("target_entropy", "mean entropy of the targets, in nats; ln K is uniform, 0 is one prototype a film"),
@@ -165,9 +169,9 @@ class MSN(Objective):
     )
     undecayed = (*Objective.undecayed, "prototypes")
 
-    def __init__(self, recipe: Recipe, num_ehr_columns: int) -> None:
+    def __init__(self, recipe: Recipe, columns: RecordColumns = NO_RECORD) -> None:
         super().__init__()
-        self.settings = settings_of(recipe)
+        self.settings, self.ehr = settings_of(recipe), recipe.ehr
         self.view_plan = plan_views(recipe)
         self.is_target_first = recipe.train.ema_first
         self.encoder = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
@@ -178,10 +182,15 @@ class MSN(Objective):
         prototypes = torch.empty(self.settings.num_prototypes, width).uniform_(-bound, bound)
         self.prototypes = nn.Parameter(prototypes, requires_grad=self.settings.train_prototypes)
         # Made last, so that runs with and without the record start from the same encoder, head and prototypes.
-        self.fusion = EhrFusion(num_ehr_columns, recipe.ehr.embed_dim, width) if num_ehr_columns else None
+        self.fusion = build_fusion(recipe.ehr, columns.num_given, width)
+        self.record_head = RecordHead(width, columns.predicted, recipe.ehr) if columns.predicted else None
+        self.numbers = (*type(self).numbers, *([RECORD_LOSS] if columns.predicted else []))
         # Equal to the anchor at the start, so that the first targets are those of an agreeing pair.
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
         self.target_head = copy.deepcopy(self.head).requires_grad_(False)
+        self.target_fusion = None
+        if self.fusion is not None and recipe.ehr.branch == "both":
+            self.target_fusion = copy.deepcopy(self.fusion).requires_grad_(False)
         size = self.settings.queue_size
         batch_size, num_prototypes = recipe.train.batch_size, self.settings.num_prototypes
         self.queue = FilmQueue(size, batch_size, width, num_prototypes) if size else None
@@ -203,24 +212,30 @@ class MSN(Objective):
         """Return the class tokens of the target views, [B, D]."""
         return (encode_views(self.target_encoder, views[TARGET].pixels_BV1PP[:, 0]),)
 
-    def compare(self, encoded: Tensors, targets: Tensors, ehr_BM: Tensor | None) -> Loss:
+    def compare(self, encoded: Tensors, targets: Tensors, record: Record) -> Loss:
         """Return the loss of a whole batch: batch norm, Sinkhorn and me-max look at all its films together."""
         (cxr_BVD,), (target_cxr_BD,) = encoded, targets
         num_films, num_views, _ = cxr_BVD.shape
-        # The record is on the anchor's side alone: the target sees the film as a user will, without it.
         with torch.no_grad():
+            if self.target_fusion is not None:
+                target_cxr_BD = self.target_fusion(target_cxr_BD, record.given_BM)
+            # Else the target sees the film as a user will, without the record.
             targets_BD = self.target_head(target_cxr_BD)
         rows = cxr_BVD.transpose(0, 1).flatten(0, 1)
         if self.fusion is not None:
-            assert ehr_BM is not None, "the model was built with EHR columns"
-            rows = self.fusion(rows, ehr_BM.repeat(num_views, 1))
+            assert record.given_BM is not None, "the model was built with columns of the record"
+            rows = self.fusion(rows, record.given_BM.repeat(num_views, 1))
         anchors_VBD = self.head(rows).view(num_views, num_films, -1)
         # Exponentials of cosines over a temperature: bf16 has not the digits for them.
         with torch.autocast(anchors_VBD.device.type, enabled=False):
-            return msn_loss(anchors_VBD, targets_BD, self.prototypes, self.settings, self.queue)
+            loss = msn_loss(anchors_VBD, targets_BD, self.prototypes, self.settings, self.queue)
+            # From the views of the whole film where there are some: a small part of it shows neither view nor age.
+            num_whole = self.view_plan.num_views("random") or num_views
+            return add_record_loss(loss, self.record_head, cxr_BVD[:, :num_whole], record)
 
-    def begin_step(self, momentum: float, is_bad: Tensor) -> None:
-        """Move the target before the step, as the published code does."""
+    def begin_step(self, momentum: float, is_bad: Tensor, progress: float) -> None:
+        """Move the target before the step, as the published code does, and let the predicted features begin."""
+        super().begin_step(momentum, is_bad, progress)
         if self.is_target_first:
             self.move_target(momentum, is_bad)
 
@@ -232,18 +247,12 @@ class MSN(Objective):
         if not self.is_target_first:
             self.move_target(momentum, is_bad)
 
-    @torch.no_grad()
     def move_target(self, momentum: float, is_bad: Tensor | float = 0.0) -> None:
-        """Move the target by (1 - momentum) of its distance to the anchor, and not at all after a bad step.
-
-        Source: Assran et al. 2022, section 3.
-        """
-        anchor: list[Tensor] = [*self.encoder.parameters(), *self.head.parameters()]
-        target: list[Tensor] = [*self.target_encoder.parameters(), *self.target_head.parameters()]
-        # The device itself decides whether the step was good: asking it would hold the host up at every step.
-        moves = torch._foreach_sub(anchor, target)
-        torch._foreach_mul_(moves, (1.0 - momentum) * (1.0 - is_bad))
-        torch._foreach_add_(target, moves)
+        """Move the target towards the anchor, and not at all after a bad step."""
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.encoder, self.target_encoder), (self.head, self.target_head)]
+        if self.fusion is not None and self.target_fusion is not None:
+            pairs.append((self.fusion, self.target_fusion))
+        move_average(pairs, momentum, is_bad)
 
     @property
     def published(self) -> VisionTransformer:
@@ -253,3 +262,7 @@ class MSN(Objective):
     def film_parameters(self) -> list[Tensor]:
         """Return those of the anchor encoder."""
         return list(self.encoder.parameters())
+
+    def lr_mults(self) -> dict[str, float]:
+        """Return that of the fusion."""
+        return {"fusion.": self.ehr.lr_mult}

@@ -7,20 +7,20 @@
     publish   the encoder that probes, reports and users get                            published
 
 A new objective is a subclass here, a dataclass of settings in `recipe.objectives` and a line in `model.build`.
-Shape letters: B films, D embedding width, M EHR columns.
+Shape letters: B films, V views, D embedding width.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from cxrssl.model.record import NOTHING, Record, RecordHead
 from cxrssl.views.draw import Views
 from cxrssl.views.plan import ViewPlan
 
@@ -53,13 +53,30 @@ class Loss:
     """What the objective wants back at the end of the step."""
 
 
+RECORD_LOSS = Number("record_loss", "loss of the predicted features; 1 is no better than the best constant guess")
+
+
+def add_record_loss(loss: Loss, head: RecordHead | None, cls_BVD: Tensor, record: Record) -> Loss:
+    """Return the loss with that of the predicted features, or as it is when there are none."""
+    if head is None:
+        return loss
+    record_loss = head(cls_BVD, record)
+    numbers = {**loss.numbers, RECORD_LOSS.name: record_loss.detach()}
+    return replace(loss, total=loss.total + head.weight * record_loss, numbers=numbers)
+
+
 class Objective(nn.Module, ABC):
     """A model that turns views into a loss. Weights are registered as in any module; a checkpoint holds them all."""
 
-    numbers: ClassVar[tuple[Number, ...]]
-    undecayed: ClassVar[tuple[str, ...]] = ("cls_token", "pos_embed")
+    numbers: tuple[Number, ...]
+    undecayed: tuple[str, ...] = ("cls_token", "pos_embed")
     """Ends of the names of the matrices that weight decay leaves alone; norms and biases it always does."""
     view_plan: ViewPlan
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record_head: RecordHead | None = None
+        """Predicts features of the record, where the recipe asks for it."""
 
     @abstractmethod
     def encode(self, views: Views) -> Tensors:
@@ -70,14 +87,19 @@ class Objective(nn.Module, ABC):
         return ()
 
     @abstractmethod
-    def compare(self, encoded: Tensors, targets: Tensors, ehr_BM: Tensor | None) -> Loss:
-        """Return the loss of a whole batch from what the encoders gave for it and the encoded health record."""
+    def compare(self, encoded: Tensors, targets: Tensors, record: Record) -> Loss:
+        """Return the loss of a whole batch from what the encoders gave for it and the health record."""
 
     def end_step(self, loss: Loss, momentum: float, is_bad: Tensor) -> None:
         """Move what has no gradient; leave it as it is when `is_bad`, a scalar on the device, is 1."""
 
-    def begin_step(self, momentum: float, is_bad: Tensor) -> None:
-        """Move what moves before the step, if the recipe says so; leave it as it is when `is_bad` is 1."""
+    def begin_step(self, momentum: float, is_bad: Tensor, progress: float) -> None:
+        """Move what moves before the step, if the recipe says so; leave it as it is when `is_bad` is 1.
+
+        `progress` is the share of the run's steps that are done.
+        """
+        if self.record_head is not None:
+            self.record_head.begin_step(progress)
 
     @property
     @abstractmethod
@@ -97,6 +119,10 @@ class Objective(nn.Module, ABC):
         """Where the weights lie."""
         return next(self.parameters()).device
 
-    def forward(self, views: Views, ehr_BM: Tensor | None) -> Loss:
+    def lr_mults(self) -> dict[str, float]:
+        """Return the learning rates that are a multiple of the recipe's, by the beginning of the parameters' names."""
+        return {}
+
+    def forward(self, views: Views, record: Record = NOTHING) -> Loss:
         """Return the loss of views that are all at hand."""
-        return self.compare(self.encode(views), self.encode_targets(views), ehr_BM)
+        return self.compare(self.encode(views), self.encode_targets(views), record)

@@ -109,14 +109,28 @@ def _encode(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | No
     return cast(Tensor, encoder.norm(_class_token_after(last, tokens)))
 
 
+def encode_tokens(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None = None) -> Tensor:
+    """Return all tokens after the final norm, [B, T, D]: class token, registers if there are any, kept patches."""
+    tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, kept_BK))
+    for block in cast(Any, encoder.blocks):
+        tokens = _tokens_after(block, tokens)
+    return cast(Tensor, encoder.norm(tokens))
+
+
+def cut_patches(views_B1PP: Tensor, patch_px: int) -> Tensor:
+    """Return the pixels of each patch, row by row, [B, N, C]."""
+    rows, columns = (side // patch_px for side in views_B1PP.shape[-2:])
+    cells = views_B1PP.reshape(-1, rows, patch_px, columns, patch_px).transpose(2, 3)
+    return cells.reshape(-1, rows * columns, patch_px**2)
+
+
 def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> Tensor:
     """Return class token, registers if there are any, and the kept patches with their positions, [B, T, D]."""
     embed = encoder.patch_embed
     patch_px = embed.patch_size[0]
     rows, columns = (side // patch_px for side in views_B1PP.shape[-2:])
     # A convolution whose stride is its width is one linear map of each patch.
-    cells = views_B1PP.reshape(-1, rows, patch_px, columns, patch_px).transpose(2, 3)
-    pixels_BNC = cells.reshape(-1, rows * columns, patch_px**2)
+    pixels_BNC = cut_patches(views_B1PP, patch_px)
     num_prefix = 0 if encoder.no_embed_class else encoder.num_prefix_tokens
     positions = cast(Tensor, encoder.pos_embed)
     position_ND = _resample_positions(positions[0, num_prefix:], embed.grid_size, (rows, columns))

@@ -22,6 +22,9 @@ def check_recipe(recipe: Recipe) -> None:
     for low, high in (recipe.views.global_scale, recipe.views.focal_scale):
         if low > high:
             raise ConfigError(f'a scale range in "views" is upside down: {low} to {high}')
+    if recipe.ehr.predict and recipe.ehr.control in ("zeros", "noise"):
+        what = f'"ehr.control" is "{recipe.ehr.control}", which predicted features cannot be replaced by'
+        raise ConfigError(what, hint="use ehr.control=shuffled")
     recipe.objective.check(values)
 
 

@@ -67,10 +67,77 @@ class MsnSettings(ObjectiveSettings):
         if not self.sinkhorn_iters or self.num_prototypes <= num_balanced:
             return []
         return [
-            f"{self.num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn caps every "
-            f"target at {num_balanced / self.num_prototypes:.2f}, whatever the film shows"
+            f"{self.num_prototypes:,} prototypes over {num_balanced:,} films of batch and queue: Sinkhorn keeps "
+            f"targets near or below {num_balanced / self.num_prototypes:.2f}, unless a film stands out"
         ]
 
 
-OBJECTIVES: dict[str, type[ObjectiveSettings]] = {"msn": MsnSettings}
+WITHOUT_TARGET = ("train.ema_start", "train.ema_final", "train.ema_horizon", "train.ema_first")
+WITHOUT_FOCAL = ("views.num_focal", "views.focal_px", "views.focal_scale")
+
+
+@dataclass(frozen=True)
+class DinoSettings(ObjectiveSettings):
+    """Source: Caron et al. 2021, sections 3 and 4; smaller outputs, for fewer films than ImageNet has images."""
+
+    idle: ClassVar[tuple[str, ...]] = ("views.num_random", "train.ema_first")
+
+    name: str = "dino"
+    num_outputs: int = setting(4096, low=2, high=2**20)
+    """Outputs of the head; the paper has 65,536."""
+    bottleneck_dim: int = setting(256, low=1, high=4096)
+    """Width of the layer before them."""
+    student_temp: float = setting(0.1, low=0.001, high=10.0)
+    """Temperature of the student's assignments."""
+    teacher_temp: float = setting(0.04, low=0.001, high=10.0)
+    """Temperature of the teacher's."""
+    centre_momentum: float = setting(0.9, low=0.0, high=1.0)
+    """Momentum of the centre that is taken off the teacher's outputs."""
+    hold_frac: float = setting(0.01, low=0.0, high=1.0)
+    """Share of the steps before the last layer moves: an epoch of a hundred in the paper."""
+
+
+@dataclass(frozen=True)
+class MaeSettings(ObjectiveSettings):
+    """Source: He et al. 2022, sections 3 and 4; a smaller decoder, for smaller encoders than ViT-L."""
+
+    idle: ClassVar[tuple[str, ...]] = ("views.num_random", *WITHOUT_FOCAL, *WITHOUT_TARGET, "ehr.features")
+
+    name: str = "mae"
+    mask_frac: float = setting(0.75, low=0.05, high=0.95)
+    """Share of the patches that is hidden and drawn."""
+    decoder_width: int = setting(128, low=32, high=2048)
+    """Width of the decoder, a multiple of 32."""
+    decoder_depth: int = setting(4, low=1, high=32)
+    """Blocks of the decoder."""
+    normalise_patches: bool = True
+    """Draw each patch at mean 0 and variance 1."""
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        if self.decoder_width % 32:
+            raise ConfigError(f'"objective.decoder_width" is {self.decoder_width}, not a multiple of 32')
+        if values["ehr.features"]:
+            hint = "predict features with --predict, or choose another objective"
+            raise ConfigError('objective "mae" cannot join the record to a film: it draws pixels', hint=hint)
+
+
+@dataclass(frozen=True)
+class SimclrSettings(ObjectiveSettings):
+    """Source: Chen et al. 2020, section 2."""
+
+    idle: ClassVar[tuple[str, ...]] = ("views.num_random", *WITHOUT_FOCAL, *WITHOUT_TARGET)
+
+    name: str = "simclr"
+    temp: float = setting(0.1, low=0.001, high=10.0)
+    """Temperature of the similarities."""
+    projection_dim: int = setting(128, low=2, high=4096)
+    """Width of what is compared."""
+
+
+OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
+    "msn": MsnSettings,
+    "dino": DinoSettings,
+    "mae": MaeSettings,
+    "simclr": SimclrSettings,
+}
 """The class of each objective, by the name that chooses it."""

@@ -38,15 +38,38 @@ class ModelSettings:
 @dataclass(frozen=True)
 class EhrSettings:
     features: tuple[str, ...] = ()
-    """Feature names in order; an empty list is vanilla MSN."""
+    """Names of the features that the anchor is joined with, in order; an empty list is vanilla MSN."""
     missing: str = setting("mask", options=("mask", "zero", "paper"), needs="ehr.features")
     """`mask` adds one 0/1 "unknown" column a feature; `zero` leaves unknown values at zero without telling the model;
     `paper` fills them as published: view and position from all splits, no stay as alive and not in ICU; films of
     unknown sex are left out."""
-    may_use_outcomes: bool = setting(False, needs="ehr.features")
-    """Let an outcome (mortality, length of stay) be a pretraining input. Naming an outcome in `--ehr` implies it."""
+    may_use_outcomes: bool = setting(False, needs="ehr.features or ehr.predict")
+    """Let an outcome (mortality, length of stay) take part in pretraining. Naming an outcome in `--ehr` or `--predict`
+    implies it."""
     embed_dim: int = setting(128, low=1, high=4096, needs="ehr.features")
     """Width of the embedded health record."""
+    fusion: str = setting("linear", options=("linear", "mlp", "film"), needs="ehr.features")
+    """How the record joins the film's embedding: `linear` as published, `mlp` adds a hidden layer, `film` scales and
+    shifts each dimension."""
+    start: str = setting("identity", options=("identity", "random"), needs="ehr.features")
+    """`identity`: the fusion starts without effect, so that the anchor resembles its target; `random`: as published."""
+    branch: str = setting("anchor", options=("anchor", "both"), needs="ehr.features")
+    """Which branch is joined with the record. `both` lets the record alone match anchor and target."""
+    dropout: float = setting(0.0, low=0.0, high=0.95, needs=("ehr.features", "ehr.missing != paper"))
+    """Probability that a film's record is withheld for a step: all its features unknown."""
+    lr_mult: float = setting(1.0, low=0.0, high=100.0, needs="ehr.features")
+    """Learning rate of the fusion, in multiples of `train.lr`."""
+    predict: tuple[str, ...] = ()
+    """Names of features that a small head predicts from the film's class token, where they are known."""
+    predict_weight: float = setting(1.0, low=0.0, high=1000.0, needs="ehr.predict")
+    """Weight of that loss, which is 1 as long as the film says nothing about the features."""
+    predict_start: float = setting(0.0, low=0.0, high=1.0, needs="ehr.predict")
+    """Share of the steps before that loss takes part."""
+    control: str = setting(
+        "none", options=("none", "shuffled", "zeros", "noise", "shuffled:<group>"), needs="ehr.features or ehr.predict"
+    )
+    """A wrong record in place of the right one, for comparison: `shuffled` gives each film the record of a film of
+    another person, `shuffled:<group>` only that group's or feature's part of it; `zeros` and `noise` tell nothing."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +131,9 @@ class TrainSettings:
     """Largest gradient norm; 0 means no clipping."""
     ema_start: float = setting(0.996, low=0.0, high=1.0)
     """Momentum of the target at the first step; it moves to `ema_final` in a straight line."""
+    ema_horizon: float = setting(0.1, low=0.0, high=1.0)
+    """The target starts as an average over at most this share of the run's steps, whatever `ema_start` says; 0 lets
+    `ema_start` stand."""
     ema_final: float = setting(1.0, low=0.0, high=1.0)
     """Momentum of the target at the last step; with 1 the target stays where it is."""
     ema_first: bool = False

@@ -56,6 +56,12 @@ class EhrInput:
     missing: str = "mask"
     may_use_outcomes: bool = True
     """A recipe from before the question was asked allowed it."""
+    predict: tuple[str, ...] = ()
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """All features that shaped the weights, given or predicted."""
+        return tuple(dict.fromkeys((*self.features, *self.predict)))
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from cxrssl.train.feed import MAX_FILMS_FRAC
 from cxrssl.train.guard import Guard
 from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.ranks import Ranks
+from cxrssl.train.record import load_record
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state
 from cxrssl.train.step import Batch, take_step
@@ -150,13 +151,13 @@ def _take_steps(
     set_threads(machine.num_threads)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
     plan = plan_run(Workspace(root), cohort, recipe, machine)
-    state = init_state(recipe, len(plan.ehr_columns), device)
+    record = load_record(plan)
+    state = init_state(recipe, record.columns, device)
     if is_compiled:
         compile_model(state.model)
     rows = plan.rows[:size]
     films = torch.from_numpy(plan.images.read_rows(rows)).to(device)
     valid = torch.from_numpy(plan.images.box_N4[rows].astype(np.float32))
-    ehr = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing)).to(device)
     guard, now = Guard(state.optimizer, device), settings_at(0, TRIAL_STEPS, 1, recipe.train)
     times: list[float] = []
     for _ in range(TRIAL_STEPS):
@@ -165,7 +166,7 @@ def _take_steps(
         def views_of(part: slice) -> Views:
             return make_views(films[part], valid, state.model.view_plan, recipe.train.seed, state.step, part)
 
-        batch = Batch(views_of, ehr[rows] if plan.ehr_columns else None, [slice(0, size)])
+        batch = Batch(views_of, record.batch(rows, 0, device), [slice(0, size)])
         take_step(state, batch, now, guard, recipe.train)
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -34,7 +34,7 @@ from cxrssl.train.alarms import Alarm
 from cxrssl.train.checkpoint import Checkpoints, newest_setting
 from cxrssl.train.compiler import choose_compile, compile_model
 from cxrssl.train.device import choose_device, fix_kernels, take_device
-from cxrssl.train.feed import FilmPlan, open_feed, send
+from cxrssl.train.feed import FilmPlan, open_feed
 from cxrssl.train.folder import describe_end, describe_run, publish_run, record_finish, remove_leftovers
 from cxrssl.train.guard import Guard
 from cxrssl.train.health import Health
@@ -42,6 +42,7 @@ from cxrssl.train.order import batch_rows
 from cxrssl.train.pace import CHECKPOINT_EVERY, Pace
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks, wait_for_all
+from cxrssl.train.record import RunRecord, load_record
 from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state, state_bytes
@@ -97,7 +98,8 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
         describe_run(plan, device)
-    state = init_state(plan.recipe, len(plan.ehr_columns), device)
+    record = load_record(plan)
+    state = init_state(plan.recipe, record.columns, device)
     if is_compiled:
         compile_model(state.model)
     settings = checkpoint_settings(plan, device, ranks, is_compiled)
@@ -115,7 +117,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
         if ranks.is_first:
             # Before the first step, since a disk that is too small would cost the work up to the first save.
             checkpoints.check_space(state_bytes(state))
-        _train(plan, state, device, ranks, stop, events, checkpoints)
+        _train(plan, record, state, device, ranks, stop, events, checkpoints)
         if ranks.is_first:
             publish_run(plan, state, encoder_path)
             kill_point("run-before-finish")
@@ -135,6 +137,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
 
 def _train(
     plan: RunPlan,
+    record: RunRecord,
     state: TrainState,
     device: torch.device,
     ranks: Ranks,
@@ -144,7 +147,6 @@ def _train(
 ) -> None:
     recipe, machine = plan.recipe, plan.machine
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
-    ehr_NM = torch.from_numpy(plan.cohort.features(recipe.ehr.features, plan.missing))
     size = recipe.train.batch_size
     if size % ranks.world_size:
         raise UsageError(f"a batch of {size} films cannot be shared evenly by {ranks.world_size} processes")
@@ -172,10 +174,9 @@ def _train(
             recorder.wait_s += time.perf_counter() - started
             rows = batch_rows(plan, step)
             views_of = functools.partial(_make_part, plan, state, films, own.start, valid_N4[rows])
-            ehr = send(ehr_NM[rows], device) if plan.ehr_columns else None
 
             # ---- forward, backward, guard, optimiser, target
-            batch = Batch(views_of, ehr, parts)
+            batch = Batch(views_of, record.batch(rows, step, device), parts)
             loss, numbers_P = take_step(state, batch, now, guard, recipe.train, ranks.group)
             is_last = state.step == plan.num_steps
             kill_point("train-after-step")

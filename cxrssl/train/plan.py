@@ -16,17 +16,20 @@ from numpy.typing import NDArray
 
 from cxrssl.audit.gate import check_cohort, leave_out_twins
 from cxrssl.cohort.encoding import Missing, feature_columns
-from cxrssl.cohort.features import FEATURE_NAMES, is_outcome_used, name_features, parse_ehr
+from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features, parse_ehr
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, UsageError
-from cxrssl.core.text import count_noun
+from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import Recipe
 from cxrssl.records.encoder import EhrInput
 from cxrssl.records.run import RunFiles
+from cxrssl.train.schedule import share_covered
+
+SLOW_TARGET = "lower train.ema_start or train.ema_horizon"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,13 @@ class RunPlan:
             sentences.append("unknown view and position are imputed from the films of all splits, as published")
         if self.num_without_sex:
             sentences.append(f"{count_noun(self.num_without_sex, 'film')} of unknown sex left out, as published")
+        has_target = "train.ema_start" not in self.recipe.objective.idle
+        if has_target and (covered := share_covered(self.num_steps, self.recipe.train)) < 0.9:
+            sentences.append(f"the target covers {covered:.0%} of its way in {self.num_steps:,} steps: {SLOW_TARGET}")
+        if self.recipe.ehr.features and self.recipe.ehr.branch == "both":
+            sentences.append("the record on both branches can match them by itself: this is known to fail at length")
+        if self.recipe.ehr.control != "none":
+            sentences.append(f"the record is wrong on purpose: ehr.control = {self.recipe.ehr.control}")
         if self.recipe.train.rows == "all":
             sentences.append(
                 "validation and test films are pretrained on, as in the paper; a probe of this run is refused"
@@ -111,7 +121,7 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     cohort.split_of(scheme)
     recipe = _resolve(recipe, scheme)
     ehr = recipe.ehr
-    check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes))
+    check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
     # A train film that test shows too would let the encoder learn a test film by heart.
@@ -127,8 +137,7 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     # The same command finds its own run again; another recipe, cohort or film makes another run.
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
-    parts = [name_features(recipe.ehr.features, "+")] if recipe.ehr.features else []
-    label = check_name(name, "run") if name else "+".join([recipe.objective.name, *parts])
+    label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
     digest = hash_settings(hashes)[:8]
     run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
     return RunPlan(
@@ -152,11 +161,23 @@ def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageSto
     return cohort, images
 
 
+def _name_record(recipe: Recipe) -> list[str]:
+    """Return what of the record takes part, as parts of a run's name."""
+    ehr = recipe.ehr
+    parts = [name_features(ehr.features, "+")] if ehr.features else []
+    parts += ["predict-" + name_features(ehr.predict, "-")] if ehr.predict else []
+    return parts + ([ehr.control.replace(":", "-")] if ehr.control != "none" else [])
+
+
 def _resolve(recipe: Recipe, scheme: str) -> Recipe:
     """Return the recipe with groups of `ehr.features` and the default split spelt out: equal runs have equal ids."""
-    features = parse_ehr(",".join(recipe.ehr.features)) if recipe.ehr.features else ()
+    features, predict = (parse_ehr(",".join(n)) if n else () for n in (recipe.ehr.features, recipe.ehr.predict))
     feature_columns(features, cast(Missing, recipe.ehr.missing))  # refuses a policy that cannot fill them
-    may_use_outcomes = recipe.ehr.may_use_outcomes and is_outcome_used(features)  # else it says nothing
-    ehr = replace(recipe.ehr, features=features, may_use_outcomes=may_use_outcomes)
+    _, _, part = recipe.ehr.control.partition(":")
+    if part and part not in {name for f in (*features, *predict) for name in (f, find_feature(f).group)}:
+        known = f"this run uses {', '.join([*features, *predict])}"
+        raise UsageError(f'"ehr.control" shuffles "{plain(part, 60)}", which takes no part', hint=known)
+    may_use_outcomes = recipe.ehr.may_use_outcomes and is_outcome_used([*features, *predict])  # else it says nothing
+    ehr = replace(recipe.ehr, features=features, predict=predict, may_use_outcomes=may_use_outcomes)
     train = replace(recipe.train, split=scheme)
     return replace(recipe, ehr=ehr, train=train)

@@ -100,7 +100,7 @@ class Recorder:
                 "step": about.step,
                 "epoch": about.step / self._plan.steps_per_epoch,
                 **record,
-                **asdict(about.now),
+                **about.now.to_record(),
                 **about.extra,
                 "films_per_s": recipe.batch_size * num_steps / wall_s,
                 "data_frac": self.wait_s / wall_s,

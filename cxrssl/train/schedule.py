@@ -17,6 +17,12 @@ class StepSettings:
     lr: float
     weight_decay: float
     ema_momentum: float
+    progress: float
+    """Share of the steps that are done."""
+
+    def to_record(self) -> dict[str, float]:
+        """Return what the journal says of them; the step itself tells the progress."""
+        return {"lr": self.lr, "weight_decay": self.weight_decay, "ema_momentum": self.ema_momentum}
 
 
 def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSettings) -> StepSettings:
@@ -25,8 +31,32 @@ def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSet
     return StepSettings(
         lr=learning_rate(step - step % steps_per_epoch if train.lr_per_epoch else step, num_steps, train),
         weight_decay=cosine(step / num_steps, train.weight_decay_start, train.weight_decay_final),
-        ema_momentum=train.ema_start + (train.ema_final - train.ema_start) * step / num_steps,
+        ema_momentum=momentum(step, num_steps, train),
+        progress=step / num_steps,
     )
+
+
+def momentum(step: int, num_steps: int, train: TrainSettings) -> float:
+    """Return the target's momentum: a straight line from its start to `ema_final`.
+
+    Differs: Masked Siamese Networks start at .996 for a million steps, where the target averages over 250 of them. In a
+    run of 250 steps it would hardly leave its start. So no run starts with an average over more than `ema_horizon` of
+    its steps.
+    """
+    start = train.ema_start
+    if train.ema_horizon > 0:
+        start = min(start, max(0.0, 1.0 - 1.0 / (train.ema_horizon * num_steps)))
+    return start + (train.ema_final - start) * step / num_steps
+
+
+def share_covered(num_steps: int, train: TrainSettings) -> float:
+    """Return how much of the way from its start to a resting anchor the target goes in a run, from 0 to 1."""
+    left = 1.0
+    for step in range(num_steps):
+        left *= momentum(step, num_steps, train)
+        if left < 1e-6:
+            break
+    return 1.0 - left
 
 
 def learning_rate(step: int, num_steps: int, train: TrainSettings) -> float:

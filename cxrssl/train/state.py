@@ -15,6 +15,7 @@ from cxrssl.core.errors import IntegrityError
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.build import build_objective
 from cxrssl.model.objective import Objective
+from cxrssl.model.record import RecordColumns
 from cxrssl.recipe.settings import Recipe
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -28,28 +29,32 @@ class TrainState:
     optimizer: torch.optim.AdamW
 
 
-def init_state(recipe: Recipe, num_ehr_columns: int, device: torch.device) -> TrainState:
+def init_state(recipe: Recipe, columns: RecordColumns, device: torch.device) -> TrainState:
     """Return the state before the first step: weights drawn from the recipe's seed, whatever was drawn before."""
     # On the CPU, whatever the device: the same seed gives the same weights everywhere.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(recipe.train.seed, 0, "weights"))
-        model = build_objective(recipe, num_ehr_columns)
+        model = build_objective(recipe, columns)
     model.to(device)
     return TrainState(0, model, build_optimizer(model, recipe))
 
 
 def build_optimizer(model: Objective, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over the trainable parameters; matrices decay, but for those that the
-    objective calls `undecayed`; norms and biases do not."""
-    decayed: list[Tensor] = []
-    kept: list[Tensor] = []
+    """Return AdamW over the trainable parameters, in groups that share decay and learning rate.
+
+    Matrices decay, but for those that the objective calls `undecayed`; norms and biases do not.
+    """
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in model.trained_parameters():
         # Decay pulls towards zero, which means "no effect" for a matrix and nothing sensible for a scale or a token.
         is_matrix = parameter.ndim > 1 and not name.endswith(model.undecayed)
-        (decayed if is_matrix or recipe.train.decay_all else kept).append(parameter)
-    groups = [{"params": decayed, "is_decayed": True}, {"params": kept, "is_decayed": False}]
+        mults = [mult for start, mult in model.lr_mults().items() if name.startswith(start)]
+        key = (mults[0] if mults else 1.0, is_matrix or recipe.train.decay_all)
+        groups.setdefault(key, []).append(parameter)
+    ordered = sorted(groups.items(), key=lambda item: item[0], reverse=True)
+    named = [{"params": params, "is_decayed": decays, "lr_mult": mult} for (mult, decays), params in ordered]
     # Fused, because this kernel alone can pass over a step on the device's own word (`found_inf`).
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, fused=True)
+    return torch.optim.AdamW(named, lr=0.0, fused=True)
 
 
 def state_bytes(state: TrainState) -> int:

@@ -5,7 +5,7 @@ In: the films of this process, the whole batch's health record. Out: weights as 
 Encoders work film by film; the rest of an objective sees the whole batch. So films are encoded in parts, the loss and
 its gradient with respect to what they gave are taken once over all, and each part is encoded again to carry its own
 share back. Source: Gao et al. 2021 (GradCache), applied here to parts and to processes alike.
-Shape letters: B films of the whole batch, M EHR columns, P numbers of a step.
+Shape letters: B films of the whole batch, P numbers of a step.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from cxrssl.model.objective import Loss, Objective, Tensors
+from cxrssl.model.record import Record
 from cxrssl.recipe.settings import TrainSettings
 from cxrssl.train.guard import Guard
 from cxrssl.train.schedule import StepSettings
@@ -37,8 +38,8 @@ class Batch:
 
     views_of: PartViews
     """Makes the views of a part of the batch; it is asked twice for each of several parts."""
-    ehr_BM: Tensor | None
-    """The encoded health record of the whole batch."""
+    record: Record
+    """The health record of the whole batch."""
     parts: Sequence[slice]
     """The films of this process, as slices of the batch that are encoded one after the other."""
 
@@ -68,7 +69,7 @@ def take_step(
     From the first number on that is not finite, `guard` keeps weights, moments, target and queue as they were.
     """
     # Where the recipe moves the target first, as the published code does; else nothing.
-    state.model.begin_step(now.ema_momentum, guard.is_bad)
+    state.model.begin_step(now.ema_momentum, guard.is_bad, now.progress)
     loss = backward(state.model, batch, PRECISIONS[train.precision], group)
     numbers_P = join_numbers(state.model, loss, clip_gradients(state.model, train.clip_norm))
     # The guard judges before the optimiser acts; its verdict stays on the device, where optimiser and target read it.
@@ -101,7 +102,7 @@ def clip_gradients(model: Objective, clip_norm: float) -> Tensor:
 def set_schedule(optimizer: torch.optim.Optimizer, now: StepSettings) -> None:
     """Give the optimiser its learning rate and weight decay of this step."""
     for group in optimizer.param_groups:
-        group["lr"] = now.lr
+        group["lr"] = now.lr * group["lr_mult"]
         group["weight_decay"] = now.weight_decay if group["is_decayed"] else 0.0
 
 
@@ -130,7 +131,7 @@ def backward(
     whole_targets = _join(targets, group)
     if keeps_graph and group is None:
         with autocast():
-            loss = model.compare(encoded[0], whole_targets, batch.ehr_BM)
+            loss = model.compare(encoded[0], whole_targets, batch.record)
         torch.autograd.backward(loss.total)
         return loss
 
@@ -138,7 +139,7 @@ def backward(
     # Each process computes the same loss from the same films, so head and prototypes get equal gradients everywhere.
     leaves = tuple(leaf.requires_grad_() for leaf in _join(encoded, group))
     with autocast():
-        loss = model.compare(leaves, whole_targets, batch.ehr_BM)
+        loss = model.compare(leaves, whole_targets, batch.record)
     torch.autograd.backward(loss.total)
 
     # ---- each part carries its share back into the encoder

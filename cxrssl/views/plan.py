@@ -40,3 +40,7 @@ class ViewPlan:
     settings: ViewSettings
     """What every view shares: flip, rotation, contrast, brightness and normalisation."""
     patch_px: int
+
+    def num_views(self, purpose: str) -> int:
+        """Return how many views of a purpose there are."""
+        return sum(kind.num_views for kind in self.kinds if kind.purpose == purpose)

@@ -23,6 +23,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from cxrssl.core.process import keep_freed_memory, peak_rss_bytes
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.guard import Guard
 from cxrssl.train.schedule import StepSettings
@@ -96,9 +97,9 @@ class Published(nn.Module):
 class Ours:
     def __init__(self) -> None:
         self.recipe = load_recipe("paper", [], {"ehr": {"features": ["sex"]}})
-        self.state = init_state(self.recipe, NUM_EHR, torch.device("cpu"))
+        self.state = init_state(self.recipe, RecordColumns(NUM_EHR), torch.device("cpu"))
         self.guard = Guard(self.state.optimizer, torch.device("cpu"))
-        self.now = StepSettings(lr=1e-4, weight_decay=1e-3, ema_momentum=MOMENTUM)
+        self.now = StepSettings(lr=1e-4, weight_decay=1e-3, ema_momentum=MOMENTUM, progress=0.0)
         self.films = torch.randint(0, 256, (NUM_FILMS, STORE_PX, STORE_PX), dtype=torch.uint8)
         self.valid = torch.tensor([[0.0, 0.0, STORE_PX, STORE_PX]]).expand(NUM_FILMS, 4)
 
@@ -106,7 +107,7 @@ class Ours:
         return make_views(self.films[part], self.valid, self.state.model.view_plan, 0, self.state.step, part)
 
     def step(self, views_of: Callable[[slice], Views], ehr: torch.Tensor) -> float:
-        batch = Batch(views_of, ehr, [slice(0, NUM_FILMS)])
+        batch = Batch(views_of, Record(ehr), [slice(0, NUM_FILMS)])
         loss, _ = take_step(self.state, batch, self.now, self.guard, self.recipe.train)
         return loss.total.item()
 

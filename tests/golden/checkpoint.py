@@ -15,6 +15,7 @@ import torch
 
 from cxrssl.core.artefact import FORMAT_VERSION
 from cxrssl.core.errors import IntegrityError
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import BACKBONES, Recipe
 from cxrssl.train.checkpoint import Checkpoints
@@ -39,7 +40,7 @@ def start() -> tuple[Recipe, TrainState]:
     BACKBONES["vit-micro"], kept = SHAPE, BACKBONES["vit-micro"]
     try:
         recipe = load_recipe("demo", SETTINGS, {"ehr": {"features": ["sex"]}})
-        return recipe, init_state(recipe, NUM_EHR, torch.device("cpu"))
+        return recipe, init_state(recipe, RecordColumns(NUM_EHR), torch.device("cpu"))
     finally:
         BACKBONES["vit-micro"] = kept
 
@@ -57,7 +58,7 @@ def take_steps(recipe: Recipe, state: TrainState, num: int) -> list[float]:
             return make_views(films[part], valid, state.model.view_plan, 0, state.step, part)
 
         now = settings_at(state.step, NUM_STEPS, 5, recipe.train)
-        loss, _ = take_step(state, Batch(views_of, ehr, [slice(0, BATCH)]), now, guard, recipe.train)
+        loss, _ = take_step(state, Batch(views_of, Record(ehr), [slice(0, BATCH)]), now, guard, recipe.train)
         losses.append(float(loss.total.detach()))
     return losses
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, backward
@@ -102,14 +103,17 @@ class Count(TorchDispatchMode):
 
 def test_a_step_asks_the_device_for_no_more_operations_than_it_did() -> None:
     recipe = load_recipe("strict", ["model.backbone=vit-tiny"], {"ehr": {"features": ["sex"]}})
-    state, films = init_state(recipe, 3, torch.device("cpu")), torch.zeros(2, 320, 320, dtype=torch.uint8)
+    state, films = (
+        init_state(recipe, RecordColumns(3), torch.device("cpu")),
+        torch.zeros(2, 320, 320, dtype=torch.uint8),
+    )
     valid, record = torch.tensor([[0.0, 0.0, 320.0, 320.0]]).expand(2, 4), torch.rand(2, 3)
 
     def views_of(part: slice) -> Views:
         return make_views(films[part], valid, state.model.view_plan, 0, 0, part)
 
     def take_step() -> None:
-        backward(state.model, Batch(views_of, record, [slice(0, 2)]), torch.bfloat16)
+        backward(state.model, Batch(views_of, Record(record), [slice(0, 2)]), torch.bfloat16)
         state.optimizer.step()
 
     take_step()  # moments are made once

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cxrssl.model.msn import MSN, assign_prototypes, entropy, msn_loss, sharpen, sinkhorn
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import Recipe
@@ -109,10 +110,10 @@ def test_no_temperature_is_too_low_for_the_loss() -> None:
         assert torch.isfinite(value).all()
 
 
-def tiny_recipe(ehr: Sequence[str] = ("sex", "age"), **objective: Any) -> Recipe:
+def tiny_recipe(ehr: Sequence[str] = ("sex", "age"), start: str = "random", **objective: Any) -> Recipe:
     changes = {
         "model": {"backbone": "vit-micro", "patch_px": 8},
-        "ehr": {"features": list(ehr)},
+        "ehr": {"features": list(ehr), **({"start": start} if ehr else {})},
         "views": {"global_px": 32, "focal_px": 16, "num_focal": 2},
         "objective": {"num_prototypes": 16, **objective},
         "train": {"batch_size": 8},
@@ -123,16 +124,16 @@ def tiny_recipe(ehr: Sequence[str] = ("sex", "age"), **objective: Any) -> Recipe
 def one_step(
     recipe: Recipe, num_columns: int, momentum: float = 0.9
 ) -> tuple[TrainState, Tensors, Tensors, dict[str, torch.Tensor | None]]:
-    state = init_state(recipe, num_columns, torch.device("cpu"))
+    state = init_state(recipe, RecordColumns(num_columns), torch.device("cpu"))
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     films = torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)
     views = make_views(films, valid, state.model.view_plan, 0, 0)
     ehr = torch.rand(8, num_columns, generator=torch.Generator().manual_seed(1)) if num_columns else None
-    state.model(views, ehr).total.backward()
+    state.model(views, Record(ehr)).total.backward()
     gradients = {name: value.grad for name, value in state.model.named_parameters()}
     clip_gradients(state.model, recipe.train.clip_norm)
-    set_schedule(state.optimizer, StepSettings(1e-3, 0.1, momentum))
+    set_schedule(state.optimizer, StepSettings(1e-3, 0.1, momentum, 0.0))
     state.optimizer.step()
     anchor = {name: value.clone() for name, value in state.model.state_dict().items()}
     assert isinstance(state.model, MSN)
@@ -175,8 +176,8 @@ def test_prototypes_stay_where_they_are_when_the_recipe_freezes_them() -> None:
 
 
 def test_with_and_without_the_record_the_same_seed_starts_from_the_same_encoder_head_and_prototypes() -> None:
-    vanilla = init_state(tiny_recipe(ehr=()), 0, torch.device("cpu")).model.state_dict()
-    fused = init_state(tiny_recipe(), 5, torch.device("cpu")).model.state_dict()
+    vanilla = init_state(tiny_recipe(ehr=()), RecordColumns(), torch.device("cpu")).model.state_dict()
+    fused = init_state(tiny_recipe(), RecordColumns(5), torch.device("cpu")).model.state_dict()
     assert set(fused) - set(vanilla) == {
         f"fusion.{part}.{kind}" for part in ("embed", "fuse") for kind in ("weight", "bias")
     }
@@ -186,12 +187,12 @@ def test_with_and_without_the_record_the_same_seed_starts_from_the_same_encoder_
 
 def test_no_gradient_flows_into_targets_and_the_record_changes_only_the_anchors() -> None:
     recipe = tiny_recipe()
-    model = MSN(recipe, 5)
+    model = MSN(recipe, RecordColumns(5))
     films = torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)
     views = make_views(films, valid, model.view_plan, 0, 0)
     # A record that is the same for all films is a shift, which the head's batch norm removes.
-    without, with_record = model(views, torch.zeros(8, 5)), model(views, torch.rand(8, 5))
+    without, with_record = (model(views, Record(e)) for e in (torch.zeros(8, 5), torch.rand(8, 5)))
     assert without.numbers["target_entropy"] == with_record.numbers["target_entropy"]
     assert without.numbers["cross_entropy"] != with_record.numbers["cross_entropy"]
     with_record.total.backward()
@@ -199,7 +200,7 @@ def test_no_gradient_flows_into_targets_and_the_record_changes_only_the_anchors(
 
 
 def test_paper_backbone_has_the_published_head_count_and_parameter_number() -> None:
-    model = MSN(load_recipe("paper", [], {"ehr": {"features": ["sex"], "missing": "zero"}}), 2)
+    model = MSN(load_recipe("paper", [], {"ehr": {"features": ["sex"], "missing": "zero"}}), RecordColumns(2))
     first: Any = model.encoder.blocks[0]
     assert first.attn.num_heads == 6
     backbone = sum(p.numel() for p in model.encoder.parameters())

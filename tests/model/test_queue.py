@@ -9,6 +9,7 @@ import torch
 from cxrssl.core.errors import ConfigError
 from cxrssl.model.msn import MSN, entropy, msn_loss
 from cxrssl.model.queue import FilmQueue
+from cxrssl.model.record import RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import MsnSettings
 from tests.model.test_msn import slow_sharpen, slow_sinkhorn, slow_softmax_cosine
@@ -135,8 +136,8 @@ def test_a_model_without_a_queue_has_no_trace_of_one_and_the_published_one_has_n
     published = load_recipe("paper", [], changes)
     assert isinstance(published.objective, MsnSettings)
     assert published.objective.queue_size == 0
-    assert not [name for name in MSN(published, 2).state_dict() if "queue" in name]
-    with_queue = MSN(load_recipe("paper", ["objective.queue_size=128"], changes), 2).state_dict()
+    assert not [name for name in MSN(published, RecordColumns(2)).state_dict() if "queue" in name]
+    with_queue = MSN(load_recipe("paper", ["objective.queue_size=128"], changes), RecordColumns(2)).state_dict()
     assert [name for name in with_queue if "queue" in name] == [
         "queue.targets_QD", "queue.means_SK", "queue.num_batches",
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from cxrssl.core.errors import ConfigError
 from cxrssl.model import vit
 from cxrssl.model.msn import MSN
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.load import load_recipe
 from cxrssl.views.draw import make_views
@@ -150,11 +151,11 @@ class NoWait(TorchDispatchMode):
 
 def test_views_loss_and_gradients_never_wait_for_the_device() -> None:
     recipe = load_recipe("demo", [*TINY, "views.rotation_deg=10", "views.contrast=0.2"], {"ehr": {"features": ["sex"]}})
-    model, films = MSN(recipe, 3), torch.randint(0, 256, (4, 40, 40), dtype=torch.uint8)
+    model, films = MSN(recipe, RecordColumns(3)), torch.randint(0, 256, (4, 40, 40), dtype=torch.uint8)
     valid, ehr = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 4), torch.rand(4, 3)
     with NoWait():
         views = make_views(films, valid, model.view_plan, 0, 0)
-        model(views, ehr).total.backward()
+        model(views, Record(ehr)).total.backward()
         model.move_target(0.9)
     with pytest.raises(AssertionError, match="waits for the device"), NoWait():
         films.float().mean().item()
@@ -162,7 +163,7 @@ def test_views_loss_and_gradients_never_wait_for_the_device() -> None:
 
 def test_in_bf16_the_loss_is_float32_and_near_that_of_float32() -> None:
     recipe = load_recipe("demo", TINY)
-    model, films = MSN(recipe, 0), torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
+    model, films = MSN(recipe), torch.randint(0, 256, (8, 40, 40), dtype=torch.uint8)
     valid = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 8)
     views = make_views(films, valid, model.view_plan, 0, 0)
     with torch.autocast("cpu", torch.bfloat16):

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
 from cxrssl.core.config import setting
 from cxrssl.model import build
 from cxrssl.model.objective import Loss, Number, Objective, Tensors
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe import objectives
 from cxrssl.recipe.settings import Recipe
@@ -35,7 +35,7 @@ class Toy(Objective):
         Number("spread", "mean deviation of the features", low=1e-6, complaint="the features spread {value:.1e}"),
     )
 
-    def __init__(self, recipe: Recipe, num_ehr_columns: int) -> None:
+    def __init__(self, recipe: Recipe, columns: RecordColumns) -> None:
         super().__init__()
         self.encoder = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
         self.weight = float(recipe.objective.spread_weight)  # type: ignore[attr-defined]
@@ -46,7 +46,7 @@ class Toy(Objective):
         pixels = views["crops"].pixels_BV1PP
         return (encode_views(self.encoder, pixels.flatten(0, 1)).view(*pixels.shape[:2], -1),)
 
-    def compare(self, encoded: Tensors, targets: Tensors, ehr_BM: Tensor | None) -> Loss:
+    def compare(self, encoded: Tensors, targets: Tensors, record: Record) -> Loss:
         first_BD, second_BD = encoded[0].unbind(1)
         agreement, spread = F.cosine_similarity(first_BD, second_BD).mean(), first_BD.std(dim=0).mean()
         numbers = {"agreement": agreement.detach(), "spread": spread.detach()}

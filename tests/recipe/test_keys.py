@@ -15,6 +15,14 @@ IDLE = {
     "ehr.missing": ("paper", []),
     "ehr.may_use_outcomes": ("true", []),
     "ehr.embed_dim": ("64", []),
+    "ehr.fusion": ("film", []),
+    "ehr.start": ("random", []),
+    "ehr.branch": ("both", []),
+    "ehr.dropout": ("0.5", []),
+    "ehr.lr_mult": ("0.5", []),
+    "ehr.predict_weight": ("2", []),
+    "ehr.predict_start": ("0.5", []),
+    "ehr.control": ("shuffled", []),
     "views.focal_px": ("48", ["views.num_focal=0"]),
     "views.focal_scale": ("[0.1, 0.2]", ["views.num_focal=0"]),
     "objective.queue_size": ("64", ["objective.sinkhorn_iters=0", "objective.memax_weight=0"]),
@@ -29,6 +37,9 @@ IDLE = {
 """A value of each key that has a condition, and settings under which the condition fails."""
 REASON = {
     "ehr.features": '"ehr.features" is empty',
+    "ehr.predict": '"ehr.predict" is empty',
+    "ehr.features or ehr.predict": '"ehr.features" is empty and "ehr.predict" is empty',
+    "ehr.missing != paper": '"ehr.missing" is paper',
     "views.num_focal": '"views.num_focal" is 0',
     "objective.sinkhorn_iters or objective.memax_weight": '"objective.sinkhorn_iters" is 0 and "objective.memax_weight',
     "views.num_random or objective.mask_focal": '"views.num_random" is 0 and "objective.mask_focal" is false',
@@ -105,7 +116,7 @@ def test_a_key_without_effect_is_an_error_that_names_why(name: str) -> None:
     assert any(error.what.startswith(f'"{name}" has no effect: {REASON[need]}') for need in key.needs), error.what
     assert name in error.hint
     load(key, *others)
-    features = [] if key.section != "ehr" else ['ehr.features=["sex"]']
+    features = [] if key.section != "ehr" else ['ehr.features=["sex"]', 'ehr.predict=["sex"]']
     load(key, f"{name}={value}", *features)
 
 

@@ -12,6 +12,7 @@ from torch import _dynamo, _inductor
 
 from cxrssl.core.errors import IntegrityError
 from cxrssl.model.objective import Objective
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import BACKBONES
@@ -49,14 +50,14 @@ def take_steps(
     """Return losses and number of graphs after each of some steps of a model of two blocks, and the model."""
     monkeypatch.setitem(BACKBONES, "vit-micro", (24, 2, 3))
     recipe = load_recipe("demo", [*TINY, "objective.queue_size=16"], {"ehr": {"features": ["sex"]}})
-    state = init_state(recipe, NUM_EHR, CPU)
+    state = init_state(recipe, RecordColumns(NUM_EHR), CPU)
     if backend:
         compile_model(state.model, backend)
     generator = torch.Generator().manual_seed(0)
     films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
     valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
     ehr = torch.rand(NUM_FILMS, NUM_EHR, generator=generator)
-    guard, now = Guard(state.optimizer, CPU), StepSettings(lr=1e-4, weight_decay=0.04, ema_momentum=0.9)
+    guard, now = Guard(state.optimizer, CPU), StepSettings(lr=1e-4, weight_decay=0.04, ema_momentum=0.9, progress=0.0)
     losses: list[float] = []
     graphs: list[int] = []
     for _ in range(NUM_STEPS):
@@ -64,7 +65,7 @@ def take_steps(
         def views_of(part: slice) -> Views:
             return make_views(films[part], valid, state.model.view_plan, 5, state.step, part)
 
-        batch = Batch(views_of, ehr, split_batch(NUM_FILMS, 0, 1, micro_batch))
+        batch = Batch(views_of, Record(ehr), split_batch(NUM_FILMS, 0, 1, micro_batch))
         loss, _ = take_step(state, batch, now, guard, recipe.train)
         losses.append(loss.total.item())
         graphs.append(_dynamo.utils.counters["stats"]["unique_graphs"])

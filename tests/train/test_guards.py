@@ -23,6 +23,7 @@ from cxrssl.ingest import ingest_dataset
 from cxrssl.model import msn
 from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Loss, Objective, Tensors
+from cxrssl.model.record import Record
 from cxrssl.records.steps import iter_metrics
 from cxrssl.train import loop, recorder, step
 from cxrssl.train.checkpoint import Checkpoints
@@ -117,6 +118,10 @@ def poison(place: str, value: float, bad_step: int, watch: Watched, patch: pytes
         spoil(tensor)
         return tensor
 
+    def spoil_record(record: Record) -> Record:
+        assert record.given_BM is not None
+        return record._replace(given_BM=spoil_first(record.given_BM))
+
     def spoil_targets(targets: Tensors, *_: Any) -> Tensors:
         return tuple(spoil_first(tensor) for tensor in targets)
 
@@ -141,7 +146,7 @@ def poison(place: str, value: float, bad_step: int, watch: Watched, patch: pytes
     elif place == "record":
         compare: Any = MSN.compare
         patch.setattr(
-            MSN, "compare", lambda *args: compare(*args[:-1], spoil_first(args[-1]) if is_due() else args[-1])
+            MSN, "compare", lambda *args: compare(*args[:-1], spoil_record(args[-1]) if is_due() else args[-1])
         )
     else:
         watch.at[bad_step] = lambda: spoil(
@@ -342,9 +347,11 @@ def test_a_step_moves_all_that_is_trained_and_the_target_by_its_share(
     frozen = {name for name in states[0] if name.startswith("target_")} | {"prototypes"} - trainable
     assert ("prototypes" in trainable) == (recipe == "strict")
     assert trainable | frozen == states[0].keys()
-    for before, after, gradient in zip(states, states[1:], gradients, strict=False):
+    # A fusion that starts as the identity first learns what to make of the record, then how to embed it.
+    waiting = {name for name in trainable if recipe == "strict" and name.startswith("fusion.embed")}
+    for number, (before, after, gradient) in enumerate(zip(states, states[1:], gradients, strict=False)):
         assert gradient.keys() == trainable
-        for name in trainable:
+        for name in trainable - (waiting if number == 0 else set()):
             assert torch.isfinite(gradient[name]).all(), name
             assert gradient[name].abs().max() > 0, name
             assert not torch.equal(before[name], after[name]), f"{name} did not move"

@@ -16,6 +16,7 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.journal import read_journal
 from cxrssl.core.workspace import Workspace
 from cxrssl.model.msn import MSN
+from cxrssl.model.record import RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.steps import iter_metrics
@@ -131,7 +132,7 @@ def test_checkpoints_hold_every_weight_and_moment(workspace: Workspace, tmp_path
     pretrain(plan)
     newest = sorted((plan.folder / "checkpoints").iterdir())[-1]
     names = set(load_file(newest / "state.safetensors"))
-    model = MSN(plan.recipe, len(plan.ehr_columns))
+    model = MSN(plan.recipe, RecordColumns(len(plan.ehr_columns)))
     assert {f"model.{name}" for name in model.state_dict()} <= names
     assert {f"optimizer.{name}.exp_avg" for name, _ in model.trained_parameters()} <= names
     manifest = json.loads((newest / "manifest.json").read_text())

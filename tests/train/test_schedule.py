@@ -1,13 +1,16 @@
 """Schedules at their corners and everywhere between, and the parameters and gradients that they reach."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cxrssl.model.record import RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import TrainSettings
-from cxrssl.train.schedule import StepSettings, learning_rate, settings_at
+from cxrssl.train.schedule import StepSettings, learning_rate, momentum, settings_at, share_covered
 from cxrssl.train.state import TrainState, init_state
 from cxrssl.train.step import clip_gradients, set_schedule
 from tests.world import TINY
@@ -24,9 +27,23 @@ def test_the_learning_rate_rises_linearly_then_falls_by_half_a_cosine() -> None:
 
 
 def test_weight_decay_and_momentum_reach_their_ends() -> None:
-    first, last = settings_at(0, 100, 10, TrainSettings()), settings_at(100, 100, 10, TrainSettings())
+    first, last = (settings_at(step, 10_000, 10, TrainSettings()) for step in (0, 10_000))
     assert (first.weight_decay, last.weight_decay) == pytest.approx((0.04, 0.4))
     assert (first.ema_momentum, last.ema_momentum) == (0.996, 1.0)
+
+
+def test_a_short_run_starts_with_a_target_that_averages_over_a_tenth_of_its_steps() -> None:
+    """Held at .996, a target covers 36 % of its way in 225 steps."""
+    short, published = TrainSettings(), TrainSettings(ema_horizon=0.0)
+    assert momentum(0, 225, short) == pytest.approx(1 - 1 / 22.5)
+    assert momentum(0, 1_000_000, short) == 0.996
+    assert momentum(0, 225, published) == 0.996
+    assert share_covered(225, published) == pytest.approx(0.36, abs=0.005)
+    for num_steps in (20, 225, 528, 100_000):
+        assert share_covered(num_steps, short) > 0.98
+    # Whatever the length, a share of 0.1 leaves exp(-1 / (2 x 0.1)) of the way.
+    assert share_covered(2000, short) == pytest.approx(1 - math.exp(-5), abs=1e-3)
+    assert [momentum(step, 3, TrainSettings(ema_horizon=0.1)) for step in (0, 3)] == [0.0, 1.0]
 
 
 def test_the_published_schedule_holds_the_rate_within_an_epoch_and_ends_at_zero() -> None:
@@ -52,12 +69,12 @@ def test_every_step_has_settings_between_their_ends_whatever_was_asked_before(
     lowest, rounding = train.lr * min(train.lr_start_frac, train.lr_final_frac), 1e-12
     assert lowest - rounding <= found.lr <= train.lr + rounding
     assert train.weight_decay_start - rounding <= found.weight_decay <= train.weight_decay_final + rounding
-    assert train.ema_start - rounding <= found.ema_momentum <= train.ema_final + rounding
+    assert momentum(0, num_steps, train) - rounding <= found.ema_momentum <= train.ema_final + rounding
 
 
 def state_of(*overrides: str) -> TrainState:
-    recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": ["sex"]}})
-    state = init_state(recipe, 3, torch.device("cpu"))
+    recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": ["sex"], "start": "random"}})
+    state = init_state(recipe, RecordColumns(3), torch.device("cpu"))
     for _, parameter in state.model.trained_parameters():
         parameter.grad = torch.zeros_like(parameter)
     return state
@@ -68,7 +85,7 @@ def test_weight_decay_shrinks_matrices_and_leaves_norms_biases_tokens_positions_
     """With a gradient of zero only weight decay moves a parameter: by rate x decay of itself."""
     state = state_of(f"train.decay_all={str(decay_all).lower()}")
     before = {name: value.detach().clone() for name, value in state.model.trained_parameters()}
-    set_schedule(state.optimizer, StepSettings(lr=0.5, weight_decay=0.2, ema_momentum=0.9))
+    set_schedule(state.optimizer, StepSettings(lr=0.5, weight_decay=0.2, ema_momentum=0.9, progress=0.0))
     state.optimizer.step()
     shrunk = {name for name, value in state.model.trained_parameters() if not torch.equal(value, before[name])}
     for name, value in state.model.trained_parameters():

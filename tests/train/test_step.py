@@ -7,6 +7,7 @@ import torch
 
 from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Loss
+from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, backward, split_batch
@@ -23,7 +24,7 @@ def gradients(
     micro_batch: int, ehr: Sequence[str], overrides: Sequence[str] = ()
 ) -> tuple[Loss, dict[str, torch.Tensor]]:
     recipe = load_recipe("demo", [*TINY, *overrides], {"ehr": {"features": list(ehr)}} if ehr else {})
-    model = init_state(recipe, 3 if ehr else 0, torch.device("cpu")).model.double()
+    model = init_state(recipe, RecordColumns(3 if ehr else 0), torch.device("cpu")).model.double()
     generator = torch.Generator().manual_seed(0)
     films = torch.randint(0, 256, (NUM_FILMS, 48, 48), dtype=torch.uint8, generator=generator)
     valid = torch.tensor([[0.0, 4.0, 48.0, 40.0]]).expand(NUM_FILMS, 4)
@@ -36,7 +37,7 @@ def gradients(
         views = make_views(films[part], valid, model.view_plan, 5, 7, part)
         return {purpose: View(view.pixels_BV1PP.double(), view.kept_BVK) for purpose, view in views.items()}
 
-    loss = backward(model, Batch(views_of, record, split_batch(NUM_FILMS, 0, 1, micro_batch)))
+    loss = backward(model, Batch(views_of, Record(record), split_batch(NUM_FILMS, 0, 1, micro_batch)))
     return loss, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
 
 
