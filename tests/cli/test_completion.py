@@ -61,7 +61,7 @@ def workspace(tmp_path: Path) -> Workspace:
         ("cxrssl recipe diff strict p", ["paper"]),
         ("cxrssl pretrain --backbone vit-t", ["vit-tiny", "vit-tiny-6h"]),
         ("cxrssl pretrain --device c", ["cpu", "cuda"]),
-        ("cxrssl pretrain --set ", [f"{key.name}=" for key in recipe_keys()]),
+        ("cxrssl pretrain --set ", list(dict.fromkeys(f"{key.name}=" for key in recipe_keys()))),
         ("cxrssl pretrain --set views.num", ["views.num_random=", "views.num_focal="]),
         ("cxrssl pretrain --set train.seed=1 --machine ", [f"{key.name}=" for key in machine_keys()]),
         ("cxrssl recipe sh", ["show"]),

@@ -89,7 +89,7 @@ def test_a_run_is_named_by_the_beginning_of_its_id_also_one_from_before_objectiv
 
 def test_what_is_no_recipe_is_one_sentence(workspace: Workspace) -> None:
     for run_id in ("nih-a", "nih-b", "torn", "future", "empty", "other"):
-        make_run(workspace, run_id, {"objective": {"name": "dino"}})
+        make_run(workspace, run_id, {"objective": {"name": "jepa"}})
     (workspace.runs / "torn/run.json").write_text('{"recipe": {"mod')
     (workspace.runs / "empty/run.json").unlink()
     (workspace.runs / "other/run.json").write_text("[1]")
@@ -101,7 +101,7 @@ def test_what_is_no_recipe_is_one_sentence(workspace: Workspace) -> None:
         "torn": (3, "run.json is not JSON", "torn/run.json"),
         "empty": (3, "run.json is missing", "empty/run.json"),
         "other": (3, "run.json holds no recipe", "other/run.json"),
-        "future": (3, 'cannot read the recipe of this run: "objective.name" cannot be "dino"', "future/run.json"),
+        "future": (3, 'cannot read the recipe of this run: "objective.name" cannot be "jepa"', "future/run.json"),
     }
     for name, (code, what, more) in cases.items():
         for words in (["show", name], ["diff", "strict", name]):
