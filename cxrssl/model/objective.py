@@ -99,7 +99,7 @@ class Objective(nn.Module, ABC):
         `progress` is the share of the run's steps that are done.
         """
         if self.record_head is not None:
-            self.record_head.begin_step(progress)
+            self.record_head.begin_step(progress, is_bad)
 
     @property
     @abstractmethod

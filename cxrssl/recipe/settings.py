@@ -65,6 +65,9 @@ class EhrSettings:
     """Weight of that loss, which is 1 as long as the film says nothing about the features."""
     predict_start: float = setting(0.0, low=0.0, high=1.0, needs="ehr.predict")
     """Share of the steps before that loss takes part."""
+    predict_gate: str = setting("none", options=("none", "skill"), needs="ehr.predict")
+    """`skill`: each feature teaches the encoder in proportion to how far its loss, measured on one of ten people whose
+    record the head is never taught, lies below the best constant guess; `none`: each in full."""
     control: str = setting(
         "none", options=("none", "shuffled", "zeros", "noise", "shuffled:<group>"), needs="ehr.features or ehr.predict"
     )

@@ -40,20 +40,22 @@ class RunRecord:
     known_NF: Numbers
     unknown_M: Numbers
     """What a film is given of which nothing is known."""
+    withheld_N: Numbers
+    """1 for films whose record only measures the head's skill."""
     dropout: float
     seed: int
 
     def batch(self, rows: Rows, step: int, device: torch.device) -> Record:
         """Return the record of the films of a step on the device."""
-        given_BM = values_BP = known_BF = None
+        given_BM = values_BP = known_BF = withheld_B = None
         if self.columns.num_given:
             given_BM = self.given_NM[rows]
             if self.dropout:
                 draws = np.random.Generator(np.random.Philox(derive_seed(self.seed, step, "record dropout")))
                 given_BM[draws.random(len(rows)) < self.dropout] = self.unknown_M
         if self.columns.predicted:
-            values_BP, known_BF = self.values_NP[rows], self.known_NF[rows]
-        return Record(*(_send(array, device) for array in (given_BM, values_BP, known_BF)))
+            values_BP, known_BF, withheld_B = self.values_NP[rows], self.known_NF[rows], self.withheld_N[rows]
+        return Record(*(_send(array, device) for array in (given_BM, values_BP, known_BF, withheld_B)))
 
 
 def load_record(plan: RunPlan) -> RunRecord:
@@ -82,9 +84,15 @@ def load_record(plan: RunPlan) -> RunRecord:
         given_NM[plan.rows] = draw_noise(given_NM[plan.rows], seed)
     predicted = _describe_predicted(ehr.predict, values_NP[plan.rows], known_NF[plan.rows])
     unknown_M = np.array([" unknown" in name for name in feature_columns(ehr.features, plan.missing)], np.float32)
-    return RunRecord(
-        RecordColumns(given_NM.shape[1], predicted), given_NM, values_NP, known_NF, unknown_M, ehr.dropout, seed
-    )
+    about, withheld_N = RecordColumns(given_NM.shape[1], predicted), draw_withheld(cohort.subject_id, seed)
+    return RunRecord(about, given_NM, values_NP, known_NF, unknown_M, withheld_N, ehr.dropout, seed)
+
+
+def draw_withheld(subject_N: NDArray[np.str_], seed: int) -> Numbers:
+    """Return 1 for the films of every tenth person in random order, else 0."""
+    persons, person_N = np.unique(subject_N, return_inverse=True)
+    draws = np.random.Generator(np.random.Philox(derive_seed(seed, 0, "withheld record")))
+    return np.asarray(draws.permutation(len(persons))[person_N] % 10 == 0, np.float32)
 
 
 def draw_donors(plan: RunPlan, seed: int) -> Rows:

@@ -217,3 +217,73 @@ def test_predicted_features_add_their_weighted_loss_once_they_have_begun_and_tea
     _, gradients = first_step(model, record)
     assert clip_gradients(model, 0.0) > 0
     assert gradients["record_head.linear.weight"] is not None
+
+
+# ---- skill
+
+
+def gated(*predicted: Predicted) -> RecordHead:
+    return RecordHead(6, predicted or (SEX, AGE), EhrSettings(predict=("sex", "age"), predict_gate="skill")).train()
+
+
+def withhold(record: Record, *films: int) -> Record:
+    withheld = torch.zeros(NUM_FILMS)
+    withheld[list(films)] = 1
+    return record._replace(withheld_B=withheld)
+
+
+def test_without_skill_the_head_learns_and_the_encoder_does_not() -> None:
+    head, cls = gated(), torch.randn(NUM_FILMS, 1, 6, requires_grad=True)
+    record = withhold(make_record(), 0)
+    head(cls, record).backward()
+    assert head.skill_F.tolist() == [0, 0]
+    assert cls.grad is not None
+    assert cls.grad.abs().sum() == 0
+    assert head.linear.weight.grad is not None
+    assert head.linear.weight.grad.abs().sum() > 0
+
+
+def test_the_encoder_is_taught_each_feature_in_proportion_to_its_skill() -> None:
+    cls, record = torch.randn(NUM_FILMS, 1, 6), withhold(make_record())
+    grads = []
+    for skills in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.25)):
+        torch.manual_seed(0)
+        head, seen = gated(), cls.clone().requires_grad_()
+        head.losses_2F.copy_(torch.tensor([[1 - skill for skill in skills], [1.0, 1.0]]))
+        head(seen, record).backward()
+        assert seen.grad is not None
+        grads.append(seen.grad)
+    both, sex, age, parts = grads
+    torch.testing.assert_close(sex + age, both)
+    torch.testing.assert_close(0.5 * sex + 0.25 * age, parts)
+
+
+def test_skill_is_the_loss_of_withheld_films_against_a_constant_guess_and_no_bad_step_counts() -> None:
+    head, bad = gated(SEX), torch.ones(())
+    record = withhold(make_record(), 1, 2)._replace(known_BF=torch.ones(NUM_FILMS, 1))
+    head.last_2F.copy_(torch.tensor([[math.nan], [2.0]]))
+    head.begin_step(0.0, bad)
+    assert head.losses_2F.tolist() == [[64], [64]]
+    sums, count = 64.0, 64.0
+    for step in range(3):
+        cls = torch.randn(NUM_FILMS, 1, 6, generator=torch.Generator().manual_seed(step))
+        head(cls, record)
+        guess = (cls[1:3, 0] @ head.linear.weight.T + head.linear.bias).double()
+        assert record.values_BP is not None
+        wanted = record.values_BP[1:3, :2].argmax(dim=1)
+        loss = torch.nn.functional.cross_entropy(guess, wanted, reduction="sum").item() / SEX.scale
+        sums, count = sums * (1 - 2 / 256) + loss, count * (1 - 2 / 256) + 2
+        head.begin_step(0.0, ZERO)
+        assert head.skill_F.item() == pytest.approx(max(0.0, 1 - sums / count), abs=1e-6)
+        assert head.losses_2F[:, 0].tolist() == pytest.approx([sums, count], rel=1e-5)
+
+
+def test_films_of_withheld_people_teach_the_head_nothing() -> None:
+    losses = []
+    for change in (0.0, 1.0):
+        torch.manual_seed(0)
+        head, record = gated(), withhold(make_record(), 0, 3)
+        assert record.values_BP is not None
+        record.values_BP[[0, 3], 2] += change
+        losses.append(head(torch.randn(NUM_FILMS, 1, 6), record).item())
+    assert losses[0] == losses[1]

@@ -22,6 +22,7 @@ IDLE = {
     "ehr.lr_mult": ("0.5", []),
     "ehr.predict_weight": ("2", []),
     "ehr.predict_start": ("0.5", []),
+    "ehr.predict_gate": ("skill", []),
     "ehr.control": ("shuffled", []),
     "views.focal_px": ("48", ["views.num_focal=0"]),
     "views.focal_scale": ("[0.1, 0.2]", ["views.num_focal=0"]),

@@ -13,7 +13,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.train.plan import RunPlan, plan_run
-from cxrssl.train.record import draw_donors, load_record
+from cxrssl.train.record import draw_donors, draw_withheld, load_record
 from tests.world import TINY, make_workspace
 
 CPU = torch.device("cpu")
@@ -41,6 +41,14 @@ def test_a_shuffled_record_is_that_of_another_person_of_the_split_and_each_is_gi
         assert (subject[donors] != subject[plan.rows]).all()
         assert (split[donors] == split[plan.rows]).all()
     assert not np.array_equal(draw_donors(plan, 0), draw_donors(plan, 1))
+
+
+def test_every_tenth_person_is_withheld_with_all_films() -> None:
+    subject = np.repeat(np.array([f"p{n}" for n in range(40)]), 3)
+    withheld = draw_withheld(subject, 0).reshape(40, 3)
+    assert (withheld == withheld[:, :1]).all()
+    assert withheld[:, 0].sum() == 4
+    assert not np.array_equal(withheld.ravel(), draw_withheld(subject, 1))
 
 
 def test_a_control_changes_the_record_of_the_runs_films_and_nothing_else(workspace: Workspace) -> None:
