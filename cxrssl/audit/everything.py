@@ -213,7 +213,7 @@ def _audit_run(
     audits = {alone: make_audit(about, results)}
     for name, each in audited.items():
         is_same = run.dataset == each.cohort.dataset and run.scheme in each.cohort.schemes
-        probed = [e.settings.split for e in evaluated if (e.settings.candidate_id, e.settings.cohort) == (run_id, name)]
+        probed = [e.settings.split for e in evaluated if (e.settings.run_id, e.settings.cohort) == (run_id, name)]
         usual = run.scheme if is_same else each.cohort.default_split
         for scheme in dict.fromkeys([usual, *(split for split in probed if split in each.cohort.schemes)]):
             about = f"run {run_id} on cohort {name}, split {scheme}"
@@ -232,7 +232,7 @@ def _audit_evaluations(
     """Return the audits of the evaluations of these runs on these cohorts, and of how often test films were scored."""
     audits, chosen = [], []
     for each in evaluated:
-        key = each.settings.candidate_id, each.settings.cohort, each.settings.split
+        key = each.settings.run_id, each.settings.cohort, each.settings.split
         is_baseline = with_baselines and each.settings.kind != "run"
         if key[1] in audited and (key in of_runs or is_baseline):
             refusals = of_runs[key].refusals if key in of_runs else ()

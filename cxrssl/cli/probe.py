@@ -29,6 +29,10 @@ def probe(
             help="Cohort to probe on; the run's own when left out.", metavar="NAME", autocompletion=complete_cohort
         ),
     ] = "",
+    encoder: Annotated[
+        str,
+        typer.Option(help="target, or anchor: the trained encoder that the target follows.", metavar="NAME"),
+    ] = "target",
     split: Annotated[str, typer.Option(help="official, hash, icu or file; the run's own when left out.")] = "",
     uncertain: Annotated[str, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")] = "ignore",
     blank: Annotated[
@@ -49,18 +53,21 @@ def probe(
     """
     from cxrssl.core.config import build_settings
     from cxrssl.recipe.load import load_machine
+    from cxrssl.records.encoder import parse_encoder_name
     from cxrssl.records.evaluation import ProbeSettings
 
+    which = parse_encoder_name(encoder)
     values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
     opened = open_workspace(workspace)
     run_id = opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to probe run {run_id}")
-    from cxrssl.evaluate.run import probe_run
+    from cxrssl.evaluate.run import ProbeChoices, probe_run
     from cxrssl.stats.resample import explain_marks
 
-    evaluations = probe_run(opened, run_id, cohort, split, settings, place, baselines, allow_overlap)
+    choices = ProbeChoices(which, baselines, allow_overlap, place)
+    evaluations = probe_run(opened, run_id, cohort, split, settings, choices)
     scores, about = evaluations[0].scores, evaluations[0].settings
     where = ", ".join(part for part in (about.cohort, about.link, f"split {about.split}") if part)
     head = f"{scores.num_films:,} test films of {scores.num_subjects:,} subjects, cohort {where}; macro AUROC:"

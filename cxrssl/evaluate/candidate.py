@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
 
 from cxrssl.audit.pretraining import Pretraining, read_pretraining
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features
@@ -22,11 +21,11 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.images.store import ImageStore
-from cxrssl.model.encoder import Encoder, open_encoder
+from cxrssl.model.encoder import Encoder, open_encoder, pack_weights
 from cxrssl.model.record import NO_RECORD
 from cxrssl.recipe.settings import EhrSettings, Recipe
-from cxrssl.records.encoder import NOWHERE
-from cxrssl.records.evaluation import CandidateKind, CandidateSettings, label_run
+from cxrssl.records.encoder import NOWHERE, EncoderName
+from cxrssl.records.evaluation import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run
 from cxrssl.records.fields import write_fields
 from cxrssl.records.run import RunFiles
 from cxrssl.train.state import init_state
@@ -48,34 +47,44 @@ class Candidate:
     is_outcome_used: bool = False
 
 
-def open_run(workspace: Workspace, run_id: str) -> tuple[str, Encoder]:
-    """Return the id and the published encoder of a run; raises DataError when the run is not finished."""
+def open_run(workspace: Workspace, run_id: str, which: EncoderName = "target") -> tuple[str, Encoder]:
+    """Return the id and a published encoder of a run.
+
+    Raises: DataError when the run is not finished, or has no such encoder.
+    """
     files = RunFiles(workspace.find_run(run_id))
     if not files.is_published:
         what = f"run {files.folder.name} is not finished"
         raise DataError(what, files.folder, "run the same pretrain command to resume")
-    return files.folder.name, open_encoder(files.encoder)
+    return files.folder.name, open_encoder(files.encoder, which)
 
 
 def run_candidate(
-    workspace: Workspace, run_id: str, encoder: Encoder, images: ImageStore, device: torch.device
+    workspace: Workspace,
+    run_id: str,
+    encoder: Encoder,
+    images: ImageStore,
+    device: torch.device,
+    which: EncoderName = "target",
 ) -> Candidate:
-    """Return the target encoder of a finished run."""
+    """Return the target or the anchor encoder of a finished run."""
     recipe, origin = encoder.recipe, encoder.origin
     names = tuple(dict.fromkeys((*recipe.ehr.features, *recipe.ehr.predict)))
     without_ehr = {key: value for key, value in recipe.to_dict().items() if key != "ehr"}
     hashes = {"cohort_sha256": origin.cohort_sha256, "images_sha256": origin.images_sha256}
+    is_target = which == "target"
     return Candidate(
-        candidate_id=run_id,
+        candidate_id=run_id if is_target else f"{ANCHOR_PREFIX}{run_id}",
         kind="run",
-        label=label_run(recipe.objective.name, describe_record(recipe.ehr)),
+        label=label_run(recipe.objective.name, describe_record(recipe.ehr), which),
         settings=CandidateSettings(
             weights_sha256=encoder.weights_sha256,
             features=names,
             missing=recipe.ehr.missing if recipe.ehr.features else "",
             num_epochs=recipe.train.num_epochs,
             architecture=architecture_of(recipe),
-            setup_sha256=hash_settings([without_ehr, hashes]),
+            setup_sha256=hash_settings([without_ehr, hashes] if is_target else [without_ehr, hashes, which]),
+            encoder=None if is_target else which,
         ),
         features=lambda: extract_features(workspace, encoder, images, device),
         pretraining=read_pretraining(workspace, run_id),
@@ -93,8 +102,7 @@ def describe_record(ehr: EhrSettings) -> str:
 def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, device: torch.device) -> Candidate:
     """Return the recipe's encoder before its first step: same architecture, same seed, no training."""
     module = init_state(recipe, NO_RECORD, torch.device("cpu")).model.published.eval()
-    weights = {name: value.detach() for name, value in module.state_dict().items()}
-    sha256 = hashlib.sha256(save(weights)).hexdigest()
+    sha256 = hashlib.sha256(pack_weights(module)).hexdigest()
     encoder = Encoder(module, recipe, sha256, NOWHERE)
     digest = hash_settings([sha256, write_fields(architecture_of(recipe))])[:8]
     return Candidate(

@@ -6,6 +6,8 @@ the comparisons that a report shows of them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
@@ -13,9 +15,21 @@ from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candida
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.records.encoder import EncoderName
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
 from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
+
+
+@dataclass(frozen=True)
+class ProbeChoices:
+    """What is probed, and where; nothing that changes how."""
+
+    encoder: EncoderName = "target"
+    baselines: bool = True
+    may_overlap: bool = False
+    """Probe a run that has seen test subjects; the evaluation says so."""
+    device: str = "auto"
 
 
 def probe_run(
@@ -24,22 +38,23 @@ def probe_run(
     cohort_name: str,
     split: str,
     settings: ProbeSettings,
-    device: str = "auto",
-    baselines: bool = True,
-    may_overlap: bool = False,
+    choices: ProbeChoices = ProbeChoices(),
 ) -> list[Evaluation]:
-    """Evaluate a run, then its baselines, and compare them; an empty cohort or split is the run's own."""
-    run_id, encoder = open_run(workspace, run)
+    """Evaluate a run, then its baselines, and compare them; an empty cohort or split is the run's own.
+
+    Raises: DataError when the run is not finished or has no such encoder, LeakageError when it has seen test films.
+    """
+    run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
     _check_findings(cohort)
-    place = choose_device(device)
+    place = choose_device(choices.device)
     own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
-    candidates = [run_candidate(workspace, run_id, encoder, images, place)]
-    if baselines:
+    candidates = [run_candidate(workspace, run_id, encoder, images, place, choices.encoder)]
+    if choices.baselines:
         candidates += baseline_candidates(workspace, encoder.recipe, cohort, images, place)
     evaluations = []
     for candidate in candidates:
-        plan = plan_evaluation(workspace, candidate, cohort, images, split or own_split, settings, may_overlap)
+        plan = plan_evaluation(workspace, candidate, cohort, images, split or own_split, settings, choices.may_overlap)
         evaluations.append(evaluate_plan(plan, candidate.features))
     _compare(workspace, {evaluation.eval_id for evaluation in evaluations})
     return evaluations

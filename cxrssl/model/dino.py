@@ -183,6 +183,11 @@ class DINO(Objective):
         """The teacher's encoder."""
         return self.target_encoder
 
+    @property
+    def anchor(self) -> VisionTransformer:
+        """The student's encoder."""
+        return self.encoder
+
     def film_parameters(self) -> list[Tensor]:
         """Return those of the student's encoder."""
         return list(self.encoder.parameters())

@@ -1,6 +1,7 @@
-"""The encoder that a run publishes: target weights and what is needed to use them on a film.
+"""The encoders that a run publishes: target and anchor weights, and what is needed to use them on a film.
 
-In: `encoder/{encoder.safetensors, manifest.json}`. Out: a frozen module from packed films to features.
+In: `encoder/{encoder.safetensors, anchor.safetensors, manifest.json}`. Out: a frozen module from packed films to
+features.
 """
 
 from __future__ import annotations
@@ -16,10 +17,21 @@ from torch import Tensor
 from cxrssl.core.artefact import publish
 from cxrssl.core.config import build_settings
 from cxrssl.core.durable import write_bytes
-from cxrssl.core.errors import IntegrityError
+from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.settings import Recipe
-from cxrssl.records.encoder import FILMS, KIND, WEIGHTS, EncoderOrigin, SeenFilms, make_settings, open_record
+from cxrssl.records.encoder import (
+    ANCHOR,
+    FILMS,
+    KIND,
+    WEIGHTS,
+    WEIGHTS_OF,
+    EncoderName,
+    EncoderOrigin,
+    SeenFilms,
+    make_settings,
+    open_record,
+)
 from cxrssl.views.resample import whole_views
 
 
@@ -40,23 +52,48 @@ class Encoder:
 
 
 def publish_encoder(
-    dest: Path, module: VisionTransformer, recipe: Recipe, origin: EncoderOrigin, films: SeenFilms
+    dest: Path,
+    module: VisionTransformer,
+    recipe: Recipe,
+    origin: EncoderOrigin,
+    films: SeenFilms,
+    anchor: VisionTransformer | None = None,
 ) -> None:
-    """Publish an encoder with its recipe, its origin and the films it was trained on."""
-    # timm's own names, so that a file loads without this package.
-    weights = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    """Publish an encoder, and its anchor if it has one, with its recipe, its origin and the films it was trained on."""
     with publish(dest, KIND, make_settings(recipe.to_dict(), origin)) as building:
-        write_bytes(building / WEIGHTS, save(weights))
+        write_bytes(building / WEIGHTS, pack_weights(module))
+        if anchor is not None:
+            write_bytes(building / ANCHOR, pack_weights(anchor))
         write_bytes(building / FILMS, films.to_csv())
 
 
-def open_encoder(path: Path) -> Encoder:
-    """Return a published encoder; every weight must be there, and nothing else."""
+def pack_weights(module: VisionTransformer) -> bytes:
+    """Return the weights as a safetensors file, under timm's own names, so that it loads without this package."""
+    return save({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()})
+
+
+def open_encoder(path: Path, which: EncoderName = "target") -> Encoder:
+    """Return a published encoder; every weight must be there, and nothing else.
+
+    Raises: IntegrityError when it is damaged, DataError when the run has no such encoder.
+    """
     record = open_record(path)
     recipe = build_settings(Recipe, record.recipe)
+    sha256 = {"target": record.weights_sha256, "anchor": record.anchor_sha256}[which]
+    if not sha256:
+        raise _name_missing_anchor(recipe, record.origin.run_id, path)
     module = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
     try:
-        module.load_state_dict(load((path / WEIGHTS).read_bytes()), strict=True)
+        module.load_state_dict(load((path / WEIGHTS_OF[which]).read_bytes()), strict=True)
     except RuntimeError as error:
         raise IntegrityError(f"the weights do not fit {recipe.model.backbone}: {error}", path) from None
-    return Encoder(module.eval().requires_grad_(False), recipe, record.weights_sha256, record.origin)
+    return Encoder(module.eval().requires_grad_(False), recipe, sha256, record.origin)
+
+
+def _name_missing_anchor(recipe: Recipe, run_id: str, path: Path) -> DataError:
+    objective = recipe.objective
+    if not objective.has_target:
+        what = f"run {run_id} has no anchor encoder: {objective.name.upper()} trains one encoder, without a target"
+        return DataError(what, path, "probe it with --encoder target, which is that encoder")
+    what = f"run {run_id} has no anchor encoder: it was published by an older version"
+    return DataError(what, path, "pretrain again, or probe with --encoder target")

@@ -259,6 +259,11 @@ class MSN(Objective):
         """The target encoder."""
         return self.target_encoder
 
+    @property
+    def anchor(self) -> VisionTransformer:
+        """The anchor encoder."""
+        return self.encoder
+
     def film_parameters(self) -> list[Tensor]:
         """Return those of the anchor encoder."""
         return list(self.encoder.parameters())

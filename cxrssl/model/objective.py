@@ -106,6 +106,11 @@ class Objective(nn.Module, ABC):
     def published(self) -> VisionTransformer:
         """The encoder that the run is for."""
 
+    @property
+    def anchor(self) -> VisionTransformer | None:
+        """The trained encoder that `published` follows as its moving average; None where that is itself trained."""
+        return None
+
     def film_parameters(self) -> Sequence[Tensor]:
         """Return the parameters that `encode` uses: several processes add up their gradients."""
         return list(self.published.parameters())

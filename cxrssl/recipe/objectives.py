@@ -23,6 +23,11 @@ class ObjectiveSettings:
     name: str
     """Which objective trains the encoder; it decides the other keys of this section."""
 
+    @property
+    def has_target(self) -> bool:
+        """Whether a target follows the trained encoder as its moving average."""
+        return not set(WITHOUT_TARGET) <= set(self.idle)
+
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ConfigError when settings contradict each other; `values` are the whole recipe's, by dotted key."""
 

@@ -1,7 +1,7 @@
-"""What a finished run publishes: target weights, the recipe that says how films enter them, and who shaped them.
+"""What a finished run publishes: its weights, the recipe that says how films enter them, and who shaped them.
 
-In: `encoder/{encoder.safetensors, films.csv, manifest.json}`. Out: EncoderRecord, SeenFilms. The weights themselves are
-read in train. Never: a manifest or a list of films that is taken half.
+In: `encoder/{encoder.safetensors, anchor.safetensors, films.csv, manifest.json}`. Out: EncoderRecord, SeenFilms. The
+weights themselves are read in model. Never: a manifest or a list of films that is taken half.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact
-from cxrssl.core.errors import IntegrityError
-from cxrssl.core.text import escape_formula, from_csv_text, plain
+from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.core.text import escape_formula, from_csv_text, nearest_hint, plain
 from cxrssl.records.damage import refuse_faults
 from cxrssl.records.fields import read_fields, write_fields
 
 KIND = "encoder"
-WEIGHTS, FILMS = "encoder.safetensors", "films.csv"
+WEIGHTS, ANCHOR, FILMS = "encoder.safetensors", "anchor.safetensors", "films.csv"
+EncoderName = Literal["target", "anchor"]
+"""`target` is what every run publishes; `anchor` the trained encoder of a run whose target is its moving average."""
+WEIGHTS_OF: dict[EncoderName, str] = {"target": WEIGHTS, "anchor": ANCHOR}
 COLUMNS = ("image_id", "subject_id", "pixel_hash")
 
 
@@ -73,6 +76,8 @@ class EncoderRecord:
     origin: EncoderOrigin
     ehr: EhrInput
     weights_sha256: str
+    anchor_sha256: str = ""
+    """Empty where no anchor was published."""
 
     def films(self) -> SeenFilms:
         """Return the films that shaped it. Raises: IntegrityError."""
@@ -95,6 +100,14 @@ class SeenFilms:
         columns = (self.image_id, self.subject_id, self.pixel_hash.astype(np.str_))
         writer.writerows(zip(*(map(escape_formula, column.tolist()) for column in columns), strict=True))
         return text.getvalue().encode()
+
+
+def parse_encoder_name(text: str) -> EncoderName:
+    """Return which encoder of a run a user means. Raises: UsageError."""
+    for name in WEIGHTS_OF:
+        if text == name:
+            return name
+    raise UsageError(f'--encoder is "{plain(text, 40)}"', hint=nearest_hint(text, WEIGHTS_OF))
 
 
 def make_settings(recipe: dict[str, Any], origin: EncoderOrigin) -> dict[str, Any]:
@@ -150,5 +163,5 @@ def _read_settings(artefact: Artefact, faults: list[str]) -> EncoderRecord:
         faults.append('has no table in "recipe"')
         recipe = {}
     ehr = read_fields(EhrInput, recipe.get("ehr", {}), faults, "recipe.ehr")
-    sha256 = artefact.manifest["files"].get(WEIGHTS, {}).get("sha256", "")
-    return EncoderRecord(artefact.path, recipe, origin, ehr, sha256)
+    target, anchor = (artefact.manifest["files"].get(name, {}).get("sha256", "") for name in (WEIGHTS, ANCHOR))
+    return EncoderRecord(artefact.path, recipe, origin, ehr, target, anchor)

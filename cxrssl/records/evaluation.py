@@ -22,6 +22,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.arrays import Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
 from cxrssl.records.cohorts import describe_gone, find_datasets
 from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.encoder import EncoderName
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
@@ -30,6 +31,7 @@ from cxrssl.stats.scores import Scores, rarer_of_mean
 
 KIND = "evaluation"
 PREDICTIONS, FIT, SCORES = "predictions.npz", "probe.npz", "scores.json"
+ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
 CandidateKind = Literal["run", "random-init", "ehr-only", "view-only"]
@@ -61,6 +63,8 @@ class CandidateSettings:
     weights_sha256: str | None = None
     setup_sha256: str | None = None
     """Equal for runs that differ in nothing but the record: those may be compared."""
+    encoder: EncoderName | None = None
+    """Which encoder of a run, where it is not the target."""
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
@@ -71,7 +75,7 @@ class EvalSettings:
     """What was scored on what, and how."""
 
     candidate_id: str
-    """A run_id, or the name of a baseline."""
+    """A run_id, one after "anchor-" for a run's anchor encoder, or the name of a baseline."""
     kind: str
     """One of KIND_ORDER, or one that only a newer version knows."""
     label: str
@@ -89,6 +93,13 @@ class EvalSettings:
     link: str = ""
     """How films were linked to stays, in words; empty where the dataset has none."""
     protocol_version: int = 0
+
+    @property
+    def run_id(self) -> str:
+        """The run whose encoder it is; empty for a baseline."""
+        if self.kind != "run":
+            return ""
+        return self.candidate_id.removeprefix(ANCHOR_PREFIX) if self.candidate.encoder else self.candidate_id
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -196,13 +207,14 @@ class Evaluation:
         return read_arrays(self.path / FIT, ProbeFit) if self.has_fit else None
 
 
-def label_run(objective: str, names: str) -> str:
-    """Return how tables call a run: its objective, with the named parts of the record."""
-    return f"{objective.upper()} + {names}" if names else objective.upper()
+def label_run(objective: str, names: str, encoder: EncoderName = "target") -> str:
+    """Return how tables call a run's encoder: "MSN + sex, view", "MSN anchor + sex, view"."""
+    shown = objective.upper() if encoder == "target" else f"{objective.upper()} {encoder}"
+    return f"{shown} + {names}" if names else shown
 
 
 def objective_of(settings: EvalSettings) -> str:
-    """Return the objective in the label of a run."""
+    """Return the objective in the label of a run, with which encoder it is where that is not the target."""
     return settings.label.partition(" + ")[0]
 
 

@@ -51,7 +51,7 @@ def remove_leftovers(folder: Path, events: Path) -> None:
 
 
 def publish_run(plan: RunPlan, state: TrainState, path: Path) -> None:
-    """Publish the encoder with the list of films that shaped it."""
+    """Publish the encoder, and its anchor if it has one, with the list of films that shaped it."""
     cohort, rows = plan.cohort, plan.rows
     films = SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], plan.images.index.pixel_hash[rows])
     origin = EncoderOrigin(
@@ -63,7 +63,7 @@ def publish_run(plan: RunPlan, state: TrainState, path: Path) -> None:
         split=plan.scheme,
         **plan.origin,
     )
-    publish_encoder(path, state.model.published, plan.recipe, origin, films)
+    publish_encoder(path, state.model.published, plan.recipe, origin, films, state.model.anchor)
 
 
 def record_finish(files: RunFiles, num_steps: int) -> None:

@@ -19,7 +19,7 @@ from cxrssl.cli.app import app
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.run import probe_run
+from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.evaluation import ProbeSettings, list_evaluations
@@ -113,10 +113,10 @@ def test_a_run_on_all_films_is_refused_by_probe_and_named_and_said_when_it_is_pr
 ) -> None:
     run = run_tiny(copy, "train.rows=all")
     with pytest.raises(LeakageError, match="took part in pretraining") as error:
-        probe_run(copy, run, "", "", SETTINGS, baselines=False)
+        probe_run(copy, run, "", "", SETTINGS, ProbeChoices(baselines=False))
     assert "--allow-overlap" in error.value.hint
     assert audit_workspace(copy).codes == {"pretrained-on-test-film"}
-    probe_run(copy, run, "", "", SETTINGS, baselines=False, may_overlap=True)
+    probe_run(copy, run, "", "", SETTINGS, ProbeChoices(baselines=False, may_overlap=True))
     assert audit_workspace(copy).codes == {"pretrained-on-test-film"}
     assert "took part in pretraining" in write_report(copy).markdown.splitlines()[0]
 
@@ -137,7 +137,7 @@ def test_a_run_whose_films_are_test_films_of_another_dataset_under_other_ids_is_
     rename_pack(copy, "other", arrays)
     (run,) = copy.run_ids()
     with pytest.raises(LeakageError, match="of cohort other took part in pretraining under another id"):
-        probe_run(copy, run, "other", "", SETTINGS, baselines=False)
+        probe_run(copy, run, "other", "", SETTINGS, ProbeChoices(baselines=False))
     audit = audit_workspace(copy, "other", against=[run])
     assert "pretrained-on-identical-film" in audit.codes
     pair = audit_workspace(copy, "mimic", against=["other"])
@@ -200,7 +200,7 @@ def test_pretrain_and_probe_leave_out_twins_and_say_how_many(workspace: Workspac
     assert "1 train film left out, because validation or test has the same film" in plan.warnings
     run = pretrain(plan).run_id
     assert json.loads((workspace.runs / run / "run.json").read_text())["num_twins_left_out"] == 1
-    (evaluation,) = probe_run(workspace, run, "", "", SETTINGS, baselines=False)
+    (evaluation,) = probe_run(workspace, run, "", "", SETTINGS, ProbeChoices(baselines=False))
     assert evaluation.scores.num_twins_left_out == {"train": 1, "val": 0, "test": 0}
     assert evaluation.scores.num_films == len(cohort.rows_of("test"))
     assert "under 10 train films left out as twins" in write_report(workspace).markdown

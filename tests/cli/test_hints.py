@@ -47,6 +47,8 @@ SHOWN_BY = {
     "cohort/sources": ["ingest", "doctor"],
     "cohort/mapping.py": ["ingest", "doctor"],
     "images": ["ingest"],
+    "model/encoder.py": ["probe"],
+    "records/encoder.py": ["probe"],
     "launch": ["pretrain"],
     "train": ["pretrain"],
     "recipe": ["pretrain"],

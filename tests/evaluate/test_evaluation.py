@@ -1,6 +1,7 @@
 """Evaluations: baselines of the right encoder, every test film, films and cohort row for row, no leak hidden."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.plan import plan_evaluation
-from cxrssl.evaluate.run import probe_run
+from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.ingest import ingest_dataset
+from cxrssl.model.encoder import open_encoder, publish_encoder
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.comparison import list_comparisons
+from cxrssl.records.encoder import read_films
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
+from cxrssl.records.run import RunFiles
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run
@@ -134,7 +138,7 @@ def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world: World)
     run = pretrain(plan_run(workspace, "nih", recipe, Machine("cpu", 1))).run_id
     with pytest.raises(LeakageError, match="took part in pretraining"):
         probe_run(workspace, run, "", "", SETTINGS)
-    leaky = probe_run(workspace, run, "", "", SETTINGS, baselines=False, may_overlap=True)
+    leaky = probe_run(workspace, run, "", "", SETTINGS, ProbeChoices(baselines=False, may_overlap=True))
     assert "took part in pretraining" in leaky[0].settings.leak
 
 
@@ -145,3 +149,31 @@ def test_films_packed_for_an_older_cohort_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="of an older cohort") as error:
         open_films(workspace, "nih")
     assert "cxrssl ingest nih" in error.value.hint
+
+
+def test_anchors_stand_beside_targets_and_are_compared_with_anchors(world: World) -> None:
+    workspace, runs, (targets, _) = world
+    anchors = [probe_run(workspace, run, "", "", SETTINGS, ProbeChoices("anchor"))[0] for run in runs]
+    assert [each.settings.candidate_id for each in anchors] == [f"anchor-{run}" for run in runs]
+    assert [each.settings.run_id for each in anchors] == runs
+    assert [each.settings.label for each in anchors] == ["MSN anchor", "MSN anchor + sex, view"]
+    assert not np.array_equal(anchors[0].predictions().logits, targets[0].predictions().logits)
+    (group,) = group_evaluations(list_evaluations(workspace)[0])
+    pairs = {(a.settings.candidate_id, b.settings.candidate_id) for a, b in list_pairs(group)}
+    vanilla, fused = runs
+    assert {(fused, vanilla), (f"anchor-{fused}", f"anchor-{vanilla}")} <= pairs
+    assert {(f"anchor-{fused}", vanilla), (fused, f"anchor-{vanilla}")}.isdisjoint(pairs)
+    titles = [row[0] for row in macro_table(group, publish_comparisons(workspace, list_pairs(group))).texts()]
+    assert sum(title.startswith("MSN anchor") for title in titles) == 2
+
+
+def test_a_run_that_an_older_version_published_has_no_anchor(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=12)
+    run = pretrain(plan_run(workspace, "nih", load_recipe("demo", [*TINY, "train.num_epochs=1"]), Machine("cpu", 1)))
+    folder = RunFiles(workspace.runs / run.run_id).encoder
+    encoder, films = open_encoder(folder), read_films(folder / "films.csv")
+    shutil.rmtree(folder)
+    publish_encoder(folder, encoder.module, encoder.recipe, encoder.origin, films)
+    with pytest.raises(DataError, match="no anchor encoder: it was published by an older version") as error:
+        probe_run(workspace, run.run_id, "", "", SETTINGS, ProbeChoices("anchor"))
+    assert error.value.hint == "pretrain again, or probe with --encoder target"

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
+from cxrssl.model.encoder import open_encoder, pack_weights
 from cxrssl.recipe.load import load_recipe
 from cxrssl.records.steps import iter_metrics
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, plan_run
-from tests.small_runs import CPU, read_run, run_until, two_layers, weights_of
+from tests.small_runs import CPU, read_run, run_until, two_layers, watched, weights_of
 from tests.world import make_workspace
 
 __all__ = ["two_layers"]
@@ -68,3 +70,22 @@ def test_a_folder_says_what_was_given_and_predicted(workspace: Workspace, tmp_pa
     plan = plan_of(workspace, "msn", "")
     assert plan.run_id.startswith("nih-msn+demo+predict-view-vit-micro-s0-")
     assert plan.recipe.to_dict()["ehr"]["predict"] == ("view",)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_the_anchor_is_published_beside_its_target_and_only_where_there_is_one(
+    workspace: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(workspace, name, "anchor")
+    with watched(monkeypatch) as watch:
+        pretrain(plan)
+    folder, trained = plan.folder / "encoder", watch.state.model.anchor
+    assert (trained is not None) == plan.recipe.objective.has_target == (name in ("msn", "dino"))
+    if trained is None:
+        assert not (folder / "anchor.safetensors").exists()
+        with pytest.raises(DataError, match=f"has no anchor encoder: {name.upper()} trains one encoder"):
+            open_encoder(folder, "anchor")
+        return
+    opened = open_encoder(folder, "anchor")
+    assert pack_weights(opened.module) == pack_weights(trained) == (folder / "anchor.safetensors").read_bytes()
+    assert opened.weights_sha256 != open_encoder(folder).weights_sha256
