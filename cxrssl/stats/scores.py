@@ -173,6 +173,29 @@ def compare_predictions(
     return Comparison(**_tabulate(values_TL, samples_TLR, labels_NL, subject_ids_N, findings, level), seed=seed)
 
 
+def resample_metrics(
+    probs_NL: npt.ArrayLike,
+    labels_NL: npt.ArrayLike,
+    subject_ids_N: npt.NDArray[Any],
+    findings: Sequence[str],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[Floats, Floats]:
+    """AUROC and average precision on the full set [2, 1 + L] and in each resample [2, 1 + L, R], the macro mean first.
+
+    The numbers that the intervals of `score_predictions` with the same arguments are made of.
+
+    Shapes: [N, L], [N, L], [N].
+    Raises: DataError if a score is not finite or a subject_id is missing.
+    """
+    labels_NL = _check(probs_NL, labels_NL, subject_ids_N, findings)
+    values_TL, samples_TLR = _measure(probs_NL, labels_NL, draw_subject_counts(subject_ids_N, num_resamples, seed))
+    macro_T1 = np.stack([_mean_defined(values_L[:, None]) for values_L in values_TL])
+    macro_T1R = np.stack([_mean_defined(samples_LR)[None] for samples_LR in samples_TLR])
+    return np.concatenate([macro_T1, values_TL], axis=1), np.concatenate([macro_T1R, samples_TLR], axis=1)
+
+
 def _check(
     probs_NL: npt.ArrayLike,
     labels_NL: npt.ArrayLike,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from cxrssl.stats.seeds import compare_seeds, t_quantile
+from cxrssl.stats.seeds import average_seeds, compare_seeds, compare_unpaired, t_quantile
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,40 @@ def test_resampled_seeds_alone_would_cover_far_less() -> None:
         half = 1.96 * seeds.std(ddof=0) / math.sqrt(3)
         covered += abs(seeds.mean()) <= half
     assert covered / 800 < 0.85
+
+
+@pytest.mark.parametrize(("sd_a", "sd_b"), [(0.01, 0.01), (0.02, 0.002)])
+def test_intervals_of_arms_with_other_seeds_cover_the_truth(sd_a: float, sd_b: float) -> None:
+    """Four seeds against three; the subjects move both arms alike, but for an error of their own."""
+    rng, num_worlds, covered = np.random.default_rng(1), 800, 0
+    for _ in range(num_worlds):
+        a, b = 0.01 + rng.normal(0, sd_a, 4) + rng.normal(0, 0.005), rng.normal(0, sd_b, 3)
+        resamples = a[:, None] + rng.normal(0, 0.005, 200)
+        found = compare_unpaired(a, b, resamples, np.repeat(b[:, None], 200, axis=1))
+        covered += found.lo <= 0.01 <= found.hi
+    assert 0.92 < covered / num_worlds < 0.995
+
+
+def test_an_arm_of_one_seed_leaves_the_interval_of_the_patients_alone() -> None:
+    a_R = np.linspace(-0.01, 0.05, 1001)
+    found = compare_unpaired(np.array([0.70, 0.74]), np.array([0.70]), np.stack([a_R, a_R]), np.zeros((1, 1001)))
+    assert (found.value, found.lo, found.hi) == pytest.approx((0.02, -0.0085, 0.0485))
+    assert found.says_nothing_about_method
+    assert found.by_seed == ()
+
+
+def test_a_mean_is_a_difference_to_nothing() -> None:
+    rng = np.random.default_rng(0)
+    a_S, a_SR = rng.normal(0.7, 0.01, 3), rng.normal(0.7, 0.02, (3, 100))
+    assert average_seeds(a_S, a_SR) == compare_seeds(a_S, np.zeros(3), a_SR, np.zeros((3, 100)))
+
+
+def test_a_mean_that_rests_on_one_subject_has_no_interval_and_on_nine_is_marked() -> None:
+    rng = np.random.default_rng(0)
+    mean = average_seeds(rng.normal(0.7, 0.01, 3), rng.normal(0.7, 0.02, (3, 100)))
+    assert mean.counted(1).interval.mark == "no interval"
+    assert mean.counted(9).interval.mark == "few"
+    assert mean.counted(30).interval.mark == ""
 
 
 def test_one_seed_has_the_interval_of_its_patients_alone() -> None:
