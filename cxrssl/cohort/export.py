@@ -15,10 +15,9 @@ import polars as pl
 from cxrssl.cohort import meds
 from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.features import RECORDED, Feature
-from cxrssl.cohort.read import KIND as COHORT_KIND
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.release.verified import describe_release
-from cxrssl.core.artefact import is_published, open_artefact, publish
+from cxrssl.core.artefact import is_published, open_artefact, publish, unreplaced
 from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.text import nearest_hint, plain
@@ -72,7 +71,6 @@ def export_cohort(
     if to not in FORMATS:
         raise UsageError(f'there is no format "{plain(to, 40)}"', hint=nearest_hint(to, FORMATS))
     cohort = open_cohort(workspace.find_cohort(name))
-    artefact = open_artefact(cohort.folder, COHORT_KIND, verify=False)
     dest = (out or workspace.exports / f"{cohort.name}-{to}").absolute()
     settings = {
         "format": to,
@@ -80,14 +78,17 @@ def export_cohort(
         "cohort": cohort.name,
         "dataset": cohort.dataset,
         "cohort_sha256": cohort.content_sha256,
-        "cohort_key": artefact.settings["key"],
+        "cohort_key": cohort.artefact.settings["key"],
         "split": cohort.default_split,
     }
     _check_place(workspace, cohort, dest)
     if is_published(dest, KIND, settings) and not may_replace:
         return Export(dest, True, _count_rows(dest))
     _check_free(dest, may_replace)
-    with publish(dest, KIND, settings, {"cohort": artefact.content_sha256}) as folder:
+    with (
+        publish(dest, KIND, settings, {"cohort": cohort.artefact.content_sha256}) as folder,
+        unreplaced(cohort.artefact),
+    ):
         with open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
             if to == "meds":
                 _write_meds(folder, cohort, database)

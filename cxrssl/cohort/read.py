@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.core.artefact import open_artefact, read_unexchanged
+from cxrssl.core.artefact import Artefact, open_artefact, read_unexchanged
 from cxrssl.core.errors import IntegrityError, LeakageError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 
@@ -76,6 +76,8 @@ class Cohort(Films):
     link: str
     """How films were linked to stays, in words; empty where the dataset has none."""
     summary: dict[str, Any]
+    artefact: Artefact
+    """What its folder held when it was opened."""
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -175,6 +177,7 @@ def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
         default_split=settings["default_split"],
         link=settings["link"],
         summary=json.loads((path / "summary.json").read_text(encoding="utf-8")),
+        artefact=artefact,
     )
     for scheme in cohort.schemes if check else ():
         check_splits(cohort.subject_id, cohort._split(scheme), scheme)

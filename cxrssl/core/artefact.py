@@ -21,7 +21,7 @@ from cxrssl import __version__
 from cxrssl.core.building import MANIFEST as MANIFEST
 from cxrssl.core.building import Building, Taken, remove_published
 from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors, sha256_file, write_json
-from cxrssl.core.errors import FormatError, IntegrityError
+from cxrssl.core.errors import FormatError, IntegrityError, UsageError
 from cxrssl.core.held import check_held
 from cxrssl.core.numbers import is_count
 from cxrssl.core.signals import check_stop, note_saved, uninterrupted
@@ -133,6 +133,32 @@ def read_unexchanged(path: Path, read: Callable[[], T]) -> T:
         else:
             if _identity(path) == before:
                 return result
+
+
+@contextlib.contextmanager
+def unreplaced(artefact: Artefact) -> Iterator[None]:
+    """Run a block that reads files of an artefact one after the other.
+
+    Raises: UsageError when another version lies there by the end of the block, whatever error that led to.
+    """
+    ended = None
+    try:
+        yield
+    except Exception as error:
+        ended = error
+    if _is_replaced(artefact):
+        what = f"another process has replaced {artefact.path.name} while this one read it"
+        raise UsageError(what, artefact.path, "run the same command again") from ended
+    if ended:
+        raise ended
+
+
+def _is_replaced(artefact: Artefact) -> bool:
+    try:
+        now = open_artefact(artefact.path, artefact.manifest["kind"], verify=False)
+    except IntegrityError:
+        return False  # damaged or gone, which whoever reads it says
+    return now.content_sha256 != artefact.content_sha256
 
 
 def _identity(path: Path) -> tuple[int, ...]:

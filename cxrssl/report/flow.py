@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.cohort.read import SPLITS, Cohort, open_cohort
+from cxrssl.core.artefact import read_unexchanged
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
@@ -102,7 +103,10 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
     """
     is_left, steps = _ingested(cohort)
     path, images_sha256 = workspace.images / cohort.name, ""
-    images = open_images(path, verify=False) if path.is_dir() else None
+    found = read_unexchanged(
+        path, lambda: (open_images(path, verify=False), read_rejects(path)) if path.is_dir() else ()
+    )
+    images, rejects = found or (None, [])
     # A pack of an older state of the cohort says nothing of these films.
     if images is not None and images.cohort_sha256 == cohort.content_sha256:
         is_left, images_sha256 = images.is_packed_N, images.content_sha256
@@ -110,7 +114,7 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
             FlowStep(
                 "films packed",
                 int(is_left.sum()),
-                tuple(Counter(reject.rule for reject in read_rejects(path)).most_common()),
+                tuple(Counter(reject.rule for reject in rejects).most_common()),
             )
         )
     split = cohort.split_of(scheme)

@@ -1,5 +1,6 @@
 """A world whose only signal is known after the film; and nothing that is fitted has seen a val or test row."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from cxrssl.audit.gate import audit_candidate
 from cxrssl.cohort.features import FEATURE_NAMES, FEATURES
 from cxrssl.cohort.read import Cohort, Films
+from cxrssl.core.artefact import Artefact
 from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.recipe.load import load_recipe
@@ -43,7 +45,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
         ehr_known=known,
         label_values=has_finding.astype(np.int8)[:, None],
         name="drawn", dataset="mimic", folder=tmp_path_factory.mktemp("cohort"), root=tmp_path_factory.mktemp("root"),
-        default_split="hash", link="", summary={},
+        default_split="hash", link="", summary={}, artefact=Artefact(Path(), {}),
     )  # fmt: skip
 
 
