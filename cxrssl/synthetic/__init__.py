@@ -7,6 +7,7 @@ them on disk.
 from cxrssl.synthetic.archive import FilmAnswer
 from cxrssl.synthetic.hospital.findings import LABELS, RISKS
 from cxrssl.synthetic.hospital.timeline import PLACEMENTS, place_of
+from cxrssl.synthetic.hospital.worlds import Record, parse_record
 from cxrssl.synthetic.radiograph.film import FilmKey, draw_film
 from cxrssl.synthetic.write import HospitalSpec, HospitalSummary, write_films_for, write_hospital
 
@@ -18,7 +19,9 @@ __all__ = [
     "FilmKey",
     "HospitalSpec",
     "HospitalSummary",
+    "Record",
     "draw_film",
+    "parse_record",
     "place_of",
     "write_films_for",
     "write_hospital",

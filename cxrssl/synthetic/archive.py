@@ -56,6 +56,7 @@ ANSWERS = [
     "position",
     "findings",
     "severities",
+    "illness",
 ]
 VIEW_CODE = {"PA": "postero-anterior", "AP": "antero-posterior", "LATERAL": "lateral", "LL": "left lateral", "": ""}
 JPEG_QUALITY = 90
@@ -77,11 +78,14 @@ class FilmAnswer:
     hadm_id: int | None
     stay_id: int | None
     sex: str
+    """As drawn, like age, view and position: in the world `none` the record says another."""
     age_y: int
     view: str
     position: str
     signs: dict[str, float]
     """Finding as drawn -> severity."""
+    illness: str
+    """What raised findings and decided the stay in the world `disease`."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,8 @@ def write_visit(job: tuple[Path, Visit, int]) -> dict[str, str]:
         (cxr_root / folder).mkdir(parents=True, exist_ok=True)
         for film in study.films:
             ids = (seed, patient.subject_id, study.study_id, film.film_index)
-            key = FilmKey(*ids, patient.gender, study.age_y, film.view, film.is_recumbent, film.height, film.width)
+            look = film.look
+            key = FilmKey(*ids, look.sex, look.age_y, look.view, look.is_recumbent, film.height, film.width)
             jpeg = io.BytesIO()
             Image.fromarray(draw_film(key, study.signs)).save(jpeg, "JPEG", quality=JPEG_QUALITY)
             name = folder / f"{film.dicom_id}.jpg"
@@ -155,7 +160,7 @@ def _metadata_row(visit: Visit, study: Study, film: Film) -> Row:
     """Return the film's row; StudyTime is a float hhmmss.fff without leading zeros."""
     when = film.taken_at
     study_time = when.hour * 10000 + when.minute * 100 + when.second + when.microsecond / 1e6
-    code = "CHEST (PORTABLE AP)" if film.view == "AP" else "CHEST (PA AND LAT)"
+    code = "CHEST (PORTABLE AP)" if film.is_portable else "CHEST (PA AND LAT)"
     ids = (film.dicom_id, visit.history.patient.subject_id, study.study_id)
     shape = (film.height, film.width, f"{when:%Y%m%d}", repr(round(study_time, 3)))
     return (*ids, code, film.recorded_view, *shape, code, VIEW_CODE[film.recorded_view], film.recorded_position)
@@ -193,11 +198,12 @@ def _answer(visit: Visit, study: Study, film: Film) -> FilmAnswer:
         border=study.border,
         hadm_id=study.hadm_id,
         stay_id=study.stay_id,
-        sex=patient.gender,
-        age_y=study.age_y,
-        view=film.view,
-        position="Recumbent" if film.is_recumbent else "Erect",
+        sex=film.look.sex,
+        age_y=film.look.age_y,
+        view=film.look.view,
+        position="Recumbent" if film.look.is_recumbent else "Erect",
         signs=study.signs,
+        illness=visit.history.illness,
     )
 
 
@@ -210,7 +216,7 @@ def write_answers(path: Path, answers: Sequence[FilmAnswer], histories: Sequence
         for a in answers:
             where = (a.placement, a.border, a.hadm_id, a.stay_id, *_gaps_h(history_of[a.subject_id], a.taken_at))
             who = (a.sex, a.age_y, a.view, a.position)
-            what = ("|".join(a.signs), "|".join(map(str, a.signs.values())))
+            what = ("|".join(a.signs), "|".join(map(str, a.signs.values())), a.illness)
             taken_at = a.taken_at.isoformat(" ", "milliseconds")
             writer.writerow((a.dicom_id, a.subject_id, a.study_id, taken_at, *where, *who, *what))
 

@@ -15,6 +15,7 @@ from cxrssl.synthetic.chance import stream
 from cxrssl.synthetic.hospital.people import MAX_PER_PATIENT, History, draw_history
 from cxrssl.synthetic.hospital.tables import read_histories, write_tables
 from cxrssl.synthetic.hospital.timeline import PLACEMENTS, Study, draw_studies, draw_time, make_study
+from cxrssl.synthetic.hospital.worlds import Record
 
 EHR_FOLDER, CXR_FOLDER = "mimic-iv-2.2", "mimic-cxr-jpg-2.0.0"
 BORDERS = ("admittime", "dischtime", "intime", "outtime", "edregtime")
@@ -29,6 +30,8 @@ class HospitalSpec:
     seed: int = 0
     film_px: int = 320
     """Short side of a film."""
+    record: Record = "mixed"
+    """What the record tells: the world, see `hospital.worlds`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def write_hospital(
     """
     ehr_root, cxr_root = root / EHR_FOLDER, root / CXR_FOLDER
     _refuse_if_there(ehr_root, cxr_root)
-    histories = [draw_history(spec.seed, k) for k in range(spec.num_patients)]
+    histories = [draw_history(spec.seed, k, spec.record) for k in range(spec.num_patients)]
     visits = [Visit(h, tuple(draw_studies(spec.seed, k, h, spec.film_px))) for k, h in enumerate(histories)]
     write_tables(ehr_root, histories, spec.seed)
     answers = write_archive(cxr_root, visits, spec.seed, on_film, num_workers)

@@ -65,7 +65,14 @@ def test_common_findings_are_common_and_rare_ones_rare(studies: list[tuple[Histo
 
 def test_the_record_alone_predicts_common_findings_but_not_well(studies: list[tuple[History, Study]]) -> None:
     rows = [
-        (h.patient.gender == "M", s.age_y / 100, f.view == "PA", f.view == "AP", f.is_recumbent, s.stay_id is not None)
+        (
+            h.patient.gender == "M",
+            f.look.age_y / 100,
+            f.look.view == "PA",
+            f.look.view == "AP",
+            f.look.is_recumbent,
+            s.stay_id is not None,
+        )
         for h, s in studies
         for f in s.films
     ]

@@ -1,8 +1,9 @@
 """The findings of a study, given the patient and the place, and the labels of its report.
 
 In: sex, age, view, ICU stay, death in hospital. Out: finding -> severity, and a row of the chexpert table.
-The record is informative on purpose: sicker and older patients have more findings, as in a real hospital, so a probe on
-the record alone reaches an AUROC of about 0.65 to 0.75 on the commonest findings.
+In the world `mixed` the record is informative: sicker and older patients have more findings, as in a real hospital, so
+a probe on the record alone reaches an AUROC of about 0.65 to 0.75 on the commonest findings. In the other worlds all
+are drawn as of an average study, and in `disease` the illness adds to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxrssl.synthetic.chance import stream
+from cxrssl.synthetic.hospital.worlds import raised_by
 
 LABELS = (
     "Atelectasis",
@@ -82,13 +84,17 @@ DRAWN_SEPARATELY = ("Consolidation", "Pneumonia")
 
 @dataclass(frozen=True)
 class Circumstances:
-    """The record of a study that its findings depend on."""
+    """The record of a study that its findings depend on: 1, 0 or, of an average study, the share."""
 
-    sex: str
-    age_y: int
-    is_portable: bool
-    is_icu: bool
-    has_died: bool
+    male: float
+    age_y: float
+    portable: float
+    icu: float
+    died: float
+
+
+AVERAGE = Circumstances(0.55, 58.4, 0.5, 0.35, 0.09)
+"""Means over the studies of the world `mixed`."""
 
 
 def log_odds(risk: Risk, who: Circumstances) -> float:
@@ -97,22 +103,27 @@ def log_odds(risk: Risk, who: Circumstances) -> float:
     return (
         risk.base
         + risk.decade * decades
-        + risk.male * (who.sex == "M")
-        + risk.portable * who.is_portable
-        + risk.icu * who.is_icu
-        + risk.died * who.has_died
+        + risk.male * who.male
+        + risk.portable * who.portable
+        + risk.icu * who.icu
+        + risk.died * who.died
     )
 
 
-def draw_findings(seed: int, subject_id: int, study_id: int, who: Circumstances) -> dict[str, float]:
-    """Return finding -> severity in [0.1, 1]; likelier findings are severer, lasting ones return in each study."""
+def draw_findings(
+    seed: int, subject_id: int, study_id: int, who: Circumstances, illness: str | None = None
+) -> dict[str, float]:
+    """Return finding -> severity in [0.1, 1]; likelier findings are severer, lasting ones return in each study.
+
+    `illness` is that of the world `disease`, None in others.
+    """
     signs: dict[str, float] = {}
     owns = stream(seed, "patient's liability", subject_id).standard_normal(len(RISKS)).tolist()
     news = stream(seed, "study's liability", subject_id, study_id).standard_normal(len(RISKS)).tolist()
     for (finding, risk), own, new in zip(RISKS.items(), owns, news, strict=True):
         liability = math.sqrt(risk.lasting) * own + math.sqrt(1 - risk.lasting) * new
         rank = 0.5 * (1 + math.erf(liability / math.sqrt(2)))
-        odds = log_odds(risk, who)
+        odds = log_odds(risk, who) + (0.0 if illness is None else raised_by(illness, finding))
         cause, weight = FOLLOWS.get(finding, ("", 0.0))
         frac = 1 / (1 + math.exp(-odds - weight * (cause in signs)))
         if rank < frac:

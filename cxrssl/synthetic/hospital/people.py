@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cxrssl.synthetic.chance import pick, scatter_id, stream
 from cxrssl.synthetic.hospital import vocabulary as words
+from cxrssl.synthetic.hospital.worlds import ILLNESSES, Record, draw_illness, unit_weights
 
 MAX_PER_PATIENT = 32
 """Upper bound of admissions, stays, transfers or studies of one patient; ids are numbered within it."""
@@ -68,10 +70,14 @@ class History:
     patient: Patient
     admissions: tuple[Admission, ...]
     icu_stays: tuple[IcuStay, ...]
+    record: Record = "mixed"
+    """What the record tells: the world that the patient lives in."""
+    illness: str = ""
+    """In the world `disease`, a key of ILLNESSES."""
 
 
-def draw_history(seed: int, index: int) -> History:
-    """Return the history of patient number `index`."""
+def draw_history(seed: int, index: int, record: Record = "mixed") -> History:
+    """Return the history of patient number `index` in a world."""
     rng = stream(seed, "history", index)
     age_y = int(np.clip(rng.normal(60, 18), 18, 97))
     patient = Patient(
@@ -82,6 +88,7 @@ def draw_history(seed: int, index: int) -> History:
         anchor_year_group=pick(rng, words.YEAR_GROUP),
         dod=None,
     )
+    illness = draw_illness(seed, patient.subject_id) if record == "disease" else None
     admissions: list[Admission] = []
     stays: list[IcuStay] = []
     num = 0 if rng.random() < 0.15 else min(1 + int(rng.geometric(0.5)), 5) - int(rng.random() < 0.4)
@@ -90,18 +97,28 @@ def draw_history(seed: int, index: int) -> History:
     for k in range(num):
         number = index * MAX_PER_PATIENT + k
         kind = pick(rng, words.ADMISSION_TYPE)
-        has_icu = bool(rng.random() < words.ICU_FRAC.get(kind, 0.1))
+        icu_frac = words.ICU_FRAC.get(kind, 0.1) if illness is None else ILLNESSES[illness].icu_frac
+        has_icu = bool(rng.random() < icu_frac)
         has_died = bool(rng.random() < _death_frac(patient.age_at(start), has_icu))
-        admission = _draw_admission(
-            rng, patient, scatter_id(seed, "hadm", number, 2), start, kind, has_icu, has_died, traits
-        )
+        hadm_id = scatter_id(seed, "hadm", number, 2)
+        length = rng.lognormal(math.log(_median_days(kind, has_icu, illness)), 0.7)
+        admission = _draw_admission(rng, patient, hadm_id, start, kind, length, has_died, traits)
         admissions.append(admission)
         if has_icu:
-            stays += _draw_icu_stays(rng, admission, seed, index * MAX_PER_PATIENT + 2 * k)
+            units = words.ICU_UNIT if illness is None else unit_weights(illness)
+            stays += _draw_icu_stays(rng, admission, seed, index * MAX_PER_PATIENT + 2 * k, units)
         if has_died:
             break
         start = _next_start(rng, admission)
-    return History(replace(patient, dod=_draw_dod(rng, patient, admissions)), tuple(admissions), tuple(stays))
+    patient = replace(patient, dod=_draw_dod(rng, patient, admissions))
+    return History(patient, tuple(admissions), tuple(stays), record, illness or "")
+
+
+def _median_days(kind: str, has_icu: bool, illness: str | None) -> float:
+    """Return the median length of an admission: by its type, or in the world `disease` by the illness."""
+    if illness is not None:
+        return ILLNESSES[illness].median_days
+    return 1.2 if "OBSERVATION" in kind else 7.5 if has_icu else 4.0
 
 
 def _death_frac(age_y: int, has_icu: bool) -> float:
@@ -124,12 +141,11 @@ def _draw_admission(
     hadm_id: int,
     start: dt.datetime,
     kind: str,
-    has_icu: bool,
+    length_days: float,
     has_died: bool,
     traits: tuple[str, ...],
 ) -> Admission:
-    median_days = 1.2 if "OBSERVATION" in kind else 7.5 if has_icu else 4.0
-    stay_min = 1440 * float(np.clip(rng.lognormal(math.log(median_days), 0.7), 0.3, 45))
+    stay_min = 1440 * float(np.clip(length_days, 0.3, 45))
     end = start + dt.timedelta(minutes=int(stay_min))
     has_ed = bool(rng.random() < words.ED_FRAC.get(kind, 0.0))
     ed_in, ed_out = int(rng.integers(90, 600)), int(rng.integers(30, 200))
@@ -149,7 +165,9 @@ def _draw_admission(
     )
 
 
-def _draw_icu_stays(rng: np.random.Generator, admission: Admission, seed: int, number: int) -> list[IcuStay]:
+def _draw_icu_stays(
+    rng: np.random.Generator, admission: Admission, seed: int, number: int, units: Mapping[str, float]
+) -> list[IcuStay]:
     """Return one or two stays; a few begin before the admission or end after the discharge, as in the real table."""
     begin, end = admission.admittime, admission.dischtime
     length = end - begin
@@ -169,8 +187,8 @@ def _draw_icu_stays(rng: np.random.Generator, admission: Admission, seed: int, n
         spans.append((again, again + (end - again) * float(rng.uniform(0.3, 0.8))))
     stays = []
     for k, (first, last) in enumerate(spans):
-        unit = pick(rng, words.ICU_UNIT)
-        last_unit = pick(rng, words.ICU_UNIT) if rng.random() < 0.08 else unit
+        unit = pick(rng, units)
+        last_unit = pick(rng, units) if rng.random() < 0.08 else unit
         stay_id = scatter_id(seed, "stay", number + k, 3)
         stays.append(IcuStay(admission.hadm_id, stay_id, unit, last_unit, _to_second(first), _to_second(last)))
     return stays

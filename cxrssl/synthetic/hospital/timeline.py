@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cxrssl.synthetic.chance import hex_id, pick, scatter_id, stream
-from cxrssl.synthetic.hospital.findings import Circumstances, draw_findings
+from cxrssl.synthetic.hospital.findings import AVERAGE, Circumstances, draw_findings
 from cxrssl.synthetic.hospital.people import MAX_PER_PATIENT, Admission, History
+from cxrssl.synthetic.hospital.worlds import Look, draw_looks
 
 PLACEMENTS = {
     "in_icu": 1.0,
@@ -41,9 +42,10 @@ class Film:
     dicom_id: str
     film_index: int
     taken_at: dt.datetime
-    view: str
-    """What it is: PA, AP, LATERAL or LL."""
-    is_recumbent: bool
+    look: Look
+    """What it shows."""
+    is_portable: bool
+    """Whether it was ordered at the bed; the record's word."""
     recorded_view: str
     """What the metadata say; blank in 4 %."""
     recorded_position: str
@@ -62,7 +64,6 @@ class Study:
     """The column whose time the study has, when it lies on a border."""
     hadm_id: int | None
     stay_id: int | None
-    age_y: int
     signs: dict[str, float]
     films: tuple[Film, ...]
 
@@ -168,15 +169,20 @@ def make_study(
     placement, hadm_id, stay_id = place_of(history, when)
     views, is_recumbent = _draw_views(rng, placement, stay_id is not None)
     has_died = any(a.has_died for a in history.admissions if a.hadm_id == hadm_id)
-    age_y = patient.age_at(when)
-    who = Circumstances(patient.gender, age_y, views[0] == "AP", stay_id is not None, has_died)
-    signs = draw_findings(seed, patient.subject_id, study_id, who)
+    looks = [Look(patient.gender, patient.age_at(when), view, is_recumbent) for view in views[:max_films]]
+    who = AVERAGE
+    if history.record == "mixed":
+        is_male = patient.gender == "M"
+        who = Circumstances(is_male, patient.age_at(when), views[0] == "AP", stay_id is not None, has_died)
+    illness = history.illness if history.record == "disease" else None
+    signs = draw_findings(seed, patient.subject_id, study_id, who, illness)
+    others = draw_looks(seed, patient.subject_id, study_id)
     films = []
-    for k, view in enumerate(views[:max_films]):
+    for k, told in enumerate(looks):
         taken_at = when + dt.timedelta(milliseconds=int(rng.integers(60_000, 300_000)) * k)
-        film = _draw_film(rng, taken_at, view, is_recumbent, film_px)
+        film = _draw_film(rng, taken_at, told, next(others) if history.record == "none" else told, film_px)
         films.append(replace(film, dicom_id=hex_id(seed, patient.subject_id, study_id, k), film_index=k))
-    return Study(study_id, "on_border" if border else placement, border, hadm_id, stay_id, age_y, signs, tuple(films))
+    return Study(study_id, "on_border" if border else placement, border, hadm_id, stay_id, signs, tuple(films))
 
 
 def _draw_views(rng: np.random.Generator, placement: str, is_icu: bool) -> tuple[Sequence[str], bool]:
@@ -189,10 +195,11 @@ def _draw_views(rng: np.random.Generator, placement: str, is_icu: bool) -> tuple
     return ("PA", lateral) if chance < 0.66 else ("PA",), False
 
 
-def _draw_film(rng: np.random.Generator, taken_at: dt.datetime, view: str, is_recumbent: bool, film_px: int) -> Film:
+def _draw_film(rng: np.random.Generator, taken_at: dt.datetime, told: Look, look: Look, film_px: int) -> Film:
+    """Return a film that looks as `look`; the record says `told`."""
     long_px = round(film_px * float(np.clip(rng.normal(1.2, 0.035), 1.08, 1.3)))
-    upright_frac = {"AP": 0.2, "PA": 0.6}.get(view, 0.95)
+    upright_frac = {"AP": 0.2, "PA": 0.6}.get(look.view, 0.95)
     height, width = (long_px, film_px) if rng.random() < upright_frac else (film_px, long_px)
-    recorded_view = "" if rng.random() < 0.04 else view
-    position = "" if rng.random() < 0.11 else "Recumbent" if is_recumbent else "Erect"
-    return Film("", 0, taken_at, view, is_recumbent, recorded_view, position, height, width)
+    recorded_view = "" if rng.random() < 0.04 else told.view
+    position = "" if rng.random() < 0.11 else "Recumbent" if told.is_recumbent else "Erect"
+    return Film("", 0, taken_at, look, told.view == "AP", recorded_view, position, height, width)
