@@ -8,7 +8,7 @@ with other seeds than the others.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -21,11 +21,13 @@ from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import nearest_hint, plain
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import Recipe
+from cxrssl.recipe.text import format_value
+from cxrssl.records.evaluation import ProbeSettings
 
 CONTROLS = ("shuffled", "zeros")
 """What `--controls` runs beside each arm with the record: the record of another person, and none."""
 ONLY = "only"
-_AXES = ("backbones", "objectives", "features")
+AXES = ("backbones", "objectives", "features", "cohorts")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class Primary:
 
     arm: str = ""
     against: str = ""
+    """The arm that is subtracted."""
+    cohort: str = ""
+    """May be left out when both arms run on one cohort only."""
     metric: str = setting("auroc", options=("auroc", "auprc"))
     """Its macro mean over the findings."""
 
@@ -45,7 +50,9 @@ class GridSettings:
     question: str = ""
     """What the grid is to answer, in a sentence."""
     recipe: str = "strict"
-    """A recipe by name, under every arm."""
+    """A recipe by name or path, under every arm."""
+    baseline: str = "vanilla"
+    """The arm that every other one is compared with, on the same backbone, objective and cohort."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """The same in every arm."""
     cohorts: tuple[str, ...] = ()
@@ -54,29 +61,55 @@ class GridSettings:
     objectives: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     """Sets of features, each for every arm that names none: groups and features joined by commas."""
-    max_difference: float = setting(0.0, low=0.0, high=1.0)
+    min_difference: float = setting(0.0, low=0.0, high=1.0)
     """Smallest difference of the primary metric that would matter; 0 leaves it open."""
     primary: Primary = field(default_factory=Primary)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One run of the grid, before its cohort is known."""
+class Row:
+    """An arm on one cohort: the same run once for each seed."""
 
     arm: str
     """Name of the arm, with what of the axes distinguishes it."""
     base: str
     """Name of the arm as the file has it."""
-    recipe: Recipe
-    seed: int
     cohort: str
     """Empty for the only one of the workspace."""
+    axes: Mapping[str, str]
+    """The values of the axes that the arm does not fix itself."""
+    recipe: str
+    """Name or path of the recipe under it."""
+    changes: Mapping[str, Any]
+    """Recipe tables laid on top, without the seed."""
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Arm and cohort, for people."""
+        return f"{self.arm} on {self.cohort}" if self.cohort else self.arm
+
+    def load(self, seed: int) -> Recipe:
+        """Return the recipe of one run. Raises: ConfigError."""
+        return load_recipe(self.recipe, [], merge_tables(self.changes, {"train": {"seed": seed}}))
+
+    def words(self, seed: int) -> list[str]:
+        """Return what of the words of `cxrssl pretrain` says which run it is."""
+        tables = merge_tables(self.changes, {"train": {"seed": seed}})
+        keys = [(f"{section}.{key}", value) for section, keys in tables.items() for key, value in keys.items()]
+        sets = [word for name, value in keys for word in ("--set", f"{name}={format_value(_as_tuple(value))}")]
+        return ["--recipe", self.recipe, *sets]
 
     @property
     def setup(self) -> str:
-        """Hash of all but seed, the same in every run of an arm."""
-        values = self.recipe.to_dict()
-        return hash_settings([{**values, "train": {**values["train"], "seed": None}}, self.cohort])
+        """Hash of all but the seed, the same in every run of the row."""
+        return hash_settings([self.load(self.seeds[0]).to_dict(), self.cohort])
+
+    def with_control(self, control: str) -> str:
+        """Return the hash that a row has which differs from this one in `ehr.control` alone."""
+        recipe = self.load(self.seeds[0])
+        return hash_settings([replace(recipe, ehr=replace(recipe.ehr, control=control)).to_dict(), self.cohort])
 
 
 @dataclass(frozen=True)
@@ -84,21 +117,40 @@ class Grid:
     """A grid, expanded."""
 
     name: str
+    text: str
+    """Of its file."""
+    has_controls: bool
+    """Whether wrong-record arms were added."""
     settings: GridSettings
-    arms: Mapping[str, Mapping[str, Any]]
-    """As the file has them."""
-    cells: tuple[Cell, ...]
+    rows: tuple[Row, ...]
 
     @property
-    def arm_names(self) -> list[str]:
-        return list(dict.fromkeys(cell.arm for cell in self.cells))
+    def primary(self) -> tuple[Row, Row]:
+        """The rows of the primary comparison: the arm, and the one that is subtracted."""
+        chosen = self.settings.primary
+        return self._find(chosen.arm, chosen.cohort), self._find(chosen.against, chosen.cohort)
 
-    @property
-    def sha256(self) -> str:
-        """Hash of what the grid declares."""
-        cells = [[cell.arm, cell.recipe.to_dict(), cell.cohort] for cell in self.cells]
-        primary = vars(self.settings.primary)
-        return hash_settings([cells, primary, self.settings.question, self.settings.max_difference])
+    def _find(self, arm: str, cohort: str) -> Row:
+        return next(row for row in self.rows if row.arm == arm and cohort in ("", row.cohort))
+
+    def baseline_of(self, row: Row) -> Row | None:
+        """Return the row of the baseline on the same cohort and axes; None for the baseline, or where there is none."""
+        if row.base == self.settings.baseline:
+            return None
+        found = [
+            each
+            for each in self.rows
+            if each.base == self.settings.baseline
+            and each.cohort == row.cohort
+            and all(row.axes.get(axis, value) == value for axis, value in each.axes.items())
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def controls_of(self, row: Row) -> list[Row]:
+        """Return the rows that differ from this one in a wrong record alone."""
+        if row.load(row.seeds[0]).ehr.control != "none":
+            return []
+        return [each for each in self.rows if each is not row and each.with_control("none") == row.setup]
 
 
 def grid_names() -> list[str]:
@@ -130,58 +182,73 @@ def load_grid(name: str, controls: bool = False) -> Grid:
         raise ConfigError("a grid needs arms", path, "add a table such as [arms.vanilla]")
     if not settings.seeds or len(set(settings.seeds)) != len(settings.seeds):
         raise ConfigError('"seeds" must be a list of different whole numbers', path)
-    cells = [cell for base, arm in arms.items() for cell in _expand_arm(settings, str(base), arm, path)]
+    if settings.recipe.endswith(".toml"):
+        settings = replace(settings, recipe=str((path.parent / settings.recipe).absolute()))
+    rows = [row for base, arm in arms.items() for row in _expand_arm(settings, str(base), arm, path)]
     if controls:
-        cells += [control for cell in cells for control in _controls_of(cell)]
-    _check_different(cells, path)
-    grid = Grid(path.stem, settings, arms, tuple(cells))
+        rows += [control for row in rows for control in _controls_of(row)]
+    _check_different(rows, path)
+    grid = Grid(path.stem, path.read_text(encoding="utf-8"), controls, settings, tuple(rows))
     _check_primary(grid, path)
     return grid
 
 
-def _expand_arm(settings: GridSettings, base: str, arm: Mapping[str, Any], path: Path) -> list[Cell]:
-    """Return the cells of an arm: every combination of the axes that it does not fix itself."""
+def _expand_arm(settings: GridSettings, base: str, arm: Mapping[str, Any], path: Path) -> list[Row]:
+    """Return the rows of an arm: every combination of the axes that it does not fix itself."""
     changes = {section: keys for section, keys in arm.items() if section != ONLY}
     axes = _axes_of(settings, changes, arm.get(ONLY, {}), base, path)
-    cells = []
+    rows = []
     for values in itertools.product(*axes.values()):
         chosen = {axis: value for axis, value in zip(axes, values, strict=True) if value}
-        label = "/".join([base, *(_label(axis, value) for axis, value in chosen.items() if len(axes[axis]) > 1)])
-        for cohort, seed in itertools.product(settings.cohorts or ("",), settings.seeds):
-            where = f"{label}/{cohort}" if len(settings.cohorts) > 1 else label
-            try:
-                recipe = load_recipe(settings.recipe, [], _lay(changes, chosen, seed))
-            except ConfigError as error:
-                raise ConfigError(f"arm {plain(where, 80)}: {error.what}", path, error.hint) from None
-            cells.append(Cell(where, base, recipe, seed, cohort))
-    return cells
+        parts = [_label(axis, value) for axis, value in chosen.items() if axis != "cohorts" and len(axes[axis]) > 1]
+        label = "/".join([base, *parts])
+        try:
+            if not all(isinstance(keys, Mapping) for keys in changes.values()):
+                raise ConfigError("it must hold sections of a recipe, such as ehr.control")
+            if "seed" in changes.get("train", {}):
+                raise ConfigError('"train.seed" is not for one arm', hint='name "seeds", which are those of every arm')
+            tables = _lay(changes, chosen)
+            row = Row(label, base, chosen.pop("cohorts", ""), chosen, settings.recipe, tables, settings.seeds)
+            row.load(settings.seeds[0])
+        except ConfigError as error:
+            raise ConfigError(f"arm {plain(label, 80)}: {error.what}", path, error.hint) from None
+        rows.append(row)
+    return rows
 
 
 def _axes_of(
     settings: GridSettings, changes: Mapping[str, Any], only: Any, base: str, path: Path
 ) -> dict[str, Sequence[str]]:
     """Return the values of each axis for one arm; a single empty one where the arm, or the grid, leaves it alone."""
-    if not isinstance(only, Mapping) or not set(only) <= set(_AXES):
-        raise ConfigError(f'"arms.{plain(base, 60)}.only" must be a table of {", ".join(_AXES)}', path)
+    place = f'"arms.{plain(base, 60)}.{ONLY}"'
+    if not isinstance(only, Mapping) or not set(only) <= set(AXES):
+        raise ConfigError(f"{place} must be a table of {', '.join(AXES)}", path)
     fixed = {
-        "backbones": "backbone" in changes.get("model", {}),
-        "objectives": "name" in changes.get("objective", {}),
-        "features": "features" in changes.get("ehr", {}),
+        "backbones": _has(changes, "model", "backbone"),
+        "objectives": _has(changes, "objective", "name"),
+        "features": _has(changes, "ehr", "features"),
     }
     axes: dict[str, Sequence[str]] = {}
-    for axis in _AXES:
+    for axis in AXES:
         values = getattr(settings, axis)
         chosen = only.get(axis, values)
+        if not isinstance(chosen, list | tuple) or (not chosen and values):
+            raise ConfigError(f"{place} must name some {axis}, as a list", path)
         missing = [value for value in chosen if value not in values]
         if missing:
-            raise ConfigError(f'"arms.{plain(base, 60)}.only" names "{plain(missing[0], 60)}", which no axis has', path)
-        axes[axis] = ("",) if fixed[axis] or not values else tuple(chosen)
+            raise ConfigError(f'{place} names "{plain(missing[0], 60)}", which is none of the {axis}', path)
+        axes[axis] = ("",) if fixed.get(axis) or not values else tuple(chosen)
     return axes
 
 
-def _lay(changes: Mapping[str, Any], chosen: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """Return the recipe tables of a cell."""
-    tables: dict[str, Any] = {"train": {"seed": seed}}
+def _has(changes: Mapping[str, Any], section: str, key: str) -> bool:
+    keys = changes.get(section, {})
+    return isinstance(keys, Mapping) and key in keys
+
+
+def _lay(changes: Mapping[str, Any], chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return the recipe tables of a row."""
+    tables: dict[str, Any] = {}
     if "backbones" in chosen:
         tables["model"] = {"backbone": chosen["backbones"]}
     if "objectives" in chosen:
@@ -189,56 +256,73 @@ def _lay(changes: Mapping[str, Any], chosen: Mapping[str, str], seed: int) -> di
     if "features" in chosen:
         tables["ehr"] = {"features": list(parse_ehr(chosen["features"]))}
     tables = merge_tables(tables, changes)
-    ehr = tables.get("ehr", {})
-    if not ehr.get("features") and not ehr.get("predict"):
-        tables.pop("ehr", None)  # an empty list is said to fix the axis; the other keys would have no effect
-        return tables
-    for key in ("features", "predict"):
-        if key in ehr:
-            ehr = {**ehr, key: list(parse_ehr(",".join(ehr[key])))}
-    named = [*ehr.get("features", ()), *ehr.get("predict", ())]
-    return {**tables, "ehr": {**ehr, **({"may_use_outcomes": True} if is_outcome_used(named) else {})}}
+    ehr = tables.pop("ehr", {})
+    named = {key: _parse_names(ehr[key], key) for key in ("features", "predict") if key in ehr}
+    if not any(named.values()) and set(ehr) == set(named):
+        return tables  # an empty list says no more than that the arm fixes the axis
+    is_outcome = is_outcome_used([name for names in named.values() for name in names])
+    return {**tables, "ehr": {**ehr, **named, **({"may_use_outcomes": True} if is_outcome else {})}}
+
+
+def _parse_names(names: Any, key: str) -> list[str]:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f'"ehr.{key}" must be a list of words')
+    return list(parse_ehr(",".join(names))) if names else []
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _label(axis: str, value: str) -> str:
     return name_features(parse_ehr(value), "+") if axis == "features" else value
 
 
-def _controls_of(cell: Cell) -> list[Cell]:
-    """Return the arms with the wrong record that belong to an arm with the right one."""
-    ehr = cell.recipe.ehr
+def _controls_of(row: Row) -> list[Row]:
+    """Return the rows with a wrong record that belong to a row with the right one."""
+    ehr = row.load(row.seeds[0]).ehr
     if ehr.control != "none" or not (ehr.features or ehr.predict):
         return []
     return [
         replace(
-            cell,
-            arm=f"{cell.arm}, {control}",
-            base=f"{cell.base}, {control}",
-            recipe=replace(cell.recipe, ehr=replace(ehr, control=control)),
+            row,
+            arm=f"{row.arm}, {control}",
+            base=f"{row.base}, {control}",
+            changes=merge_tables(row.changes, {"ehr": {"control": control}}),
         )
         for control in CONTROLS
         if control == "shuffled" or not ehr.predict
     ]
 
 
-def _check_different(cells: Sequence[Cell], path: Path) -> None:
-    """Raise ConfigError when two arms are one and the same run."""
-    arms: dict[str, str] = {}
-    for cell in cells:
-        other = arms.setdefault(hash_settings([cell.recipe.to_dict(), cell.cohort]), cell.arm)
-        if other != cell.arm:
-            raise ConfigError(f"arms {plain(other, 80)} and {plain(cell.arm, 80)} are the same run", path)
+def _check_different(rows: Iterable[Row], path: Path) -> None:
+    """Raise ConfigError when two rows are one and the same run, or have one name."""
+    setups: dict[str, str] = {}
+    names: set[tuple[str, str]] = set()
+    for row in rows:
+        other = setups.setdefault(row.setup, row.name)
+        if other != row.name or (row.arm, row.cohort) in names:
+            what = f"arms {plain(other, 80)} and {plain(row.name, 80)} are the same run"
+            raise ConfigError(what, path, "leave one of them out")
+        names.add((row.arm, row.cohort))
 
 
 def _check_primary(grid: Grid, path: Path) -> None:
     primary = grid.settings.primary
-    if not primary.arm and not primary.against:
-        raise ConfigError(
-            "the grid declares no primary comparison",
-            path,
-            'add a table [primary] with arm = "..." and against = "..."',
-        )
+    if not primary.arm or not primary.against:
+        hint = 'add a table [primary] with arm = "..." and against = "..."'
+        raise ConfigError("the grid declares no primary comparison", path, hint)
+    if primary.arm == primary.against:
+        raise ConfigError(f'the primary comparison is of arm "{plain(primary.arm, 80)}" with itself', path)
+    places = []
     for name in (primary.arm, primary.against):
-        if name not in grid.arm_names:
-            hint = nearest_hint(name, grid.arm_names)
+        places.append([row.cohort for row in grid.rows if row.arm == name])
+        if not places[-1]:
+            hint = nearest_hint(name, {row.arm for row in grid.rows})
             raise ConfigError(f'the primary comparison names arm "{plain(name, 80)}", which is not there', path, hint)
+    shared = [cohort for cohort in places[0] if cohort in places[1]]
+    if primary.cohort and primary.cohort not in shared:
+        what = f'the primary comparison is on cohort "{plain(primary.cohort, 80)}", on which its arms do not both run'
+        raise ConfigError(what, path, f"they share: {', '.join(shared) or 'none'}")
+    if not primary.cohort and (len(shared) != 1 or len(places[0]) + len(places[1]) > 2):
+        raise ConfigError("the primary comparison names no cohort", path, f'add cohort = "..." of {", ".join(shared)}')

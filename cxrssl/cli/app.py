@@ -15,7 +15,21 @@ from typing import Annotated
 import typer
 
 from cxrssl import __version__
-from cxrssl.cli import check, cohort, dashboard, demo, doctor, ingest, manual, pretrain, probe, recipe, report, sql
+from cxrssl.cli import (
+    ablate,
+    check,
+    cohort,
+    dashboard,
+    demo,
+    doctor,
+    ingest,
+    manual,
+    pretrain,
+    probe,
+    recipe,
+    report,
+    sql,
+)
 from cxrssl.cli.options import GroupedCommand, complete_hint, forget_command, tracebacks_folder
 from cxrssl.cli.streams import guarded_streams, occupy_standard_files
 from cxrssl.core.errors import CxrsslError, Preempted, SetupError
@@ -66,6 +80,7 @@ app.command()(check.check)
 app.add_typer(cohort.app, name="cohort")
 app.command(cls=GroupedCommand)(pretrain.pretrain)
 app.command()(probe.probe)
+app.command()(ablate.ablate)
 app.command()(report.report)
 app.command()(sql.sql)
 app.add_typer(recipe.app, name="recipe")

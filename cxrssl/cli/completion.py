@@ -61,6 +61,13 @@ def complete_recipe(workspace: Workspace) -> list[str]:
 
 
 @_completes
+def complete_grid(workspace: Workspace) -> list[str]:
+    from cxrssl.ablate.grid import grid_names
+
+    return grid_names()
+
+
+@_completes
 def complete_recipe_or_run(workspace: Workspace) -> list[str]:
     from cxrssl.recipe.load import recipe_names
 

@@ -31,6 +31,7 @@ FOLDERS = (
     "features",
     "evals",
     "comparisons",
+    "ablations",
     "reports",
     "tracebacks",
 )
@@ -82,6 +83,11 @@ class Workspace:
     def comparisons(self) -> Path:
         """Paired differences of two evaluations."""
         return self.root / "comparisons"
+
+    @property
+    def ablations(self) -> Path:
+        """Grids of runs, each with its contract and its table."""
+        return self.root / "ablations"
 
     @property
     def reports(self) -> Path:
@@ -140,6 +146,10 @@ class Workspace:
     def comparison_ids(self) -> list[str]:
         """Ids of all comparisons."""
         return _child_names(self.comparisons)
+
+    def ablation_names(self) -> list[str]:
+        """Names of all ablations."""
+        return _child_names(self.ablations)
 
     def find_cohort(self, name: str) -> Path:
         """Return the folder of a published cohort; an empty name means the only one there is."""

@@ -1,0 +1,167 @@
+"""What every arm of an ablation has in common: taken down before the first run, and looked at again before each.
+
+In: a grid and a workspace. Out: the jobs, and a contract that is written once. Never: runs of one table that were made
+by different code, of different data, or by recipes that were changed on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrssl.ablate.grid import Grid, Row
+from cxrssl.core.code import hash_code, library_versions
+from cxrssl.core.durable import kill_point, write_json
+from cxrssl.core.errors import CxrsslError, UsageError
+from cxrssl.core.text import count_noun, plain
+from cxrssl.core.workspace import Workspace, check_name
+from cxrssl.recipe.machine import Machine
+from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
+from cxrssl.train.plan import RunPlan, plan_run
+
+MAX_LABEL = 60
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the grid and its probe."""
+
+    row: Row
+    seed: int
+    label: str
+    """What the run's id is made of."""
+    plan: RunPlan
+
+    @property
+    def run_id(self) -> str:
+        return self.plan.run_id
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.row.name}, seed {self.seed}"
+
+
+def plan_jobs(workspace: Workspace, grid: Grid, name: str) -> list[Job]:
+    """Return all runs of a grid: the first seed of every arm before the second of any.
+
+    Raises: what `plan_run` raises, naming the arm; UsageError for two arms that are one run once groups are spelt out.
+    """
+    check_name(name, "ablation")
+    jobs = [_plan_job(workspace, row, seed, name) for seed in grid.settings.seeds for row in grid.rows]
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        other = seen.setdefault(f"{job.plan.cohort.name} {job.plan.recipe.sha256}", job)
+        if other is not job:
+            raise UsageError(f"{plain(other.name, 120)} and {plain(job.name, 120)} are the same run")
+    return jobs
+
+
+def make_contract(grid: Grid, name: str, jobs: Sequence[Job], device: str, num_threads: int) -> Contract:
+    """Return what an ablation that begins now binds itself to."""
+    data = {}
+    for job in jobs:
+        plan = job.plan
+        data[plan.cohort.name] = DataFacts(plan.cohort.content_sha256, plan.images.content_sha256)
+    return Contract(
+        name=name,
+        grid=grid.text,
+        has_controls=grid.has_controls,
+        runs={job.run_id: _facts_of(job) for job in jobs},
+        data=data,
+        code=hash_code(),
+        libraries=library_versions(),
+        device=device,
+        num_threads=num_threads,
+    )
+
+
+def keep_contract(folder: Path, now: Contract) -> Contract:
+    """Return the contract of an ablation, written now if it begins; device and threads stay those it began with.
+
+    Raises: UsageError when grid, recipes, data, code or libraries are not those that it began with.
+    """
+    if not (folder / CONTRACT).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONTRACT, now.to_dict())
+        kill_point("ablate-after-contract")
+        return now
+    began = read_contract(folder)
+    changes = find_changes(began, now)
+    if changes:
+        what = f"ablation {began.name} began with another state: {'; '.join(changes)}"
+        hint = "bring that back, or begin another ablation: --name NAME"
+        raise UsageError(what, folder, hint)
+    return began
+
+
+def check_code(contract: Contract) -> None:
+    """Raise UsageError when the code or a library is not what the contract says."""
+    changes = _find_code_changes(contract.code, hash_code(), contract.libraries, library_versions())
+    if changes:
+        what = f"the runs of ablation {contract.name} must have the same code: {'; '.join(changes)}"
+        raise UsageError(what, hint="bring it back, or begin another ablation: --name NAME")
+
+
+def find_changes(began: Contract, now: Contract) -> list[str]:
+    """Return what of grid, data, recipes, code and libraries was changed, in words."""
+    changes = []
+    if began.has_controls != now.has_controls:
+        changes.append("it began with --controls" if began.has_controls else "it began without --controls")
+    elif began.grid != now.grid:
+        changes.append("the grid's file was changed")
+    for cohort, facts in began.data.items():
+        if cohort in now.data and facts.cohort_sha256 != now.data[cohort].cohort_sha256:
+            changes.append(f"the data were changed: cohort {cohort} was made anew")
+        elif cohort in now.data and facts.images_sha256 != now.data[cohort].images_sha256:
+            changes.append(f"the data were changed: the films of cohort {cohort} were packed anew")
+    recipes = {(run.arm, run.cohort, run.seed): run.recipe_sha256 for run in began.runs.values()}
+    arms = [
+        run.arm
+        for run in now.runs.values()
+        if recipes.get((run.arm, run.cohort, run.seed), run.recipe_sha256) != run.recipe_sha256
+    ]
+    if arms:
+        changes.append(f"the recipe of arm {_name_some(list(dict.fromkeys(arms)))} was changed")
+    changes += _find_code_changes(began.code, now.code, began.libraries, now.libraries)
+    if not changes and set(began.runs) != set(now.runs):
+        changes.append("it has other runs")
+    return changes
+
+
+def _find_code_changes(
+    began: Mapping[str, str], now: Mapping[str, str], libraries: Mapping[str, str], versions: Mapping[str, str]
+) -> list[str]:
+    files = sorted(name for name in {*began, *now} if began.get(name) != now.get(name))
+    changes = [f"the code was changed: {_name_some(files)}"] if files else []
+    for name in sorted({*libraries, *versions}):
+        if libraries.get(name) != versions.get(name):
+            changes.append(f"{name} was {libraries.get(name, 'not there')} and is {versions.get(name, 'not there')}")
+    return changes
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(plain(name, 80) for name in names[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _plan_job(workspace: Workspace, row: Row, seed: int, name: str) -> Job:
+    slug = "".join(char if char.isascii() and (char.isalnum() or char in "+_") else "-" for char in row.arm.lower())
+    label = f"{name}.{slug}"[:MAX_LABEL]
+    try:
+        return Job(row, seed, label, plan_run(workspace, row.cohort, row.load(seed), Machine(), label))
+    except CxrsslError as error:
+        error.what = f"arm {plain(row.name, 120)}: {error.what}"
+        raise
+
+
+def _facts_of(job: Job) -> RunFacts:
+    return RunFacts(job.row.arm, job.plan.cohort.name, job.seed, job.plan.recipe.sha256)
+
+
+def describe_jobs(jobs: Sequence[Job]) -> str:
+    """Return how many runs there are, and of how many arms."""
+    arms = len({(job.row.arm, job.row.cohort) for job in jobs})
+    return f"{count_noun(len(jobs), 'run')} of {count_noun(arms, 'arm')}"

@@ -1,0 +1,96 @@
+"""The table that an ablation ends in: every arm, every arm minus its baseline and its controls, the primary first.
+
+In: the evaluations of the runs that are done. Out: AblationTable. No torch.
+Never: a difference of arms that have not the same seeds, or one that was not declared called primary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from cxrssl.ablate.contract import Job
+from cxrssl.ablate.grid import Grid, Row
+from cxrssl.core.errors import DataError
+from cxrssl.evaluate.groups import Resamples, SeedGroup, SeedScores, compare_groups, score_group
+from cxrssl.records.ablation import BASELINE, CONTROL, PRIMARY, AblationTable, ArmRow, DifferenceRow, Number, place_name
+from cxrssl.records.evaluation import Evaluation
+from cxrssl.stats.seeds import SeedMean
+
+Done = Mapping[str, Evaluation]
+"""By run_id."""
+NOT_DEFINED = Number(math.nan, math.nan, math.nan, math.nan, {})
+
+
+def make_table(grid: Grid, jobs: Sequence[Job], done: Done) -> AblationTable:
+    """Return the table of what is done.
+
+    Raises: DataError when two evaluations of a cohort were not made on the same films and labels, or not in one way.
+    """
+    cohorts = {job.row.name: job.plan.cohort.name for job in jobs}
+    groups = {row.name: _group(row, jobs, done) for row in grid.rows}
+    _check_terms([group for group in groups.values() if group is not None], cohorts)
+    resamples = Resamples()
+    rows = [_make_row(row, cohorts[row.name], groups[row.name], resamples) for row in grid.rows]
+    differences = [
+        DifferenceRow(row.arm, against.arm, cohorts[row.name], why, *_numbers(a, compare_groups(a, b, resamples)))
+        for row, against, why in list_differences(grid)
+        if (a := groups[row.name]) and (b := groups[against.name]) and a.seeds == b.seeds == tuple(sorted(row.seeds))
+    ]
+    settings = grid.settings
+    return AblationTable(
+        question=settings.question,
+        metric=settings.primary.metric,
+        min_difference=settings.min_difference,
+        seeds=tuple(str(seed) for seed in settings.seeds),
+        rows={place_name(place): row for place, row in enumerate(rows)},
+        differences={place_name(place): difference for place, difference in enumerate(differences)},
+        missing=tuple(job.name for job in jobs if job.run_id not in done),
+    )
+
+
+def list_differences(grid: Grid) -> Iterator[tuple[Row, Row, str]]:
+    """Yield what is compared: the primary comparison, then every row with its baseline and its controls."""
+    primary = grid.primary
+    yield (*primary, PRIMARY)
+    for row in grid.rows:
+        baseline = grid.baseline_of(row)
+        others = [(baseline, BASELINE)] if baseline else []
+        others += [(control, CONTROL) for control in grid.controls_of(row) if control is not baseline]
+        yield from ((row, other, why) for other, why in others if (row, other) != primary)
+
+
+def _group(row: Row, jobs: Sequence[Job], done: Done) -> SeedGroup | None:
+    """Return the evaluations of a row; None while none of its runs is done."""
+    found = sorted((job.seed, done[job.run_id]) for job in jobs if job.row is row and job.run_id in done)
+    if not found:
+        return None
+    return SeedGroup(row.name, tuple(each for _, each in found), tuple(seed for seed, _ in found))
+
+
+def _check_terms(groups: Sequence[SeedGroup], cohorts: Mapping[str, str]) -> None:
+    first: dict[str, Evaluation] = {}
+    for group in groups:
+        for each in group.evaluations:
+            other = first.setdefault(cohorts[group.group_id], each)
+            if other.settings.terms != each.settings.terms:
+                what = "these evaluations were not made on the same films and labels in the same way"
+                raise DataError(what, f"{other.eval_id}, {each.eval_id}", "probe both runs again")
+
+
+def _make_row(row: Row, cohort: str, group: SeedGroup | None, resamples: Resamples) -> ArmRow:
+    if group is None:
+        return ArmRow(row.arm, cohort, 0, NOT_DEFINED, NOT_DEFINED, 0, 0)
+    scores = group.evaluations[0].scores
+    auroc, auprc = _numbers(group, score_group(group, resamples))
+    return ArmRow(row.arm, cohort, group.num_seeds, auroc, auprc, scores.num_films, scores.num_subjects)
+
+
+def _numbers(group: SeedGroup, scores: SeedScores) -> tuple[Number, Number]:
+    return _to_number(scores.macro.auroc, group.seeds), _to_number(scores.macro.auprc, group.seeds)
+
+
+def _to_number(mean: SeedMean, seeds: Sequence[int]) -> Number:
+    by_seed = {str(seed): value for seed, value in zip(seeds, mean.by_seed, strict=True)}
+    counts = mean.num_defined, mean.num_resamples, mean.num_rarer
+    return Number(mean.value, mean.lo, mean.hi, mean.sd_seeds, by_seed, *counts)

@@ -1,0 +1,249 @@
+"""An ablation: the contract of a grid of runs, written once, and the table that it ends in.
+
+In: `ablations/<name>/{contract.json, jobs.jsonl, logs/, table/}`, where `table/` is published as
+`{table.json, rows.csv, differences.csv, manifest.json}`. Out: Contract, Ablation, or what is damaged.
+Never: a contract that is written a second time, or a table of which a byte is not as it was published.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
+from cxrssl.core.durable import write_bytes, write_json
+from cxrssl.core.errors import IntegrityError
+from cxrssl.core.text import csv_text
+from cxrssl.core.workspace import Workspace
+from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.fields import read_fields, write_fields
+from cxrssl.records.file import read_json
+from cxrssl.stats.resample import Interval
+
+KIND = "ablation"
+CONTRACT, JOBS, LOGS, LOCK = "contract.json", "jobs.jsonl", "logs", "ablation.lock"
+TABLE_FOLDER, TABLE = "table", "table.json"
+ROWS_CSV, DIFFERENCES_CSV = "rows.csv", "differences.csv"
+BASELINE, CONTROL, PRIMARY = "baseline", "control", "primary"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run of the grid."""
+
+    arm: str
+    cohort: str
+    seed: int
+    recipe_sha256: str
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a cohort held when the ablation began."""
+
+    cohort_sha256: str
+    images_sha256: str
+
+
+@dataclass(frozen=True)
+class Contract:
+    """contract.json: what every arm of an ablation has in common, written before its first run."""
+
+    name: str
+    grid: str
+    """The text of the grid's file, with its primary comparison."""
+    has_controls: bool
+    """Whether `--controls` added wrong-record arms."""
+    runs: dict[str, RunFacts]
+    """By run_id."""
+    data: dict[str, DataFacts]
+    """By cohort."""
+    code: dict[str, str]
+    """SHA-256 of each file of the package that may change a number."""
+    libraries: dict[str, str]
+    device: str
+    """cpu or cuda."""
+    num_threads: int
+    """Of each run on the CPU, where they change last digits."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A mean over seeds with an interval for other test subjects and other seeds; nan where it is not defined."""
+
+    value: float
+    lo: float
+    hi: float
+    sd_seeds: float
+    by_seed: dict[str, float]
+    num_defined: int = 0
+    """Resamples of the subjects in which it is defined."""
+    num_resamples: int = 0
+    num_rarer: int | None = None
+    """Subjects that it rests on; see `Interval`."""
+
+    @property
+    def interval(self) -> Interval:
+        """It as tables show it, with the mark that its test subjects give it."""
+        return Interval(self.value, self.lo, self.hi, self.num_defined, self.num_resamples, self.num_rarer)
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """An arm on a cohort."""
+
+    arm: str
+    cohort: str
+    num_seeds: int
+    """Of those declared, how many are done."""
+    auroc: Number
+    auprc: Number
+    num_films: int
+    num_subjects: int
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """By how much one arm is better than another on the same test films."""
+
+    arm: str
+    against: str
+    cohort: str
+    why: str
+    """PRIMARY, declared beforehand; or exploratory: against the BASELINE, or a CONTROL with the wrong record."""
+    auroc: Number
+    auprc: Number
+
+
+@dataclass(frozen=True)
+class AblationTable:
+    """table.json: what an ablation found; rows by place, in the order of the grid."""
+
+    question: str
+    metric: str
+    """Of the primary comparison."""
+    min_difference: float
+    """Smallest difference that would matter; 0 where none was declared."""
+    seeds: tuple[str, ...]
+    rows: dict[str, ArmRow]
+    differences: dict[str, DifferenceRow]
+    """The primary comparison first, where both of its arms are done."""
+    missing: tuple[str, ...]
+    """Runs that are not done, in words; differences of their arms are left out."""
+
+    @property
+    def primary(self) -> DifferenceRow | None:
+        """The primary comparison, None while one of its arms is not done."""
+        return next((each for each in self.differences.values() if each.why == PRIMARY), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A published table with the contract that it was made under."""
+
+    name: str
+    contract: Contract
+    table: AblationTable
+    path: Path
+
+
+def place_name(place: int) -> str:
+    """Return the key of a row: keys are sorted in JSON, and these stay in order."""
+    return f"{place:04d}"
+
+
+def read_contract(folder: Path) -> Contract:
+    """Return the contract of an ablation. Raises: IntegrityError."""
+    faults: list[str] = []
+    contract = read_fields(Contract, read_json(folder / CONTRACT), faults)
+    refuse_faults(CONTRACT, faults, str(folder))
+    return contract
+
+
+def publish_table(folder: Path, contract: Contract, table: AblationTable) -> Path:
+    """Publish the table of an ablation, in the place of an older one."""
+    path = folder / TABLE_FOLDER
+    with publish(path, KIND, {"contract": contract.to_dict()}) as building:
+        write_json(building / TABLE, table.to_dict())
+        write_bytes(building / ROWS_CSV, _rows_csv(table))
+        write_bytes(building / DIFFERENCES_CSV, _differences_csv(table))
+    return path
+
+
+def open_ablation(folder: Path) -> Ablation:
+    """Return the published table of an ablation, every byte of it verified. Raises: IntegrityError."""
+    return read_unexchanged(folder / TABLE_FOLDER, lambda: _open_ablation(folder))
+
+
+def list_ablations(workspace: Workspace) -> tuple[list[Ablation], list[Damage]]:
+    """Return the ablations of a workspace that have a table, by name, and those whose table is damaged."""
+    found, damage = [], []
+    for name in workspace.ablation_names():
+        folder = workspace.ablations / name
+        if not (folder / TABLE_FOLDER).is_dir():
+            continue
+        try:
+            found.append(open_ablation(folder))
+        except IntegrityError as error:
+            damage.append(Damage(KIND, name, error.what))
+    return found, damage
+
+
+def _open_ablation(folder: Path) -> Ablation:
+    artefact = open_artefact(folder / TABLE_FOLDER, KIND)
+    faults = [f"does not list {TABLE}"] if TABLE not in artefact.manifest["files"] else []
+    contract = read_fields(Contract, artefact.settings.get("contract"), faults, "contract")
+    refuse_faults(MANIFEST, faults, str(folder))
+    table = read_fields(AblationTable, read_json(folder / TABLE_FOLDER / TABLE), faults)
+    refuse_faults(TABLE, faults, str(folder))
+    return Ablation(folder.name, contract, table, folder / TABLE_FOLDER)
+
+
+NUMBER_COLUMNS = ("value", "lo", "hi", "sd_seeds")
+
+
+def _rows_csv(table: AblationTable) -> bytes:
+    head = ["arm", "cohort", "num_seeds", "num_films", "num_subjects", *_number_head(table)]
+    lines = [
+        [row.arm, row.cohort, row.num_seeds, row.num_films, row.num_subjects, *_number_cells(table, row)]
+        for row in table.rows.values()
+    ]
+    return _to_csv(head, lines)
+
+
+def _differences_csv(table: AblationTable) -> bytes:
+    head = ["arm", "against", "cohort", "why", *_number_head(table)]
+    lines = [
+        [row.arm, row.against, row.cohort, row.why, *_number_cells(table, row)] for row in table.differences.values()
+    ]
+    return _to_csv(head, lines)
+
+
+def _number_head(table: AblationTable) -> list[str]:
+    columns = (*NUMBER_COLUMNS, *(f"seed_{seed}" for seed in table.seeds))
+    return [f"{metric}_{column}" for metric in ("auroc", "auprc") for column in columns]
+
+
+def _number_cells(table: AblationTable, row: ArmRow | DifferenceRow) -> list[object]:
+    cells: list[object] = []
+    for number in (row.auroc, row.auprc):
+        cells += [getattr(number, column) for column in NUMBER_COLUMNS]
+        cells += [number.by_seed.get(seed, "") for seed in table.seeds]
+    return ["" if cell != cell else cell for cell in cells]
+
+
+def _to_csv(head: list[str], lines: list[list[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([csv_text(cell) if isinstance(cell, str) else cell for cell in line] for line in lines)
+    return text.getvalue().encode()
