@@ -157,6 +157,6 @@ def print_damage(damage: Iterable[Damage]) -> None:
         typer.echo(f"cxrssl: note: {each.sentence}", err=True)
 
 
-def align(rows: Sequence[tuple[str, str]], indent: str = "  ") -> list[str]:
+def align(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Return lines with the first column padded and the second set flush right."""
     return align_rows(rows, {1}, indent)

@@ -20,6 +20,8 @@ from cxrssl.cli.options import (
     print_summary,
 )
 
+STRENGTH = "C: inverse L2 strength of the probe, one for all findings, of highest mean val AUROC."
+
 
 def probe(
     run: RunName,
@@ -71,9 +73,12 @@ def probe(
     scores, about = evaluations[0].scores, evaluations[0].settings
     where = ", ".join(part for part in (about.cohort, about.link, f"split {about.split}") if part)
     head = f"{scores.num_films:,} test films of {scores.num_subjects:,} subjects, cohort {where}; macro AUROC:"
-    rows = [(each.settings.label, each.scores.macro_auroc.to_text()) for each in evaluations]
+    rows = [
+        (each.settings.label, each.scores.macro_auroc.to_text(), f"C {each.scores.strength_text}".strip())
+        for each in evaluations
+    ]
     marks = explain_marks(each.scores.macro_auroc for each in evaluations)
-    notes = [note for note in (scores.choice_note,) if note]
+    notes = [note for note in (STRENGTH, scores.choice_note) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
     then = next_line("report", workspace=workspace)
     print_summary(summary, as_json, [head, *align(rows), *marks, *notes, then])

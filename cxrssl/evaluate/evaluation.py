@@ -15,7 +15,7 @@ from cxrssl.core.artefact import is_published
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.records.arrays import Predictions, ProbeFit
-from cxrssl.records.evaluation import KIND, NOT_SCORED, EvalScores, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.evaluation import ALL, KIND, NOT_SCORED, EvalScores, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
 
@@ -80,9 +80,10 @@ def _score(plan: EvalPlan, fitted: LinearProbe, predictions: Predictions) -> Eva
         scores,
         plan.num_not_packed,
         plan.num_twins_left_out,
-        not_fitted=_names(plan, ~fitted.is_fitted_L),
-        not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_chosen_L),
-        chosen_on_few=_names(plan, fitted.is_chosen_L & (np.minimum(pos_L, neg_L) < FEW_SUBJECTS)),
+        _names(plan, ~fitted.is_fitted_L),
+        not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L),
+        chosen_on_few=_names(plan, fitted.is_judged_L & (np.minimum(pos_L, neg_L) < FEW_SUBJECTS)),
+        strengths={ALL: fitted.strength} if fitted.is_fitted_L.any() else {},
     )
 
 

@@ -24,7 +24,7 @@ from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
 from cxrssl.records.evaluation import EvalSettings, ProbeSettings
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
 Rows = NDArray[np.int64]
 

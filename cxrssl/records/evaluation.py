@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from cxrssl.stats.scores import Scores, rarer_of_mean
 
 KIND = "evaluation"
 PREDICTIONS, FIT, SCORES = "predictions.npz", "probe.npz", "scores.json"
+ALL = "all"
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
@@ -127,9 +128,12 @@ class EvalScores(Scores):
     not_fitted: tuple[str, ...] = ()
     """Findings without both classes in train, which have no probe."""
     not_chosen: tuple[str, ...] = ()
-    """Findings whose strength val did not choose: it holds one class, or one subject, or no film."""
+    """Findings that had no part in the choice of the strength: val holds one class, or one subject, or no film."""
     chosen_on_few: tuple[str, ...] = ()
-    """Findings whose strength val chose on few subjects with the finding, or without it."""
+    """Findings that had a part in it on few val subjects with the finding, or without it."""
+    strengths: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Inverse L2 strength (scikit-learn's C) of all findings under `ALL`; by fold where there are folds. Empty where no
+    finding is fitted, and in older versions, which chose one by finding and did not record it."""
 
     @classmethod
     def of(
@@ -138,27 +142,33 @@ class EvalScores(Scores):
         num_not_packed: int,
         num_twins_left_out: dict[str, int],
         not_fitted: tuple[str, ...],
-        not_chosen: tuple[str, ...] = (),
-        chosen_on_few: tuple[str, ...] = (),
+        **about_strengths: Any,
     ) -> EvalScores:
-        """Return the scores with what they leave out, and what val could not choose well."""
+        """Return the scores with what they leave out, and how the strengths were chosen: the last fields by name."""
         return cls(
             **vars(scores),
             num_not_packed=num_not_packed,
             num_twins_left_out=num_twins_left_out,
             not_fitted=not_fitted,
-            not_chosen=not_chosen,
-            chosen_on_few=chosen_on_few,
+            **about_strengths,
         )
 
     @property
+    def strength_text(self) -> str:
+        """The strength, or the least and the largest of those of the folds; empty where none was recorded."""
+        if not self.strengths:
+            return ""
+        least, *more = sorted(set(self.strengths.values()))
+        return f"{least:g} to {more[-1]:g}" if more else f"{least:g}"
+
+    @property
     def choice_note(self) -> str:
-        """How far val chose the strengths, in sentences; empty where it could choose them all well."""
+        """How far val could choose the strength, in sentences; empty where all findings had a sound part in it."""
         sentences = []
         if self.not_chosen:
             names = ", ".join(plain(name, 60) for name in self.not_chosen)
             what = "val has no film, one subject or one class"
-            sentences.append(f"Strength not chosen, because {what} of: {names}.")
+            sentences.append(f"No part in the choice of the strength, because {what}: {names}.")
         if self.chosen_on_few:
             num = count_noun(len(self.chosen_on_few), "finding")
             few = f"fewer than {FEW_SUBJECTS} val subjects with or without the finding"
@@ -216,6 +226,13 @@ def label_run(objective: str, names: str, encoder: EncoderName = "target") -> st
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
     return settings.label.partition(" + ")[0]
+
+
+def describe_strengths(evaluations: Sequence[Evaluation]) -> str:
+    """Return which probe strengths the rows of a table have, in a sentence; empty where none was recorded."""
+    texts = dict.fromkeys(each.scores.strength_text for each in evaluations)
+    shown = ", ".join(text for text in texts if text)
+    return f"Probe strength C of a row, one for all findings by mean val AUROC: {shown}." if shown else ""
 
 
 def kind_rank(kind: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
-from cxrssl.records.evaluation import EvalScores, Evaluation, objective_of
+from cxrssl.records.evaluation import EvalScores, Evaluation, describe_strengths, objective_of
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small
@@ -73,8 +73,8 @@ def _macro_note(group: Group, small: SmallCells) -> str:
 
 
 def _choices(group: Group) -> str:
-    """Return how far val chose the strengths; the candidates of a group share val films and labels."""
-    notes = dict.fromkeys(each.scores.choice_note for each in group)
+    """Return which strengths val chose, and how well it could; the candidates of a group share its films and labels."""
+    notes = [describe_strengths(group), *dict.fromkeys(each.scores.choice_note for each in group)]
     return "".join(f"{note} " for note in notes if note)
 
 

@@ -15,6 +15,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.evaluate.probe import STRENGTHS
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.ingest import ingest_dataset
 from cxrssl.model.encoder import open_encoder, publish_encoder
@@ -22,7 +23,7 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.encoder import read_films
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
+from cxrssl.records.evaluation import Evaluation, ProbeSettings, describe_strengths, list_evaluations
 from cxrssl.records.run import RunFiles
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.train.loop import pretrain
@@ -62,6 +63,17 @@ def test_a_finding_that_train_never_shows_has_no_probe_and_no_score(world: World
     assert "Hernia" in vanilla[0].scores.not_fitted
     assert (hernia.is_defined, hernia.num_scored, str(hernia.auroc.value)) == (False, 0, "nan")
     assert vanilla[0].scores.macro_auroc.value == vanilla[0].scores.findings["Effusion"].auroc.value
+
+
+def test_an_evaluation_says_its_one_strength_and_stands_apart_from_those_of_an_older_protocol(world: World) -> None:
+    _, _, (vanilla, _) = world
+    (strength,) = vanilla[0].scores.strengths.values()
+    assert strength in STRENGTHS
+    assert vanilla[0].scores.strength_text == f"{strength:g}"
+    assert describe_strengths(vanilla[:1]).endswith(f"by mean val AUROC: {strength:g}.")
+    older = dataclasses.replace(vanilla[0].settings, protocol_version=2)
+    assert vanilla[0].settings.protocol_version == 3
+    assert older.terms != vanilla[0].settings.terms
 
 
 def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world: World) -> None:

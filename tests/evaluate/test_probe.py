@@ -63,51 +63,52 @@ def test_separable_heavy_tailed_features_with_hardly_a_penalty_still_converge() 
         assert np.abs(gradient).max() < 1e-4 * np.abs(probe.weight_LD).max()
 
 
-def test_strength_is_the_one_with_the_best_val_auroc_by_hand() -> None:
-    x, y, val_x, val_y = draw_rows(4, 60, 30)
+def val_aurocs(rows: Rows, strength: float) -> list[float]:
+    """AUROC of each finding on the val rows at one strength, by hand."""
+    logits = fit_linear_probe(*rows, [strength]).predict_logits(rows[2])
+    return [auroc(logits[:, finding], rows[3][:, finding]) for finding in range(rows[3].shape[1])]
+
+
+def test_the_one_strength_is_that_of_the_highest_mean_val_auroc_by_hand() -> None:
+    rows = draw_rows(4, 60, 30)
     strengths = [10.0, 0.001, 0.1]
-    probe = fit_linear_probe(x, y, val_x, val_y, strengths)
-    for finding in range(3):
-        aurocs = {}
-        for strength in sorted(strengths):
-            logits = fit_linear_probe(x, y, val_x, val_y, [strength]).predict_logits(val_x)
-            aurocs[strength] = auroc(logits[:, finding], val_y[:, finding])
-        assert probe.strength_L[finding] == max(aurocs, key=lambda strength: aurocs[strength])
-    assert len(set(probe.strength_L)) > 1
+    by_hand = {strength: val_aurocs(rows, strength) for strength in sorted(strengths)}
+    best_of_each = {max(by_hand, key=lambda strength: by_hand[strength][finding]) for finding in range(3)}
+    assert len(best_of_each) > 1, "the findings disagree"
+    probe = fit_linear_probe(*rows, strengths)
+    assert probe.strength == max(by_hand, key=lambda strength: np.mean(by_hand[strength]))
+    np.testing.assert_allclose(probe.weight_LD, fit_linear_probe(*rows, [probe.strength]).weight_LD, rtol=1e-4)
 
 
 def test_equal_val_aurocs_choose_the_stronger_penalty() -> None:
     x = np.array([[-1.0], [1.0], [-2.0], [2.0]])
     y = np.array([[0], [1], [1], [1]])
-    assert fit_linear_probe(x, y, x, y, [1.0, 0.01, 0.1]).strength_L.tolist() == [0.01]
+    assert fit_linear_probe(x, y, x, y, [1.0, 0.01, 0.1]).strength == 0.01
 
 
-def test_finding_without_a_val_auroc_follows_the_others_and_alone_takes_the_middle() -> None:
-    x, y, val_x, val_y = draw_rows(4, 60, 30)
+def test_a_finding_without_a_val_auroc_has_no_part_in_the_choice_and_alone_takes_the_middle() -> None:
+    x, y, val_x, val_y = rows = draw_rows(4, 60, 30)
     strengths = [0.1, 1.0, 10.0]
     together = fit_linear_probe(x, y, val_x, np.where([True, False, False], 0, val_y), strengths)
-    means = []
-    for strength in strengths:
-        logits = fit_linear_probe(x, y, val_x, val_y, [strength]).predict_logits(val_x)
-        means.append(np.mean([auroc(logits[:, finding], val_y[:, finding]) for finding in (1, 2)]))
-    assert together.strength_L[0] == strengths[int(np.argmax(means))] == 0.1
-    alone = fit_linear_probe(x, y, val_x[:0], val_y[:0], strengths)
-    assert alone.strength_L.tolist() == [1.0, 1.0, 1.0]
+    means = [np.mean(val_aurocs(rows, strength)[1:]) for strength in strengths]
+    assert together.strength == strengths[int(np.argmax(means))] == 0.1
+    assert together.is_judged_L.tolist() == [False, True, True]
+    assert fit_linear_probe(x, y, val_x[:0], val_y[:0], strengths).strength == 1.0
 
 
 def test_a_val_set_of_one_subject_chooses_no_strength() -> None:
     rows = draw_rows(4, 60, 30)
     strengths = [0.1, 1.0, 10.0]
     one = fit_linear_probe(*rows, strengths, val_subject_ids_N=np.full(80, "p"))
-    assert one.strength_L.tolist() == [1.0, 1.0, 1.0]
-    assert not one.is_chosen_L.any()
+    assert one.strength == 1.0
+    assert not one.is_judged_L.any()
     two = fit_linear_probe(*rows, strengths, val_subject_ids_N=np.array(["p"] + ["q"] * 79))
-    assert two.is_chosen_L.all()
-    assert two.strength_L.tolist() == fit_linear_probe(*rows, strengths).strength_L.tolist()
+    assert two.is_judged_L.all()
+    assert two.strength == fit_linear_probe(*rows, strengths).strength != 1.0
     y = np.where(np.arange(80)[:, None] == 0, -1, rows[3])  # the other subject's label is not known
     assert not fit_linear_probe(
         *rows[:3], y, strengths, val_subject_ids_N=np.array(["p"] + ["q"] * 79)
-    ).is_chosen_L.any()
+    ).is_judged_L.any()
 
 
 @pytest.mark.parametrize(("label", "prevalence"), [(0, 0.0), (1, 1.0), (-1, 0.5)])
@@ -119,7 +120,6 @@ def test_finding_with_one_class_in_train_predicts_its_prevalence_and_is_not_fitt
     y = np.where([True, False, False], label, y)
     probe = fit_linear_probe(x, y, val_x, val_y)
     assert probe.is_fitted_L.tolist() == [False, True, True]
-    assert np.isnan(probe.strength_L[0])
     assert (probe.predict(val_x)[:, 0] == prevalence).all()
     np.testing.assert_array_equal(probe.weight_LD[1:], alone.weight_LD)
 
@@ -146,11 +146,11 @@ def test_unknown_val_labels_do_not_count_in_the_choice() -> None:
     x, y, val_x, val_y = draw_rows(4, 60, 30)
     strangers = np.concatenate([val_x, x.mean(0) + 3 * x.std(0) * np.random.default_rng(0).normal(size=(400, 30))])
     chosen = [
-        fit_linear_probe(x, y, strangers, np.concatenate([val_y, np.full((400, 3), label)])).strength_L.tolist()
+        fit_linear_probe(x, y, strangers, np.concatenate([val_y, np.full((400, 3), label)])).strength
         for label in (-1, 0, 1)
     ]
-    assert chosen[0] == fit_linear_probe(x, y, val_x, val_y).strength_L.tolist()
-    assert chosen[0] not in chosen[1:], "the strangers would change the choice if they counted"
+    assert chosen[0] == fit_linear_probe(x, y, val_x, val_y).strength
+    assert set(chosen[1:]) != {chosen[0]}, "the strangers would change the choice if they counted"
 
 
 def test_constant_feature_gets_scale_one_and_no_weight() -> None:
