@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
@@ -22,21 +21,21 @@ from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
     WorkspacePath,
-    align,
     narrate,
-    next_line,
     open_workspace,
     print_summary,
 )
+from cxrssl.cli.seeds import (
+    Summary,
+    describe_plan_lines,
+    describe_plans,
+    script_of,
+    start_processes,
+    submit_plans,
+    train_plans,
+)
 from cxrssl.core.errors import UsageError
-from cxrssl.core.text import count_noun
 
-if TYPE_CHECKING:
-    from cxrssl.train.plan import RunPlan
-
-
-ENTRY = "cxrssl.cli.app:run"
-"""What runs the words of a command in another process."""
 WHAT, WHERE = "What to train", "Where to train it"
 
 
@@ -61,11 +60,12 @@ def pretrain(
         _option(
             WHAT,
             "LIST",
-            "Groups and features in any mix, see cxrssl help record; none for vanilla MSN.",
+            "Groups and features (cxrssl help record), or none.",
         ),
     ] = "",
     predict: Annotated[str, _option(WHAT, "LIST", "Features that are predicted from the film.")] = "",
     seed: Annotated[int | None, _option(WHAT, "N", "Seed of the weights, the order, crops and masks.")] = None,
+    seeds: Annotated[int, _option(WHAT, "N", "Runs, of this seed and the next.", minimum=1)] = 1,
     set_: Annotated[
         list[str] | None,
         _option(
@@ -107,56 +107,58 @@ def pretrain(
     Example: cxrssl pretrain --backbone vit-tiny --ehr demo,meta,stay
     """
     from cxrssl.core.process import find_launch, is_first
-    from cxrssl.core.progress import format_seconds
     from cxrssl.launch.slurm import parse_options
-    from cxrssl.launch.torchrun import check_devices, run_processes
+    from cxrssl.launch.torchrun import check_devices
     from cxrssl.recipe.load import load_machine, load_recipe
-    from cxrssl.train.plan import plan_run
+    from cxrssl.train.plan import plan_run, plan_seeds
 
     options = parse_options(slurm) if slurm else {}
     settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed, predict))
     place = load_machine(machine or [], device)
-    plan = plan_run(open_workspace(workspace), cohort, settings, place, name)
+    plans = plan_seeds(plan_run(open_workspace(workspace), cohort, settings, place, name), seeds)
     if is_first():
-        for sentence in plan.warnings:
+        for sentence in plans[0].warnings:
             typer.echo(f"cxrssl: note: {sentence}", err=True)
-    _check_processes(settings.train.batch_size, gpus, nodes, bool(slurm))
-    if slurm and not find_launch() and (show_plan or not plan.files.is_published):
-        _submit(plan, nodes, gpus, options, workspace, [] if show_plan else context.obj, as_json)
-        return
-    if show_plan:
+    _check_processes(settings.train.batch_size, gpus, nodes, bool(slurm), seeds)
+    waiting = [plan for plan in plans if not plan.files.is_published]
+    if slurm and not find_launch() and show_plan:
+        typer.echo("\n".join(script_of(plan, nodes, gpus, options, workspace) for plan in plans))
+    elif slurm and not find_launch() and waiting:
+        _print_each(submit_plans(plans, nodes, gpus, options, workspace, context.obj), seeds, "jobs", as_json)
+    elif show_plan:
         narrate("load torch and measure a few steps")
-        values = describe_plan(plan)
-        print_summary(values, as_json, _describe_plan_lines(values))
-        return
-    if gpus > 1 and not find_launch():
+        values = describe_plans(plans)
+        print_summary(values, as_json, describe_plan_lines(values))
+    elif gpus > 1 and not find_launch():
         check_devices(gpus, place.device)
-        run_processes(gpus, context.obj)
-        return
-    if is_first():
-        steps = f"{count_noun(len(plan.rows), 'film')}, {count_noun(plan.num_steps, 'step')}"
-        narrate(f"run {plan.run_id}: {steps}; load torch and begin")
-    # It brings torch, which a login node that only submits need not load.
-    from cxrssl.train.loop import pretrain as train
-
-    result = train(plan)
-    if not is_first():
-        return
-    lines = [
-        f"run {result.run_id}",
-        f"  {result.num_steps:,} steps on {len(plan.rows):,} films"
-        + (", was finished already" if result.was_finished else f", {format_seconds(result.wall_s)}")
-        + (f", resumed from step {result.resumed_from:,}" if 0 < result.resumed_from < result.num_steps else ""),
-        next_line("probe", result.run_id, workspace=workspace),
-    ]
-    print_summary({"folder": str(plan.folder), **vars(result)}, as_json, lines)
+        start_processes(plans, gpus, context.obj)
+    else:
+        _print_each(train_plans(plans, workspace), seeds, "runs", as_json)
 
 
-def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool) -> None:
+def _print_each(done: Iterator[tuple[Summary, list[str]]], num_seeds: int, what: str, as_json: bool) -> None:
+    """Print what was done for each seed as soon as it is, or in one JSON object also when a later one fails."""
+    from cxrssl.core.process import is_first
+
+    summaries = []
+    try:
+        for summary, lines in done:
+            summaries.append(summary)
+            if is_first() and not as_json:
+                print_summary(summary, False, lines)
+    finally:
+        if is_first() and as_json and summaries:
+            print_summary(summaries[0] if num_seeds == 1 else {what: summaries}, True, [])
+
+
+def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool, seeds: int) -> None:
     """Raise UsageError when the batch cannot be shared as asked, or by other processes than those asked for."""
     from cxrssl.core.process import find_launch
 
     place = find_launch()
+    if place is not None and seeds > 1:
+        what = f"--seeds asks for {seeds} runs one after another, and these processes were started for one"
+        raise UsageError(what, hint="start them for each run, with --seed")
     if place is not None and gpus not in (1, place.local_world_size):
         what = f"--gpus asks for {gpus} processes of this machine, and {place.local_world_size} were started"
         raise UsageError(what)
@@ -165,70 +167,6 @@ def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool) ->
         raise UsageError(f"this command cannot start processes on {nodes} machines", hint=hint)
     if batch_size % (gpus * nodes):
         raise UsageError(f"a batch of {batch_size} films cannot be shared evenly by {gpus * nodes} processes")
-
-
-def _submit(
-    plan: RunPlan,
-    nodes: int,
-    gpus: int,
-    options: dict[str, str | bool],
-    workspace: Path,
-    words: Sequence[str],
-    as_json: bool,
-) -> None:
-    """Submit the command of these words as a job; without words print the batch script."""
-    from dataclasses import asdict
-
-    from cxrssl.launch.slurm import make_executor, make_script, submit
-
-    folder = open_workspace(workspace).jobs / plan.run_id
-    executor = make_executor(folder, plan.run_id, nodes, gpus, plan.machine.device != "cpu", options)
-    if not words:
-        typer.echo(make_script(executor))
-        return
-    job = submit(executor, [*words, "--workspace", str(workspace.absolute())], ENTRY)
-    lines = [
-        f"job {job.job_id}: run {plan.run_id}, {count_noun(nodes, 'node')} of {count_noun(gpus, 'task')}",
-        f"  its log: {job.log}",
-        f"  watch it: squeue --job {job.job_id}",
-        next_line("dashboard", workspace=workspace, what="  or"),
-        f"  stop it, with a checkpoint: scancel {job.job_id}",
-    ]
-    print_summary({"run_id": plan.run_id, "folder": str(plan.folder), **asdict(job)}, as_json, lines)
-
-
-def describe_plan(plan: RunPlan) -> dict[str, Any]:
-    """Return what a run will take on this machine, as measured by a few steps."""
-    from dataclasses import asdict
-
-    from cxrssl.train.device import choose_device
-    from cxrssl.train.estimate import estimate_run
-
-    estimate = estimate_run(plan, choose_device(plan.machine.device))
-    sizes = {"num_films": len(plan.rows), "steps_per_epoch": plan.steps_per_epoch, "num_steps": plan.num_steps}
-    return {"run_id": plan.run_id, **sizes, **asdict(estimate), "recipe": plan.recipe.to_dict()}
-
-
-def _describe_plan_lines(plan: dict[str, Any]) -> list[str]:
-    from cxrssl.core.progress import format_seconds
-    from cxrssl.core.text import format_bytes
-
-    train = plan["recipe"]["train"]
-    films = f"{format_bytes(plan['films_bytes'])} of films"
-    return [
-        f"run {plan['run_id']}",
-        *align(
-            [
-                ("films", f"{plan['num_films']:,}"),
-                ("steps", f"{plan['num_steps']:,} ({train['num_epochs']:,} epochs of {plan['steps_per_epoch']:,})"),
-                ("memory", format_bytes(plan["memory_bytes"])),
-                ("step", f"{plan['step_s']:.3g} s, {train['batch_size'] / plan['step_s']:,.0f} films/s"),
-                ("run", format_seconds(plan["run_s"])),
-            ]
-        ),
-        f"  {films} will be " + ("held by the device" if plan["holds_films"] else "read as they are needed"),
-        "  measured on a few small steps on this machine; nothing was trained",
-    ]
 
 
 def recipe_changes(

@@ -23,6 +23,7 @@ BACKBONES = {
 }
 """Width, depth and heads of our own encoders. The paper used 6 heads at width 192 where timm has 3."""
 TIMM_PREFIX = "timm:"
+MAX_SEED = 2**31
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class TrainSettings:
     """Move the target before the optimiser step, as the published code does."""
     precision: str = setting("fp32", options=("fp32", "bf16"))
     """Arithmetic of the encoders; weights and loss are in float32."""
-    seed: int = setting(0, low=0, high=2**31)
+    seed: int = setting(0, low=0, high=MAX_SEED)
     """Decides weights, order of films, crops and masks."""
 
 

@@ -24,7 +24,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
-from cxrssl.recipe.settings import Recipe
+from cxrssl.recipe.settings import MAX_SEED, Recipe
 from cxrssl.records.encoder import EhrInput
 from cxrssl.records.run import RunFiles
 from cxrssl.train.schedule import share_covered
@@ -49,6 +49,8 @@ class RunPlan:
     """Train films that a later split shows too, pixel by pixel or nearly."""
     num_without_sex: int = 0
     """Films left out because their sex is unknown, as the published code does (`missing = "paper"`)."""
+    label: str = ""
+    """What the run's id calls it: its objective and record, or the name that it was given."""
 
     @property
     def files(self) -> RunFiles:
@@ -135,14 +137,32 @@ def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Ma
     if len(rows) < recipe.train.batch_size:
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
-    # The same command finds its own run again; another recipe, cohort or film makes another run.
-    hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
     label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
-    digest = hash_settings(hashes)[:8]
-    run_id = f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
+    folder = workspace.runs / _name_run(recipe, cohort, images, label)
     return RunPlan(
-        run_id, workspace.runs / run_id, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex
+        folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label
     )
+
+
+def plan_seeds(plan: RunPlan, num_seeds: int) -> list[RunPlan]:
+    """Return the plan and those of the next seeds, each as `plan_run` would make it. Raises: UsageError."""
+    first = plan.recipe.train.seed
+    if first + num_seeds - 1 > MAX_SEED:
+        raise UsageError(f"{num_seeds:,} seeds from {first:,} go beyond the largest seed, {MAX_SEED:,}")
+    return [_with_seed(plan, first + number) for number in range(num_seeds)]
+
+
+def _with_seed(plan: RunPlan, seed: int) -> RunPlan:
+    recipe = replace(plan.recipe, train=replace(plan.recipe.train, seed=seed))
+    folder = plan.folder.parent / _name_run(recipe, plan.cohort, plan.images, plan.label)
+    return replace(plan, run_id=folder.name, folder=folder, recipe=recipe)
+
+
+def _name_run(recipe: Recipe, cohort: Cohort, images: ImageStore, label: str) -> str:
+    """Return a run's id. The same command finds its own run again; another recipe, cohort or film is another run."""
+    hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
+    digest = hash_settings(hashes)[:8]
+    return f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
 
 
 def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageStore]:

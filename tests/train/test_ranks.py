@@ -20,7 +20,7 @@ import pytest
 import submitit
 from safetensors.numpy import load_file
 
-from cxrssl.cli.pretrain import ENTRY
+from cxrssl.cli.seeds import ENTRY
 from cxrssl.core.journal import read_journal
 from cxrssl.core.workspace import Workspace
 from cxrssl.launch.slurm import Job
