@@ -58,6 +58,7 @@ SHOWN_BY = {
     "cohort/encoding.py": ["pretrain"],
     "model": ["pretrain"],
     "dashboard": ["dashboard"],
+    "synthetic": ["demo"],
 }
 
 
