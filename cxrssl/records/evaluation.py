@@ -218,7 +218,7 @@ class Evaluation:
 
 
 def label_run(objective: str, names: str, encoder: EncoderName = "target") -> str:
-    """Return how tables call a run's encoder: "DINO + sex, view", "DINO anchor + sex, view"."""
+    """Return how tables call the encoder of a run: its objective, "anchor" where it is that one, " + sex, view"."""
     shown = objective.upper() if encoder == "target" else f"{objective.upper()} {encoder}"
     return f"{shown} + {names}" if names else shown
 

@@ -59,6 +59,7 @@ SHOWN_BY = {
     "model": ["pretrain"],
     "dashboard": ["dashboard"],
     "synthetic": ["demo"],
+    "ablate": ["ablate"],
 }
 
 
