@@ -21,7 +21,7 @@ from cxrssl.cli.options import (
 )
 from cxrssl.core.columns import align_rows
 from cxrssl.core.filmnote import WORDS, Note
-from cxrssl.core.text import plain
+from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
     from cxrssl.images.pack import PackSummary
@@ -31,6 +31,7 @@ NOTE_HINTS = {
     Note.DEPTH: "if all films have one depth, say it, such as --png-bits 12",
 }
 """Note -> what may be typed to decide otherwise."""
+NOUNS = ("film", "subject")
 VALUES = ("present", "absent", "uncertain", "blank")
 """Of a finding, as `summary.json` counts them."""
 
@@ -152,8 +153,8 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
 
     films = values["films"]
     lines = [
-        f"cohort {values['name']} of {values['dataset']}: {films['accepted']:,} films, {films['studies']:,} studies, "
-        f"{films['subjects']:,} subjects; "
+        f"cohort {values['name']} of {values['dataset']}: {count_noun(films['accepted'], 'film')}, "
+        f"{count_noun(films['studies'], 'study')}, {count_noun(films['subjects'], 'subject')}; "
         + (f"{values['link_rule']}; " if values["link_rule"] else "")
         + f"default split {values['default_split']}"
     ]
@@ -170,7 +171,7 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
     for scheme, parts in values["splits"].items():
         lines += [f"split {scheme}" + (" " + "/".join(map(str, values["shares"])) if scheme == "hash" else "")]
         counts = [(part, parts[part]) for part in ("train", "val", "test") if part in parts]
-        lines += align([(part, f"{n['films']:,} films of {n['subjects']:,} subjects") for part, n in counts])
+        lines += align([(part, " of ".join(count_noun(n[f"{noun}s"], noun) for noun in NOUNS)) for part, n in counts])
     rejected_rows = {file: sum(table["rejected"].values()) for file, table in values["tables"].items()}
     others = [(file, count) for file, count in list(rejected_rows.items())[1:] if count]
     if others:

@@ -84,7 +84,8 @@ def nearest_hint(name: str, known: Iterable[str]) -> str:
 def count_noun(num: int, noun: str) -> str:
     """Return `num` with thousands separators and the noun in the right number, such as "1,204 films"."""
     many = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeou" else f"{noun}s"
-    return f"{num:,} {noun if num == 1 else many}"
+    shown = f"{num:,}"  # a count that is hidden must not be told by its noun
+    return f"{shown} {noun if shown == '1' else many}"
 
 
 def format_bytes(num: float) -> str:

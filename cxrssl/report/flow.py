@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.read import SPLITS, Cohort, open_cohort
 from cxrssl.core.artefact import read_unexchanged
+from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
@@ -40,7 +41,7 @@ class FlowStep:
     @property
     def detail(self) -> str:
         """Such as "12 subjects"; empty where it is not shown."""
-        return "" if self.subjects is None else f"{self.subjects:,} subject{'' if self.subjects == 1 else 's'}"
+        return "" if self.subjects is None else count_noun(self.subjects, "subject")
 
     @property
     def counts(self) -> list[Count]:

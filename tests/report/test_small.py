@@ -62,6 +62,13 @@ def make_flow() -> Flow:
     return Flow("Films", steps, tuple(parts))
 
 
+def test_the_noun_of_a_hidden_count_does_not_tell_that_it_is_one() -> None:
+    test = FlowStep("test", 1, subjects=1)
+    assert test.detail == "1 subject"
+    flow = Flow("Films", (FlowStep("films", 1),), ((test,),)).hide_small("hide")
+    assert flow.to_table().texts()[-1] == ["test (under 10 subjects)", "under 10"]
+
+
 def test_a_flow_with_one_small_cell_shows_all_its_numbers_in_tens() -> None:
     flow = make_flow()
     flow.check()
