@@ -47,6 +47,9 @@ CREATE TABLE eval_result (
     label        VARCHAR NOT NULL,
     cohort       VARCHAR NOT NULL,
     split        VARCHAR NOT NULL,
+    seed         BIGINT,           -- NULL: it has none
+    control      VARCHAR,          -- none shuffled shuffled:GROUP zeros noise; NULL: no run, or one that is not known
+    group_id     VARCHAR NOT NULL, -- equal for evaluations that differ in the seed alone
     finding      VARCHAR NOT NULL, -- "macro" is the mean over the defined findings
     metric       VARCHAR NOT NULL, -- auroc auprc
     value        DOUBLE,           -- NULL: not defined
@@ -85,20 +88,46 @@ CREATE TABLE comparison (
     ci_method            VARCHAR NOT NULL
 );
 
+CREATE TABLE seed_mean (
+    group_id      VARCHAR NOT NULL,
+    label         VARCHAR NOT NULL,
+    kind          VARCHAR NOT NULL,
+    cohort        VARCHAR NOT NULL,
+    split         VARCHAR NOT NULL,
+    control       VARCHAR,
+    seeds         VARCHAR NOT NULL, -- joined by comma
+    against       VARCHAR NOT NULL, -- what is subtracted: untrained, vanilla, or the control of the wrong record; or empty
+    finding       VARCHAR NOT NULL, -- "macro" is the mean over the defined findings
+    metric        VARCHAR NOT NULL, -- auroc auprc
+    value         DOUBLE,           -- mean over the seeds; NULL: not defined
+    lo            DOUBLE,
+    hi            DOUBLE,
+    mark          VARCHAR NOT NULL,
+    num_seeds     BIGINT NOT NULL,  -- 1: the interval is of the subjects alone
+    sd_seeds      DOUBLE,
+    se_subjects   DOUBLE,
+    is_paired     BOOLEAN NOT NULL, -- every seed was compared with itself
+    by_seed       VARCHAR NOT NULL, -- joined by comma
+    num_defined   BIGINT NOT NULL,
+    num_resamples BIGINT NOT NULL,
+    ci_method     VARCHAR NOT NULL
+);
+
 CREATE TABLE damage (
-    kind VARCHAR NOT NULL,         -- run evaluation comparison
+    kind VARCHAR NOT NULL,         -- run evaluation comparison group
     name VARCHAR NOT NULL,         -- of the folder
     what VARCHAR NOT NULL
 );
 
 CREATE TABLE source (
-    kind     VARCHAR NOT NULL,     -- run evaluation comparison cohort; store: this file itself
+    kind     VARCHAR NOT NULL,     -- run evaluation comparison group cohort; store: this file itself
     name     VARCHAR NOT NULL,     -- of the folder
     identity VARCHAR NOT NULL      -- a hash over names, times, sizes and inodes of its files; empty: just written then
 );
 
 CREATE VIEW macro AS
-SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_scored AS num_films, num_subjects
+SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_scored AS num_films, num_subjects,
+    seed, control, group_id
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
 
 -- What `cxrssl sql --results --tables` shows.
@@ -108,7 +137,8 @@ COMMENT ON TABLE metric IS 'What runs logged, one row a step and metric.';
 COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
 COMMENT ON TABLE comparison IS 'Paired differences of two evaluations, one row a finding and metric, with intervals.';
-COMMENT ON TABLE damage IS 'Runs, evaluations and comparisons that could not be read, or not in full, and why.';
+COMMENT ON TABLE seed_mean IS 'Means over the seeds of one setup, and their differences, one row a finding and metric.';
+COMMENT ON TABLE damage IS 'Runs, evaluations, comparisons and groups that could not be read, or not in full, and why.';
 COMMENT ON TABLE source IS 'The folders that the store was made from, as they lay: one that has changed is read again.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
@@ -124,6 +154,13 @@ COMMENT ON COLUMN eval_result.num_defined IS 'resamples in which it is defined';
 COMMENT ON COLUMN eval_result.num_pos_subjects IS 'subjects with a film that has the finding';
 COMMENT ON COLUMN eval_result.num_neg_subjects IS 'subjects with a film that has not';
 COMMENT ON COLUMN eval_result.num_scored IS 'test films with a label that counts';
+COMMENT ON COLUMN eval_result.seed IS 'of the run or the untrained encoder; NULL: it has none';
+COMMENT ON COLUMN eval_result.control IS 'how the record is wrong, or none; NULL: not known';
+COMMENT ON COLUMN eval_result.group_id IS 'equal for evaluations that differ in the seed alone';
+COMMENT ON COLUMN seed_mean.against IS 'untrained, vanilla or a control: what is subtracted; empty for scores';
+COMMENT ON COLUMN seed_mean.value IS 'mean over the seeds; NULL: not defined';
+COMMENT ON COLUMN seed_mean.num_seeds IS '1: the interval is of the subjects alone, and says nothing about the method';
+COMMENT ON COLUMN seed_mean.by_seed IS 'in the order of seeds; empty where they are not paired';
 COMMENT ON COLUMN comparison.against_id IS 'the evaluation that is subtracted';
 COMMENT ON COLUMN comparison.finding IS 'macro is the mean over the defined findings';
 COMMENT ON COLUMN comparison.mark IS 'few: fewer than 10 subjects of a class; no interval; not defined; or empty';

@@ -32,6 +32,7 @@ FOLDERS = (
     "evals",
     "comparisons",
     "ablations",
+    "groups",
     "reports",
     "tracebacks",
 )
@@ -88,6 +89,11 @@ class Workspace:
     def ablations(self) -> Path:
         """Grids of runs, each with its contract and its table."""
         return self.root / "ablations"
+
+    @property
+    def groups(self) -> Path:
+        """Means over the seeds of evaluations that differ in the seed alone."""
+        return self.root / "groups"
 
     @property
     def reports(self) -> Path:
@@ -150,6 +156,10 @@ class Workspace:
     def ablation_names(self) -> list[str]:
         """Names of all ablations."""
         return _child_names(self.ablations)
+
+    def group_ids(self) -> list[str]:
+        """Ids of all groups of seeds."""
+        return _child_names(self.groups)
 
     def find_cohort(self, name: str) -> Path:
         """Return the folder of a published cohort; an empty name means the only one there is."""

@@ -22,7 +22,8 @@ from cxrssl.records.evaluation import EvalSettings, Evaluation, kind_rank
 from cxrssl.records.setup import RIGHT, Setup
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.scores import rarer_of_mean, resample_metrics
-from cxrssl.stats.seeds import SeedMean, average_seeds, compare_seeds, compare_unpaired
+from cxrssl.stats.seeds import SeedMean, SeedNumbers, average_seeds, compare_seeds, compare_unpaired
+from cxrssl.stats.seeds import SeedScores as SeedScores
 
 OF_SEED = ("candidate_id", "label")
 """Settings that may name a seed, and otherwise repeat what others say."""
@@ -63,31 +64,6 @@ class SeedGroup:
     def label(self) -> str:
         """How tables call it, without a seed."""
         return self.settings.label.partition(", seed ")[0]
-
-
-@dataclass(frozen=True)
-class SeedNumbers:
-    """Both metrics of a finding, or of the mean over findings."""
-
-    auroc: SeedMean
-    auprc: SeedMean
-
-
-@dataclass(frozen=True)
-class SeedScores:
-    """How well a group ranks the test films, or by how much better than another: means over seeds."""
-
-    macro: SeedNumbers
-    """Mean over the findings defined on the test set."""
-    findings: dict[str, SeedNumbers]
-    is_paired: bool = True
-    """Whether every seed was compared with itself."""
-
-    def find(self, metric: str = "auroc", finding: str = "") -> SeedMean:
-        """Return the mean of a metric, auroc or auprc; without a finding the macro mean."""
-        numbers = self.findings[finding] if finding else self.macro
-        mean: SeedMean = getattr(numbers, metric)
-        return mean
 
 
 @dataclass
@@ -146,6 +122,12 @@ def group_seeds(evaluations: Sequence[Evaluation], setups: Mapping[str, Setup]) 
         groups.setdefault(_name_group(evaluation, setup), []).append(evaluation)
     made = [_make_group(group_id, members, setups) for group_id, members in groups.items()]
     return sorted(made, key=_row_order)
+
+
+def find_seed(evaluation: Evaluation) -> int | None:
+    """Return the seed of what was trained or drawn; None for what has none."""
+    settings, shape = evaluation.settings, evaluation.settings.candidate.architecture
+    return shape.seed if shape is not None and settings.kind in ("run", "random-init") else None
 
 
 def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | None = None) -> SeedScores:
@@ -275,16 +257,12 @@ def _untrained_key(settings: EvalSettings) -> Any:
 
 
 def _setup_of(evaluation: Evaluation, setups: Mapping[str, Setup]) -> Setup | None:
-    return setups.get(evaluation.settings.candidate_id) if evaluation.settings.kind == "run" else None
+    return setups.get(evaluation.settings.run_id)
 
 
 def _seed_of(evaluation: Evaluation, setups: Mapping[str, Setup]) -> int | None:
-    """Return the seed of what was trained or drawn; None for what has none."""
-    setup, shape = _setup_of(evaluation, setups), evaluation.settings.candidate.architecture
-    if setup is not None:
-        return setup.seed
-    is_drawn = evaluation.settings.kind in ("run", "random-init")
-    return shape.seed if shape is not None and is_drawn else None
+    setup = _setup_of(evaluation, setups)
+    return find_seed(evaluation) if setup is None else setup.seed
 
 
 def _tabulate(

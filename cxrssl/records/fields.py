@@ -73,8 +73,8 @@ def _read(hint: Any, value: Any, faults: list[str], where: str) -> Any:
         return read_fields(typing.cast(type[Any], hint), value, faults, where)
     if origin is dict and isinstance(value, Mapping):
         return {key: _read(args[1], item, faults, f"{where}.{plain(key, 60)}") for key, item in value.items()}
-    if origin is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return tuple(value)
+    if origin is tuple and isinstance(value, list) and (args[0] is not str or all(isinstance(i, str) for i in value)):
+        return tuple(_read(args[0], item, faults, where) for item in value)
     if origin is typing.Literal and value in args:
         return value
     if hint is Any or (hint is str and isinstance(value, str)) or (hint is bool and isinstance(value, bool)):

@@ -1,4 +1,4 @@
-"""All that a workspace holds, read once: runs, evaluations, comparisons, and what of them is damaged.
+"""All that a workspace holds, read once: runs, evaluations, comparisons, groups, and what is damaged.
 
 In: a workspace. Out: Published, frozen; and how each folder lay before it was read, so that what is derived from it can
 be compared with the folder later. Never: an exception for what a file contains.
@@ -23,6 +23,8 @@ from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.file import Entry, list_entries
+from cxrssl.records.group import KIND as GROUP
+from cxrssl.records.group import GroupRecord, list_groups
 from cxrssl.records.reader import RunRecord, list_run_entries, list_runs
 from cxrssl.records.run import KIND as RUN
 
@@ -49,9 +51,10 @@ class Published:
     evaluations: tuple[Evaluation, ...]
     comparisons: tuple[ComparisonRecord, ...]
     damage: tuple[Damage, ...]
-    """Of runs, then of evaluations, then of comparisons."""
+    """Of runs, then of evaluations, then of comparisons and groups."""
     sources: tuple[Source, ...]
     """As they lay before any of this was read, in order."""
+    groups: tuple[GroupRecord, ...] = ()
 
     @property
     def probed(self) -> list[tuple[str, str]]:
@@ -65,17 +68,25 @@ def read_published(workspace: Workspace) -> Published:
     runs, of_runs = list_runs(workspace)
     evaluations, of_evaluations = list_evaluations(workspace)
     comparisons, of_comparisons = list_comparisons(workspace)
-    damage = (*of_runs, *of_evaluations, *of_comparisons)
-    return Published(tuple(runs), tuple(evaluations), tuple(comparisons), damage, sources)
+    groups, of_groups = list_groups(workspace)
+    damage = (*of_runs, *of_evaluations, *of_comparisons, *of_groups)
+    return Published(tuple(runs), tuple(evaluations), tuple(comparisons), damage, sources, tuple(groups))
 
 
 def renew_comparisons(workspace: Workspace, published: Published) -> Published:
-    """Return what a workspace holds with its comparisons as they are now; some may have been made again since."""
-    now = [each for each in look_at_sources(workspace) if each.kind == COMPARISON]
-    comparisons, damage = list_comparisons(workspace)
-    others = [each for each in published.damage if each.kind != COMPARISON]
-    sources = sorted([*(each for each in published.sources if each.kind != COMPARISON), *now])
-    return replace(published, comparisons=tuple(comparisons), damage=(*others, *damage), sources=tuple(sources))
+    """Return what a workspace holds with its comparisons and groups as they are now; some may have been made since."""
+    derived = COMPARISON, GROUP
+    now = [each for each in look_at_sources(workspace) if each.kind in derived]
+    comparisons, of_comparisons = list_comparisons(workspace)
+    groups, of_groups = list_groups(workspace)
+    others = [each for each in published.damage if each.kind not in derived]
+    return replace(
+        published,
+        comparisons=tuple(comparisons),
+        groups=tuple(groups),
+        damage=(*others, *of_comparisons, *of_groups),
+        sources=tuple(sorted([*(each for each in published.sources if each.kind not in derived), *now])),
+    )
 
 
 def look_at_sources(workspace: Workspace) -> tuple[Source, ...]:
@@ -85,6 +96,7 @@ def look_at_sources(workspace: Workspace) -> tuple[Source, ...]:
         (RUN, workspace.runs, workspace.run_ids(), list_run_entries),
         (EVALUATION, workspace.evals, workspace.eval_ids(), list_entries),
         (COMPARISON, workspace.comparisons, workspace.comparison_ids(), list_entries),
+        (GROUP, workspace.groups, workspace.group_ids(), list_entries),
     ]
     found = [
         Source(kind, valid(name), _identify(folder / name, look))

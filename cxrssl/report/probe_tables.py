@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
-from cxrssl.records.evaluation import EvalScores, Evaluation, describe_strengths, objective_of
+from cxrssl.records.evaluation import EvalScores, EvalSettings, Evaluation, describe_strengths, objective_of
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small
@@ -18,6 +18,7 @@ from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
 from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
+from cxrssl.stats.seeds import ONE_SEED
 
 
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
@@ -50,7 +51,7 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
     columns = ("Features", "AUROC", "AUPRC", "AUROC - untrained", f"AUROC - {vanilla}")
     note = " ".join(part for part in (_legend(rows), _macro_note(group, small)) if part)
-    return ReportTable(f"Probe on {_group_name(group)}", columns, rows, note)
+    return ReportTable(f"Probe on {name_terms(group[0].settings)}", columns, rows, note)
 
 
 def _macro_note(group: Group, small: SmallCells) -> str:
@@ -68,7 +69,7 @@ def _macro_note(group: Group, small: SmallCells) -> str:
         f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
         f"{_choices(group)}"
         f"Intervals: {scores.method}; differences are paired (macro AUROC). Labels: uncertain = {probe.uncertain}, not "
-        f"mentioned = {probe.blank}. Each row is one training run with one seed."
+        f"mentioned = {probe.blank}. Each row is one training run with {ONE_SEED}."
     )
 
 
@@ -89,11 +90,16 @@ def finding_table(group: Group, small: SmallCells = "hide") -> ReportTable:
     for finding, score in group[0].scores.findings.items():
         scored = [evaluation.scores.findings.get(finding) for evaluation in group]
         cells = [Estimate(each.auroc) if each else "" for each in scored]
-        pos, num_scored, with_it, without_it = hide_small(*_counts_of(score), small=small)
-        rows.append([finding, f"{pos:,} / {num_scored:,}", f"{with_it:,} / {without_it:,}", *cells])
-    title = f"AUROC by finding: {_group_name(group)}"
+        rows.append([finding, *count_cells(score, small), *cells])
+    title = f"AUROC by finding: {name_terms(group[0].settings)}"
     columns = ["Finding", "Positive / scored", "Subjects with / without", *map(_describe, group)]
     return ReportTable(title, columns, rows, _legend(rows))
+
+
+def count_cells(score: FindingScore, small: SmallCells) -> list[Cell]:
+    """Return films with a finding and scored, and subjects with it and without; small counts hidden."""
+    pos, num_scored, with_it, without_it = hide_small(*_counts_of(score), small=small)
+    return [f"{pos:,} / {num_scored:,}", f"{with_it:,} / {without_it:,}"]
 
 
 def _counts_of(score: FindingScore) -> tuple[list[Count], list[Count]]:
@@ -103,8 +109,8 @@ def _counts_of(score: FindingScore) -> tuple[list[Count], list[Count]]:
     return shown, [Count(score.num_scored - score.num_pos, without_it), Count(score.num_ignored)]
 
 
-def _group_name(group: Group) -> str:
-    settings = group[0].settings
+def name_terms(settings: EvalSettings) -> str:
+    """Return how titles call what the evaluations of a table have in common."""
     link = f", {settings.link}" if settings.link else ""
     return f"cohort {settings.cohort} ({settings.cohort_sha256[:8]}){link}, split {settings.split}"
 

@@ -17,7 +17,9 @@ from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.averages import Averages, has_seeds, publish_averages, table_groups
 from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons
+from cxrssl.evaluate.groups import SeedGroup, group_seeds
 from cxrssl.records.cohorts import KIND as COHORT
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
@@ -25,15 +27,17 @@ from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.file import read_json
 from cxrssl.records.published import Published, read_published, renew_comparisons
 from cxrssl.records.reader import RunRecord
+from cxrssl.records.setup import find_setups
 from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
 from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
+from cxrssl.report.seed_tables import list_seed_rows, seed_finding_table, seed_table
 from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_row, hide_in_sentence
 from cxrssl.report.tables import ReportTable
-from cxrssl.results.rows import ResultRow, result_rows
+from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows
 from cxrssl.results.store import rebuild_store
 
 KIND = "report"
@@ -50,7 +54,7 @@ class Report:
 
 
 def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
-    """Publish `reports/<name>/{report.md, results.csv, flow-*.svg}` over all evaluations and fold the store.
+    """Publish `reports/<name>/{report.md, results.csv, seeds.csv, flow-*.svg}` over all evaluations and fold the store.
 
     Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
 
@@ -62,17 +66,26 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
         what = f"no evaluation can be read; {unusable[0].sentence}" if unusable else "nothing was probed yet"
         raise DataError(what, workspace.root, "probe a run: cxrssl probe RUN")
     differences = publish_comparisons(workspace, list_pairs(before.evaluations))
+    setups = find_setups((run.run_id, run.description) for run in before.runs)
+    groups = group_seeds(before.evaluations, setups)
+    seeds = [table for table in table_groups(groups) if has_seeds(table)]
+    averages = publish_averages(workspace, seeds, before.groups)
     published = renew_comparisons(workspace, before)
     made, unfollowed = _make_flows(workspace, published)
     flows = {file: flow.hide_small(small) for file, flow in made.items()}
     results = replace(before, damage=(*before.damage, *unfollowed))  # also of comparisons that were made again now
     audit = _audit_lines(workspace, published)
-    markdown = _write_text(workspace, results, differences, flows, audit, small)
+    tables = _list_tables(results.evaluations, differences, seeds, averages, small)
+    markdown = _write_text(workspace, results, tables, flows, audit, small)
     folder = workspace.reports / name
     settings = {"evaluations": [evaluation.eval_id for evaluation in results.evaluations], "small_cells": small}
     with publish(folder, KIND, settings) as building:
         write_bytes(building / "report.md", markdown.encode())
-        write_bytes(building / "results.csv", write_csv(_list_numbers(results.evaluations, small)).encode())
+        write_bytes(
+            building / "results.csv", write_csv(_list_numbers(results.evaluations, group_of(groups), small)).encode()
+        )
+        if seeds:
+            write_bytes(building / "seeds.csv", write_csv(_list_means(seeds, averages, small)).encode())
         for file, flow in flows.items():
             write_bytes(building / file, draw_flow(flow).encode())
     rebuild_store(workspace, published)
@@ -82,17 +95,13 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
 def _write_text(
     workspace: Workspace,
     results: Published,
-    differences: Differences,
+    tables: Sequence[ReportTable],
     flows: Mapping[str, Flow],
     audit: str,
     small: SmallCells,
 ) -> str:
     """Return the report as Markdown."""
     evaluations = results.evaluations
-    groups = group_evaluations(evaluations)
-    tables = [
-        table for group in groups for table in (macro_table(group, differences, small), finding_table(group, small))
-    ]
     releases = "\n".join(f"- {line}" for line in _release_lines(workspace, results))
     first = hide_in_sentence(outcome_sentence(evaluations), small)
     header = f"{first}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
@@ -107,9 +116,37 @@ def _write_text(
     return "\n".join([text, *note])
 
 
-def _list_numbers(evaluations: Sequence[Evaluation], small: SmallCells) -> ReportTable:
+def _list_tables(
+    evaluations: Sequence[Evaluation],
+    differences: Differences,
+    seeds: Sequence[Sequence[SeedGroup]],
+    averages: Averages,
+    small: SmallCells,
+) -> list[ReportTable]:
+    """Return the tables on what was scored on equal terms: means over seeds, single evaluations, findings."""
+    by_terms = {table[0].settings.terms: table for table in seeds}
+    tables = []
+    for group in group_evaluations(evaluations):
+        table = by_terms.get(group[0].settings.terms)
+        singles = macro_table(group, differences, small)
+        if table is None:
+            tables += [singles, finding_table(group, small)]
+        else:
+            tables += [seed_table(table, averages), singles, seed_finding_table(table, averages, small)]
+    return tables
+
+
+def _list_means(seeds: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells) -> ReportTable:
+    """Return every number of every setup that was trained with several seeds."""
+    rows = [[_make_cell(value) for value in row.values()] for row in list_seed_rows(seeds, averages, small)]
+    return ReportTable("Means over seeds", [field.name for field in fields(SeedRow)], rows)
+
+
+def _list_numbers(evaluations: Sequence[Evaluation], groups: Mapping[str, SeedGroup], small: SmallCells) -> ReportTable:
     """Return every number of every evaluation."""
-    named = [(vars(row), each.scores.num_films) for each in evaluations for row in result_rows(each)]
+    named = [
+        (vars(row), each.scores.num_films) for each in evaluations for row in result_rows(each, groups[each.eval_id])
+    ]
     rows = [[_make_cell(value) for value in hide_in_row(*each, small).values()] for each in named]
     return ReportTable("Results", [field.name for field in fields(ResultRow)], rows)
 
@@ -117,6 +154,8 @@ def _list_numbers(evaluations: Sequence[Evaluation], small: SmallCells) -> Repor
 def _make_cell(value: str | int | float | None) -> Cell:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     return Number(value) if isinstance(value, float) else value
 
 

@@ -5,15 +5,18 @@ In: published evaluations and comparisons. Out: frozen rows, "macro" first; what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cxrssl.core.text import valid
+from cxrssl.evaluate.groups import SeedGroup, find_seed
 from cxrssl.records.comparison import ComparisonRecord
 from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.group import GroupRecord
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, Scores
+from cxrssl.stats.seeds import SeedMean, SeedScores
 
 Metric = Literal["auroc", "auprc"]
 METRICS: tuple[Metric, ...] = ("auroc", "auprc")
@@ -47,6 +50,12 @@ class _Scored:
     label: str
     cohort: str
     split: str
+    seed: int | None
+    """Of the run, or of the untrained encoder; None for what has none."""
+    control: str | None
+    """How the record of the run is wrong, "none" where it is not; None where that is not known."""
+    group_id: str
+    """The same for evaluations that differ in the seed alone."""
     num_subjects: int
     ci_method: str
 
@@ -72,8 +81,46 @@ class DifferenceRow(_Number, _Compared):
     """One metric of one finding of a comparison."""
 
 
-def result_rows(evaluation: Evaluation) -> list[ResultRow]:
-    """Return one row for each finding and metric of an evaluation."""
+@dataclass(frozen=True)
+class SeedRow:
+    """One metric of one finding of a group of seeds, or of its difference to another."""
+
+    group_id: str
+    label: str
+    kind: str
+    cohort: str
+    split: str
+    control: str | None
+    seeds: str
+    """Joined by comma."""
+    against: str
+    """What was subtracted: untrained, vanilla, or the control of the wrong record; empty for the scores themselves."""
+    finding: str
+    metric: str
+    value: float | None
+    """Mean over the seeds."""
+    lo: float | None
+    hi: float | None
+    mark: str
+    num_seeds: int
+    """With one seed the interval is of the subjects alone."""
+    sd_seeds: float | None
+    se_subjects: float | None
+    is_paired: bool
+    by_seed: str
+    """Joined by comma, in the order of the seeds; empty where they are not paired."""
+    num_defined: int
+    num_resamples: int
+    ci_method: str
+
+
+def group_of(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
+    """Return the group of each evaluation, by eval_id."""
+    return {each.eval_id: group for group in groups for each in (*group.evaluations, *group.repeats)}
+
+
+def result_rows(evaluation: Evaluation, group: SeedGroup | None = None) -> list[ResultRow]:
+    """Return one row for each finding and metric of an evaluation, which belongs to a group."""
     scores, settings = evaluation.scores, evaluation.settings
     about = _Scored(
         eval_id=valid(evaluation.eval_id),
@@ -82,6 +129,9 @@ def result_rows(evaluation: Evaluation) -> list[ResultRow]:
         label=valid(settings.label),
         cohort=valid(settings.cohort),
         split=valid(settings.split),
+        seed=find_seed(evaluation),
+        control=valid(group.control) if group and group.control is not None else None,
+        group_id=group.group_id if group else "",
         num_subjects=scores.num_subjects,
         ci_method=scores.method,
     )
@@ -103,6 +153,41 @@ def difference_rows(record: ComparisonRecord) -> list[DifferenceRow]:
     return [DifferenceRow(**vars(about), **vars(number)) for number in _numbers(differences)]
 
 
+def seed_rows(record: GroupRecord) -> list[SeedRow]:
+    """Return one row for each finding and metric of a group, then of its differences."""
+    settings, numbers = record.settings, record.numbers
+    about: dict[str, Any] = {
+        "group_id": valid(settings.group_id),
+        **{key: valid(getattr(settings, key)) for key in ("label", "kind", "cohort", "split")},
+        "control": None if settings.control is None else valid(settings.control),
+        "seeds": ",".join(map(str, settings.seeds)),
+        "ci_method": valid(settings.method),
+    }
+    tables = {"": numbers.scores, **numbers.differences}
+    return [
+        SeedRow(**about, against=valid(against), is_paired=scores.is_paired, **row)
+        for against, scores in tables.items()
+        for row in _seed_numbers(scores)
+    ]
+
+
+def _seed_numbers(scores: SeedScores) -> Iterator[dict[str, Any]]:
+    for metric in METRICS:
+        named = [(MACRO, scores.macro), *((_not_macro(name), each) for name, each in scores.findings.items())]
+        for finding, numbers in named:
+            mean: SeedMean = getattr(numbers, metric)
+            values = mean.to_dict()
+            kept = ("value", "lo", "hi", "num_seeds", "sd_seeds", "se_subjects", "num_defined", "num_resamples")
+            by_seed = ",".join(f"{value:.17g}" for value in mean.by_seed)
+            row = {key: values[key] for key in kept}
+            yield {"finding": valid(finding), "metric": metric, "mark": mean.interval.mark, "by_seed": by_seed, **row}
+
+
+def _not_macro(finding: str) -> str:
+    """Return the name of a finding; one that is called as the mean must not be taken for it."""
+    return f"{MACRO} (finding)" if finding == MACRO else finding
+
+
 def _numbers(scores: Scores | Comparison) -> Iterator[_Number]:
     for metric in METRICS:
         macro: Interval = getattr(scores, f"macro_{metric}")
@@ -110,9 +195,7 @@ def _numbers(scores: Scores | Comparison) -> Iterator[_Number]:
         yield _make_number(MACRO, metric, macro, {"num_scored": scores.num_films, **nothing})
         for finding, score in scores.findings.items():
             counts = {key: getattr(score, key) for key in ("num_scored", *nothing)}
-            # A finding that is called as the mean is must not be taken for it.
-            name = f"{MACRO} (finding)" if finding == MACRO else finding
-            yield _make_number(name, metric, getattr(score, metric), counts)
+            yield _make_number(_not_macro(finding), metric, getattr(score, metric), counts)
 
 
 def _make_number(finding: str, metric: str, interval: Interval, counts: Mapping[str, Any]) -> _Number:

@@ -16,13 +16,15 @@ import numpy.typing as npt
 
 from cxrssl.core.numbers import encode_numbers, is_count, number_of
 from cxrssl.core.text import valid
+from cxrssl.evaluate.groups import group_seeds
 from cxrssl.records.events import is_event
 from cxrssl.records.published import Published
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import RunFiles
+from cxrssl.records.setup import find_setups
 from cxrssl.records.steps import Column, iter_columns
 from cxrssl.records.tail import iter_journal
-from cxrssl.results.rows import difference_rows, result_rows
+from cxrssl.results.rows import difference_rows, group_of, result_rows, seed_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,12 +64,15 @@ def _insert_rows(database: Database, table: str, rows: Rows) -> int:
 def _rows_by_table(published: Published) -> dict[str, Rows]:
     """Return the rows of each table but LOGGED; those of journals are made as they are read."""
     runs = published.runs
+    setups = find_setups((run.run_id, run.description) for run in runs)
+    groups = group_of(group_seeds(published.evaluations, setups))
     return {
         "run": (_run_row(run) for run in runs),
         "param": (row for run in runs for row in _param_rows(run)),
         "event": (row for run in runs for row in _event_rows(run)),
-        "eval_result": (vars(row) for each in published.evaluations for row in result_rows(each)),
+        "eval_result": (vars(row) for each in published.evaluations for row in result_rows(each, groups[each.eval_id])),
         "comparison": (vars(row) for each in published.comparisons for row in difference_rows(each)),
+        "seed_mean": (vars(row) for each in published.groups for row in seed_rows(each)),
         "damage": ({key: valid(value) for key, value in vars(each).items()} for each in published.damage),
         "source": (each._asdict() for each in published.sources),
     }

@@ -8,6 +8,7 @@ Suffix letters: N films, L findings, R resamples.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -41,12 +42,21 @@ def draw_subject_counts(subject_ids_N: npt.NDArray[Any], num_resamples: int, see
     assert subject_ids_N.ndim == 1, "one subject_id for each film"
     assert num_resamples > 0, "at least one resample"
     _check_subjects(subject_ids_N)
-    subjects, subject_N = np.unique(subject_ids_N, return_inverse=True)
-    counts_RN = np.empty((num_resamples, len(subject_ids_N)), dtype=np.uint16)
+    _, subject_N = np.unique(subject_ids_N, return_inverse=True)
+    return _draw_counts(subject_N.astype(np.int64).tobytes(), num_resamples, seed)
+
+
+@functools.lru_cache(maxsize=1)
+def _draw_counts(subject_N_bytes: bytes, num_resamples: int, seed: int) -> Counts:
+    """Return the counts for subjects by their rank; those drawn last are kept, as one test set is scored many times."""
+    subject_N = np.frombuffer(subject_N_bytes, np.int64)
+    num_subjects = int(subject_N.max(initial=-1)) + 1
+    counts_RN = np.empty((num_resamples, len(subject_N)), dtype=np.uint16)
     for resample, counts_N in enumerate(counts_RN):
         generator = np.random.Generator(np.random.PCG64(derive_seed(seed, resample, "bootstrap")))
-        drawn = generator.choice(len(subjects), size=len(subjects)) if len(subjects) else np.empty(0, np.int64)
-        counts_N[:] = np.bincount(drawn, minlength=len(subjects))[subject_N]
+        drawn = generator.choice(num_subjects, size=num_subjects) if num_subjects else np.empty(0, np.int64)
+        counts_N[:] = np.bincount(drawn, minlength=num_subjects)[subject_N]
+    counts_RN.flags.writeable = False
     return counts_RN
 
 

@@ -20,6 +20,7 @@ from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import Interval
 
 T_POINTS = 2001
+MAX_STEPS = 100
 ONE_SEED = "one seed: says nothing about the method"
 
 
@@ -73,6 +74,40 @@ class SeedMean:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
         return {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedNumbers:
+    """Both metrics of a finding, or of the mean over findings."""
+
+    auroc: SeedMean
+    auprc: SeedMean
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        return {"auroc": self.auroc.to_dict(), "auprc": self.auprc.to_dict()}
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedScores:
+    """How well a setup ranks the test films, or by how much better than another: means over seeds."""
+
+    macro: SeedNumbers
+    """Mean over the findings defined on the test set."""
+    findings: dict[str, SeedNumbers]
+    is_paired: bool = True
+    """Whether every seed was compared with itself."""
+
+    def find(self, metric: str = "auroc", finding: str = "") -> SeedMean:
+        """Return the mean of a metric, auroc or auprc; without a finding the macro mean."""
+        numbers = self.findings[finding] if finding else self.macro
+        mean: SeedMean = getattr(numbers, metric)
+        return mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        findings = {name: numbers.to_dict() for name, numbers in self.findings.items()}
+        return {"macro": self.macro.to_dict(), "findings": findings, "is_paired": self.is_paired}
 
 
 def average_seeds(a_S: Floats, a_SR: Floats, level: float = 0.95) -> SeedMean:
@@ -149,18 +184,20 @@ def _limits(
 def t_quantile(probability: float, freedom: float) -> float:
     """Return the quantile of Student's t, for a probability above a half, within 1e-6.
 
-    By bisection on the integral of its density, in the variable t = sqrt(freedom) tan(angle), where it is bounded.
+    By Newton's method on the integral of its density in the variable t = sqrt(freedom) tan(angle), where it is bounded.
+    The integral is concave there, so that from 0 the steps come to the quantile and never past it.
     """
     assert 0.5 < probability < 1, "an upper quantile"
     freedom = min(freedom, 1e6)  # where it is the normal one
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        angles = np.linspace(0, middle, T_POINTS)
-        heights = np.cos(angles) ** (freedom - 1)
+    angle, mass = 0.0, 0.0
+    for _ in range(MAX_STEPS):
+        step = (probability - 0.5 - mass) / (scale * math.cos(angle) ** (freedom - 1))
+        angle += step
+        if abs(step) <= 1e-12 * angle:
+            break
+        heights = np.cos(np.linspace(0, angle, T_POINTS)) ** (freedom - 1)
         # Simpson's rule.
-        mass = scale * middle * float(heights[0] + heights[-1] + 4 * heights[1::2].sum() + 2 * heights[2:-1:2].sum())
+        mass = scale * angle * float(heights[0] + heights[-1] + 4 * heights[1::2].sum() + 2 * heights[2:-1:2].sum())
         mass /= 3 * (T_POINTS - 1)
-        low, high = (middle, high) if mass < probability - 0.5 else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
+    return math.sqrt(freedom) * math.tan(angle)

@@ -24,6 +24,7 @@ from cxrssl.evaluate.groups import (
     group_seeds,
     score_group,
 )
+from cxrssl.records.evaluation import CandidateSettings
 from cxrssl.records.features import Architecture
 from cxrssl.records.setup import read_setups
 from cxrssl.stats.scores import resample_metrics
@@ -124,6 +125,21 @@ def test_another_split_or_protocol_or_a_leak_is_another_group(workspace: Workspa
     make_evaluation(workspace, "right-s2", features=("sex",), shape=replace(SHAPE, seed=2), label="right", **change)
     groups = [each for each in group_seeds(evaluations_of(workspace), read_setups(workspace)) if each.label == "right"]
     assert sorted(group.seeds for group in groups) == [(0, 1), (2,)]
+
+
+def test_the_anchor_encoders_of_runs_are_groups_of_their_own(workspace: Workspace) -> None:
+    for name, features in {"vanilla": (), "right": ("sex",), "shuffled": ("sex",)}.items():
+        for seed in (0, 1, 2):
+            candidate = CandidateSettings(features, architecture=replace(SHAPE, seed=seed), encoder="anchor")
+            place = f"{name}-s{seed}"
+            make_evaluation(workspace, f"anchor-{place}", label=name, features=features, candidate=candidate)
+    everything = group_seeds(evaluations_of(workspace), read_setups(workspace))
+    anchors = {each.label: each for each in everything if each.settings.candidate.encoder}
+    assert {name: (each.seeds, each.control) for name, each in anchors.items()} == {
+        "vanilla": ((0, 1, 2), "none"), "right": ((0, 1, 2), "none"), "shuffled": ((0, 1, 2), "shuffled"),
+    }  # fmt: skip
+    assert find_vanilla_group(anchors["right"], everything) is anchors["vanilla"]
+    assert find_wrong_groups(anchors["right"], everything) == {"shuffled": anchors["shuffled"]}
 
 
 def test_a_seed_counts_once(workspace: Workspace) -> None:

@@ -1,0 +1,106 @@
+"""The numbers of every group of seeds that a report shows: means over seeds, and differences to what stands beside it.
+
+In: groups of published evaluations. Out: published groups. Numpy only, so that a report needs no torch.
+Never: resamples drawn again for a group that is already published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cxrssl.core.errors import DataError
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.groups import (
+    Resamples,
+    SeedGroup,
+    compare_groups,
+    find_untrained_group,
+    find_vanilla_group,
+    find_wrong_groups,
+    score_group,
+)
+from cxrssl.records.group import GroupNumbers, GroupRecord, GroupSettings, find_group, publish_group
+from cxrssl.records.setup import RIGHT
+
+UNTRAINED, VANILLA = "untrained", "vanilla"
+Averages = Mapping[str, GroupRecord | str]
+"""By group_id the published group; why there is none, in words."""
+
+
+def table_groups(groups: Sequence[SeedGroup]) -> list[list[SeedGroup]]:
+    """Return the groups that one table may hold, those on equal terms, in their order."""
+    tables: dict[str, list[SeedGroup]] = {}
+    for group in groups:
+        tables.setdefault(group.settings.terms, []).append(group)
+    return [table for _, table in sorted(tables.items())]
+
+
+def has_seeds(table: Sequence[SeedGroup]) -> bool:
+    """Return whether a table says more than one of single evaluations: several seeds, or a wrong record."""
+    runs = [group for group in table if group.settings.kind == "run"]
+    return any(group.num_seeds > 1 or group.control not in (None, RIGHT) for group in runs)
+
+
+def find_references(group: SeedGroup, groups: Sequence[SeedGroup]) -> dict[str, SeedGroup]:
+    """Return what a group is compared with: untrained, vanilla, and by control its own wrong record."""
+    found = {UNTRAINED: find_untrained_group(group, groups), VANILLA: find_vanilla_group(group, groups)}
+    return {name: each for name, each in found.items() if each is not None} | find_wrong_groups(group, groups)
+
+
+def publish_averages(
+    workspace: Workspace, tables: Sequence[Sequence[SeedGroup]], read: Sequence[GroupRecord] = ()
+) -> Averages:
+    """Return the numbers of the groups of these tables, those that are missing or out of date published now.
+
+    `read` are published groups that were just read, and need not be read again.
+    """
+    known = {each.settings.group_id: each for each in read}
+    averages: dict[str, GroupRecord | str] = {}
+    for table in tables:
+        resamples = Resamples()
+        for group in table:
+            references = find_references(group, table)
+            settings = _make_settings(group, references)
+            record = known.get(group.group_id)
+            if record is not None and record.settings == settings:
+                averages[group.group_id] = record
+                continue
+            try:
+                averages[group.group_id] = _average(workspace, settings, group, references, resamples)
+            except DataError as error:
+                averages[group.group_id] = error.what
+    return averages
+
+
+def _average(
+    workspace: Workspace,
+    settings: GroupSettings,
+    group: SeedGroup,
+    references: Mapping[str, SeedGroup],
+    resamples: Resamples,
+) -> GroupRecord:
+    record = find_group(workspace, settings)
+    if record is not None:
+        return record
+    differences = {name: compare_groups(group, each, resamples) for name, each in references.items()}
+    return publish_group(workspace, settings, GroupNumbers(score_group(group, resamples), differences))
+
+
+def _make_settings(group: SeedGroup, references: Mapping[str, SeedGroup]) -> GroupSettings:
+    return GroupSettings(
+        group_id=group.group_id,
+        label=group.label,
+        kind=group.settings.kind,
+        cohort=group.settings.cohort,
+        split=group.settings.split,
+        seeds=group.seeds,
+        members=_members(group),
+        against={name: _members(reference) for name, reference in references.items()},
+        num_resamples=group.settings.probe.num_resamples,
+        seed=group.settings.probe.seed,
+        control=group.control,
+    )
+
+
+def _members(group: SeedGroup) -> dict[str, str]:
+    return {each.eval_id: each.content_sha256 for each in group.evaluations}

@@ -1,0 +1,123 @@
+"""The tables of setups that were trained with several seeds: means over seeds, beside vanilla and the wrong record.
+
+In: groups of seeds on equal terms, their published numbers. Out: tables whose every number says how many seeds it has.
+Never: a number of one seed that looks like one of the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cxrssl.core.text import count_noun, plain
+from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages
+from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.group import GroupRecord
+from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.probe_tables import count_cells, name_terms
+from cxrssl.report.small import HiddenCount, SmallCells, hide_in_row
+from cxrssl.report.tables import ReportTable
+from cxrssl.results.rows import SeedRow, result_rows, seed_rows
+from cxrssl.stats.resample import explain_marks
+from cxrssl.stats.seeds import ONE_SEED, SeedMean, SeedScores
+
+NOTE = (
+    "Each row is the mean over its seeds. Intervals are for other test subjects and other seeds (95 %, Student's t); "
+    "SD is that of the seeds. Differences are paired by seed and by film where both rows have the same seeds. "
+    "Right - wrong record: the same setup with a wrong record is subtracted."
+)
+ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects")
+
+
+def seed_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:
+    """Return macro AUROC and AUPRC of each setup, and its differences to untrained, vanilla and its wrong record."""
+    records = [averages[group.group_id] for group in table]
+    controls = sorted({name for each in records if isinstance(each, GroupRecord) for name in each.numbers.differences})
+    controls = [name for name in controls if name not in (UNTRAINED, VANILLA)]
+    columns = [
+        "Features", "Seeds", "AUROC", "SD", "AUPRC", "AUROC - untrained", "AUROC - vanilla",
+        *(f"AUROC right - {plain(name, 60)} record" for name in controls),
+    ]  # fmt: skip
+    names = (UNTRAINED, VANILLA, *controls)
+    rows = [_make_row(group, record, names) for group, record in zip(table, records, strict=True)]
+    title = f"Means over seeds on {name_terms(table[0].settings)}"
+    return ReportTable(title, columns, rows, " ".join([*_marks(rows), NOTE, *_repeats(table)]))
+
+
+def seed_finding_table(table: Sequence[SeedGroup], averages: Averages, small: SmallCells = "hide") -> ReportTable:
+    """Return AUROC by finding as means over seeds, one column a setup."""
+    rows: list[list[Cell]] = []
+    for finding, score in table[0].evaluations[0].scores.findings.items():
+        cells = [_finding_cell(averages[group.group_id], finding) for group in table]
+        rows.append([finding, *count_cells(score, small), *cells])
+    columns = ["Finding", "Positive / scored", "Subjects with / without", *map(name_group, table)]
+    title = f"AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
+    return ReportTable(title, columns, rows, " ".join(_marks(rows)))
+
+
+def list_seed_rows(
+    tables: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells
+) -> list[dict[str, Any]]:
+    """Return every number of every setup; of a finding with small cells no digits from which they could be had."""
+    rows: list[dict[str, Any]] = []
+    for group in (each for table in tables for each in table):
+        record = averages[group.group_id]
+        if not isinstance(record, GroupRecord):
+            continue
+        first = group.evaluations[0]
+        shown = {row.finding: hide_in_row(vars(row), first.scores.num_films, small) for row in result_rows(first)}
+        hidden = {name for name, row in shown.items() if any(isinstance(each, HiddenCount) for each in row.values())}
+        rows += [_round(row) if row.finding in hidden else vars(row) for row in seed_rows(record)]
+    return rows
+
+
+def name_group(group: SeedGroup) -> str:
+    """Return how tables call a setup: its label, and of a run its encoder and length."""
+    settings, shape = group.settings, group.settings.candidate.architecture
+    if settings.kind != "run" or shape is None:
+        return group.label
+    return f"{group.label} ({shape.backbone}, {count_noun(settings.candidate.num_epochs or 0, 'epoch')})"
+
+
+def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str]) -> list[Cell]:
+    seeds = ", ".join(map(str, group.seeds))
+    if group.num_seeds == 1 and group.settings.kind == "run":
+        seeds += f" ({ONE_SEED})"
+    if isinstance(record, str):
+        return [name_group(group), seeds, record, *[""] * (len(names) + 2)]
+    numbers = record.numbers
+    macro = numbers.scores.macro
+    spread: Cell = Number(macro.auroc.sd_seeds) if macro.auroc.num_seeds > 1 else ""
+    others = [_difference_cell(numbers.differences.get(name)) for name in names]
+    return [name_group(group), seeds, _cell(macro.auroc), spread, _cell(macro.auprc), *others]
+
+
+def _cell(mean: SeedMean) -> Estimate:
+    return Estimate(mean.interval)
+
+
+def _difference_cell(scores: SeedScores | None) -> Cell:
+    return "" if scores is None else Estimate(scores.macro.auroc.interval, is_difference=True)
+
+
+def _finding_cell(record: GroupRecord | str, finding: str) -> Cell:
+    if isinstance(record, str):
+        return record
+    numbers = record.numbers.scores.findings.get(finding)
+    return "" if numbers is None else _cell(numbers.auroc)
+
+
+def _marks(rows: Sequence[Sequence[Cell]]) -> list[str]:
+    return explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate))
+
+
+def _repeats(table: Sequence[SeedGroup]) -> list[str]:
+    """Return a sentence on evaluations that repeat a seed."""
+    repeated = [plain(each.eval_id, 120) for group in table for each in group.repeats]
+    return [f"Not counted, as its seed is there already: {', '.join(repeated)}."] if repeated else []
+
+
+def _round(row: SeedRow) -> dict[str, Any]:
+    values = dict(vars(row))
+    values |= {key: values[key] and round(values[key], 3) for key in ROUNDED}
+    return {**values, "by_seed": ",".join(f"{float(each):.3f}" for each in row.by_seed.split(",") if each)}

@@ -1,0 +1,216 @@
+"""Setups of several seeds in a report: means beside vanilla and the wrong record, published once, in CSV and store."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrssl.core.workspace import Workspace
+from cxrssl.db import open_database
+from cxrssl.evaluate import groups
+from cxrssl.evaluate.groups import compare_groups, find_vanilla_group, group_seeds, score_group
+from cxrssl.records.group import NUMBERS, list_groups
+from cxrssl.records.setup import read_setups
+from cxrssl.report.write import Report, write_report
+from cxrssl.results.store import refresh_store
+from cxrssl.stats.resample import Interval
+from tests.evaluate.test_groups import SHAPE, groups_of, make_arm, make_untrained
+from tests.report.test_report import evaluations_of, make_evaluation
+
+SAYS_NOTHING = "one seed: says nothing about the method"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("template") / "ws").create()
+    make_arm(workspace, "vanilla", skill=1.0)
+    make_arm(workspace, "right", skill=1.5, features=["sex"])
+    make_arm(workspace, "shuffled", skill=0.8, features=["sex"], control="shuffled")
+    make_arm(workspace, "zeros", seeds=(0,), skill=0.8, features=["sex"], control="zeros")
+    make_untrained(workspace)
+    make_evaluation(workspace, "view-only", kind="view-only", features=("view",), skill=0.1)
+    return workspace
+
+
+@pytest.fixture
+def workspace(template: Workspace, tmp_path: Path) -> Workspace:
+    return Workspace(shutil.copytree(template.root, tmp_path / "ws"))
+
+
+def rows_of(report: Report, title: str) -> dict[str, dict[str, str]]:
+    """Return the rows of the first table with a title that begins so, by their first cell without what it is of."""
+    text = report.markdown[report.markdown.index(f"## {title}") :].splitlines()[2:] + [""]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text[: text.index("")]]
+    return {line[0].split(" (")[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+
+
+def test_setups_are_rows_with_means_and_stand_beside_vanilla_and_their_wrong_records(workspace: Workspace) -> None:
+    report = write_report(workspace)
+    rows, found = rows_of(report, "Means over seeds on cohort mimic"), groups_of(workspace)
+    assert list(rows) == ["vanilla", "right", "shuffled", "zeros", "random vit-tiny", "view-only"]
+    right = rows["right"]
+    assert right["Seeds"] == "0, 1, 2"
+    mean = score_group(found["right"]).macro
+    assert right["AUROC"] == mean.auroc.interval.to_text()
+    assert (right["SD"], right["AUPRC"]) == (f"{mean.auroc.sd_seeds:.3f}", mean.auprc.interval.to_text())
+    for column, against in {
+        "AUROC - untrained": "random vit-tiny", "AUROC - vanilla": "vanilla",
+        "AUROC right - shuffled record": "shuffled", "AUROC right - zeros record": "zeros",
+    }.items():  # fmt: skip
+        difference = compare_groups(found["right"], found[against]).macro.auroc.interval
+        assert right[column] == difference.to_text(signed=True)
+    assert rows["shuffled"]["AUROC - vanilla"]
+    assert {rows[name]["AUROC right - shuffled record"] for name in rows if name != "right"} == {""}
+    assert rows["vanilla"]["AUROC - vanilla"] == ""
+    assert (rows["view-only"]["Seeds"], rows["view-only"]["SD"]) == ("", "")
+
+
+def test_one_seed_is_said_to_say_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    report = write_report(workspace)
+    rows = rows_of(report, "Means over seeds on cohort mimic")
+    assert rows["zeros"]["Seeds"] == f"0 ({SAYS_NOTHING})"
+    assert rows["zeros"]["SD"] == ""
+    assert SAYS_NOTHING not in rows["right"]["Seeds"] + rows["view-only"]["Seeds"] + rows["random vit-tiny"]["Seeds"]
+    alone = Workspace(tmp_path / "alone").create()
+    make_arm(alone, "vanilla", seeds=(0,))
+    single = write_report(alone)
+    assert "Means over seeds" not in single.markdown
+    assert f"Each row is one training run with {SAYS_NOTHING}." in single.markdown
+    assert not (single.folder / "seeds.csv").exists()
+
+
+def test_every_seed_has_its_own_row_below(workspace: Workspace) -> None:
+    report = write_report(workspace)
+    assert report.markdown.count("| vanilla (vit-tiny, 3 epochs, seed ") == 3
+    assert report.markdown.index("## Means over seeds") < report.markdown.index("## Probe on cohort mimic")
+    with open(report.folder / "results.csv") as file:
+        rows = [row for row in csv.DictReader(file) if (row["finding"], row["metric"]) == ("macro", "auroc")]
+    assert sorted((row["label"], row["seed"], row["control"]) for row in rows if row["kind"] == "run")[:4] == [
+        ("right", "0", "none"), ("right", "1", "none"), ("right", "2", "none"), ("shuffled", "0", "shuffled"),
+    ]  # fmt: skip
+    assert len({row["group_id"] for row in rows}) == 6
+    assert {(row["seed"], row["control"]) for row in rows if row["kind"] == "view-only"} == {("", "")}
+
+
+def test_findings_are_means_over_seeds_with_the_patients_that_have_them(workspace: Workspace) -> None:
+    rows = rows_of(write_report(workspace), "AUROC by finding, means over seeds")
+    score = evaluations_of(workspace)[0].scores.findings["Edema"]
+    assert rows["Edema"]["Subjects with / without"] == f"{score.num_pos_subjects} / {score.num_neg_subjects}"
+    mean = score_group(groups_of(workspace)["right"]).findings["Edema"].auroc.interval
+    assert rows["Edema"]["right (vit-tiny, 3 epochs)"] == mean.to_text()
+    assert rows["Hernia"]["right (vit-tiny, 3 epochs)"] == "not defined"
+
+
+def forbid_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        pytest.fail("a resample was drawn")
+
+    monkeypatch.setattr(groups, "resample_metrics", fail)
+
+
+def test_a_second_report_draws_no_resample_and_a_damaged_group_is_named_and_made_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = write_report(workspace)
+    with monkeypatch.context() as patch:
+        forbid_resampling(patch)
+        assert write_report(workspace).markdown == first.markdown
+    record = list_groups(workspace)[0][0]
+    good = (record.path / NUMBERS).read_bytes()
+    (record.path / NUMBERS).write_bytes(good.replace(b"0", b"1", 1))
+    second = write_report(workspace)
+    assert f"- group {record.path.name}: numbers.json is damaged" in second.markdown
+    assert (record.path / NUMBERS).read_bytes() == good
+    assert write_report(workspace).markdown == first.markdown
+
+
+def test_a_seed_that_is_added_or_made_again_changes_its_group_in_its_place(workspace: Workspace) -> None:
+    write_report(workspace)
+    names = workspace.group_ids()
+    make_arm(workspace, "right", seeds=(3,), skill=0.1, features=["sex"])
+    report = write_report(workspace)
+    assert workspace.group_ids() == names
+    row = rows_of(report, "Means over seeds on cohort mimic")["right"]
+    assert row["Seeds"] == "0, 1, 2, 3"
+    found = groups_of(workspace)
+    everything = list(found.values())
+    vanilla = find_vanilla_group(found["right"], everything)
+    assert vanilla is not None
+    difference = compare_groups(found["right"], vanilla)
+    assert not difference.is_paired
+    assert row["AUROC - vanilla"] == difference.macro.auroc.interval.to_text(signed=True)
+
+
+def test_published_numbers_are_read_as_they_were_made(workspace: Workspace) -> None:
+    write_report(workspace)
+    found = {each.group_id: each for each in group_seeds(evaluations_of(workspace), read_setups(workspace))}
+    records, damage = list_groups(workspace)
+    assert not damage
+    assert len(records) == 6
+    for record in records:
+        assert repr(record.numbers.scores) == repr(score_group(found[record.settings.group_id]))
+
+
+def test_the_store_says_of_every_number_its_seed_control_and_group(workspace: Workspace) -> None:
+    report = write_report(workspace)
+    with open_database(refresh_store(workspace), read_only=True) as database:
+        macro = database.rows("SELECT candidate_id, seed, control FROM macro WHERE metric = 'auroc' ORDER BY ALL")
+        groups_in_store = database.rows("SELECT count(DISTINCT group_id) FROM eval_result")
+        query = "SELECT value, lo, hi, num_seeds, sd_seeds FROM seed_mean WHERE label = 'right' AND against = 'vanilla'"
+        ((value, lo, hi, num_seeds, sd_seeds),) = database.rows(f"{query} AND finding = 'macro' AND metric = 'auroc'")
+        (num_rows,) = database.rows("SELECT count(*) FROM seed_mean")[0]
+    assert ("right-s1", 1, "none") in macro
+    assert ("shuffled-s2", 2, "shuffled") in macro
+    assert ("view-only", None, None) in macro
+    assert groups_in_store == [(6,)]
+    found = groups_of(workspace)
+    made = compare_groups(found["right"], found["vanilla"]).macro.auroc
+    assert (value, lo, hi, num_seeds, sd_seeds) == (made.value, made.lo, made.hi, 3, made.sd_seeds)
+    with open(report.folder / "seeds.csv") as file:
+        assert len(list(csv.DictReader(file))) == num_rows
+
+
+def test_a_group_whose_evaluation_is_gone_is_named_and_in_no_table(workspace: Workspace) -> None:
+    write_report(workspace)
+    shutil.rmtree(workspace.evals / "zeros-s0-on-mimic")
+    records, damage = list_groups(workspace)
+    assert {each.what for each in damage} == {"its evaluation zeros-s0-on-mimic is gone"}
+    assert len(records) == 4  # nor that of the right record, which it is subtracted from
+    report = write_report(workspace)
+    assert "AUROC right - zeros record" not in report.markdown
+
+
+def test_groups_that_cannot_be_compared_say_why(workspace: Workspace) -> None:
+    shape = groups_of(workspace)["vanilla"].evaluations[1].settings.candidate.architecture or SHAPE
+    make_evaluation(workspace, "vanilla-s1", shape=shape, label="vanilla", seed=9)
+    rows = rows_of(write_report(workspace), "Means over seeds on cohort mimic")
+    assert rows["vanilla"]["AUROC"] == "its test films or labels are not those of the others"
+
+
+def test_means_on_few_subjects_are_marked_and_have_no_digits_that_tell_a_small_cell(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "few").create()
+    make_arm(workspace, "vanilla")
+    for each in evaluations_of(workspace):
+        shape = each.settings.candidate.architecture or SHAPE
+        make_evaluation(workspace, each.settings.candidate_id, shape=shape, label="vanilla", num_subjects=9)
+    report = write_report(workspace)
+    row = rows_of(report, "Means over seeds on cohort mimic")["vanilla"]
+    assert row["AUROC"].replace("\\", "").endswith("*")
+    assert "under 10" in rows_of(report, "AUROC by finding, means over seeds")["Edema"]["Subjects with / without"]
+    with open(report.folder / "seeds.csv") as file:
+        values = [row[key] for row in csv.DictReader(file) for key in ("value", "lo", "hi", "sd_seeds")]
+    assert {len(value) for value in values} <= {0, 3, 4, 5}
+
+
+def test_an_interval_of_a_mean_is_what_json_says(workspace: Workspace) -> None:
+    write_report(workspace)
+    record = next(each for each in list_groups(workspace)[0] if each.settings.label == "right")
+    values = json.loads((record.path / NUMBERS).read_text())["differences"]["shuffled"]["macro"]["auroc"]
+    assert isinstance(record.numbers.differences["shuffled"].macro.auroc.interval, Interval)
+    assert values["lo"] < values["value"] < values["hi"]
+    assert len(values["by_seed"]) == 3
