@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrssl.ablate.grid import Grid, Row
+from cxrssl.ablate.grid import Grid
+from cxrssl.ablate.row import Row
 from cxrssl.core.code import hash_code, library_versions
 from cxrssl.core.durable import kill_point, write_json
 from cxrssl.core.errors import CxrsslError, UsageError

@@ -24,6 +24,7 @@ from cxrssl.core.errors import CxrsslError, Preempted, UsageError
 from cxrssl.core.journal import append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process
+from cxrssl.core.progress import format_seconds
 from cxrssl.core.signals import StopRequest, catch_signals, note_saved, stop_name
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import JOBS, LOGS, Contract
@@ -98,6 +99,8 @@ class Queue:
     _running: dict[int, _Running] = field(default_factory=dict)
     _waiting_since: dict[str, float] = field(default_factory=dict)
     _num_jobs: int = 0
+    _num_done: int = 0
+    _began: float = 0.0
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Make the runs of these jobs and probe them.
@@ -105,7 +108,7 @@ class Queue:
         Raises: Preempted when a signal asks to stop, once every run has saved its state; UsageError when the code
         changes on the way. What fails is kept in `failures`; with `is_fail_fast` the first failure stops the others.
         """
-        self._pending, self._num_jobs = deque(jobs), len(jobs)
+        self._pending, self._num_jobs, self._began = deque(jobs), len(jobs), time.monotonic()
         with catch_signals() as stop, self._ended_with_children():
             while self._pending or self._running:
                 if stop:
@@ -154,7 +157,7 @@ class Queue:
         self._running[slot] = _Running(job, stage, process, time.monotonic(), locks)
         if stage == PRETRAIN:
             number = self._num_jobs - len(self._pending)
-            self.tell(f"{number}/{self._num_jobs} {job.name}: {job.run_id}")
+            self.tell(f"{number}/{self._num_jobs} {job.name}: {job.run_id}{self._time_left()}")
         kill_point("ablate-after-start")
 
     def _reap(self) -> None:
@@ -187,7 +190,16 @@ class Queue:
         elif stage == PRETRAIN:
             self._start_stage(slot, job, PROBE, running.locks)
         else:
+            self._num_done += 1
             note_saved(job.run_id)
+
+    def _time_left(self) -> str:
+        """Return how long the jobs that are left will take, at the pace until now; nothing before one is done."""
+        if not self._num_done:
+            return ""
+        num_left = len(self._pending) + len(self._running)
+        left_s = (time.monotonic() - self._began) / self._num_done * num_left
+        return f", about {format_seconds(left_s)} left"
 
     def _stop(self, stop: StopRequest) -> Preempted:
         assert stop.signal is not None
@@ -229,11 +241,6 @@ def probe_words(place: Place, job: Job, probe: ProbeSettings) -> list[str]:
     where = ["--workspace", str(place.workspace.root), "--device", place.contract.device]
     asked = ["--uncertain", probe.uncertain, "--blank", probe.blank, "--resamples", str(probe.num_resamples)]
     return ["probe", job.run_id, *asked, *where]
-
-
-def find_open(workspace: Workspace, jobs: Sequence[Job], probe: ProbeSettings) -> list[Job]:
-    """Return the jobs that are not done, as what is published says."""
-    return [job for job in jobs if find_evaluation(workspace, job, probe) is None]
 
 
 def raise_failures(failures: Sequence[Failure]) -> None:

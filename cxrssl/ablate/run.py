@@ -1,7 +1,6 @@
-"""An ablation from its grid to its table: planned, bound by its contract, run, and told.
+"""An ablation from its grid to its table: planned, bound by its contract, run here or as jobs of a cluster.
 
-In: a grid by name, a workspace. Out: Study, the published table.
-Never: a table under a contract that was broken.
+In: a grid, a workspace. Out: Study, the published table. Never: a table under a contract that was broken.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from cxrssl.ablate.done import find_evaluation
 from cxrssl.ablate.grid import Grid
 from cxrssl.ablate.queue import Place, Queue
 from cxrssl.ablate.table import make_table
-from cxrssl.core.errors import SetupError, UsageError
+from cxrssl.core.errors import DataError, SetupError, UsageError
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import num_cores
-from cxrssl.core.text import plain
+from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.ablation import LOCK, Ablation, Contract, open_ablation, publish_table
+from cxrssl.records.ablation import CONTRACT, LOCK, Ablation, Contract, open_ablation, publish_table, read_contract
 from cxrssl.records.evaluation import Evaluation
 
 NVIDIA = Path("/dev/nvidiactl")
@@ -33,7 +32,7 @@ COUNT_DEVICES = "import torch; print(torch.cuda.device_count() if torch.cuda.is_
 
 @dataclass(frozen=True)
 class Study:
-    """An ablation that is planned: all of its runs, and those of them that are done."""
+    """An ablation that is planned: all of its runs."""
 
     name: str
     workspace: Workspace
@@ -49,6 +48,14 @@ class Study:
         found = {job.run_id: find_evaluation(self.workspace, job, self.grid.settings.probe) for job in self.jobs}
         return {run_id: evaluation for run_id, evaluation in found.items() if evaluation is not None}
 
+    def find_job(self, run_id: str) -> Job:
+        """Return the job of a run. Raises: UsageError."""
+        jobs = {job.run_id: job for job in self.jobs}
+        if run_id not in jobs:
+            what = f'ablation {self.name} has no run "{plain(run_id, 120)}"'
+            raise UsageError(what, hint=nearest_hint(run_id, jobs))
+        return jobs[run_id]
+
 
 def plan_study(workspace: Workspace, grid: Grid, name: str = "") -> Study:
     """Return the ablation of a grid; its name is that of the grid unless another is given."""
@@ -56,59 +63,95 @@ def plan_study(workspace: Workspace, grid: Grid, name: str = "") -> Study:
     return Study(chosen, workspace, grid, tuple(plan_jobs(workspace, grid, chosen)))
 
 
-def bind(study: Study, device: str, num_slots: int, devices: Sequence[str]) -> Place:
-    """Return where the jobs of an ablation run, under its contract, which is written now if it begins.
+def bind(study: Study, device: str, num_threads: int) -> Contract:
+    """Return the contract of an ablation, written now if it begins, with its `device` and `num_threads`.
 
     Raises: UsageError when the contract is broken.
     """
-    kind = "cuda" if devices and device != "cpu" else "cpu"
+    contract = keep_contract(study.folder, make_contract(study.grid, study.name, study.jobs, device, num_threads))
+    if contract.device != device:
+        began, now = ("a GPU" if kind == "cuda" else "the CPU" for kind in (contract.device, device))
+        what = f"ablation {study.name} began on {began}, and would go on on {now}"
+        raise UsageError(what, study.folder, f"give --device {contract.device}, or begin another ablation: --name NAME")
+    return contract
+
+
+def find_place(study: Study, device: str, num_slots: int) -> tuple[Place, int]:
+    """Return where the runs of an ablation are made on this machine, and how many beside each other.
+
+    Its contract is written now if it begins; 0 slots are one for each GPU, or one on the CPU.
+    Raises: UsageError when the contract is broken; SetupError without the device asked for.
+    """
+    devices = () if _began_on_cpu(study, device) else find_devices(device)
+    slots = num_slots or max(1, len(devices))
+    contract = bind(study, "cuda" if devices else "cpu", choose_threads(slots))
+    return Place(study.workspace, study.folder, contract, devices), slots
+
+
+def _began_on_cpu(study: Study, device: str) -> bool:
+    """Return whether `auto` means the CPU, because the runs that are there were made on it."""
+    if device != "auto" or not (study.folder / CONTRACT).exists():
+        return False
+    return read_contract(study.folder).device == "cpu"
+
+
+def choose_threads(num_slots: int) -> int:
+    """Return how many CPU threads a run has: OMP_NUM_THREADS, or its share of the cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(asked) if asked.isdecimal() and int(asked) else max(1, num_cores() // num_slots)
-    contract = keep_contract(study.folder, make_contract(study.grid, study.name, study.jobs, kind, threads))
-    return Place(study.workspace, study.folder, contract, tuple(devices) if contract.device == "cuda" else ())
+    return int(asked) if asked.isdecimal() and int(asked) else max(1, num_cores() // num_slots)
 
 
-def run_study(study: Study, place: Place, num_slots: int, is_fail_fast: bool, tell: Callable[[str], None]) -> Queue:
-    """Make all runs that are not done, and return the queue, which says what failed.
+def run_study(
+    study: Study, place: Place, num_slots: int, is_fail_fast: bool, tell: Callable[[str], None], only: str = ""
+) -> Queue:
+    """Make all runs that are not done, or `only` the one of this id, and return the queue, which says what failed.
 
     Raises: UsageError when another process works on the ablation; Preempted; what `Queue.run` raises.
     """
     queue = Queue(place, study.grid.settings.probe, num_slots, tell, is_fail_fast)
-    with held(study):
+    hint = "wait for it, or give this one another name: --name NAME"
+    busy = UsageError(f"ablation {study.name} is run by another process", hint=hint)
+    # Jobs of a cluster run beside each other, each with a run of its own.
+    with nullcontext() if only else hold_lock(study.folder / LOCK, busy):
         done = study.find_done()
-        queue.run([job for job in study.jobs if job.run_id not in done])
+        jobs = [study.find_job(only)] if only else study.jobs
+        queue.run([job for job in jobs if job.run_id not in done])
     return queue
 
 
-@contextmanager
-def held(study: Study) -> Iterator[None]:
-    """Be the one process that runs an ablation here. Raises: UsageError."""
-    hint = "wait for it, or give this one another name: --name NAME"
-    with hold_lock(study.folder / LOCK, UsageError(f"ablation {study.name} is run by another process", hint=hint)):
-        yield
+def collect(study: Study) -> Ablation:
+    """Publish the table of what is done of an ablation that has begun, and return it. Raises: DataError, UsageError."""
+    if not (study.folder / CONTRACT).exists():
+        what = f"ablation {study.name} has not begun"
+        raise DataError(what, study.folder, "begin it: cxrssl ablate GRID")
+    contract = read_contract(study.folder)
+    return publish_study(study, bind(study, contract.device, contract.num_threads))
 
 
 def publish_study(study: Study, contract: Contract) -> Ablation:
     """Publish the table of what is done of an ablation and return it. Raises: UsageError when the code has changed."""
     check_code(contract)
-    publish_table(study.folder, contract, make_table(study.grid, study.jobs, study.find_done()))
+    done = study.find_done()
+    found = {(job.row.name, job.seed): done[job.run_id] for job in study.jobs if job.run_id in done}
+    cohorts = {job.row.name: job.plan.cohort.name for job in study.jobs}
+    publish_table(study.folder, contract, make_table(study.grid, cohorts, found))
     return open_ablation(study.folder)
 
 
-def find_devices(device: str) -> list[str]:
+def find_devices(device: str) -> tuple[str, ...]:
     """Return the CUDA devices to run on, as CUDA_VISIBLE_DEVICES names them; none for the CPU.
 
     They are counted in a process of its own, so that torch is not loaded here. Raises: SetupError when `device` is cuda
     and there is none.
     """
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = [] if device == "cpu" or not NVIDIA.exists() else _count_devices(named)
+    found = _count_devices(named) if device != "cpu" and NVIDIA.exists() else ()
     if device == "cuda" and not found:
         raise SetupError("this machine has no CUDA device that torch can use", hint="leave --device out, or use cpu")
-    return found
+    return tuple(found)
 
 
-def _count_devices(named: str | None) -> list[str]:
+def _count_devices(named: str | None) -> Sequence[str]:
     counted = subprocess.run([sys.executable, "-c", COUNT_DEVICES], capture_output=True, text=True, check=False)
     if counted.returncode or not counted.stdout.strip().isdecimal():
         raise SetupError(f"the devices cannot be counted: {plain(counted.stderr.strip()[-200:])}")

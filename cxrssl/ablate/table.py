@@ -9,26 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from cxrssl.ablate.contract import Job
-from cxrssl.ablate.grid import Grid, Row
+from cxrssl.ablate.grid import Grid
+from cxrssl.ablate.row import Row
 from cxrssl.core.errors import DataError
 from cxrssl.evaluate.groups import Resamples, SeedGroup, SeedScores, compare_groups, score_group
 from cxrssl.records.ablation import BASELINE, CONTROL, PRIMARY, AblationTable, ArmRow, DifferenceRow, Number, place_name
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.stats.seeds import SeedMean
 
-Done = Mapping[str, Evaluation]
-"""By run_id."""
+Found = Mapping[tuple[str, int], Evaluation]
+"""By the name of a row and the seed."""
 NOT_DEFINED = Number(math.nan, math.nan, math.nan, math.nan, {})
 
 
-def make_table(grid: Grid, jobs: Sequence[Job], done: Done) -> AblationTable:
-    """Return the table of what is done.
+def make_table(grid: Grid, cohorts: Mapping[str, str], found: Found) -> AblationTable:
+    """Return the table of the runs that were found done; `cohorts` are those of the rows, by their names.
 
     Raises: DataError when two evaluations of a cohort were not made on the same films and labels, or not in one way.
     """
-    cohorts = {job.row.name: job.plan.cohort.name for job in jobs}
-    groups = {row.name: _group(row, jobs, done) for row in grid.rows}
+    groups = {row.name: _group(row, found) for row in grid.rows}
     _check_terms([group for group in groups.values() if group is not None], cohorts)
     resamples = Resamples()
     rows = [_make_row(row, cohorts[row.name], groups[row.name], resamples) for row in grid.rows]
@@ -45,7 +44,9 @@ def make_table(grid: Grid, jobs: Sequence[Job], done: Done) -> AblationTable:
         seeds=tuple(str(seed) for seed in settings.seeds),
         rows={place_name(place): row for place, row in enumerate(rows)},
         differences={place_name(place): difference for place, difference in enumerate(differences)},
-        missing=tuple(job.name for job in jobs if job.run_id not in done),
+        missing=tuple(
+            f"{row.name}, seed {seed}" for row in grid.rows for seed in row.seeds if (row.name, seed) not in found
+        ),
     )
 
 
@@ -60,12 +61,10 @@ def list_differences(grid: Grid) -> Iterator[tuple[Row, Row, str]]:
         yield from ((row, other, why) for other, why in others if (row, other) != primary)
 
 
-def _group(row: Row, jobs: Sequence[Job], done: Done) -> SeedGroup | None:
+def _group(row: Row, found: Found) -> SeedGroup | None:
     """Return the evaluations of a row; None while none of its runs is done."""
-    found = sorted((job.seed, done[job.run_id]) for job in jobs if job.row is row and job.run_id in done)
-    if not found:
-        return None
-    return SeedGroup(row.name, tuple(each for _, each in found), tuple(seed for seed, _ in found))
+    seeds = tuple(seed for seed in sorted(row.seeds) if (row.name, seed) in found)
+    return SeedGroup(row.name, tuple(found[row.name, seed] for seed in seeds), seeds) if seeds else None
 
 
 def _check_terms(groups: Sequence[SeedGroup], cohorts: Mapping[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,9 +20,16 @@ from cxrssl.cli.options import (
     print_summary,
 )
 from cxrssl.core.columns import align_rows
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import count_noun
 
 if TYPE_CHECKING:
-    from cxrssl.records.ablation import AblationTable, DifferenceRow, Number
+    from cxrssl.ablate.contract import Job
+    from cxrssl.ablate.run import Study
+    from cxrssl.records.ablation import Ablation, AblationTable, DifferenceRow, Number
+
+ENTRY = "cxrssl.cli.app:run"
+"""What runs the words of a command in another process."""
 
 
 def ablate(
@@ -45,7 +53,19 @@ def ablate(
     jobs: Annotated[
         int, typer.Option(help="Runs beside each other; 0: one a GPU, or one on the CPU.", min=0, metavar="N")
     ] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run nothing; print the arms and what they take.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run nothing; print arms, time, memory, and the smallest difference.")
+    ] = False,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Run nothing; write and print the table of what is done.")
+    ] = False,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of sbatch, as time=24:00:00; submits a job for each run.", metavar="KEY=VALUE"),
+    ] = None,
+    run: Annotated[
+        str, typer.Option(help="Make this run of the grid alone, as a job of a cluster does.", metavar="ID")
+    ] = "",
     device: DeviceName = "auto",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -60,26 +80,123 @@ def ablate(
     from cxrssl.ablate.contract import describe_jobs
     from cxrssl.ablate.grid import load_grid
     from cxrssl.ablate.queue import raise_failures
-    from cxrssl.ablate.run import bind, find_devices, plan_study, publish_study, run_study
+    from cxrssl.ablate.run import collect as collect_table
+    from cxrssl.ablate.run import find_place, plan_study, publish_study, run_study
+    from cxrssl.launch.slurm import parse_options
+    from cxrssl.recipe.load import load_machine
 
+    options = parse_options(slurm) if slurm else {}
+    load_machine(device=device)
+    if sum(map(bool, (dry_run, collect, slurm, run))) > 1:
+        raise UsageError("--dry-run, --collect, --slurm and --run exclude each other")
     opened = open_workspace(workspace)
     study = plan_study(opened, load_grid(grid, controls), name)
     done = study.find_done()
     narrate(f"ablation {study.name}: {describe_jobs(study.jobs)}, {len(done):,} done")
     if dry_run:
-        rows = [(job.row.name, str(job.seed), "done" if job.run_id in done else "", job.run_id) for job in study.jobs]
-        lines = align_rows([("arm", "seed", "", "run"), *rows])
-        print_summary({job.run_id: {"arm": job.row.arm} for job in study.jobs}, as_json, lines)
+        _show_costs(study, done, device, max(1, jobs), as_json)
         return
-    devices = find_devices(device)
-    num_slots = jobs or max(1, len(devices))
-    place = bind(study, device, num_slots, devices)
-    queue = run_study(study, place, num_slots, fail_fast, narrate)
-    ablation = publish_study(study, place.contract)
-    table = ablation.table
-    lines = [*describe_table(table), f"written to {ablation.path}", next_line("report", workspace=workspace)]
-    print_summary({"folder": str(ablation.path), **table.to_dict()}, as_json, lines)
+    if slurm:
+        words = _words(grid, study.name, controls, device, workspace)
+        _submit(study, [job for job in study.jobs if job.run_id not in done], words, options, device, as_json)
+        return
+    if collect:
+        _print_table(collect_table(study), workspace, as_json)
+        return
+    if run:
+        study.find_job(run)
+    place, num_slots = find_place(study, device, jobs)
+    queue = run_study(study, place, num_slots, fail_fast, narrate, run)
+    if run:
+        raise_failures(queue.failures)
+        print_summary({"run_id": run}, as_json, [f"run {run} is done"])
+        return
+    _print_table(publish_study(study, place.contract), workspace, as_json)
     raise_failures(queue.failures)
+
+
+def _print_table(ablation: Ablation, workspace: Path, as_json: bool) -> None:
+    lines = [*describe_table(ablation.table), f"written to {ablation.path}", next_line("report", workspace=workspace)]
+    print_summary({"folder": str(ablation.path), **ablation.table.to_dict()}, as_json, lines)
+
+
+def _words(grid: str, name: str, controls: bool, device: str, workspace: Path) -> list[str]:
+    """Return the words of this command for a job, which runs in another folder."""
+    place = str(Path(grid).absolute()) if Path(grid).suffix == ".toml" else grid
+    kind = "cpu" if device == "cpu" else "cuda"
+    added = ["--controls"] if controls else []
+    return ["ablate", place, "--name", name, *added, "--device", kind, "--workspace", str(workspace.absolute())]
+
+
+def _submit(
+    study: Study,
+    jobs: Sequence[Job],
+    words: Sequence[str],
+    options: Mapping[str, str | bool],
+    device: str,
+    as_json: bool,
+) -> None:
+    """Submit a job for each of these runs."""
+    from dataclasses import asdict
+
+    from cxrssl.ablate.cluster import Cluster
+
+    found = Cluster(study, tuple(words), ENTRY, options, device == "cpu").submit(jobs)
+    lines = [f"job {submitted.job_id}: {job.name}, run {job.run_id}" for job, submitted in found]
+    lines.append("when they are done, give the same command with --collect in place of --slurm")
+    print_summary({job.run_id: asdict(submitted) for job, submitted in found}, as_json, lines)
+
+
+def _show_costs(study: Study, done: Collection[str], device: str, num_slots: int, as_json: bool) -> None:
+    """Print what the runs that are not done will take, and what the test sets can show."""
+    from dataclasses import asdict
+
+    from cxrssl.ablate.cost import estimate_costs, smallest_differences
+    from cxrssl.core.progress import format_seconds
+    from cxrssl.core.text import format_bytes
+    from cxrssl.stats.power import USUAL
+
+    visible = smallest_differences(study.jobs, study.grid.settings.probe)
+    narrate("load torch and measure a few steps of each shape of run")
+    costs = estimate_costs(study.jobs, device)
+    left = [job for job in study.jobs if job.run_id not in done]
+    total_s = sum(costs[job.row.name].run_s for job in left)
+    rows = [("arm", "cohort", "seeds", "done", "films", "steps", "a run", "memory")]
+    for row in study.grid.rows:
+        of_row = [job for job in study.jobs if job.row is row]
+        cost, num_done = costs[row.name], sum(job.run_id in done for job in of_row)
+        sizes = (
+            f"{cost.num_films:,}",
+            f"{cost.num_steps:,}",
+            format_seconds(cost.run_s),
+            format_bytes(cost.memory_bytes),
+        )
+        rows.append((row.arm, of_row[0].plan.cohort.name, str(len(of_row)), str(num_done), *sizes))
+    lines = [
+        *align_rows(rows, {2, 3, 4, 5, 6, 7}),
+        f"{count_noun(len(left), 'run')} left, {format_seconds(total_s / num_slots)} of training with "
+        f"{count_noun(num_slots, 'run')} at a time, and the probes; measured on a few small steps on this machine",
+        *(
+            f"smallest difference in macro AUROC that {name} can show: {_name(value)}"
+            for name, value in visible.items()
+        ),
+        f"  {USUAL}",
+    ]
+    smallest = study.grid.settings.min_difference
+    if smallest and any(value > smallest for value in visible.values()):
+        lines.append(f"  the grid wants to see {smallest:g}: more seeds or more test subjects are needed for that")
+    values = {
+        "costs": {name: asdict(cost) for name, cost in costs.items()},
+        "runs": {job.run_id: {"arm": job.row.name, "seed": job.seed, "done": job.run_id in done} for job in study.jobs},
+        "smallest_difference": {name: None if value != value else value for name, value in visible.items()},
+        "assumptions": str(USUAL),
+        "left_s": total_s,
+    }
+    print_summary(values, as_json, lines)
+
+
+def _name(value: float) -> str:
+    return "none, no finding has two subjects with it and two without" if value != value else f"{value:.3f}"
 
 
 def describe_table(table: AblationTable) -> list[str]:

@@ -1,0 +1,87 @@
+"""A grid run from start to table: by processes of its own, killed, stopped, failing, and held to its contract."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cxrssl.ablate.grid import load_grid
+from cxrssl.ablate.queue import Place as Where
+from cxrssl.ablate.run import bind, find_place, plan_study
+from cxrssl.core.durable import write_json
+from cxrssl.core.errors import UsageError
+from cxrssl.core.workspace import Workspace
+from cxrssl.records.ablation import CONTRACT, open_ablation
+from tests.ablate.conftest import GRID, Place, Server, make_place
+from tests.cli.command import run
+
+
+def test_a_grid_ends_in_one_table_and_given_again_repeats_nothing(server: Server, place: Place) -> None:
+    code, text = server.run(*place.words())
+    assert code == 0, text
+    assert "primary comparison, declared beforehand: record - vanilla on nih, macro AUROC" in text
+    ablation = open_ablation(place.folder)
+    table = ablation.table
+    assert [(row.arm, row.cohort, row.num_seeds) for row in table.rows.values()] == [
+        ("vanilla", "nih", 2), ("record", "nih", 2),
+    ]  # fmt: skip
+    assert [(each.arm, each.against, each.why) for each in table.differences.values()] == [
+        ("record", "vanilla", "primary")
+    ]
+    assert table.missing == ()
+    assert sorted(place.workspace.run_ids()) == sorted(ablation.contract.runs)
+    journal = (place.folder / "jobs.jsonl").read_bytes()
+    before = place.table
+    code, text = server.run(*place.words())
+    assert code == 0, text
+    assert "4 runs of 2 arms, 4 done" in text
+    assert (place.folder / "jobs.jsonl").read_bytes() == journal
+    assert place.table == before
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(server: Server, tmp_path: Path, template: Workspace) -> None:
+    failing = GRID + '[arms.failing]\nehr.features = []\nehr.predict = ["icu"]\nonly.cohorts = []\n'
+    place = make_place(tmp_path, template, failing.replace("only.cohorts = []\n", "").replace("[0, 1]", "[0]"))
+    code, text = server.run(*place.words())
+    assert code == 2
+    assert "failed: failing, seed 0: pretrain: " in text
+    assert '"icu" cannot be predicted: it is unknown in all training films' in text
+    assert "missing: failing, seed 0" in text
+    assert len(open_ablation(place.folder).table.differences) == 1
+    code, text = server.run(*place.words("--collect", "--json"))
+    assert code == 0
+    assert json.loads(text[text.index("{") :])["missing"] == ["failing, seed 0"]
+
+
+def test_runs_of_other_code_are_refused(server: Server, place: Place) -> None:
+    study = plan_study(place.workspace, load_grid(str(place.grid)))
+    contract = bind(study, "cpu", 1)
+    write_json(place.folder / CONTRACT, replace(contract, code={**contract.code, "train/step.py": "x"}).to_dict())
+    code, text = server.run(*place.words())
+    assert code == 2
+    assert "ablation study began with another state: the code was changed: train/step.py" in text
+    assert place.workspace.run_ids() == []
+
+
+def test_an_ablation_goes_on_where_it_began(place: Place) -> None:
+    study = plan_study(place.workspace, load_grid(str(place.grid)))
+    began = bind(study, "cpu", 3)
+    assert bind(study, "cpu", 1) == began
+    with pytest.raises(UsageError, match="began on the CPU, and would go on on a GPU"):
+        bind(study, "cuda", 3)
+    assert find_place(study, "auto", 2) == (Where(place.workspace, place.folder, began), 2)
+
+
+def test_what_is_asked_for_and_not_there_is_one_sentence(place: Place) -> None:
+    refused = run(*place.words("--run", "x"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert 'ablation study has no run "x"' in refused.stderr
+    refused = run(*place.words("--collect"))
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert "ablation study has not begun" in refused.stderr
+    refused = run(*place.words("--collect", "--dry-run"))
+    assert refused.returncode == 2
+    assert not place.folder.exists()
