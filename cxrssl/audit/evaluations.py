@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
+from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
-from cxrssl.records.arrays import Predictions, ProbeFit
+from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import NOT_SCORED, EvalSettings, Evaluation
 from cxrssl.records.features import FeatureKey, open_features
 
@@ -34,12 +35,15 @@ class Evaluated:
     settings: EvalSettings
     predictions: Predictions
     fit: ProbeFit | None
-    """None when it was not recorded."""
+    """None when it was not recorded, or with folds."""
+    folds: FoldFit | None = None
 
 
 def read_evaluated(evaluation: Evaluation) -> Evaluated:
     """Return an evaluation with its arrays. Raises: IntegrityError."""
-    return Evaluated(evaluation.eval_id, evaluation.settings, evaluation.predictions(), evaluation.fit())
+    return Evaluated(
+        evaluation.eval_id, evaluation.settings, evaluation.predictions(), evaluation.fit(), evaluation.folds()
+    )
 
 
 def audit_evaluation(
@@ -47,14 +51,14 @@ def audit_evaluation(
     workspace: Workspace,
     cohort: Cohort,
     images: ImageStore | None,
-    refusals: Sequence[Result] = (),
+    stated: Sequence[Result] = (),
 ) -> list[Result]:
-    """Return what is wrong with an evaluation; `refusals` are those of its run, which it must report.
+    """Return what is wrong with an evaluation; `stated` are the findings of its run that it must report.
 
     When cohort or films are not those that it scored, what would need them is not compared.
     """
     results = [audit_known(evaluated.settings.kind, evaluated.settings.features)]
-    results.append(_find_unreported(evaluated.settings, refusals))
+    results.append(_find_unreported(evaluated.settings, stated))
     codes = ("scored-other-films", "scored-other-labels", "fitted-outside-train")
     if evaluated.settings.cohort_sha256 != cohort.content_sha256:
         return results + [skip_check(code, "the cohort has changed since") for code in codes]
@@ -66,7 +70,7 @@ def audit_evaluation(
         *results,
         _find_other_films(evaluated, cohort, images),
         _find_other_labels(evaluated, cohort),
-        _find_fit(evaluated, workspace, cohort),
+        _find_folds_fit(evaluated, workspace, cohort) if evaluated.folds else _find_fit(evaluated, workspace, cohort),
     ]
 
 
@@ -101,12 +105,14 @@ def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
     return report_finding(code, compared, f"the same test films were scored more than once: {named}")
 
 
-def _find_unreported(settings: EvalSettings, refusals: Sequence[Result]) -> Result:
+def _find_unreported(settings: EvalSettings, stated: Sequence[Result]) -> Result:
     """An evaluation of a leaking run or of an outcome must name it, so that every report can."""
-    code, compared = "leak-not-reported", f"{count_noun(len(refusals), 'leak')} of the run"
+    code, compared = "leak-not-reported", f"{count_noun(len(stated), 'leak')} of the run"
+    said = {True: settings.transductive, False: settings.leak}
+    unsaid = [result for result in stated if not said[result.code == TRANSDUCTIVE]]
     is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in settings.features)
-    if refusals and not settings.leak:
-        return report_finding(code, compared, f"the evaluation does not report that {refusals[0].finding}")
+    if unsaid:
+        return report_finding(code, compared, f"the evaluation does not report that {unsaid[0].finding}")
     if is_outcome_used and not settings.is_outcome_used:
         return report_finding(code, compared, "the evaluation does not report that an outcome was an input")
     return pass_check(code, compared)
@@ -114,7 +120,7 @@ def _find_unreported(settings: EvalSettings, refusals: Sequence[Result]) -> Resu
 
 def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) -> Result:
     code = "scored-other-films"
-    test = cohort.rows_of("test", evaluated.settings.split)
+    test = rows_scored(cohort, evaluated.settings.split)
     test = test[images.is_packed_N[test]]
     scored = evaluated.predictions.image_id
     compared = f"{count_noun(len(scored), 'scored film')} with {count_noun(len(test), 'test film')}"
@@ -168,6 +174,31 @@ def _find_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Res
         return pass_check(code, compared)
     what = f"means and scales of the probe are not those of the {len(train):,} train films"
     return report_finding(code, compared, what)
+
+
+def _find_folds_fit(evaluated: Evaluated, workspace: Workspace, cohort: Cohort) -> Result:
+    """Look for persons in two folds; compute each fold's means again from the films of the other folds."""
+    code, folds = "fitted-outside-train", evaluated.folds
+    assert folds is not None, "an evaluation of folds"
+    scored, num_folds = evaluated.predictions, len(folds.mean_KD)
+    compared = count_noun(num_folds, "fold")
+    if len(folds.fold_N) != len(scored.image_id) or not np.isin(folds.fold_N, range(num_folds)).all():
+        return report_finding(code, compared, "it is not recorded in which fold each film was scored")
+    people, person_N = np.unique(scored.subject_id, return_inverse=True)
+    num_split = np.unique(np.stack([person_N, folds.fold_N]), axis=1).shape[1] - len(people)
+    if num_split:
+        return report_finding(code, compared, f"{count_noun(num_split, 'person')} in two folds: fitted on and scored")
+    features = _features_of(evaluated.settings, workspace, cohort)
+    if features is None:
+        return skip_check(code, "the features are not in the workspace")
+    compared = f"means and scales of {count_noun(features.shape[1], 'feature')} in {count_noun(num_folds, 'fold')}"
+    films = features[np.isin(cohort.image_id, scored.image_id)].astype(np.float64)
+    for k in range(num_folds):
+        seen = films[folds.fold_N != k]
+        scale = np.where(seen.std(axis=0) > 0, seen.std(axis=0), 1.0)
+        if not (_is_close(folds.mean_KD[k], seen.mean(axis=0)) and _is_close(folds.scale_KD[k], scale)):
+            return report_finding(code, compared, f"those of fold {k + 1} are not those of the films of the others")
+    return pass_check(code, compared)
 
 
 def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> bool:

@@ -17,7 +17,14 @@ from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_reuse, r
 from cxrssl.audit.greys import audit_greys
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import audit_looks
-from cxrssl.audit.pretraining import Pretraining, audit_films, audit_pretraining, list_films, read_pretraining
+from cxrssl.audit.pretraining import (
+    TRANSDUCTIVE,
+    Pretraining,
+    audit_films,
+    audit_pretraining,
+    list_films,
+    read_pretraining,
+)
 from cxrssl.audit.values import audit_values
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import Cohort, open_cohort
@@ -29,6 +36,7 @@ from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
 from cxrssl.records.evaluation import KIND as EVALUATION
+from cxrssl.records.evaluation import is_of_folds
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reader import RunRecord, is_of_encoder
 from cxrssl.records.run import RunFiles
@@ -215,7 +223,7 @@ def _audit_run(
         is_same = run.dataset == each.cohort.dataset and run.scheme in each.cohort.schemes
         probed = [e.settings.split for e in evaluated if (e.settings.run_id, e.settings.cohort) == (run_id, name)]
         usual = run.scheme if is_same else each.cohort.default_split
-        for scheme in dict.fromkeys([usual, *(split for split in probed if split in each.cohort.schemes)]):
+        for scheme in dict.fromkeys([usual, *(split for split in probed if _has_split(each.cohort, split))]):
             about = f"run {run_id} on cohort {name}, split {scheme}"
             results = _look(about, partial(audit_pretraining, run, each.cohort, each.images, scheme, targets))
             audits[run_id, name, scheme] = make_audit(about, results)
@@ -235,16 +243,21 @@ def _audit_evaluations(
         key = each.settings.run_id, each.settings.cohort, each.settings.split
         is_baseline = with_baselines and each.settings.kind != "run"
         if key[1] in audited and (key in of_runs or is_baseline):
-            refusals = of_runs[key].refusals if key in of_runs else ()
+            audit = of_runs.get(key, Audit(()))
+            stated = [result for result in audit.findings if result in audit.refusals or result.code == TRANSDUCTIVE]
             place = audited[key[1]]
-            results = _audit_evaluation(each, workspace, place, refusals)
+            results = _audit_evaluation(each, workspace, place, stated)
             audits.append(make_audit(f"evaluation {each.eval_id}", results))
             chosen.append(each)
     return [*audits, make_audit("all evaluations", [audit_reuse(chosen)])] if chosen else []
 
 
+def _has_split(cohort: Cohort, split: str) -> bool:
+    return split in cohort.schemes or is_of_folds(split)
+
+
 def _audit_evaluation(
-    evaluated: Evaluated, workspace: Workspace, place: _Opened, refusals: Sequence[Result]
+    evaluated: Evaluated, workspace: Workspace, place: _Opened, stated: Sequence[Result]
 ) -> list[Result]:
     """Return what is wrong with an evaluation, also when it names what its cohort has not."""
 
@@ -252,7 +265,7 @@ def _audit_evaluation(
         try:
             return [
                 pass_check(DAMAGED, "every file with its SHA-256"),
-                *audit_evaluation(evaluated, workspace, place.cohort, place.images, refusals),
+                *audit_evaluation(evaluated, workspace, place.cohort, place.images, stated),
             ]
         except (IntegrityError, UsageError) as error:
             return [_name_damage(Damage(EVALUATION, evaluated.eval_id, error.what))]

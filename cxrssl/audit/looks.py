@@ -73,6 +73,28 @@ def find_near(a: ImageStore, rows_a: Rows, b: ImageStore, rows_b: Rows) -> Pairs
     return _near[key]
 
 
+def join_look_alikes(cohort: Cohort, images: ImageStore, rows: Rows) -> NDArray[np.int64]:
+    """Return a number for each row: equal for films of one subject, and of subjects who share a film by its look.
+
+    Two ids may be one person; folds keep them together, so that no film is fitted on and scored too.
+    """
+    _, group_R = np.unique(cohort.subject_id[rows], return_inverse=True)
+    place_N = np.full(len(cohort), -1)
+    place_N[rows] = np.arange(len(rows))
+    repeated, value = group_repeats(images.index.pixel_hash[rows])
+    identical, near = _pair_up(repeated, value), find_near(images, rows, images, rows)
+    first = np.r_[identical.first, place_N[near.first]]
+    second = np.r_[identical.second, place_N[near.second]]
+    while True:  # until every pair agrees; a round carries the smallest number one pair further
+        least = np.minimum(group_R[first], group_R[second])
+        lowest = np.arange(group_R.max(initial=-1) + 1)
+        np.minimum.at(lowest, group_R[first], least)
+        np.minimum.at(lowest, group_R[second], least)
+        if np.array_equal(lowest[group_R], group_R):
+            return group_R.astype(np.int64)
+        group_R = lowest[group_R]
+
+
 def audit_looks(cohort: Cohort, images: ImageStore | None) -> list[Result]:
     """Return which films of a cohort look the same in two splits or under two subjects."""
     code = "films-of-another-cohort"

@@ -22,9 +22,11 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.encoder import EhrInput, SeenFilms, open_record
+from cxrssl.records.evaluation import is_of_folds
 from cxrssl.records.run import RunFiles
 
 Rows = NDArray[np.int64]
+TRANSDUCTIVE = "transductive"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +94,24 @@ def audit_pretraining(
 
 
 def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, scheme: str) -> list[Result]:
-    """Return which test films of a cohort a run has seen: by id, by person, by look."""
-    test = cohort.rows_of("test", scheme)
-    return [*_find_seen(run, cohort, test), *_find_look_alikes(run, cohort, images, test)]
+    """Return which test films of a cohort a run has seen: by id, by person, by look.
+
+    Folds score every film, so that a run on the cohort has seen them: the result is then one that must be said.
+    """
+    test = rows_scored(cohort, scheme)
+    results = [*_find_seen(run, cohort, test), *_find_look_alikes(run, cohort, images, test)]
+    if not is_of_folds(scheme):
+        return results
+    found = [result for result in results if result.finding]
+    what = "; ".join(result.finding for result in found)
+    compared, examples = results[0].compared, [row for result in found for row in result.examples]
+    skipped = [result for result in results if result.severity == "skipped"]
+    return [report_finding(TRANSDUCTIVE, compared, what, examples), *skipped]
+
+
+def rows_scored(cohort: Cohort, scheme: str) -> Rows:
+    """Return the rows that an evaluation under a split scores: its test films, or with folds all films."""
+    return np.arange(len(cohort)) if is_of_folds(scheme) else cohort.rows_of("test", scheme)
 
 
 def audit_outcomes(ehr: EhrInput) -> Result:
@@ -182,7 +199,7 @@ def _find_revealing(features: Sequence[str], cohort: Cohort, scheme: str, target
     code = "feature-reveals-target"
     compared = f"{count_noun(len(features), 'pretraining feature')} with {count_noun(len(targets), 'target')}"
     known = [name for name in features if name in FEATURE_NAMES]
-    sentences = revealing_features(cohort, known, scheme, targets)
+    sentences = revealing_features(cohort, known, "" if is_of_folds(scheme) else scheme, targets)
     return report_finding(code, compared, "; ".join(sentences), severity="refuse")
 
 

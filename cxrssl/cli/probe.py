@@ -36,6 +36,9 @@ def probe(
         typer.Option(help="target, or anchor: the trained encoder that the target follows.", metavar="NAME"),
     ] = "target",
     split: Annotated[str, typer.Option(help="official, hash, icu or file; the run's own when left out.")] = "",
+    folds: Annotated[
+        int, typer.Option(help="Score every film, fitted on the other folds by patient: 3 to 20.", metavar="K")
+    ] = 0,
     uncertain: Annotated[str, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")] = "ignore",
     blank: Annotated[
         str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
@@ -59,7 +62,7 @@ def probe(
     from cxrssl.records.evaluation import ProbeSettings
 
     which = parse_encoder_name(encoder)
-    values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples}
+    values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples, "folds": folds}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
     opened = open_workspace(workspace)
@@ -71,14 +74,17 @@ def probe(
     choices = ProbeChoices(which, baselines, allow_overlap, place)
     evaluations = probe_run(opened, run_id, cohort, split, settings, choices)
     scores, about = evaluations[0].scores, evaluations[0].settings
-    where = ", ".join(part for part in (about.cohort, about.link, f"split {about.split}") if part)
-    head = f"{scores.num_films:,} test films of {scores.num_subjects:,} subjects, cohort {where}; macro AUROC:"
+    where = ", ".join(part for part in (about.cohort, about.link, "" if folds else f"split {about.split}") if part)
+    how = f", each scored by a probe of the other of {folds} folds" if folds else ""
+    films = "films" if folds else "test films"
+    head = f"{scores.num_films:,} {films} of {scores.num_subjects:,} subjects{how}, cohort {where}; macro AUROC:"
     rows = [
         (each.settings.label, each.scores.macro_auroc.to_text(), f"C {each.scores.strength_text}".strip())
         for each in evaluations
     ]
     marks = explain_marks(each.scores.macro_auroc for each in evaluations)
-    notes = [note for note in (STRENGTH, scores.choice_note) if note]
+    seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
+    notes = [note for note in (seen, STRENGTH, scores.choice_note) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
     then = next_line("report", workspace=workspace)
     print_summary(summary, as_json, [head, *align(rows), *marks, *notes, then])

@@ -1,7 +1,7 @@
 """One evaluation: a candidate's features, a linear probe on them, and its scores on every test film.
 
-In: a plan and the features. Out: `evals/<eval_id>/{predictions.npz, probe.npz, scores.json, manifest.json}`.
-Never: a fit that has seen a test row, or a test film left out.
+In: a plan and the features. Out: a published evaluation, see records.evaluation.
+Never: a fit that has seen a row that it scores, or a test film left out.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
+from cxrssl.evaluate.folds import CrossFit, assign_folds, cross_fit
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
-from cxrssl.records.arrays import Predictions, ProbeFit
-from cxrssl.records.evaluation import ALL, KIND, NOT_SCORED, EvalScores, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
+from cxrssl.records.evaluation import KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.scores import ALL, EvalScores
+from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
 
 MAX_LOGIT = 500.0
+Features = NDArray[np.float32]
+Labels = NDArray[np.int8]
+Made = tuple[EvalScores, Predictions, ProbeFit | FoldFit]
 
 
 def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -> Evaluation:
     """Fit the probe on train films, choose its strength on validation films, score all test films, publish.
 
-    `features` returns a row for each film of the cohort. An evaluation that is already published with the same settings
-    is returned as it is, unless it is of an older version, which recorded less.
+    With folds every film is scored by a probe of the other folds. `features` returns a row for each film of the cohort.
+    An evaluation that is already published with the same settings is returned as it is, unless it is of an older
+    version, which recorded less.
     """
     if not _is_made(plan):
-        features_ND, labels_NL, rows = features(), plan.labels(), plan.rows
-        train, val = rows["train"], rows["val"]
-        fitted = fit_linear_probe(
-            features_ND[train],
-            labels_NL[train],
-            features_ND[val],
-            labels_NL[val],
-            val_subject_ids_N=plan.cohort.subject_id[val],
-        )
-        predictions = _predict(plan, fitted, features_ND, labels_NL)
-        fit = ProbeFit(train, fitted.mean_D, fitted.scale_D)
-        publish_evaluation(plan.path, plan.settings, _score(plan, fitted, predictions), predictions, fit)
+        features_ND, labels_NL = features(), plan.labels()
+        made = _score_folds if plan.group_N is not None else _score_split
+        scores, predictions, fit = made(plan, features_ND, labels_NL)
+        publish_evaluation(plan.path, plan.settings, scores, predictions, fit)
     return open_evaluation(plan.path)
 
 
@@ -51,20 +51,54 @@ def _is_made(plan: EvalPlan) -> bool:
     return open_evaluation(plan.path).was_counted
 
 
-def _predict(
-    plan: EvalPlan, fitted: LinearProbe, features_ND: NDArray[np.float32], labels_NL: NDArray[np.int8]
-) -> Predictions:
+def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:
+    """Fit on train, choose the strength on val, score test."""
+    train, val, test = (plan.rows[split] for split in SPLITS)
+    val_subjects = plan.cohort.subject_id[val]
+    fitted = fit_linear_probe(
+        features_ND[train], labels_NL[train], features_ND[val], labels_NL[val], val_subject_ids_N=val_subjects
+    )
+    predictions = _predict(plan, fitted.predict_logits(features_ND[test]), labels_NL, fitted.is_fitted_L)
+    pos_L, neg_L = count_subjects(labels_NL[val], val_subjects)
+    strengths = {ALL: fitted.strength} if fitted.is_fitted_L.any() else {}
+    scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), strengths)
+    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D)
+
+
+def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:
+    """Score every film by a probe that was fitted on the other folds."""
+    rows, probe = plan.rows["test"], plan.settings.probe
+    assert plan.group_N is not None, "a plan with folds"
+    subjects, labels_RL = plan.cohort.subject_id[rows], labels_NL[rows]
+    fold_R = assign_folds(labels_RL, plan.group_N, probe.folds, probe.seed)
+    fitted = cross_fit(features_ND[rows], labels_RL, fold_R, subjects)
+    predictions = _predict(plan, fitted.logits_NL, labels_NL, fitted.is_fitted_L)
+    counts = [count_subjects(labels_RL[fold_R == k], subjects[fold_R == k]) for k in range(probe.folds)]
+    rarer_L = np.sum([np.minimum(pos_L, neg_L) for pos_L, neg_L in counts], axis=0)
+    is_any = bool(fitted.is_fitted_L.any())
+    strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)} if is_any else {}
+    scores = _score(plan, predictions, fitted, rarer_L, strengths)
+    return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD)
+
+
+def _predict(plan: EvalPlan, logits_RL: Floats, labels_NL: Labels, is_fitted_L: NDArray[np.bool_]) -> Predictions:
     """Return the logits and the labels of each test film."""
-    test = plan.rows["test"]
+    test, cohort = plan.rows["test"], plan.cohort
     # Logits rank better than probabilities near 0 and 1, which tie; a finding that could not be fitted is infinite.
-    logits = np.clip(fitted.predict_logits(features_ND[test]), -MAX_LOGIT, MAX_LOGIT)
+    logits = np.clip(logits_RL, -MAX_LOGIT, MAX_LOGIT)
     # A finding without both classes in train has no probe: it is not scored, rather than scored as a coin.
-    truth = np.where(fitted.is_fitted_L, labels_NL[test], NOT_SCORED).astype(np.int8)
-    cohort = plan.cohort
+    truth = np.where(is_fitted_L, labels_NL[test], NOT_SCORED).astype(np.int8)
     return Predictions(cohort.image_id[test], cohort.subject_id[test], logits, truth, np.array(plan.findings))
 
 
-def _score(plan: EvalPlan, fitted: LinearProbe, predictions: Predictions) -> EvalScores:
+def _score(
+    plan: EvalPlan,
+    predictions: Predictions,
+    fitted: LinearProbe | CrossFit,
+    rarer_L: NDArray[np.int64],
+    strengths: dict[str, float],
+) -> EvalScores:
+    """Return the scores; `rarer_L` are the subjects on which each finding had its part in the choice of strength."""
     probe = plan.settings.probe
     scores = score_predictions(
         predictions.logits,
@@ -74,16 +108,14 @@ def _score(plan: EvalPlan, fitted: LinearProbe, predictions: Predictions) -> Eva
         num_resamples=probe.num_resamples,
         seed=probe.seed,
     )
-    val = plan.rows["val"]
-    pos_L, neg_L = count_subjects(plan.labels()[val], plan.cohort.subject_id[val])
     return EvalScores.of(
         scores,
         plan.num_not_packed,
         plan.num_twins_left_out,
         _names(plan, ~fitted.is_fitted_L),
         not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L),
-        chosen_on_few=_names(plan, fitted.is_judged_L & (np.minimum(pos_L, neg_L) < FEW_SUBJECTS)),
-        strengths={ALL: fitted.strength} if fitted.is_fitted_L.any() else {},
+        chosen_on_few=_names(plan, fitted.is_judged_L & (rarer_L < FEW_SUBJECTS)),
+        strengths=strengths,
     )
 
 

@@ -27,7 +27,7 @@ from cxrssl.stats.seeds import SeedScores as SeedScores
 
 OF_SEED = ("candidate_id", "label")
 """Settings that may name a seed, and otherwise repeat what others say."""
-OF_RECORD = ("label", "is_outcome_used", "leak")
+OF_RECORD = ("label", "is_outcome_used", "leak", "transductive")
 """Settings that follow from the record."""
 
 

@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Audit
 from cxrssl.audit.gate import audit_candidate, leave_out_twins
+from cxrssl.audit.looks import join_look_alikes
+from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
+from cxrssl.records.evaluation import EvalSettings, ProbeSettings, check_folds
 
 PROTOCOL_VERSION = 3
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
@@ -39,11 +42,13 @@ class EvalPlan:
     settings: EvalSettings
     cohort: Cohort
     rows: Mapping[str, Rows]
-    """Rows of the cohort by split."""
+    """Rows of the cohort by split; with folds, all that are packed under "test"."""
     num_twins_left_out: dict[str, int]
     """Packed films by split that a later split shows too."""
     num_not_packed: int
     """Test films that could not be decoded."""
+    group_N: NDArray[np.int64] | None = None
+    """With folds, equal numbers for the test films that one fold must hold together."""
 
     @property
     def findings(self) -> list[str]:
@@ -66,13 +71,29 @@ def plan_evaluation(
 ) -> EvalPlan:
     """Return the plan to evaluate a candidate on a split of a cohort.
 
+    With folds every packed film is scored, whatever the split. A run that saw them in pretraining is then not refused
+    but called transductive, as it saw no label of them.
+
     Raises: LeakageError when the audit of the candidate refuses, unless `may_overlap`. DataError when there is no film
     to fit on or to score; without one to choose on, the strength is the middle one, and the scores say so.
     """
-    packed = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
-    rows = {split: leave_out_twins(cohort, images, scheme, packed[split]) for split in SPLITS}
-    leak = _find_leak(candidate, cohort, images, scheme, may_overlap)
-    settings = _make_settings(candidate, cohort, images, scheme, probe, leak)
+    check_folds(probe.folds)
+    scheme = probe.split_name or scheme
+    group_N = None
+    if probe.folds:
+        test = np.flatnonzero(images.is_packed_N)
+        packed = rows = {"train": test[:0], "val": test[:0], "test": test}
+        group_N = join_look_alikes(cohort, images, test)
+    else:
+        packed = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
+        rows = {split: leave_out_twins(cohort, images, scheme, packed[split]) for split in SPLITS}
+    audit = audit_candidate(
+        candidate.kind, candidate.settings.features or (), candidate.pretraining, cohort, images, scheme
+    )
+    leak = describe_leaks(audit)
+    if leak and not may_overlap:
+        raise LeakageError(leak, candidate.candidate_id, f"{audit.refusals[0].hint}; or --allow-overlap")
+    settings = _make_settings(candidate, cohort, images, scheme, probe, audit)
     eval_id = f"{candidate.candidate_id}-on-{cohort.name}-{scheme}-{hash_settings(settings.to_dict())[:8]}"
     return EvalPlan(
         eval_id=eval_id,
@@ -81,7 +102,8 @@ def plan_evaluation(
         cohort=cohort,
         rows=rows,
         num_twins_left_out={split: len(packed[split]) - len(rows[split]) for split in SPLITS},
-        num_not_packed=len(cohort.rows_of("test", scheme)) - len(rows["test"]),
+        num_not_packed=len(rows_scored(cohort, scheme)) - len(rows["test"]),
+        group_N=group_N,
     )
 
 
@@ -90,25 +112,18 @@ def describe_leaks(audit: Audit) -> str:
     return "; ".join(result.finding for result in audit.refusals)
 
 
-def _find_leak(candidate: Candidate, cohort: Cohort, images: ImageStore, scheme: str, may_overlap: bool) -> str:
-    features = candidate.settings.features or ()
-    audit = audit_candidate(candidate.kind, features, candidate.pretraining, cohort, images, scheme)
-    leak = describe_leaks(audit)
-    if leak and not may_overlap:
-        raise LeakageError(leak, candidate.candidate_id, f"{audit.refusals[0].hint}; or --allow-overlap")
-    return leak
-
-
 def _make_settings(
-    candidate: Candidate, cohort: Cohort, images: ImageStore, scheme: str, probe: ProbeSettings, leak: str
+    candidate: Candidate, cohort: Cohort, images: ImageStore, scheme: str, probe: ProbeSettings, audit: Audit
 ) -> EvalSettings:
+    transductive = "; ".join(result.finding for result in audit.findings if result.code == TRANSDUCTIVE)
     return EvalSettings(
         candidate_id=candidate.candidate_id,
         kind=candidate.kind,
-        label=candidate.label,
+        label=candidate.label + (TRANSDUCTIVE_LABEL if transductive else ""),
         candidate=candidate.settings,
         is_outcome_used=candidate.is_outcome_used,
-        leak=leak,
+        leak=describe_leaks(audit),
+        transductive=transductive,
         cohort=cohort.name,
         dataset=cohort.dataset,
         link=cohort.link,

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.errors import DataError
+from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.records.encoder import EncoderName
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations
+from cxrssl.records.evaluation import Evaluation, ProbeSettings, check_folds, list_evaluations
 from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
 
@@ -42,8 +42,12 @@ def probe_run(
 ) -> list[Evaluation]:
     """Evaluate a run, then its baselines, and compare them; an empty cohort or split is the run's own.
 
-    Raises: DataError when the run is not finished or has no such encoder, LeakageError when it has seen test films.
+    Raises: DataError when the run is not finished or has no such encoder, LeakageError when it has seen test films,
+        UsageError for folds and a split.
     """
+    check_folds(settings.folds)
+    if settings.folds and split:
+        raise UsageError("--folds scores every film, so that --split has no effect", hint="name one of them")
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
     _check_findings(cohort)

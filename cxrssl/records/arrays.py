@@ -1,7 +1,7 @@
 """The arrays of an evaluation: what was predicted of each test film, and what the probe was fitted on.
 
 In: npz files. Out: named arrays of the right kinds and lengths. Never: pickled objects.
-Suffix letters: N test films, L findings, M fitted films, D features.
+Suffix letters: N test films, L findings, M fitted films, D features, K folds.
 """
 
 from __future__ import annotations
@@ -47,7 +47,16 @@ class ProbeFit(NamedTuple):
     scale_D: NDArray[np.float64]
 
 
-Arrays = TypeVar("Arrays", Predictions, ProbeFit)
+class FoldFit(NamedTuple):
+    """The arrays of folds.npz, under the same names: each fold's probe was fitted on the films of the others."""
+
+    fold_N: NDArray[np.int64]
+    """Of each scored film, from 0."""
+    mean_KD: NDArray[np.float64]
+    scale_KD: NDArray[np.float64]
+
+
+Arrays = TypeVar("Arrays", Predictions, ProbeFit, FoldFit)
 SHAPES = {
     Predictions: {
         "image_id": ("U", "N"),
@@ -57,11 +66,12 @@ SHAPES = {
         "finding_names": ("U", "L"),
     },
     ProbeFit: {"fitted_on": ("i", "M"), "mean_D": ("f", "D"), "scale_D": ("f", "D")},
+    FoldFit: {"fold_N": ("i", "N"), "mean_KD": ("f", "KD"), "scale_KD": ("f", "KD")},
 }
 """Of each array the kind of its values, as NumPy names it, and its axes."""
 
 
-def pack_arrays(arrays: Predictions | ProbeFit) -> bytes:
+def pack_arrays(arrays: Predictions | ProbeFit | FoldFit) -> bytes:
     """Return the bytes of the npz file; NumPy dates its members 1980, so equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays._asdict())
@@ -77,7 +87,7 @@ def read_arrays(path: Path, kind: type[Arrays]) -> Arrays:
         raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path) from None
 
 
-def check_arrays(path: Path, kind: type[Predictions] | type[ProbeFit]) -> None:
+def check_arrays(path: Path, kind: type[Predictions] | type[ProbeFit] | type[FoldFit]) -> None:
     """Look at the headers of an npz file alone: whether each array is there, of the right kind and length.
 
     Raises: IntegrityError.

@@ -1,12 +1,12 @@
 """A published evaluation: a candidate's features probed on a cohort, and its scores on every test film.
 
-In: `evals/<eval_id>/{predictions.npz, probe.npz, scores.json, manifest.json}`. Out: Evaluation, or what is damaged.
+In: `evals/<eval_id>/{predictions.npz, probe.npz or folds.npz, scores.json, manifest.json}`. Out: Evaluation, or what is
+damaged.
 Never: an evaluation of which a byte is not as it was published, or a part is missing.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,22 +16,23 @@ from typing import Any, Literal
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.config import build_settings, setting
 from cxrssl.core.durable import write_bytes, write_json
-from cxrssl.core.errors import ConfigError, IntegrityError
-from cxrssl.core.text import count_noun, plain
+from cxrssl.core.errors import ConfigError, IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.arrays import Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
+from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
 from cxrssl.records.cohorts import describe_gone, find_datasets
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.encoder import EncoderName
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
-from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
-from cxrssl.stats.scores import Scores, rarer_of_mean
+from cxrssl.records.scores import EvalScores as EvalScores
 
 KIND = "evaluation"
-PREDICTIONS, FIT, SCORES = "predictions.npz", "probe.npz", "scores.json"
-ALL = "all"
+PREDICTIONS, FIT, FOLD_FIT, SCORES = "predictions.npz", "probe.npz", "folds.npz", "scores.json"
+MIN_FOLDS, MAX_FOLDS = 3, 20
+FOLDS_SUFFIX = "-folds"
+TRANSDUCTIVE = ", transductive"
+"""At the end of the label of a candidate whose pretraining saw films that folds score."""
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
@@ -49,6 +50,26 @@ class ProbeSettings:
     """What a label that is not mentioned counts as."""
     num_resamples: int = setting(1000, low=10, high=100_000)
     seed: int = setting(0, low=0, high=2**31)
+    """Of the resamples and of the folds."""
+    folds: int = setting(0, low=0, high=MAX_FOLDS)
+    """Score every film of the cohort, by a probe that was fitted on the other folds; 0 scores the test films."""
+
+    @property
+    def split_name(self) -> str:
+        """What stands in the place of a split where there are folds: "5-folds"; else empty."""
+        return f"{self.folds}{FOLDS_SUFFIX}" if self.folds else ""
+
+
+def is_of_folds(split: str) -> bool:
+    """Return whether the split of an evaluation is one of folds, under which every film is scored."""
+    return split.endswith(FOLDS_SUFFIX) and split.removesuffix(FOLDS_SUFFIX).isdecimal()
+
+
+def check_folds(num_folds: int) -> None:
+    """Raise UsageError for a number of folds that leaves nothing to fit on, or to choose the strength on."""
+    if num_folds and not MIN_FOLDS <= num_folds <= MAX_FOLDS:
+        what = f"--folds is {num_folds}: one fold is scored, one chooses the strength, and the others are fitted on"
+        raise UsageError(what, hint=f"choose {MIN_FOLDS} to {MAX_FOLDS}, or 0 for the split")
 
 
 @dataclass(frozen=True)
@@ -90,6 +111,8 @@ class EvalSettings:
     probe: ProbeSettings
     leak: str = ""
     """What the candidate has seen of the test films, in words; every report repeats it."""
+    transductive: str = ""
+    """Which films that folds score took part in pretraining without their labels, in words; every report says so."""
     dataset: str = ""
     link: str = ""
     """How films were linked to stays, in words; empty where the dataset has none."""
@@ -118,78 +141,6 @@ class EvalSettings:
 
 
 @dataclass(frozen=True)
-class EvalScores(Scores):
-    """scores.json: how well a candidate ranks the test films, and which films had no part in it."""
-
-    num_not_packed: int = 0
-    """Test films that could not be decoded."""
-    num_twins_left_out: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Films by split that a later split shows too."""
-    not_fitted: tuple[str, ...] = ()
-    """Findings without both classes in train, which have no probe."""
-    not_chosen: tuple[str, ...] = ()
-    """Findings that had no part in the choice of the strength: val holds one class, or one subject, or no film."""
-    chosen_on_few: tuple[str, ...] = ()
-    """Findings that had a part in it on few val subjects with the finding, or without it."""
-    strengths: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Inverse L2 strength (scikit-learn's C) of all findings under `ALL`; by fold where there are folds. Empty where no
-    finding is fitted, and in older versions, which chose one by finding and did not record it."""
-
-    @classmethod
-    def of(
-        cls,
-        scores: Scores,
-        num_not_packed: int,
-        num_twins_left_out: dict[str, int],
-        not_fitted: tuple[str, ...],
-        **about_strengths: Any,
-    ) -> EvalScores:
-        """Return the scores with what they leave out, and how the strengths were chosen: the last fields by name."""
-        return cls(
-            **vars(scores),
-            num_not_packed=num_not_packed,
-            num_twins_left_out=num_twins_left_out,
-            not_fitted=not_fitted,
-            **about_strengths,
-        )
-
-    @property
-    def strength_text(self) -> str:
-        """The strength, or the least and the largest of those of the folds; empty where none was recorded."""
-        if not self.strengths:
-            return ""
-        least, *more = sorted(set(self.strengths.values()))
-        return f"{least:g} to {more[-1]:g}" if more else f"{least:g}"
-
-    @property
-    def choice_note(self) -> str:
-        """How far val could choose the strength, in sentences; empty where all findings had a sound part in it."""
-        sentences = []
-        if self.not_chosen:
-            names = ", ".join(plain(name, 60) for name in self.not_chosen)
-            what = "val has no film, one subject or one class"
-            sentences.append(f"No part in the choice of the strength, because {what}: {names}.")
-        if self.chosen_on_few:
-            num = count_noun(len(self.chosen_on_few), "finding")
-            few = f"fewer than {FEW_SUBJECTS} val subjects with or without the finding"
-            sentences.append(f"Strength chosen on {few}: {num}.")
-        return " ".join(sentences)
-
-    def count_on(self, predictions: Predictions) -> EvalScores:
-        """Return scores of an older version with the subjects that each number rests on, and the marks that follow."""
-        pos_L, neg_L = count_subjects(predictions.labels, predictions.subject_id)
-        names = predictions.finding_names.tolist()
-        subjects = {name: (int(pos), int(neg)) for name, pos, neg in zip(names, pos_L, neg_L, strict=True)}
-        findings = {
-            name: score.counted(*subjects.get(name, (0, 0)), self.num_resamples)
-            for name, score in self.findings.items()
-        }
-        rests_on = rarer_of_mean(findings), self.num_resamples
-        macro_auroc, macro_auprc = self.macro_auroc.counted(*rests_on), self.macro_auprc.counted(*rests_on)
-        return dataclasses.replace(self, findings=findings, macro_auroc=macro_auroc, macro_auprc=macro_auprc)
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A published evaluation."""
 
@@ -200,6 +151,8 @@ class Evaluation:
     content_sha256: str
     has_fit: bool = False
     """Whether it was recorded what the probe was fitted on."""
+    has_folds: bool = False
+    """Whether it was recorded which fold each film was scored in."""
     was_counted: bool = True
     """Whether it was recorded on how many subjects each number rests; if not, they were counted when it was opened."""
 
@@ -216,6 +169,10 @@ class Evaluation:
         """Return what the probe was fitted on, None where that was not recorded. Raises: IntegrityError."""
         return read_arrays(self.path / FIT, ProbeFit) if self.has_fit else None
 
+    def folds(self) -> FoldFit | None:
+        """Return the fold of each film and what was fitted for it, None without folds. Raises: IntegrityError."""
+        return read_arrays(self.path / FOLD_FIT, FoldFit) if self.has_folds else None
+
 
 def label_run(objective: str, names: str, encoder: EncoderName = "target") -> str:
     """Return how tables call the encoder of a run: its objective, "anchor" where it is that one, " + sex, view"."""
@@ -225,7 +182,7 @@ def label_run(objective: str, names: str, encoder: EncoderName = "target") -> st
 
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
-    return settings.label.partition(" + ")[0]
+    return settings.label.removesuffix(TRANSDUCTIVE).partition(" + ")[0]
 
 
 def describe_strengths(evaluations: Sequence[Evaluation]) -> str:
@@ -241,13 +198,17 @@ def kind_rank(kind: str) -> int:
 
 
 def publish_evaluation(
-    path: Path, settings: EvalSettings, scores: EvalScores, predictions: Predictions, fit: ProbeFit | None
+    path: Path,
+    settings: EvalSettings,
+    scores: EvalScores,
+    predictions: Predictions,
+    fit: ProbeFit | FoldFit | None,
 ) -> None:
     """Publish an evaluation."""
     with publish(path, KIND, settings.to_dict()) as building:
         write_bytes(building / PREDICTIONS, pack_arrays(predictions))
         if fit is not None:
-            write_bytes(building / FIT, pack_arrays(fit))
+            write_bytes(building / (FIT if isinstance(fit, ProbeFit) else FOLD_FIT), pack_arrays(fit))
         write_json(building / SCORES, scores.to_dict())
 
 
@@ -286,10 +247,12 @@ def _open_evaluation(path: Path) -> Evaluation:
     was_counted = scores.is_counted
     if not was_counted:
         scores = scores.count_on(read_arrays(path / PREDICTIONS, Predictions))
-    has_fit = FIT in artefact.manifest["files"]
+    has_fit, has_folds = (name in artefact.manifest["files"] for name in (FIT, FOLD_FIT))
     if has_fit:
         check_arrays(path / FIT, ProbeFit)
-    return Evaluation(path.name, settings, scores, path, artefact.content_sha256, has_fit, was_counted)
+    if has_folds:
+        check_arrays(path / FOLD_FIT, FoldFit)
+    return Evaluation(path.name, settings, scores, path, artefact.content_sha256, has_fit, has_folds, was_counted)
 
 
 def _check_probe(values: Any, faults: list[str]) -> None:

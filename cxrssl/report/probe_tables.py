@@ -34,6 +34,8 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
         sentences.append(
             f"Unknown views and positions were imputed from the films of all splits, as published: {runs}."
         )
+    seen = {each.candidate_id: each.transductive for each in settings if each.transductive}
+    sentences += [f"{code(name)} is transductive: {escape(what, 500)}." for name, what in sorted(seen.items())]
     leaks = {each.candidate_id: each.leak for each in settings if each.leak}
     sentences += [f"{code(name)}: {escape(leak, 500)}." for name, leak in sorted(leaks.items())]
     return " ".join(sentences)

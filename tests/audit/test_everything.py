@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import xml.dom.minidom
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,19 @@ from typer.testing import CliRunner, Result
 
 from cxrssl.audit.checks import CHECKS
 from cxrssl.audit.everything import audit_workspace
+from cxrssl.audit.looks import join_look_alikes
 from cxrssl.cli.app import app
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.run import ProbeChoices, probe_run
+from cxrssl.images.store import open_images
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.records.evaluation import ProbeSettings, list_evaluations
+from cxrssl.records.evaluation import ProbeSettings, list_evaluations, publish_evaluation
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import plan_run
+from cxrssl.train.plan import open_films, plan_run
 from tests.audit.conftest import rename_cohort, republish_cohort
 from tests.audit.test_cohort import file_twice, subject_in_two_splits
 from tests.world import TINY
@@ -66,7 +69,7 @@ def test_the_clean_hospital_with_a_probed_run_has_no_finding(probed: Workspace) 
     values = json.loads(audit_command(probed, "--json").output)
     assert values["num_refused"] == 0
     assert {each["severity"] for each in values["results"]} == {"ok"}
-    assert {each["code"] for each in values["results"]} == set(CHECKS) - {"audit-stopped"}
+    assert {each["code"] for each in values["results"]} == set(CHECKS) - {"audit-stopped", "transductive"}
 
 
 def test_what_an_audit_finds_is_told_without_the_names_of_subjects_and_films(workspace: Workspace) -> None:
@@ -232,6 +235,43 @@ def copy_film(workspace: Workspace, row: int, source: int) -> None:
     content["files"]["shard-0000.npy"]["sha256"] = sha256_file(shard)
     manifest.write_text(json.dumps({**content, "manifest_sha256": hash_settings(content)}))
     rename_pack(workspace, "mimic", arrays)
+
+
+# ---- folds
+
+
+def test_folds_of_films_that_were_pretrained_on_are_a_warning_and_what_was_fitted_is_checked(copy: Workspace) -> None:
+    settings = replace(SETTINGS, folds=3)
+    (evaluation,) = probe_run(copy, copy.run_ids()[0], "", "", settings, ProbeChoices(baselines=False))
+    assert audit_workspace(copy).codes == {"transductive"}
+    assert audit_command(copy).exit_code == 0
+    predictions, folds = evaluation.predictions(), evaluation.folds()
+    assert folds is not None
+    moved = folds.fold_N.copy()
+    moved[0] = (moved[0] + 1) % 3
+    twice = folds._replace(fold_N=moved)
+    shifted = folds._replace(mean_KD=folds.mean_KD + 0.01)
+    for fit, what in ((twice, "1 person in two folds"), (shifted, "those of fold 1 are not those of the films of")):
+        publish_evaluation(evaluation.path, evaluation.settings, evaluation.scores, predictions, fit)
+        (found,) = [each for each in audit_workspace(copy).findings if each.code == "fitted-outside-train"]
+        assert what in found.finding
+    silent = replace(evaluation.settings, transductive="")
+    publish_evaluation(evaluation.path, silent, evaluation.scores, predictions, folds)
+    assert audit_workspace(copy).codes == {"transductive", "leak-not-reported"}
+
+
+def test_subjects_who_share_a_film_are_kept_in_one_fold(workspace: Workspace) -> None:
+    cohort, images = open_films(workspace, "mimic")
+    rows = np.arange(2, len(cohort))
+    alone = join_look_alikes(cohort, images, rows)
+    _, subjects = np.unique(cohort.subject_id[rows], return_inverse=True)
+    assert np.array_equal(alone[:, None] == alone, subjects[:, None] == subjects)
+    a, b, c = (int(np.flatnonzero(subjects == each)[0]) for each in (1, 7, 4))
+    copy_film(workspace, rows[a], rows[b])
+    copy_film(workspace, rows[c], rows[b])
+    joined = join_look_alikes(cohort, open_images(workspace.images / "mimic"), rows)
+    assert joined[a] == joined[b] == joined[c]
+    assert len(set(joined)) == len(set(alone)) - 2
 
 
 # ---- flow

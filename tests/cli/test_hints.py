@@ -49,6 +49,7 @@ SHOWN_BY = {
     "images": ["ingest"],
     "model/encoder.py": ["probe"],
     "records/encoder.py": ["probe"],
+    "records/evaluation.py": ["probe"],
     "launch": ["pretrain"],
     "train": ["pretrain"],
     "recipe": ["pretrain"],

@@ -10,9 +10,9 @@ import torch
 
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
-from cxrssl.core.errors import DataError, LeakageError
+from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.candidate import baseline_candidates, random_candidate
+from cxrssl.evaluate.candidate import baseline_candidates, open_run, random_candidate, run_candidate
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.probe import STRENGTHS
@@ -22,10 +22,10 @@ from cxrssl.model.encoder import open_encoder, publish_encoder
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.comparison import list_comparisons
-from cxrssl.records.encoder import read_films
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, describe_strengths, list_evaluations
+from cxrssl.records.encoder import EhrInput, read_films
+from cxrssl.records.evaluation import Evaluation, ProbeSettings, describe_strengths, list_evaluations, objective_of
 from cxrssl.records.run import RunFiles
-from cxrssl.report.probe_tables import macro_table
+from cxrssl.report.probe_tables import macro_table, outcome_sentence
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run
 from tests.world import TINY, make_workspace
@@ -189,3 +189,49 @@ def test_a_run_that_an_older_version_published_has_no_anchor(tmp_path: Path) -> 
     with pytest.raises(DataError, match="no anchor encoder: it was published by an older version") as error:
         probe_run(workspace, run.run_id, "", "", SETTINGS, ProbeChoices("anchor"))
     assert error.value.hint == "pretrain again, or probe with --encoder target"
+
+
+def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transductive(world: World) -> None:
+    workspace, runs, _ = world
+    cohort, _ = open_films(workspace, "nih")
+    settings = dataclasses.replace(SETTINGS, folds=4)
+    run, untrained, record, view = probe_run(workspace, runs[1], "", "", settings)
+    for each in (run, untrained, record, view):
+        predictions, folds = each.predictions(), each.folds()
+        assert np.array_equal(predictions.image_id, cohort.image_id)
+        assert folds is not None
+        assert {len(set(folds.fold_N[predictions.subject_id == p])) for p in set(predictions.subject_id)} == {1}
+        assert len(each.scores.strengths) == 4
+        assert each.fit() is None
+        assert each.settings.split == "4-folds"
+    num = len(cohort.rows_of("train"))
+    assert f"{num} test films" in run.settings.transductive
+    assert run.settings.label == "MSN + sex, view, transductive"
+    assert objective_of(run.settings) == "MSN"
+    assert not run.settings.leak
+    assert (untrained.settings.transductive, untrained.settings.label) == ("", "random vit-micro, seed 0")
+    assert run.scores.findings["Effusion"].auroc.value > 0.9
+    groups = [{each.eval_id for each in group} for group in group_evaluations(list_evaluations(workspace)[0])]
+    assert {each.eval_id for each in (run, untrained, record, view)} in groups
+    assert f"`{runs[1]}` is transductive: {num} test films" in outcome_sentence([run])
+
+
+def test_folds_that_cannot_be_are_refused(world: World) -> None:
+    workspace, runs, _ = world
+    for folds in (1, 2):
+        with pytest.raises(UsageError, match=f"--folds is {folds}: one fold is scored"):
+            probe_run(workspace, runs[0], "", "", dataclasses.replace(SETTINGS, folds=folds))
+    with pytest.raises(UsageError, match="--split has no effect"):
+        probe_run(workspace, runs[0], "", "hash", dataclasses.replace(SETTINGS, folds=4))
+
+
+def test_what_was_an_input_of_pretraining_is_refused_with_folds_too(world: World) -> None:
+    workspace, runs, _ = world
+    cohort, images = open_films(workspace, "nih")
+    _, encoder = open_run(workspace, runs[0])
+    candidate = run_candidate(workspace, runs[0], encoder, images, CPU)
+    assert candidate.pretraining is not None
+    taught = dataclasses.replace(candidate.pretraining, ehr=EhrInput(("Effusion",)))
+    told = dataclasses.replace(candidate, pretraining=taught)
+    with pytest.raises(LeakageError, match="Effusion was a pretraining input"):
+        plan_evaluation(workspace, told, cohort, images, "", dataclasses.replace(SETTINGS, folds=4))

@@ -1,0 +1,89 @@
+"""scores.json of an evaluation: how well a candidate ranks the test films, and what had no part in it.
+
+In: scores, what was left out, how the strength was chosen. Out: EvalScores, ready for JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from cxrssl.core.text import count_noun, plain
+from cxrssl.records.arrays import Predictions
+from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
+from cxrssl.stats.scores import Scores, rarer_of_mean
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class EvalScores(Scores):
+    """scores.json: how well a candidate ranks the test films, and which films had no part in it."""
+
+    num_not_packed: int = 0
+    """Test films that could not be decoded."""
+    num_twins_left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Films by split that a later split shows too."""
+    not_fitted: tuple[str, ...] = ()
+    """Findings without both classes in train, which have no probe."""
+    not_chosen: tuple[str, ...] = ()
+    """Findings that had no part in the choice of the strength: val holds one class, or one subject, or no film."""
+    chosen_on_few: tuple[str, ...] = ()
+    """Findings that had a part in it on few val subjects with the finding, or without it."""
+    strengths: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Inverse L2 strength (scikit-learn's C) of all findings under `ALL`; by fold where there are folds. Empty where no
+    finding is fitted, and in older versions, which chose one by finding and did not record it."""
+
+    @classmethod
+    def of(
+        cls,
+        scores: Scores,
+        num_not_packed: int,
+        num_twins_left_out: dict[str, int],
+        not_fitted: tuple[str, ...],
+        **about_strengths: Any,
+    ) -> EvalScores:
+        """Return the scores with what they leave out, and how the strengths were chosen: the last fields by name."""
+        return cls(
+            **vars(scores),
+            num_not_packed=num_not_packed,
+            num_twins_left_out=num_twins_left_out,
+            not_fitted=not_fitted,
+            **about_strengths,
+        )
+
+    @property
+    def strength_text(self) -> str:
+        """The strength, or the least and the largest of those of the folds; empty where none was recorded."""
+        if not self.strengths:
+            return ""
+        least, *more = sorted(set(self.strengths.values()))
+        return f"{least:g} to {more[-1]:g}" if more else f"{least:g}"
+
+    @property
+    def choice_note(self) -> str:
+        """How far val could choose the strength, in sentences; empty where all findings had a sound part in it."""
+        sentences = []
+        if self.not_chosen:
+            names = ", ".join(plain(name, 60) for name in self.not_chosen)
+            what = "val has no film, one subject or one class"
+            sentences.append(f"No part in the choice of the strength, because {what}: {names}.")
+        if self.chosen_on_few:
+            num = count_noun(len(self.chosen_on_few), "finding")
+            few = f"fewer than {FEW_SUBJECTS} val subjects with or without the finding"
+            sentences.append(f"Strength chosen on {few}: {num}.")
+        return " ".join(sentences)
+
+    def count_on(self, predictions: Predictions) -> EvalScores:
+        """Return scores of an older version with the subjects that each number rests on, and the marks that follow."""
+        pos_L, neg_L = count_subjects(predictions.labels, predictions.subject_id)
+        names = predictions.finding_names.tolist()
+        subjects = {name: (int(pos), int(neg)) for name, pos, neg in zip(names, pos_L, neg_L, strict=True)}
+        findings = {
+            name: score.counted(*subjects.get(name, (0, 0)), self.num_resamples)
+            for name, score in self.findings.items()
+        }
+        rests_on = rarer_of_mean(findings), self.num_resamples
+        macro_auroc, macro_auprc = self.macro_auroc.counted(*rests_on), self.macro_auprc.counted(*rests_on)
+        return dataclasses.replace(self, findings=findings, macro_auroc=macro_auroc, macro_auprc=macro_auprc)
