@@ -129,7 +129,12 @@ def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind)
 def baseline_candidates(
     workspace: Workspace, recipe: Recipe, cohort: Cohort, images: ImageStore, device: torch.device
 ) -> list[Candidate]:
-    """Return the baselines of every run: untrained encoder, the record, the view.
+    """Return the baselines of every run: untrained encoder, the record, the view."""
+    return [random_candidate(workspace, recipe, images, device), *record_candidates(cohort)]
+
+
+def record_candidates(cohort: Cohort) -> list[Candidate]:
+    """Return the baselines that need no encoder: the record and the view, where the cohort knows them.
 
     The record baseline takes what is known when the film is taken, and known for any film of the cohort, each quantity
     in its first form: a death after the film would predict findings that no reader of the film could have known.
@@ -139,7 +144,7 @@ def baseline_candidates(
         for column, name in enumerate(FEATURE_NAMES)
         if cohort.ehr_known[:, column].any() and find_feature(name).known != "after" and not find_feature(name).form_of
     ]
-    baselines = [random_candidate(workspace, recipe, images, device)]
+    baselines = []
     if known:
         baselines.append(table_candidate(cohort, tuple(known), "ehr-only"))
     if "view" in known:

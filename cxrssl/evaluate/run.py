@@ -6,15 +6,17 @@ the comparisons that a report shows of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.candidate import baseline_candidates, open_run, run_candidate
+from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, check_folds, list_evaluations
 from cxrssl.train.device import choose_device
@@ -50,15 +52,28 @@ def probe_run(
         raise UsageError("--folds scores every film, so that --split has no effect", hint="name one of them")
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
-    _check_findings(cohort)
+    check_findings(cohort)
     place = choose_device(choices.device)
     own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
     candidates = [run_candidate(workspace, run_id, encoder, images, place, choices.encoder)]
     if choices.baselines:
         candidates += baseline_candidates(workspace, encoder.recipe, cohort, images, place)
+    return evaluate_candidates(workspace, candidates, cohort, images, split or own_split, settings, choices)
+
+
+def evaluate_candidates(
+    workspace: Workspace,
+    candidates: Sequence[Candidate],
+    cohort: Cohort,
+    images: ImageStore,
+    scheme: str,
+    settings: ProbeSettings,
+    choices: ProbeChoices,
+) -> list[Evaluation]:
+    """Evaluate candidates on one split, and publish the comparisons that a report shows of them."""
     evaluations = []
     for candidate in candidates:
-        plan = plan_evaluation(workspace, candidate, cohort, images, split or own_split, settings, choices.may_overlap)
+        plan = plan_evaluation(workspace, candidate, cohort, images, scheme, settings, choices.may_overlap)
         evaluations.append(evaluate_plan(plan, candidate.features))
     _compare(workspace, {evaluation.eval_id for evaluation in evaluations})
     return evaluations
@@ -71,7 +86,8 @@ def _compare(workspace: Workspace, eval_ids: set[str]) -> None:
     publish_comparisons(workspace, [(a, b) for a, b in pairs if eval_ids & {a.eval_id, b.eval_id}])
 
 
-def _check_findings(cohort: Cohort) -> None:
+def check_findings(cohort: Cohort) -> None:
+    """Raise DataError for a cohort without findings."""
     if not cohort.finding_names.size:
         hint = "ingest it with a table of labels (cxrssl ingest dicom --map), or probe on another with --cohort"
         raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)

@@ -22,6 +22,7 @@ from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit, check_arrays, 
 from cxrssl.records.cohorts import describe_gone, find_datasets
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.encoder import EncoderName
+from cxrssl.records.external import ExternalSource
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
@@ -36,8 +37,8 @@ TRANSDUCTIVE = ", transductive"
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
-CandidateKind = Literal["run", "random-init", "ehr-only", "view-only"]
-KIND_ORDER: tuple[CandidateKind, ...] = ("run", "random-init", "ehr-only", "view-only")
+CandidateKind = Literal["run", "external", "random-init", "ehr-only", "view-only"]
+KIND_ORDER: tuple[CandidateKind, ...] = ("run", "external", "random-init", "ehr-only", "view-only")
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ class CandidateSettings:
     """Equal for runs that differ in nothing but the record: those may be compared."""
     encoder: EncoderName | None = None
     """Which encoder of a run, where it is not the target."""
+    external: ExternalSource | None = None
+    """Of an encoder that others trained."""
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)

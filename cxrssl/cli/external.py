@@ -1,0 +1,96 @@
+"""The options of `cxrssl probe` for an encoder that others trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import count_noun, plain
+
+if TYPE_CHECKING:
+    from cxrssl.model.external import ExternalChoices
+    from cxrssl.records.external import ExternalSource
+
+PANEL = "An encoder of others, in place of a run"
+ExternalPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--external",
+        help="A safetensors file, or a folder of timm or Hugging Face (ViT, DINOv2); see cxrssl help probing.",
+        metavar="PATH",
+        rich_help_panel=PANEL,
+    ),
+]
+Architecture = Annotated[
+    str, typer.Option("--arch", help="Of a file: timm's name, or vit-tiny etc.", metavar="NAME", rich_help_panel=PANEL)
+]
+InputPx = Annotated[
+    int, typer.Option("--input-px", help="Side of the film [as the files say].", min=0, max=1024, rich_help_panel=PANEL)
+]
+PixelMean = Annotated[
+    str,
+    typer.Option("--pixel-mean", help="Of pixels in [0, 1], one or three [as the files say].", metavar="LIST",
+                 rich_help_panel=PANEL),
+]  # fmt: skip
+PixelStd = Annotated[
+    str,
+    typer.Option("--pixel-std", help="Deviation of pixels [as the files say].", metavar="LIST", rich_help_panel=PANEL),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(help="Tensors that are no part of it, as 'head*'; repeatable.", metavar="PATTERN",
+                 rich_help_panel=PANEL),
+]  # fmt: skip
+SeenFilms = Annotated[
+    Path | None,
+    typer.Option(help="List of its training films, by id; without it unknown.", metavar="FILE", rich_help_panel=PANEL),
+]
+
+
+class ExternalOptions(NamedTuple):
+    """The options as they were typed."""
+
+    path: Path | None
+    arch: str
+    input_px: int
+    pixel_mean: str
+    pixel_std: str
+    ignore: list[str] | None
+    seen_films: Path | None
+
+    def check(self, run: str) -> None:
+        """Raise UsageError unless there is either a run or an encoder of others."""
+        if self.path is None and any(self):
+            named = next(name for name, value in zip(self._fields, self, strict=True) if value)
+            raise UsageError(f"--{named.replace('_', '-')} says nothing without --external", hint="cxrssl help probing")
+        if bool(run) == bool(self.path):
+            raise UsageError("name a run, or an encoder of others with --external, and not both")
+
+    def choices(self) -> ExternalChoices:
+        """Return what the options say. Raises: UsageError."""
+        from cxrssl.model.external import ExternalChoices
+
+        assert self.path is not None, "checked"
+        mean, std = _numbers(self.pixel_mean, "--pixel-mean"), _numbers(self.pixel_std, "--pixel-std")
+        return ExternalChoices(self.path, self.arch, self.input_px, mean, std, tuple(self.ignore or ()))
+
+
+def _numbers(text: str, name: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise UsageError(f'{name} is "{plain(text, 60)}", not a list of numbers', hint="as 0.485,0.456,0.406") from None
+
+
+def describe_source(source: ExternalSource) -> list[str]:
+    """Return what was loaded, in lines."""
+    out = f", left out: {plain(', '.join(source.ignored), 200)}" if source.ignored else ""
+    return [
+        f"  {source.architecture}, {count_noun(source.num_tensors, 'tensor')} loaded{out}",
+        f"  films of {source.input_px} px, mean {source.pixel_mean}, deviation {source.pixel_std}, "
+        f"by {source.pixels_from}",
+        f"  saw the test films: {source.saw_test}; {source.seen_note}",
+    ]

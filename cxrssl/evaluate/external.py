@@ -1,0 +1,164 @@
+"""A frozen encoder that others trained, probed as a run's is.
+
+In: its files, and the list of its training films if there is one. Out: evaluations that say of which files, with which
+pixels, and whether it saw the test films. Never: a "no" that rests on a list which names no film of the cohort.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrssl.audit.pretraining import Pretraining, list_films
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.durable import hash_settings
+from cxrssl.core.errors import DataError
+from cxrssl.core.text import count_noun, plain
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.candidate import Candidate, record_candidates
+from cxrssl.evaluate.features import architecture_of, extract_features
+from cxrssl.evaluate.run import ProbeChoices, check_findings, evaluate_candidates
+from cxrssl.images.store import ImageStore
+from cxrssl.model.encoder import Encoder
+from cxrssl.model.external import ExternalChoices, open_external
+from cxrssl.records.encoder import EhrInput
+from cxrssl.records.evaluation import CandidateSettings, Evaluation, ProbeSettings
+from cxrssl.records.external import ExternalSource, SawTest
+from cxrssl.records.fields import write_fields
+from cxrssl.train.device import choose_device
+from cxrssl.train.plan import open_films
+
+FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
+ID_COLUMNS = ("image_id", "dicom_id", "Image Index")
+
+
+@dataclass(frozen=True)
+class SeenList:
+    """The films that an external encoder was trained on, as its makers name them."""
+
+    names: frozenset[str]
+    sha256: str
+
+
+def probe_external(
+    workspace: Workspace,
+    external: ExternalChoices,
+    seen_path: Path | None,
+    cohort_name: str,
+    split: str,
+    settings: ProbeSettings,
+    choices: ProbeChoices,
+) -> list[Evaluation]:
+    """Evaluate an external encoder on a cohort, with the record and the view beside it.
+
+    Raises: UsageError and DataError for files that are no such encoder, LeakageError when it has seen test films.
+    """
+    seen = read_seen(seen_path) if seen_path else None
+    encoder, source = open_external(external)
+    cohort, images = open_films(workspace, cohort_name)
+    check_findings(cohort)
+    scheme, place = split or cohort.default_split, choose_device(choices.device)
+    name = external.path.name.removesuffix(".safetensors")
+    candidates = [external_candidate(workspace, name, encoder, source, (cohort, images, scheme), seen, place)]
+    if choices.baselines:
+        candidates += record_candidates(cohort)
+    return evaluate_candidates(workspace, candidates, cohort, images, scheme, settings, choices)
+
+
+def external_candidate(
+    workspace: Workspace,
+    name: str,
+    encoder: Encoder,
+    source: ExternalSource,
+    films: tuple[Cohort, ImageStore, str],
+    seen: SeenList | None,
+    device: torch.device,
+) -> Candidate:
+    """Return an external encoder as a candidate for a cohort with its packed films and a split."""
+    cohort, images, scheme = films
+    source, rows = compare_seen(source, cohort, scheme, seen)
+    architecture = architecture_of(encoder.recipe)
+    digest = hash_settings([encoder.weights_sha256, write_fields(architecture), source.seen_sha256])[:8]
+    shown = plain(name, 40)
+    candidate_id = f"external-{re.sub(r'[^a-z0-9_+.-]+', '-', name.lower())[:40]}-{digest}"
+    pretraining = None
+    if rows is not None:
+        pretraining = Pretraining(
+            run_id=candidate_id,
+            dataset=cohort.dataset,
+            cohort=cohort.name,
+            scheme=scheme,
+            cohort_sha256=cohort.content_sha256,
+            ehr=EhrInput(()),
+            films=list_films(cohort, images, rows),
+            images=images,
+        )
+    return Candidate(
+        candidate_id=candidate_id,
+        kind="external",
+        label=f"external {shown}, {source.input_px} px, saw the test films: {source.saw_test}",
+        settings=CandidateSettings(architecture=architecture, weights_sha256=encoder.weights_sha256, external=source),
+        features=lambda: extract_features(workspace, encoder, images, device),
+        pretraining=pretraining,
+    )
+
+
+def compare_seen(
+    source: ExternalSource, cohort: Cohort, scheme: str, seen: SeenList | None
+) -> tuple[ExternalSource, NDArray[np.int64] | None]:
+    """Return the source with whether it saw the test films or subjects, and the rows of the cohort that it saw.
+
+    Without a list, or with one that names no film of the cohort, that is unknown, and there are no rows.
+    """
+    if seen is None:
+        return replace(source, seen_note="there is no list of its training films"), None
+    rows = np.flatnonzero([name_film(image_id) in seen.names for image_id in cohort.image_id.tolist()])
+    said = f"its list has {count_noun(len(seen.names), 'film')}"
+    if not len(rows):
+        note = f"{said}, none of them of this cohort by its ids"
+        return replace(source, seen_sha256=seen.sha256, seen_note=note), None
+    test = cohort.rows_of("test", scheme)
+    is_seen = np.isin(cohort.subject_id[test], cohort.subject_id[rows])
+    note = f"{said}, {len(rows):,} of them of this cohort, {int(np.isin(test, rows).sum()):,} test films"
+    saw: SawTest = "yes" if is_seen.any() else "no"
+    return replace(source, saw_test=saw, seen_sha256=seen.sha256, seen_note=note), rows.astype(np.int64)
+
+
+def read_seen(path: Path) -> SeenList:
+    """Return a list of films: one id or path a line, or a CSV with a column of them. Raises: DataError."""
+    try:
+        data = path.read_bytes()
+        lines = [line for line in csv.reader(data.decode("utf-8-sig").splitlines()) if any(line)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"the list of training films cannot be read: {plain(error, 120)}", path) from None
+    if not lines:
+        raise DataError("the list of training films is empty", path, "leave --seen-films out if there is no list")
+    column = _find_column(lines, path)
+    ids = lines[1:] if column is not None else lines
+    names = frozenset(name_film(line[column or 0]) for line in ids if len(line) > (column or 0))
+    return SeenList(names, hashlib.sha256(data).hexdigest())
+
+
+def _find_column(lines: Sequence[Sequence[str]], path: Path) -> int | None:
+    """Return the column of ids; None for a list without a header."""
+    header = [cell.strip() for cell in lines[0]]
+    found = [header.index(name) for name in ID_COLUMNS if name in header]
+    if not found and len(header) > 1:
+        what = f"the list of training films has no column of ids among {', '.join(plain(c, 40) for c in header[:6])}"
+        raise DataError(what, path, f"name it {ID_COLUMNS[0]}, or give one id a line")
+    return found[0] if found else None
+
+
+def name_film(text: str) -> str:
+    """Return a film's id without folders and without the ending of a picture."""
+    name = PurePath(text.strip().replace("\\", "/")).name
+    ending = PurePath(name).suffix
+    return name.removesuffix(ending) if ending.lower() in FILM_ENDINGS else name

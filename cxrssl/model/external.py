@@ -1,0 +1,287 @@
+"""A frozen encoder that others trained, read from local files: safetensors, with or without a config.json beside them.
+
+In: a file, or a folder of timm or Hugging Face (ViT, ViT-MAE, ViT-MSN, DINOv2). Out: an Encoder, and what is recorded
+of it. Never: a network connection, a pickle, or a weight that was not in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from cxrssl.core.errors import ConfigError, DataError, UsageError
+from cxrssl.core.text import plain
+from cxrssl.model.encoder import Encoder, pack_weights
+from cxrssl.model.tensors import HUGGINGFACE, NamedTensors, check_fit, fold_pixels, name_tensors
+from cxrssl.model.vit import build_encoder
+from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX, ModelSettings, Recipe, ViewSettings
+from cxrssl.records.encoder import NOWHERE
+from cxrssl.records.external import ExternalSource
+from cxrssl.records.file import read_json
+
+KNOWN_TYPES = ("vit", "vit_mae", "vit_msn", "dinov2", "dinov2_with_registers")
+"""Of Hugging Face's config.json."""
+SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+MAX_PX = 1024
+
+
+@dataclass(frozen=True)
+class ExternalChoices:
+    """What the user says of an external encoder."""
+
+    path: Path
+    """A safetensors file, or a folder with one and config.json."""
+    arch: str = ""
+    """Of a file without config.json: timm's name, or one of our own backbones."""
+    input_px: int = 0
+    """Side of the film as the encoder sees it; 0: as the files say."""
+    pixel_mean: tuple[float, ...] = ()
+    """One number, or one a channel; empty: as the files say."""
+    pixel_std: tuple[float, ...] = ()
+    ignore: tuple[str, ...] = ()
+    """Patterns of tensors that are no part of the encoder."""
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_px: int
+    """0 where nothing says it."""
+    source: str
+
+
+def open_external(choices: ExternalChoices) -> tuple[Encoder, ExternalSource]:
+    """Return an external encoder for grey films, its normalisation folded into its first layer.
+
+    Raises: UsageError, ConfigError and DataError, each in one sentence.
+    """
+    file, config = _find_files(choices.path)
+    data = _read_file(file)
+    named = name_tensors(_load(data, file), choices.ignore, file)
+    module, architecture = _build(choices, config, named.tensors, file)
+    pixels = _find_pixels(choices, config)
+    _load_grey(module, named, pixels, architecture, file)
+    _, patch_px = module.patch_embed.patch_size
+    input_px = choices.input_px or pixels.input_px or module.patch_embed.img_size[0]
+    if input_px % patch_px or not patch_px <= input_px <= MAX_PX:
+        hint = f"name a multiple of its patches of {patch_px} px, up to {MAX_PX}: --input-px {16 * patch_px}"
+        raise UsageError(f"the encoder cannot see films of {input_px} px", file, hint)
+    recipe = Recipe(
+        ModelSettings(architecture, patch_px),
+        views=ViewSettings(global_px=input_px, pixel_mean=0.0, pixel_std=1.0),
+    )
+    frozen = module.eval().requires_grad_(False)
+    encoder = Encoder(frozen, recipe, hashlib.sha256(pack_weights(frozen)).hexdigest(), NOWHERE)
+    source = ExternalSource(
+        format=named.format,
+        architecture=architecture,
+        file_sha256=hashlib.sha256(data).hexdigest(),
+        num_tensors=len(named.tensors),
+        ignored=named.ignored,
+        input_px=input_px,
+        pixel_mean=", ".join(f"{value:g}" for value in pixels.mean),
+        pixel_std=", ".join(f"{value:g}" for value in pixels.std),
+        pixels_from=pixels.source,
+    )
+    return encoder, source
+
+
+def _find_files(path: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the safetensors file, and config.json and preprocessor_config.json as {"config": ..., "pixels": ...}."""
+    if not path.exists():
+        raise DataError("there is no such file or folder", path)
+    if path.is_file():
+        return path, {}
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) != 1:
+        listed = ", ".join(plain(file.name, 60) for file in files[:4]) or "none"
+        what = f"the folder does not hold one safetensors file: {listed}"
+        raise DataError(what, path, "name the file itself, with --arch; shards have to be joined first")
+    names = {"config": "config.json", "pixels": "preprocessor_config.json"}
+    found = {key: read_json(path / name) for key, name in names.items() if (path / name).is_file()}
+    if not all(isinstance(value, dict) for value in found.values()):
+        raise DataError("config.json or preprocessor_config.json holds no table", path)
+    return files[0], found
+
+
+def _read_file(file: Path) -> bytes:
+    if file.suffix in PICKLES:
+        hint = "convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT)"
+        raise DataError(f"{file.suffix} files are pickles, which can run programs", file, hint)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"the file cannot be read: {plain(error, 120)}", file) from None
+
+
+def _load(data: bytes, file: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DataError(f"this is no whole safetensors file: {plain(error, 120)}", file) from None
+    return tensors
+
+
+def _build(
+    choices: ExternalChoices, config: dict[str, Any], tensors: dict[str, Tensor], file: Path
+) -> tuple[VisionTransformer, str]:
+    """Return an encoder of the right shape, its weights still to come, and its architecture in words."""
+    values = config.get("config", {})
+    said = str(values.get("architecture", ""))
+    if values and choices.arch:
+        raise UsageError("config.json says the architecture already", choices.path, "leave --arch out")
+    grid = _find_grid(tensors, file)
+    patch = tensors.get("patch_embed.proj.weight")
+    if patch is None or patch.ndim != 4:
+        raise DataError("the file has no patch embedding", file)
+    patch_px = int(patch.shape[-1])
+    if values and not said:
+        return _build_from_config(values, patch_px, grid, file)
+    name = choices.arch or said
+    if not name:
+        raise UsageError("the file does not say its architecture", file, "name it: --arch vit_small_patch14_dinov2")
+    backbone = name if name in BACKBONES else TIMM_PREFIX + name.partition(".")[0]
+    try:
+        return build_encoder(backbone, patch_px, grid * patch_px), backbone
+    except ConfigError as error:
+        raise UsageError(error.what, file, "--arch names the architecture that the weights are of") from None
+
+
+def _find_grid(tensors: dict[str, Tensor], file: Path) -> int:
+    """Return the rows of the grid of patches that the positions are of."""
+    position = tensors.get("pos_embed")
+    if position is None or position.ndim != 3:
+        raise DataError("the file has no learned positions", file)
+    num_registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    for num_patches in (position.shape[1] - 1, position.shape[1], position.shape[1] - 1 - num_registers):
+        rows = math.isqrt(max(num_patches, 0))
+        if rows and rows * rows == num_patches:
+            return rows
+    raise DataError(f"{position.shape[1]:,} positions are of no square grid of patches", file)
+
+
+def _build_from_config(config: dict[str, Any], patch_px: int, grid: int, file: Path) -> tuple[VisionTransformer, str]:
+    """Return the encoder that a config.json of Hugging Face describes."""
+    kind = config.get("model_type")
+    if kind not in KNOWN_TYPES:
+        hint = f"known are {', '.join(KNOWN_TYPES)}"
+        raise DataError(f'config.json is of a model "{plain(kind, 60)}" that is not known', file.parent, hint)
+    is_dino = str(kind).startswith("dinov2")
+    if config.get("hidden_act", "gelu") != "gelu" or config.get("use_swiglu_ffn"):
+        raise DataError("config.json asks for another hidden layer than GELU's", file.parent)
+    try:
+        width, depth, heads = (int(config[key]) for key in SHAPE)
+        mlp_ratio = float(config.get("mlp_ratio", 4)) if is_dino else int(config["intermediate_size"]) / width
+        eps = float(config.get("layer_norm_eps", 1e-6 if is_dino else 1e-12))
+        num_registers = int(config.get("num_register_tokens", 4)) if kind == "dinov2_with_registers" else 0
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise DataError(f"config.json cannot be used: {plain(error, 80)}", file.parent) from None
+    if width < 1 or depth < 1 or heads < 1 or width % heads:
+        raise DataError(f"config.json asks for {heads} heads at width {width}", file.parent)
+    module = VisionTransformer(
+        img_size=grid * patch_px,
+        patch_size=patch_px,
+        in_chans=1,
+        num_classes=0,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        mlp_ratio=mlp_ratio,
+        qkv_bias=bool(config.get("qkv_bias", True)),
+        init_values=1.0 if is_dino else None,
+        reg_tokens=num_registers,
+        no_embed_class=num_registers > 0,
+        norm_layer=partial(nn.LayerNorm, eps=eps),
+        dynamic_img_size=True,
+    )
+    return module, f"{kind} {width} x {depth}, {heads} heads, eps {eps:g}"
+
+
+def _find_pixels(choices: ExternalChoices, config: dict[str, Any]) -> _Pixels:
+    """Return how pixels are normalised: as the command says, else as the files do, else as timm's entry does."""
+    said = _pixels_of_folder(config) or _pixels_of_timm(choices.arch)
+    if bool(choices.pixel_mean) != bool(choices.pixel_std):
+        raise UsageError("mean and deviation of the pixels belong together", hint="give --pixel-mean and --pixel-std")
+    if choices.pixel_mean:
+        mean, std = choices.pixel_mean, choices.pixel_std
+        said = _Pixels(mean, std, said.input_px if said else 0, "--pixel-mean, --pixel-std")
+    if said is None:
+        hint = "give --pixel-mean and --pixel-std: one number each, or one a channel, where 1 is white"
+        raise UsageError("nothing says how the encoder's pixels were normalised", choices.path, hint)
+    if len(said.mean) != len(said.std) or not all(value > 0 for value in said.std):
+        raise UsageError("mean and deviation of the pixels cannot be used", choices.path, "deviations are above 0")
+    return said
+
+
+def _pixels_of_folder(config: dict[str, Any]) -> _Pixels | None:
+    prepared, timm_said = config.get("pixels"), config.get("config", {}).get("pretrained_cfg")
+    try:
+        if isinstance(prepared, dict) and "image_mean" in prepared:
+            if not math.isclose(float(prepared.get("rescale_factor", 1 / 255)), 1 / 255, rel_tol=1e-4):
+                raise ValueError("its rescale_factor is not 1/255")
+            size = prepared.get("crop_size") or prepared.get("size") or 0
+            side = int(size.get("height") or size.get("shortest_edge") or 0) if isinstance(size, dict) else int(size)
+            is_normal = prepared.get("do_normalize", True)
+            mean = _numbers(prepared["image_mean"]) if is_normal else (0.0,)
+            std = _numbers(prepared["image_std"]) if is_normal else (1.0,)
+            return _Pixels(mean, std, side, "preprocessor_config.json")
+        if isinstance(timm_said, dict) and "mean" in timm_said:
+            side = int(timm_said["input_size"][-1])
+            return _Pixels(_numbers(timm_said["mean"]), _numbers(timm_said["std"]), side, "config.json")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise DataError(f"the normalisation in the folder cannot be used: {plain(error, 80)}") from None
+    return None
+
+
+def _pixels_of_timm(arch: str) -> _Pixels | None:
+    try:
+        entry = timm.get_pretrained_cfg(arch) if arch and arch not in BACKBONES else None
+    except RuntimeError as error:
+        raise UsageError(plain(error, 120), hint="timm.list_pretrained() lists them") from None
+    if entry is None:
+        return None
+    name = f"{entry.architecture or arch}" + (f".{entry.tag}" if entry.tag else "")
+    return _Pixels(tuple(entry.mean), tuple(entry.std), int(entry.input_size[-1]), f"timm's entry {name}")
+
+
+def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _load_grey(module: VisionTransformer, named: NamedTensors, pixels: _Pixels, architecture: str, file: Path) -> None:
+    """Load all weights into the encoder, its first layer for one grey channel in [0, 1]."""
+    tensors = dict(named.tensors)
+    weight = tensors["patch_embed.proj.weight"]
+    channels = weight.shape[1]
+    if len(pixels.mean) not in (1, channels):
+        what = f"the encoder has {channels} channels, and {len(pixels.mean)} means are given"
+        raise UsageError(what, file, "give one number, or one a channel")
+    mean, std = (values * channels if len(values) == 1 else values for values in (pixels.mean, pixels.std))
+    grey = fold_pixels(weight, tensors.get("patch_embed.proj.bias"), mean, std)
+    projection: Any = module.patch_embed.proj
+    had_bias = projection.bias is not None
+    tensors["patch_embed.proj.weight"] = grey[:, :-1].reshape(len(weight), 1, *weight.shape[2:])
+    if had_bias == ("patch_embed.proj.bias" in tensors):
+        # Without a bias of its own it gets one: the mean of the pixels has to go somewhere.
+        projection.bias = nn.Parameter(torch.zeros(len(weight)))
+        tensors["patch_embed.proj.bias"] = grey[:, -1]
+    check_fit(tensors, module.state_dict(), _in_words(architecture, named.format), file)
+    module.load_state_dict(tensors, strict=True)
+
+
+def _in_words(architecture: str, names: str) -> str:
+    return architecture if names == HUGGINGFACE else architecture.removeprefix(TIMM_PREFIX)
