@@ -10,6 +10,7 @@ from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Objective
 from cxrssl.model.record import NO_RECORD, RecordColumns
 from cxrssl.model.simclr import SimCLR
+from cxrssl.model.supervised import Supervised
 from cxrssl.recipe.settings import Recipe
 
 # The only list of objectives above the recipe: nothing else in training names one.
@@ -18,6 +19,7 @@ OBJECTIVES: dict[str, Callable[[Recipe, RecordColumns], Objective]] = {
     "dino": DINO,
     "mae": MAE,
     "simclr": SimCLR,
+    "supervised": Supervised,
 }
 """By the name in the recipe: from the recipe and what it takes of the record, with weights of torch's generator."""
 

@@ -4,7 +4,7 @@ In: numbers that `cohort.encoding` makes. Out: Record, and the loss of its predi
 Never: a loss for a value that is unknown.
 
 Shape letters: B films, V views, D embedding width, M columns that the model is given, P value columns and F features
-that it predicts.
+that it predicts, L findings.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class RecordColumns:
     num_given: int = 0
     """M; with 0 there is no fusion."""
     predicted: tuple[Predicted, ...] = ()
+    num_findings: int = 0
+    """L, for an objective that learns labels."""
 
 
 NO_RECORD = RecordColumns()
@@ -61,6 +63,8 @@ class Record(NamedTuple):
     """1 where the feature is known, else 0."""
     withheld_B: Tensor | None = None
     """1 for films of people whose record the head is never taught, so that its skill is measured on them; else 0."""
+    labels_BL: Tensor | None = None
+    """Findings, for an objective that learns them: 1, 0, and -1 where the label is unknown or does not count."""
 
     def to(self, device: torch.device) -> Record:
         return Record(*(None if tensor is None else tensor.to(device) for tensor in self))

@@ -139,10 +139,38 @@ class SimclrSettings(ObjectiveSettings):
     """Width of what is compared."""
 
 
+@dataclass(frozen=True)
+class SupervisedSettings(ObjectiveSettings):
+    """The labels of the training films, one crop a film."""
+
+    idle: ClassVar[tuple[str, ...]] = (
+        "model.head_hidden_mult",
+        "views.num_random",
+        *WITHOUT_FOCAL,
+        *WITHOUT_TARGET,
+        "ehr.features",
+    )
+
+    name: str = "supervised"
+    uncertain: str = setting("ignore", options=("ignore", "zeros", "ones"))
+    """What a label of -1 counts as, as in `cxrssl probe`."""
+    blank: str = setting("zeros", options=("zeros", "ignore"))
+    """What a label that is not mentioned counts as, as in `cxrssl probe`."""
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        if values["train.rows"] == "all":
+            what = 'objective "supervised" would learn the labels of the films that it is tested on'
+            raise ConfigError(f'{what}: "train.rows" is "all"', hint="leave train.rows at train")
+        if values["ehr.features"]:
+            hint = "predict features with --predict, or choose another objective"
+            raise ConfigError('objective "supervised" cannot join the record to a film', hint=hint)
+
+
 OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
     "msn": MsnSettings,
     "dino": DinoSettings,
     "mae": MaeSettings,
     "simclr": SimclrSettings,
+    "supervised": SupervisedSettings,
 }
 """The class of each objective, by the name that chooses it."""

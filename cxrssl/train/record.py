@@ -3,13 +3,15 @@
 In: the features of a cohort. Out: the Record of any step, a function of (seed, step) and the films alone.
 Never: a statistic of films that the run is not trained on, or a wrong record that the recipe does not name.
 
-Shape letters: N films of the cohort, R rows of the run, M given columns, P value columns and F features predicted.
+Shape letters: N films of the cohort, R rows of the run, M given columns, P value columns and F features predicted,
+L findings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,10 +20,12 @@ from torch import Tensor
 
 from cxrssl.cohort.encoding import feature_columns
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
-from cxrssl.core.errors import UsageError
+from cxrssl.cohort.read import IGNORE
+from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import count_noun
 from cxrssl.model.record import Predicted, Record, RecordColumns
+from cxrssl.recipe.objectives import SupervisedSettings
 from cxrssl.train.feed import send
 from cxrssl.train.plan import RunPlan
 
@@ -44,6 +48,8 @@ class RunRecord:
     """1 for films whose record only measures the head's skill."""
     dropout: float
     seed: int
+    labels_NL: NDArray[np.int8] | None = None
+    """Of an objective that learns labels: 1, 0, and -1 for what it does not learn."""
 
     def batch(self, rows: Rows, step: int, device: torch.device) -> Record:
         """Return the record of the films of a step on the device."""
@@ -55,7 +61,9 @@ class RunRecord:
                 given_BM[draws.random(len(rows)) < self.dropout] = self.unknown_M
         if self.columns.predicted:
             values_BP, known_BF, withheld_B = self.values_NP[rows], self.known_NF[rows], self.withheld_N[rows]
-        return Record(*(_send(array, device) for array in (given_BM, values_BP, known_BF, withheld_B)))
+        labels_BL = None if self.labels_NL is None else self.labels_NL[rows]
+        arrays = (given_BM, values_BP, known_BF, withheld_B, labels_BL)
+        return Record(*(_send(array, device) for array in arrays))
 
 
 def load_record(plan: RunPlan) -> RunRecord:
@@ -84,8 +92,31 @@ def load_record(plan: RunPlan) -> RunRecord:
         given_NM[plan.rows] = draw_noise(given_NM[plan.rows], seed)
     predicted = _describe_predicted(ehr.predict, values_NP[plan.rows], known_NF[plan.rows])
     unknown_M = np.array([" unknown" in name for name in feature_columns(ehr.features, plan.missing)], np.float32)
-    about, withheld_N = RecordColumns(given_NM.shape[1], predicted), draw_withheld(cohort.subject_id, seed)
-    return RunRecord(about, given_NM, values_NP, known_NF, unknown_M, withheld_N, ehr.dropout, seed)
+    withheld_N, labels_NL = draw_withheld(cohort.subject_id, seed), load_labels(plan)
+    num_findings = 0 if labels_NL is None else labels_NL.shape[1]
+    about = RecordColumns(given_NM.shape[1], predicted, num_findings)
+    return RunRecord(about, given_NM, values_NP, known_NF, unknown_M, withheld_N, ehr.dropout, seed, labels_NL)
+
+
+def load_labels(plan: RunPlan) -> NDArray[np.int8] | None:
+    """Return the labels that a run learns, [N, L]: of its own films alone; None for an objective that learns none.
+
+    A finding with one class among these films teaches nothing, and counts as unknown.
+    Raises: DataError when no finding has both.
+    """
+    objective, cohort = plan.recipe.objective, plan.cohort
+    if not isinstance(objective, SupervisedSettings):
+        return None
+    names = cohort.finding_names.tolist()
+    found_NL = cohort.labels(names, cast(Any, objective.uncertain), cast(Any, objective.blank))
+    labels_NL = np.full_like(found_NL, IGNORE)
+    labels_NL[plan.rows] = found_NL[plan.rows]
+    has_both_L = (labels_NL == 1).any(axis=0) & (labels_NL == 0).any(axis=0)
+    if not has_both_L.any():
+        what = f"no finding of cohort {cohort.name} is both present and absent in its training films"
+        raise DataError(what, cohort.root, "ingest it with a table of labels, or choose another objective")
+    labels_NL[:, ~has_both_L] = IGNORE
+    return labels_NL
 
 
 def draw_withheld(subject_N: NDArray[np.str_], seed: int) -> Numbers:
@@ -149,5 +180,5 @@ def _is_of(name: str, part: str) -> bool:
     return not part or part in (name, find_feature(name).group)
 
 
-def _send(array: Numbers | None, device: torch.device) -> Tensor | None:
+def _send(array: Numbers | NDArray[np.int8] | None, device: torch.device) -> Tensor | None:
     return None if array is None else send(torch.from_numpy(array), device)

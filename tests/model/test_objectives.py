@@ -1,4 +1,4 @@
-"""DINO, SimCLR and MAE: losses against slow loops, parts against the whole, what moves and what does not."""
+"""DINO, SimCLR, MAE, supervised training: losses against slow loops, parts against the whole, what moves and not."""
 
 import math
 
@@ -12,6 +12,7 @@ from cxrssl.model.mae import MAE, mae_loss
 from cxrssl.model.objective import Loss, Objective
 from cxrssl.model.record import NO_RECORD, Predicted, Record, RecordColumns
 from cxrssl.model.simclr import nt_xent
+from cxrssl.model.supervised import label_loss
 from cxrssl.model.vit import cut_patches, encode_tokens, encode_views
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import DinoSettings
@@ -21,10 +22,12 @@ from cxrssl.train.step import Batch, backward, split_batch
 from cxrssl.views.draw import View, Views, make_views
 
 NUM_FILMS = 6
-NAMES = ("dino", "simclr", "mae")
+NAMES = ("dino", "simclr", "mae", "supervised")
+WITHOUT_RECORD = ("mae", "supervised")
 GIVEN = torch.rand(NUM_FILMS, 3, generator=torch.Generator().manual_seed(3))
 SEX = Predicted("sex", 0, 2, math.log(2))
-ASKED = Record(None, torch.eye(2)[[0, 1, 0, 1, 1, 0]], torch.ones(NUM_FILMS, 1))
+LABELS = torch.tensor([[1, 0], [0, 0], [1, -1], [0, 1], [-1, -1], [0, 0]], dtype=torch.int8)
+ASKED = Record(None, torch.eye(2)[[0, 1, 0, 1, 1, 0]], torch.ones(NUM_FILMS, 1), labels_BL=LABELS)
 
 
 def recipe_of(name: str, *overrides: str) -> Recipe:
@@ -65,6 +68,22 @@ def test_nt_xent_equals_a_loop() -> None:
     loss, share = nt_xent(torch.from_numpy(first), torch.from_numpy(second), 0.2)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
     assert share.item() == pytest.approx(matched / 10)
+
+
+def test_the_label_loss_equals_a_loop_over_the_known_labels() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(7, 3)) * 4, rng.integers(-1, 2, (7, 3))
+    losses = []
+    for logit, label in zip(logits.ravel(), labels.ravel(), strict=True):
+        if label >= 0:
+            prob = 1 / (1 + math.exp(-logit))
+            losses.append(-math.log(prob if label else 1 - prob))
+    found = label_loss(torch.from_numpy(logits), torch.from_numpy(labels.astype(np.int8)))
+    assert found.item() == pytest.approx(np.mean(losses), rel=1e-6)
+    unknown = torch.zeros(2, 3, requires_grad=True)
+    label_loss(unknown, torch.full((2, 3), -1, dtype=torch.int8)).backward()
+    assert unknown.grad is not None
+    assert not unknown.grad.any()
 
 
 def test_the_dino_loss_equals_a_loop() -> None:
@@ -139,8 +158,10 @@ def test_a_film_that_is_drawn_sees_its_kept_patches_alone() -> None:
 @pytest.mark.parametrize("micro_batch", [1, 4])
 def test_parts_of_any_size_give_the_gradients_of_the_whole(name: str, micro_batch: int) -> None:
     def gradients(size: int) -> tuple[Loss, dict[str, torch.Tensor]]:
-        columns = RecordColumns(0 if name == "mae" else 3, (SEX,))
-        words = ['ehr.predict=["sex"]'] + ([] if name == "mae" else ['ehr.features=["sex"]', "ehr.start=random"])
+        columns = RecordColumns(0 if name in WITHOUT_RECORD else 3, (SEX,), LABELS.shape[1])
+        words = ['ehr.predict=["sex"]'] + (
+            [] if name in WITHOUT_RECORD else ['ehr.features=["sex"]', "ehr.start=random"]
+        )
         model = build(recipe_of(name, *words), columns).double()
         model.begin_step(0.9, torch.zeros(()), 0.5)
 
@@ -149,7 +170,8 @@ def test_parts_of_any_size_give_the_gradients_of_the_whole(name: str, micro_batc
             return {key: View(view.pixels_BV1PP.double(), view.kept_BVK) for key, view in views.items()}
 
         assert ASKED.values_BP is not None
-        record = Record(None if name == "mae" else GIVEN.double(), ASKED.values_BP.double(), ASKED.known_BF)
+        given = None if name in WITHOUT_RECORD else GIVEN.double()
+        record = ASKED._replace(given_BM=given, values_BP=ASKED.values_BP.double())
         loss = backward(model, Batch(views_of, record, split_batch(NUM_FILMS, 0, 1, size)))
         return loss, {key: value.grad for key, value in model.named_parameters() if value.grad is not None}
 
@@ -180,7 +202,7 @@ def test_started_as_the_identity_a_record_changes_no_digit_of_the_first_step(nam
 
 def test_every_declared_number_is_there_and_finite() -> None:
     for name in NAMES:
-        model = build(recipe_of(name, 'ehr.predict=["sex"]'), RecordColumns(0, (SEX,)))
+        model = build(recipe_of(name, 'ehr.predict=["sex"]'), RecordColumns(0, (SEX,), LABELS.shape[1]))
         loss = model(draw(model), ASKED)
         assert list(loss.numbers) == [number.name for number in model.numbers]
         assert all(torch.isfinite(value) and value.ndim == 0 for value in loss.numbers.values())
