@@ -43,6 +43,8 @@ class Pretraining:
     films: SeenFilms
     images: ImageStore | None = None
     """The packed films of its cohort, where they are in the workspace; row for row those of its cohort."""
+    may_know_labels: bool = False
+    """Whether it saw the labels of these films too, or may have."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -73,6 +75,7 @@ def read_pretraining(
         ehr=record.ehr,
         films=record.films(),
         images=known.get(cohort) or _open_packed(workspace, cohort),
+        may_know_labels=record.learnt_labels,
     )
 
 
@@ -96,11 +99,12 @@ def audit_pretraining(
 def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, scheme: str) -> list[Result]:
     """Return which test films of a cohort a run has seen: by id, by person, by look.
 
-    Folds score every film, so that a run on the cohort has seen them: the result is then one that must be said.
+    Folds score every film, so that a run on the cohort has seen them: the result is then one that must be said. One
+    that may know their labels is refused as on any split.
     """
     test = rows_scored(cohort, scheme)
     results = [*_find_seen(run, cohort, test), *_find_look_alikes(run, cohort, images, test)]
-    if not is_of_folds(scheme):
+    if not is_of_folds(scheme) or run.may_know_labels:
         return results
     found = [result for result in results if result.finding]
     what = "; ".join(result.finding for result in found)

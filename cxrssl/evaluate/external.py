@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrssl.audit.pretraining import Pretraining, list_films
+from cxrssl.audit.pretraining import Pretraining, list_films, rows_scored
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
@@ -25,7 +25,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate, record_candidates
 from cxrssl.evaluate.features import architecture_of, extract_features
-from cxrssl.evaluate.run import ProbeChoices, check_findings, evaluate_candidates
+from cxrssl.evaluate.run import ProbeChoices, check_findings, check_split, evaluate_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
 from cxrssl.model.external import ExternalChoices, open_external
@@ -61,13 +61,15 @@ def probe_external(
 
     Raises: UsageError and DataError for files that are no such encoder, LeakageError when it has seen test films.
     """
+    check_split(settings, split)
     seen = read_seen(seen_path) if seen_path else None
     encoder, source = open_external(external)
     cohort, images = open_films(workspace, cohort_name)
     check_findings(cohort)
     scheme, place = split or cohort.default_split, choose_device(choices.device)
     name = external.path.name.removesuffix(".safetensors")
-    candidates = [external_candidate(workspace, name, encoder, source, (cohort, images, scheme), seen, place)]
+    films = (cohort, images, settings.split_name or scheme)
+    candidates = [external_candidate(workspace, name, encoder, source, films, seen, place)]
     if choices.baselines:
         candidates += record_candidates(cohort)
     return evaluate_candidates(workspace, candidates, cohort, images, scheme, settings, choices)
@@ -100,6 +102,7 @@ def external_candidate(
             ehr=EhrInput(()),
             films=list_films(cohort, images, rows),
             images=images,
+            may_know_labels=True,
         )
     return Candidate(
         candidate_id=candidate_id,
@@ -125,7 +128,7 @@ def compare_seen(
     if not len(rows):
         note = f"{said}, none of them of this cohort by its ids"
         return replace(source, seen_sha256=seen.sha256, seen_note=note), None
-    test = cohort.rows_of("test", scheme)
+    test = rows_scored(cohort, scheme)
     is_seen = np.isin(cohort.subject_id[test], cohort.subject_id[rows])
     note = f"{said}, {len(rows):,} of them of this cohort, {int(np.isin(test, rows).sum()):,} test films"
     saw: SawTest = "yes" if is_seen.any() else "no"

@@ -47,9 +47,7 @@ def probe_run(
     Raises: DataError when the run is not finished or has no such encoder, LeakageError when it has seen test films,
         UsageError for folds and a split.
     """
-    check_folds(settings.folds)
-    if settings.folds and split:
-        raise UsageError("--folds scores every film, so that --split has no effect", hint="name one of them")
+    check_split(settings, split)
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
     check_findings(cohort)
@@ -84,6 +82,13 @@ def _compare(workspace: Workspace, eval_ids: set[str]) -> None:
     evaluations, _ = list_evaluations(workspace)
     pairs = list_pairs(evaluations)
     publish_comparisons(workspace, [(a, b) for a, b in pairs if eval_ids & {a.eval_id, b.eval_id}])
+
+
+def check_split(settings: ProbeSettings, split: str) -> None:
+    """Raise UsageError for folds that cannot be, or folds and a split."""
+    check_folds(settings.folds)
+    if settings.folds and split:
+        raise UsageError("--folds scores every film, so that --split has no effect", hint="name one of them")
 
 
 def check_findings(cohort: Cohort) -> None:

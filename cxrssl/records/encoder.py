@@ -79,6 +79,12 @@ class EncoderRecord:
     anchor_sha256: str = ""
     """Empty where no anchor was published."""
 
+    @property
+    def learnt_labels(self) -> bool:
+        """Whether the labels of its films shaped it too."""
+        objective = self.recipe.get("objective")
+        return isinstance(objective, dict) and objective.get("name") == "supervised"
+
     def films(self) -> SeenFilms:
         """Return the films that shaped it. Raises: IntegrityError."""
         return read_films(self.folder / FILMS)

@@ -81,6 +81,18 @@ def test_a_list_with_a_test_film_is_refused_unless_allowed(
     assert first.settings.label.endswith("saw the test films: yes")
 
 
+def test_folds_are_refused_after_any_film_of_the_list_and_scored_without_one(
+    workspace: Workspace, cohort: Cohort, tmp_path: Path
+) -> None:
+    folds = ProbeSettings(num_resamples=20, folds=3)
+    first, *_ = probe_external(workspace, ExternalChoices(MODEL), None, "nih", "", folds, ProbeChoices(baselines=False))
+    assert first.scores.num_films == len(cohort)
+    assert "transductive" not in first.settings.label
+    seen = write_list(tmp_path / "seen.txt", [cohort.image_id[0]])
+    with pytest.raises(LeakageError, match="took part in pretraining"):
+        probe_external(workspace, ExternalChoices(MODEL), seen, "nih", "", folds, ProbeChoices())
+
+
 def test_a_list_that_names_no_film_of_the_cohort_proves_nothing(workspace: Workspace, tmp_path: Path) -> None:
     seen = write_list(tmp_path / "seen.csv", ["dicom_id,path", "one,a", "two,b"])
     first, *_ = probe(workspace, seen)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxrssl.core.errors import ConfigError, DataError
+from cxrssl.core.errors import ConfigError, DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.recipe.load import load_recipe
@@ -62,6 +62,13 @@ def test_an_encoder_taught_with_labels_separates_the_finding_on_other_patients(w
     assert (first.settings.kind, first.settings.label) == ("run", "supervised")
     assert untrained.settings.label.startswith("random vit-micro")
     assert first.scores.findings["Effusion"].auroc.value > 0.95
+
+
+def test_folds_are_refused_because_it_saw_labels_of_what_they_score(workspace: Workspace) -> None:
+    plan = plan_of(workspace, "train.split=hash", "train.num_epochs=1", label="short")
+    pretrain(plan)
+    with pytest.raises(LeakageError, match="took part in pretraining"):
+        probe_run(workspace, plan.run_id, "", "", ProbeSettings(num_resamples=20, folds=3), ProbeChoices())
 
 
 def test_a_run_with_other_labels_is_another_run(workspace: Workspace) -> None:
