@@ -211,7 +211,7 @@ def test_doctor_prints_no_folder_that_may_be_called_by_a_person(tmp_path: Path) 
     assert _without_ids("mimic", counts) == {"files/p10": 3, "train/*": 3, "images_001/images": 4}
 
 
-@pytest.mark.parametrize("option", ["--patients 39", "--epochs 0", "--seed -1"])
+@pytest.mark.parametrize("option", ["--patients 39", "--epochs 0", "--seed -1", "--record looks"])
 def test_a_demo_that_cannot_work_is_refused_before_it_draws(option: str, tmp_path: Path) -> None:
     result = run("demo", *option.split(), workspace=tmp_path / "ws")
     assert (result.returncode, result.stdout) == (2, "")

@@ -69,6 +69,17 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
     assert set(before) == set(after)
 
 
+@pytest.mark.slow
+def test_a_world_of_the_record_is_a_cohort_of_its_own_and_may_be_made_without_training(tmp_path: Path) -> None:
+    workspace = tmp_path / "ws"
+    run("demo", "--patients", "40", "--record", "disease", "--no-train", workspace=workspace)
+    assert [path.name for path in (workspace / "cohorts").iterdir() if path.is_dir()] == ["demo-disease"]
+    assert [path.name for path in (workspace / "images").iterdir() if path.is_dir()] == ["demo-disease"]
+    assert not (workspace / "runs").exists()
+    with open(workspace / "synthetic-hospital-40-s0-disease" / "answers.csv") as file:
+        assert len({row["illness"] for row in csv.DictReader(file)}) > 1
+
+
 def pretrain_on(workspace: Path, dataset: str, folder: Path, num_films: int, ehr: str) -> Path:
     ingested = run("ingest", dataset, folder, "--size", "64", "--json", workspace=workspace)
     assert json.loads(ingested)["packed"]["num_packed"] == num_films
