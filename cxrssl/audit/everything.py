@@ -37,6 +37,7 @@ from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
 from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.evaluation import is_of_folds
+from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reader import RunRecord, is_of_encoder
 from cxrssl.records.run import RunFiles
@@ -308,8 +309,8 @@ def _find_changed_cohort(run: Pretraining, opened: _Opened | None) -> Result:
 
 
 def _read_arrays(read: Published) -> tuple[list[Evaluated], list[Damage]]:
-    """Return the published evaluations with their arrays, and what of them and of comparisons cannot be used."""
-    evaluated, damage = [], [each for each in read.damage if each.kind in (EVALUATION, COMPARISON)]
+    """Return the published evaluations with their arrays, and what of them, comparisons and groups cannot be used."""
+    evaluated, damage = [], [each for each in read.damage if each.kind in (EVALUATION, COMPARISON, GROUP)]
     for each in read.evaluations:
         try:
             evaluated.append(read_evaluated(each))

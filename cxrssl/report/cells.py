@@ -26,6 +26,8 @@ class Estimate:
     interval: Interval
     is_difference: bool = False
     """Whether its sign is always shown."""
+    remark: str = ""
+    """What people must know of it beside its marks, such as "one seed"."""
 
 
 Cell: TypeAlias = str | int | Number | Estimate
@@ -39,4 +41,5 @@ def show_cell(cell: Cell) -> str:
         return f"{cell:,}"
     if isinstance(cell, Number):
         return cell.pattern.format(cell.value)
-    return cell.interval.to_text(signed=cell.is_difference)
+    text = cell.interval.to_text(signed=cell.is_difference)
+    return f"{text} {cell.remark}" if cell.remark else text

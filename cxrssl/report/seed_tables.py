@@ -23,7 +23,8 @@ from cxrssl.stats.seeds import ONE_SEED, SeedMean, SeedScores
 
 NOTE = (
     "Each row is the mean over its seeds. Intervals are for other test subjects and other seeds (95 %, Student's t); "
-    "SD is that of the seeds. Differences are paired by seed and by film where both rows have the same seeds. "
+    "SD is that of the seeds. Differences are paired by film, and by seed where both rows have the same seeds. "
+    "Unpaired: their seeds differ. One seed: on a side; the interval is of the test subjects alone. "
     "Right - wrong record: the same setup with a wrong record is subtracted."
 )
 ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects")
@@ -97,7 +98,11 @@ def _cell(mean: SeedMean) -> Estimate:
 
 
 def _difference_cell(scores: SeedScores | None) -> Cell:
-    return "" if scores is None else Estimate(scores.macro.auroc.interval, is_difference=True)
+    if scores is None:
+        return ""
+    mean = scores.macro.auroc
+    remark = "one seed" if mean.says_nothing_about_method else "" if scores.is_paired else "unpaired"
+    return Estimate(mean.interval, is_difference=True, remark=remark)
 
 
 def _finding_cell(record: GroupRecord | str, finding: str) -> Cell:
