@@ -77,6 +77,8 @@ def renew_comparisons(workspace: Workspace, published: Published) -> Published:
     """Return what a workspace holds with its comparisons and groups as they are now; some may have been made since."""
     derived = COMPARISON, GROUP
     now = [each for each in look_at_sources(workspace) if each.kind in derived]
+    if now == [each for each in published.sources if each.kind in derived] and all(each.identity for each in now):
+        return published
     comparisons, of_comparisons = list_comparisons(workspace)
     groups, of_groups = list_groups(workspace)
     others = [each for each in published.damage if each.kind not in derived]

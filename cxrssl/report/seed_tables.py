@@ -12,6 +12,7 @@ from typing import Any
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages
 from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate, Number
 from cxrssl.report.probe_tables import count_cells, name_terms
@@ -61,15 +62,18 @@ def list_seed_rows(
 ) -> list[dict[str, Any]]:
     """Return every number of every setup; of a finding with small cells no digits from which they could be had."""
     rows: list[dict[str, Any]] = []
-    for group in (each for table in tables for each in table):
-        record = averages[group.group_id]
-        if not isinstance(record, GroupRecord):
-            continue
-        first = group.evaluations[0]
-        shown = {row.finding: hide_in_row(vars(row), first.scores.num_films, small) for row in result_rows(first)}
-        hidden = {name for name, row in shown.items() if any(isinstance(each, HiddenCount) for each in row.values())}
-        rows += [_round(row) if row.finding in hidden else vars(row) for row in seed_rows(record)]
+    for table in tables:
+        hidden = _findings_with_small_cells(table[0].evaluations[0], small)
+        records = [record for group in table if isinstance(record := averages[group.group_id], GroupRecord)]
+        numbers = [row for record in records for row in seed_rows(record)]
+        rows += [_round(row) if row.finding in hidden else vars(row) for row in numbers]
     return rows
+
+
+def _findings_with_small_cells(evaluation: Evaluation, small: SmallCells) -> set[str]:
+    """Return the findings, and their mean, of which a count is hidden; those of a table share films and labels."""
+    shown = [hide_in_row(vars(row), evaluation.scores.num_films, small) for row in result_rows(evaluation)]
+    return {row["finding"] for row in shown if any(isinstance(each, HiddenCount) for each in row.values())}
 
 
 def name_group(group: SeedGroup) -> str:
