@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cxrssl.ablate.contract import Job
 from cxrssl.ablate.run import Study, bind
 from cxrssl.launch.slurm import Submitted, make_executor, submit
-
-if TYPE_CHECKING:
-    from submitit import SlurmExecutor
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,9 @@ class Cluster:
         """
         cpus = str(self.options.get("cpus_per_task", "1"))
         bind(self.study, "cpu" if self.is_cpu else "cuda", int(cpus) if cpus.isdecimal() else 1)
-        return [(job, submit(self._executor(job), [*self.words, "--run", job.run_id], self.entry)) for job in jobs]
+        return [(job, self._submit(job)) for job in jobs]
 
-    def _executor(self, job: Job) -> SlurmExecutor:
+    def _submit(self, job: Job) -> Submitted:
         folder = self.study.workspace.jobs / job.run_id
-        return make_executor(folder, job.run_id, 1, 1, not self.is_cpu, self.options)
+        executor = make_executor(folder, job.run_id, 1, 1, not self.is_cpu, self.options)
+        return submit(executor, [*self.words, "--run", job.run_id], self.entry)

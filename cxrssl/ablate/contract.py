@@ -12,15 +12,18 @@ from pathlib import Path
 
 from cxrssl.ablate.grid import Grid
 from cxrssl.ablate.row import Row
+from cxrssl.cohort.read import Cohort
 from cxrssl.core.code import hash_code, library_versions
 from cxrssl.core.durable import kill_point, write_json
 from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
+from cxrssl.images.store import ImageStore
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
-from cxrssl.train.plan import RunPlan, plan_run
+from cxrssl.train.plan import RunPlan, open_films, plan_run, with_seed
 
+USUAL = Machine()
 MAX_LABEL = 60
 MAX_NAMED = 3
 
@@ -31,8 +34,6 @@ class Job:
 
     row: Row
     seed: int
-    label: str
-    """What the run's id is made of."""
     plan: RunPlan
 
     @property
@@ -45,13 +46,19 @@ class Job:
         return f"{self.row.name}, seed {self.seed}"
 
 
-def plan_jobs(workspace: Workspace, grid: Grid, name: str) -> list[Job]:
-    """Return all runs of a grid: the first seed of every arm before the second of any.
+def plan_jobs(workspace: Workspace, grid: Grid, name: str, machine: Machine = USUAL) -> list[Job]:
+    """Return all runs of a grid: the first seed of every arm before the second of any. A cohort is opened once.
 
     Raises: what `plan_run` raises, naming the arm; UsageError for two arms that are one run once groups are spelt out.
     """
     check_name(name, "ablation")
-    jobs = [_plan_job(workspace, row, seed, name) for seed in grid.settings.seeds for row in grid.rows]
+    films: dict[str, tuple[Cohort, ImageStore]] = {}
+    plans = [_plan_row(workspace, row, name, machine, films) for row in grid.rows]
+    jobs = [
+        Job(row, seed, with_seed(plan, seed))
+        for seed in grid.settings.seeds
+        for row, plan in zip(grid.rows, plans, strict=True)
+    ]
     seen: dict[str, Job] = {}
     for job in jobs:
         other = seen.setdefault(f"{job.plan.cohort.name} {job.plan.recipe.sha256}", job)
@@ -60,7 +67,9 @@ def plan_jobs(workspace: Workspace, grid: Grid, name: str) -> list[Job]:
     return jobs
 
 
-def make_contract(grid: Grid, name: str, jobs: Sequence[Job], device: str, num_threads: int) -> Contract:
+def make_contract(
+    grid: Grid, name: str, jobs: Sequence[Job], device: str, num_threads: int, machine: Sequence[str] = ()
+) -> Contract:
     """Return what an ablation that begins now binds itself to."""
     data = {}
     for job in jobs:
@@ -76,6 +85,7 @@ def make_contract(grid: Grid, name: str, jobs: Sequence[Job], device: str, num_t
         libraries=library_versions(),
         device=device,
         num_threads=num_threads,
+        machine=tuple(machine),
     )
 
 
@@ -109,6 +119,8 @@ def check_code(contract: Contract) -> None:
 def find_changes(began: Contract, now: Contract) -> list[str]:
     """Return what of grid, data, recipes, code and libraries was changed, in words."""
     changes = []
+    if began.machine != now.machine:
+        changes.append(f"it began with --machine {' '.join(began.machine) or 'left out'}")
     if began.has_controls != now.has_controls:
         changes.append("it began with --controls" if began.has_controls else "it began without --controls")
     elif began.grid != now.grid:
@@ -148,11 +160,16 @@ def _name_some(names: Sequence[str]) -> str:
     return ", ".join(plain(name, 80) for name in names[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _plan_job(workspace: Workspace, row: Row, seed: int, name: str) -> Job:
+def _plan_row(
+    workspace: Workspace, row: Row, name: str, machine: Machine, films: dict[str, tuple[Cohort, ImageStore]]
+) -> RunPlan:
+    """Return the plan of the first seed of a row; its films are taken from `films`, or opened and kept there."""
     slug = "".join(char if char.isascii() and (char.isalnum() or char in "+_") else "-" for char in row.arm.lower())
-    label = f"{name}.{slug}"[:MAX_LABEL]
     try:
-        return Job(row, seed, label, plan_run(workspace, row.cohort, row.load(seed), Machine(), label))
+        if row.cohort not in films:
+            films[row.cohort] = open_films(workspace, row.cohort)
+        label = f"{name}.{slug}"[:MAX_LABEL]
+        return plan_run(workspace, row.cohort, row.load(row.seeds[0]), machine, label, films[row.cohort])
     except CxrsslError as error:
         error.what = f"arm {plain(row.name, 120)}: {error.what}"
         raise

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cxrssl.ablate.row import GridSettings, Row
+from cxrssl.ablate.row import GridSettings, Row, options_of
 from cxrssl.cohort.features import is_outcome_used, name_features, parse_ehr
 from cxrssl.core.config import build_settings, merge_tables, read_toml
 from cxrssl.core.errors import ConfigError
@@ -92,6 +92,7 @@ def load_grid(name: str, controls: bool = False) -> Grid:
     values = read_toml(path)
     arms = values.pop("arms", {})
     settings = build_settings(GridSettings, values)
+    options_of(settings.probe)
     if not isinstance(arms, Mapping) or not arms or not all(isinstance(arm, Mapping) for arm in arms.values()):
         raise ConfigError("a grid needs arms", path, "add a table such as [arms.vanilla]")
     if not settings.seeds or len(set(settings.seeds)) != len(settings.seeds):

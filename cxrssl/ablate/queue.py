@@ -19,6 +19,7 @@ from pathlib import Path
 from cxrssl.ablate.child import explain_end, start_child
 from cxrssl.ablate.contract import Job, check_code
 from cxrssl.ablate.done import find_encoder, find_evaluation
+from cxrssl.ablate.row import options_of
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import CxrsslError, Preempted, UsageError
 from cxrssl.core.journal import append_record
@@ -233,14 +234,14 @@ class Queue:
 def pretrain_words(place: Place, job: Job) -> list[str]:
     """Return the words of the command that makes the run of a job."""
     where = ["--workspace", str(place.workspace.root), "--device", place.contract.device]
-    return ["pretrain", *job.row.words(job.seed), "--cohort", job.plan.cohort.name, "--name", job.label, *where]
+    where += [word for setting in place.contract.machine for word in ("--machine", setting)]
+    return ["pretrain", *job.row.words(job.seed), "--cohort", job.plan.cohort.name, "--name", job.plan.label, *where]
 
 
 def probe_words(place: Place, job: Job, probe: ProbeSettings) -> list[str]:
     """Return the words of the command that probes it."""
     where = ["--workspace", str(place.workspace.root), "--device", place.contract.device]
-    asked = ["--uncertain", probe.uncertain, "--blank", probe.blank, "--resamples", str(probe.num_resamples)]
-    return ["probe", job.run_id, *asked, *where]
+    return ["probe", job.run_id, *options_of(probe), *where]
 
 
 def raise_failures(failures: Sequence[Failure]) -> None:

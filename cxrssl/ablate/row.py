@@ -6,15 +6,32 @@ In: decoded TOML. Out: GridSettings; Row, and the recipe and the words of each o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cxrssl.core.config import merge_tables, setting
 from cxrssl.core.durable import hash_settings
+from cxrssl.core.errors import ConfigError
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import Recipe
 from cxrssl.recipe.text import format_value
 from cxrssl.records.evaluation import ProbeSettings
+
+PROBE_OPTIONS = {"uncertain": "--uncertain", "blank": "--blank", "num_resamples": "--resamples", "folds": "--folds"}
+"""Settings of a probe that a grid may change, and how `cxrssl probe` is told."""
+
+
+def options_of(probe: ProbeSettings) -> list[str]:
+    """Return the options of `cxrssl probe` that make these settings. Raises: ConfigError for one that has none."""
+    usual, words = ProbeSettings(), []
+    for key in (each.name for each in fields(probe)):
+        value = getattr(probe, key)
+        if value == getattr(usual, key):
+            continue
+        if key not in PROBE_OPTIONS:
+            raise ConfigError(f'"probe.{key}" is not for a grid', hint=f"it may set {', '.join(PROBE_OPTIONS)}")
+        words += [PROBE_OPTIONS[key], str(value)]
+    return words
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from cxrssl.ablate.done import find_evaluation
 from cxrssl.ablate.grid import Grid
 from cxrssl.ablate.queue import Place, Queue
 from cxrssl.ablate.table import make_table
-from cxrssl.core.errors import DataError, SetupError, UsageError
+from cxrssl.core.errors import ConfigError, DataError, SetupError, UsageError
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import num_cores
 from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.recipe.load import load_machine
 from cxrssl.records.ablation import CONTRACT, LOCK, Ablation, Contract, open_ablation, publish_table, read_contract
 from cxrssl.records.evaluation import Evaluation
 
@@ -38,6 +39,8 @@ class Study:
     workspace: Workspace
     grid: Grid
     jobs: tuple[Job, ...]
+    machine: tuple[str, ...] = ()
+    """Settings of the machine, as `--machine` gives them."""
 
     @property
     def folder(self) -> Path:
@@ -57,10 +60,26 @@ class Study:
         return jobs[run_id]
 
 
-def plan_study(workspace: Workspace, grid: Grid, name: str = "") -> Study:
-    """Return the ablation of a grid; its name is that of the grid unless another is given."""
+def plan_study(workspace: Workspace, grid: Grid, name: str = "", machine: Sequence[str] = ()) -> Study:
+    """Return the ablation of a grid; its name is that of the grid unless another is given.
+
+    Settings of the machine that are left out are those that it began with.
+
+    Raises: ConfigError for a setting of the machine that is unknown, or that the ablation decides; what `plan_jobs`
+    raises.
+    """
     chosen = name or grid.name
-    return Study(chosen, workspace, grid, tuple(plan_jobs(workspace, grid, chosen)))
+    taken = sorted({word.partition("=")[0].strip() for word in machine} & {"device", "num_threads"})
+    if taken:
+        instead = {"device": "--device", "num_threads": "OMP_NUM_THREADS"}[taken[0]]
+        raise ConfigError(f'"{taken[0]}" is one for all runs of an ablation', hint=f"use {instead}")
+    words = tuple(machine) or _machine_of(workspace.ablations / chosen)
+    return Study(chosen, workspace, grid, tuple(plan_jobs(workspace, grid, chosen, load_machine(words))), words)
+
+
+def _machine_of(folder: Path) -> tuple[str, ...]:
+    """Return the settings of the machine that an ablation began with; none if it has not begun."""
+    return read_contract(folder).machine if (folder / CONTRACT).exists() else ()
 
 
 def bind(study: Study, device: str, num_threads: int) -> Contract:
@@ -68,10 +87,11 @@ def bind(study: Study, device: str, num_threads: int) -> Contract:
 
     Raises: UsageError when the contract is broken.
     """
-    contract = keep_contract(study.folder, make_contract(study.grid, study.name, study.jobs, device, num_threads))
+    now = make_contract(study.grid, study.name, study.jobs, device, num_threads, study.machine)
+    contract = keep_contract(study.folder, now)
     if contract.device != device:
-        began, now = ("a GPU" if kind == "cuda" else "the CPU" for kind in (contract.device, device))
-        what = f"ablation {study.name} began on {began}, and would go on on {now}"
+        places = ["a GPU" if kind == "cuda" else "the CPU" for kind in (contract.device, device)]
+        what = f"ablation {study.name} began on {places[0]}, and would go on on {places[1]}"
         raise UsageError(what, study.folder, f"give --device {contract.device}, or begin another ablation: --name NAME")
     return contract
 

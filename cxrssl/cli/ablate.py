@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrssl.cli.completion import complete_grid
+from cxrssl.cli.completion import complete_grid, complete_machine_key
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -67,6 +67,12 @@ def ablate(
         str, typer.Option(help="Make this run of the grid alone, as a job of a cluster does.", metavar="ID")
     ] = "",
     device: DeviceName = "auto",
+    machine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Such as micro_batch=16; repeatable.", metavar="KEY=VALUE", autocompletion=complete_machine_key
+        ),
+    ] = None,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -90,14 +96,14 @@ def ablate(
     if sum(map(bool, (dry_run, collect, slurm, run))) > 1:
         raise UsageError("--dry-run, --collect, --slurm and --run exclude each other")
     opened = open_workspace(workspace)
-    study = plan_study(opened, load_grid(grid, controls), name)
+    study = plan_study(opened, load_grid(grid, controls), name, machine or [])
     done = study.find_done()
     narrate(f"ablation {study.name}: {describe_jobs(study.jobs)}, {len(done):,} done")
     if dry_run:
         _show_costs(study, done, device, max(1, jobs), as_json)
         return
     if slurm:
-        words = _words(grid, study.name, controls, device, workspace)
+        words = _words(grid, study, device, workspace)
         _submit(study, [job for job in study.jobs if job.run_id not in done], words, options, device, as_json)
         return
     if collect:
@@ -120,12 +126,13 @@ def _print_table(ablation: Ablation, workspace: Path, as_json: bool) -> None:
     print_summary({"folder": str(ablation.path), **ablation.table.to_dict()}, as_json, lines)
 
 
-def _words(grid: str, name: str, controls: bool, device: str, workspace: Path) -> list[str]:
+def _words(grid: str, study: Study, device: str, workspace: Path) -> list[str]:
     """Return the words of this command for a job, which runs in another folder."""
     place = str(Path(grid).absolute()) if Path(grid).suffix == ".toml" else grid
     kind = "cpu" if device == "cpu" else "cuda"
-    added = ["--controls"] if controls else []
-    return ["ablate", place, "--name", name, *added, "--device", kind, "--workspace", str(workspace.absolute())]
+    added = ["--controls"] if study.grid.has_controls else []
+    added += [word for setting in study.machine for word in ("--machine", setting)]
+    return ["ablate", place, "--name", study.name, *added, "--device", kind, "--workspace", str(workspace.absolute())]
 
 
 def _submit(

@@ -68,6 +68,8 @@ class Contract:
     """cpu or cuda."""
     num_threads: int
     """Of each run on the CPU, where they change last digits."""
+    machine: tuple[str, ...] = ()
+    """Other settings of the machine, as `--machine` gave them."""
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)

@@ -112,13 +112,20 @@ class RunPlan:
         }
 
 
-def plan_run(workspace: Workspace, cohort_name: str, recipe: Recipe, machine: Machine, name: str = "") -> RunPlan:
-    """Return the plan of a run on a published cohort.
+def plan_run(
+    workspace: Workspace,
+    cohort_name: str,
+    recipe: Recipe,
+    machine: Machine,
+    name: str = "",
+    films: tuple[Cohort, ImageStore] | None = None,
+) -> RunPlan:
+    """Return the plan of a run on a published cohort, or on its `films`, which were opened before.
 
     Raises: UsageError or DataError when cohort, films and recipe do not fit together, LeakageError when nothing that is
     trained on this cohort could be tested on it.
     """
-    cohort, images = open_films(workspace, cohort_name)
+    cohort, images = films or open_films(workspace, cohort_name)
     scheme = recipe.train.split or cohort.default_split
     cohort.split_of(scheme)
     recipe = _resolve(recipe, scheme)
@@ -149,10 +156,11 @@ def plan_seeds(plan: RunPlan, num_seeds: int) -> list[RunPlan]:
     first = plan.recipe.train.seed
     if first + num_seeds - 1 > MAX_SEED:
         raise UsageError(f"{num_seeds:,} seeds from {first:,} go beyond the largest seed, {MAX_SEED:,}")
-    return [_with_seed(plan, first + number) for number in range(num_seeds)]
+    return [with_seed(plan, first + number) for number in range(num_seeds)]
 
 
-def _with_seed(plan: RunPlan, seed: int) -> RunPlan:
+def with_seed(plan: RunPlan, seed: int) -> RunPlan:
+    """Return the plan of the same run with another seed, as `plan_run` would make it."""
     recipe = replace(plan.recipe, train=replace(plan.recipe.train, seed=seed))
     folder = plan.folder.parent / _name_run(recipe, plan.cohort, plan.images, plan.label)
     return replace(plan, run_id=folder.name, folder=folder, recipe=recipe)

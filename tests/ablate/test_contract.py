@@ -50,6 +50,7 @@ def test_a_contract_is_written_once_and_read_back_as_it_was(tmp_path: Path) -> N
         (replace(BEGAN, code={**BEGAN.code, "train/new.py": "s2"}), "the code was changed: train/new.py"),
         (replace(BEGAN, libraries={"torch": "2.15.0"}), "torch was 2.14.1 and is 2.15.0"),
         (replace(BEGAN, runs={"a-1": BEGAN.runs["a-1"]}), "it has other runs"),
+        (replace(BEGAN, machine=("micro_batch=4",)), "it began with --machine left out"),
     ],
 )
 def test_what_has_changed_is_named_and_refused(tmp_path: Path, now: Contract, what: str) -> None:

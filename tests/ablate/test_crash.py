@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrssl.core.errors import SetupError
 from cxrssl.core.workspace import Workspace
 from tests.ablate.conftest import Place, Server, make_place
 from tests.cli.command import run
@@ -44,17 +45,18 @@ def test_killed_at_random_with_its_processes_it_ends_with_the_same_table(
     server: Server, place: Place, undisturbed: Place
 ) -> None:
     draws = random.Random(0)
-    num_kills, num_disturbed, code = scaled(4, 20), 0, -1
+    num_disturbed, code = 0, -1
     while code != 0:
-        started = server.start(*place.words())
-        if num_disturbed < num_kills:
-            time.sleep(draws.uniform(0.2, 2.5))
+        started = server.start(*place.words("--machine", "checkpoint_every=1"))
+        while num_disturbed < scaled(4, 20) and Path(f"/proc/{started.pid}").exists():
+            time.sleep(draws.uniform(0.05, 0.8))
             victims = [started.pid] if draws.random() < 0.5 else children_of(started.pid)
             for pid in victims:
                 kill(pid, signal.SIGKILL)
             num_disturbed += bool(victims)
         code = started.wait()
-        assert num_disturbed < num_kills or code in (0, -signal.SIGKILL, 4), started.text
+        assert code in (0, -signal.SIGKILL, SetupError.exit_code), started.text
+    assert num_disturbed == scaled(4, 20)
     assert place.table == undisturbed.table
 
 

@@ -123,6 +123,7 @@ def test_naming_an_outcome_counts_as_permission_to_use_it(tmp_path: Path) -> Non
         ("cohorts = ['a', 'b']\n" + HEAD + ARMS, "the primary comparison names no cohort", "of a, b"),
         ("recipe = [", "not a readable TOML file", ""),
         (HEAD + ARMS + "[probe]\nblank = 'x'", '"probe.blank" cannot be "x"', ""),
+        (HEAD + ARMS + "[probe]\nseed = 3", '"probe.seed" is not for a grid', "num_resamples"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, text: str, what: str, hint: str) -> None:

@@ -82,6 +82,9 @@ def test_what_is_asked_for_and_not_there_is_one_sentence(place: Place) -> None:
     refused = run(*place.words("--collect"))
     assert (refused.returncode, refused.stdout) == (3, "")
     assert "ablation study has not begun" in refused.stderr
+    refused = run(*place.words("--machine", "num_threads=2"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert '"num_threads" is one for all runs of an ablation' in refused.stderr
     refused = run(*place.words("--collect", "--dry-run"))
     assert refused.returncode == 2
     assert not place.folder.exists()
