@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cxrssl.ablate.contract import Job
 from cxrssl.core.durable import hash_settings
 from cxrssl.records.evaluation import ProbeSettings
@@ -63,7 +65,7 @@ def smallest_differences(jobs: Sequence[Job], probe: ProbeSettings) -> dict[str,
     found: dict[str, float] = {}
     num_seeds = len({job.seed for job in jobs})
     for plan in {job.plan.cohort.name: job.plan for job in jobs}.values():
-        test = plan.cohort.rows_of("test", plan.scheme)
+        test = np.arange(len(plan.cohort)) if probe.folds else plan.cohort.rows_of("test", plan.scheme)
         test = test[plan.images.is_packed_N[test]]
         names = [str(name) for name in plan.cohort.finding_names]
         if not names or not len(test):

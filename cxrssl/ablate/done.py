@@ -40,7 +40,7 @@ def find_evaluation(workspace: Workspace, job: Job, probe: ProbeSettings) -> Eva
         and evaluation.settings.candidate_id == job.run_id
         and evaluation.settings.cohort_sha256 == job.plan.cohort.content_sha256
         and evaluation.settings.images_sha256 == job.plan.images.content_sha256
-        and evaluation.settings.split in (job.plan.scheme, f"{getattr(probe, 'folds', 0)}-folds")
+        and evaluation.settings.split == (probe.split_name or job.plan.scheme)
         and evaluation.settings.probe == probe
     ]
     return max(found, key=lambda each: each.settings.protocol_version, default=None)

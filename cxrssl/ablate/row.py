@@ -15,14 +15,15 @@ from cxrssl.core.errors import ConfigError
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import Recipe
 from cxrssl.recipe.text import format_value
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.evaluation import ProbeSettings, check_folds
 
 PROBE_OPTIONS = {"uncertain": "--uncertain", "blank": "--blank", "num_resamples": "--resamples", "folds": "--folds"}
 """Settings of a probe that a grid may change, and how `cxrssl probe` is told."""
 
 
 def options_of(probe: ProbeSettings) -> list[str]:
-    """Return the options of `cxrssl probe` that make these settings. Raises: ConfigError for one that has none."""
+    """Return the options of `cxrssl probe` that make these settings. Raises: UsageError for what cannot be."""
+    check_folds(probe.folds)
     usual, words = ProbeSettings(), []
     for key in (each.name for each in fields(probe)):
         value = getattr(probe, key)

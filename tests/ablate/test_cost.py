@@ -38,9 +38,11 @@ def test_runs_that_differ_in_seed_or_control_alone_are_measured_once(place: Plac
     assert len({shape_of(job) for job in jobs}) == 2
 
 
-def test_more_seeds_show_a_smaller_difference(place: Place) -> None:
+def test_more_seeds_or_more_films_show_a_smaller_difference(place: Place) -> None:
     jobs = plan_jobs(place.workspace, load_grid(str(place.grid)), "study")
     (two,) = smallest_differences(jobs, ProbeSettings()).values()
     more = [*jobs, *(replace(jobs[0], seed=seed) for seed in range(2, 9))]
+    (folds,) = smallest_differences(jobs, ProbeSettings(folds=5)).values()
+    assert folds < two
     (nine,) = smallest_differences(more, ProbeSettings()).values()
     assert nine < two

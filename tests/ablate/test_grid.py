@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxrssl.ablate.grid import Grid, grid_names, load_grid
-from cxrssl.core.errors import ConfigError
+from cxrssl.core.errors import ConfigError, UsageError
 from cxrssl.recipe.load import load_recipe
 from tests.golden.help import read_help
 
@@ -32,8 +32,8 @@ def load(folder: Path, text: str, controls: bool = False) -> Grid:
     return load_grid(str(path), controls)
 
 
-def refuse(folder: Path, text: str) -> ConfigError:
-    with pytest.raises(ConfigError) as caught:
+def refuse(folder: Path, text: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
         load(folder, text)
     return caught.value
 
@@ -123,6 +123,7 @@ def test_naming_an_outcome_counts_as_permission_to_use_it(tmp_path: Path) -> Non
         ("cohorts = ['a', 'b']\n" + HEAD + ARMS, "the primary comparison names no cohort", "of a, b"),
         ("recipe = [", "not a readable TOML file", ""),
         (HEAD + ARMS + "[probe]\nblank = 'x'", '"probe.blank" cannot be "x"', ""),
+        (HEAD + ARMS + "[probe]\nfolds = 2", "--folds is 2", "3 to 20"),
         (HEAD + ARMS + "[probe]\nseed = 3", '"probe.seed" is not for a grid', "num_resamples"),
     ],
 )

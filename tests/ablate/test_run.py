@@ -42,15 +42,22 @@ def test_a_grid_ends_in_one_table_and_given_again_repeats_nothing(server: Server
     assert place.table == before
 
 
-def test_a_run_that_fails_is_named_and_the_others_go_on(server: Server, tmp_path: Path, template: Workspace) -> None:
-    failing = GRID + '[arms.failing]\nehr.features = []\nehr.predict = ["icu"]\nonly.cohorts = []\n'
+def test_a_run_that_fails_is_named_and_the_others_go_on_also_with_folds(
+    server: Server, tmp_path: Path, template: Workspace
+) -> None:
+    failing = (
+        GRID.replace("num_resamples", "folds = 3\nnum_resamples")
+        + '[arms.failing]\nehr.features = []\nehr.predict = ["icu"]\nonly.cohorts = []\n'
+    )
     place = make_place(tmp_path, template, failing.replace("only.cohorts = []\n", "").replace("[0, 1]", "[0]"))
     code, text = server.run(*place.words())
     assert code == 2
     assert "failed: failing, seed 0: pretrain: " in text
     assert '"icu" cannot be predicted: it is unknown in all training films' in text
     assert "missing: failing, seed 0" in text
-    assert len(open_ablation(place.folder).table.differences) == 1
+    table = open_ablation(place.folder).table
+    assert len(table.differences) == 1
+    assert table.rows["0000"].num_films == 120
     code, text = server.run(*place.words("--collect", "--json"))
     assert code == 0
     assert json.loads(text[text.index("{") :])["missing"] == ["failing, seed 0"]
