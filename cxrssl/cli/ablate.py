@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from cxrssl.ablate.run import Study
     from cxrssl.records.ablation import Ablation, AblationTable, DifferenceRow, Number
 
+ROUGHLY = (0.7, 1.5)
+"""Between which multiples of what few small steps foretell the time of a run is told."""
 ENTRY = "cxrssl.cli.app:run"
 """What runs the words of a command in another process."""
 
@@ -181,8 +183,9 @@ def _show_costs(study: Study, done: Collection[str], device: str, num_slots: int
         rows.append((row.arm, of_row[0].plan.cohort.name, str(len(of_row)), str(num_done), *sizes))
     lines = [
         *align_rows(rows, {2, 3, 4, 5, 6, 7}),
-        f"{count_noun(len(left), 'run')} left, {format_seconds(total_s / num_slots)} of training with "
-        f"{count_noun(num_slots, 'run')} at a time, and the probes; measured on a few small steps on this machine",
+        f"{count_noun(len(left), 'run')} left, {count_noun(num_slots, 'run')} at a time: roughly "
+        f"{' to '.join(format_seconds(total_s / num_slots * factor) for factor in ROUGHLY)}, and the probes; from "
+        "a few small steps on this machine, as if it had nothing else to do",
         *(
             f"smallest difference in macro AUROC that {name} can show: {_name(value)}"
             for name, value in visible.items()

@@ -87,7 +87,11 @@ def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
     peak_bytes = max(at_size(low.peak_bytes, high.peak_bytes), trials.save_bytes)
     # A batch in parts is encoded twice, but for the backward pass: about four thirds of the work.
     num_parts = -(-plan.recipe.train.batch_size // size)
-    step_s = at_size(low.step_s, high.step_s) * num_parts * (4 / 3 if num_parts > 1 else 1)
+    step_s = (
+        step_at(at_size(low.step_s, high.step_s), high.step_s, size / min(TRIAL_SIZES[1], size))
+        * num_parts
+        * (4 / 3 if num_parts > 1 else 1)
+    )
     return Estimate(
         memory_bytes=int(peak_bytes) + films_bytes * holds_films,
         step_s=step_s,
@@ -96,6 +100,18 @@ def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
         holds_films=holds_films,
         free_bytes=trials.free_bytes,
     )
+
+
+def step_at(line_s: float, trial_s: float, times_larger: float) -> float:
+    """Return the time of a step, read off a line, within what it can be: more films never take less time than the
+    trial's, nor more than as many times as much. A busy machine can bend the line beyond both.
+    """
+    return min(max(line_s, trial_s), trial_s * times_larger)
+
+
+def _clock_s(device: torch.device) -> float:
+    """Return the time that this process has had: on the CPU what it computed, since others may hold the cores too."""
+    return time.perf_counter() if device.type == "cuda" else time.process_time() / torch.get_num_threads()
 
 
 def _try(plan: RunPlan, device: torch.device, sizes: tuple[int, int]) -> _Trials:
@@ -161,7 +177,7 @@ def _take_steps(
     guard, now = Guard(state.optimizer, device), settings_at(0, TRIAL_STEPS, 1, recipe.train)
     times: list[float] = []
     for _ in range(TRIAL_STEPS):
-        started = time.perf_counter()
+        started = _clock_s(device)
 
         def views_of(part: slice) -> Views:
             return make_views(films[part], valid, state.model.view_plan, recipe.train.seed, state.step, part)
@@ -170,9 +186,9 @@ def _take_steps(
         take_step(state, batch, now, guard, recipe.train)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
+        times.append(_clock_s(device) - started)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else peak_rss_bytes()
-    return _Trial(peak, min(times)), state
+    return _Trial(peak, min(times[1:])), state  # the first step allocates
 
 
 def _save_bytes(state: TrainState, device: torch.device) -> int:

@@ -148,15 +148,16 @@ def test_every_grid_of_the_package_has_a_question_and_three_seeds_in_each_arm(na
     assert all(grid.baseline_of(row) or row.base == grid.settings.baseline for row in grid.rows)
 
 
-def test_the_controlled_study_has_45_runs_and_a_wrong_record_beside_each_form_in_world_disease() -> None:
+def test_the_controlled_study_has_54_runs_and_a_wrong_record_beside_the_forms_in_world_disease() -> None:
     grid = load_grid("controls")
     worlds = {cohort: [row.arm for row in grid.rows if row.cohort == cohort] for cohort in grid.settings.cohorts}
+    in_none, in_look = ["vanilla", "paper", "identity"], ["identity-wrong", "predict"]
     assert worlds == {
-        "demo-none": ["vanilla", "paper", "identity"],
-        "demo-look": ["vanilla", "paper", "identity", "identity-wrong", "predict"],
-        "demo-disease": ["vanilla", "paper", "identity", "identity-wrong", "predict", "predict-wrong", "both"],
+        "demo-none": [*in_none, "predict-skill"],
+        "demo-look": [*in_none, *in_look, "predict-skill"],
+        "demo-disease": [*in_none, *in_look, "predict-wrong", "both", "predict-skill"],
     }
-    assert sum(len(row.seeds) for row in grid.rows) == 45
+    assert sum(len(row.seeds) for row in grid.rows) == 54
     found = {row.name: [each.name for each in grid.controls_of(row)] for row in grid.rows}
     assert found["identity on demo-disease"] == ["identity-wrong on demo-disease"]
     assert found["predict on demo-disease"] == ["predict-wrong on demo-disease"]

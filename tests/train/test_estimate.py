@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.train.estimate import step_at
 from tests.cli.command import run as run_here
 from tests.scale import scaled
 from tests.world import TINY, make_workspace
@@ -35,6 +36,13 @@ def words_of(name: str, setting: str) -> list[str]:
     keys = ["device=cpu", "num_threads=1", "checkpoint_every=1", f"micro_batch={MICRO_BATCH.get(setting, 0)}"]
     machine = [word for key in keys for word in ("--machine", key)]
     return ["pretrain", "--recipe", "demo", *machine, *changes, "--name", name, "--json"]
+
+
+@pytest.mark.parametrize(
+    ("line_s", "told_s"), [(0.5, 0.5), (-3.0, 0.2), (0.1, 0.2), (90.0, 1.0)], ids=["even", "below", "small", "steep"]
+)
+def test_a_busy_machine_cannot_bend_the_time_of_a_step_beyond_what_it_can_be(line_s: float, told_s: float) -> None:
+    assert step_at(line_s, trial_s=0.2, times_larger=5.0) == told_s
 
 
 @pytest.mark.crash
