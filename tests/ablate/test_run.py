@@ -63,6 +63,16 @@ def test_a_run_that_fails_is_named_and_the_others_go_on_also_with_folds(
     assert json.loads(text[text.index("{") :])["missing"] == ["failing, seed 0"]
 
 
+def test_the_first_run_that_fails_may_stop_the_others(server: Server, tmp_path: Path, template: Workspace) -> None:
+    failing = GRID.replace("[arms.vanilla]", '[arms.failing]\nehr.predict = ["icu"]\n[arms.vanilla]')
+    place = make_place(tmp_path, template, failing)
+    code, text = server.run(*place.words("--fail-fast"))
+    assert code == 2
+    assert text.count("failed: ") == 1
+    assert open_ablation(place.folder).table.primary is None
+    assert [run_id for run_id in place.workspace.run_ids() if "failing" not in run_id] == []
+
+
 def test_runs_of_other_code_are_refused(server: Server, place: Place) -> None:
     study = plan_study(place.workspace, load_grid(str(place.grid)))
     contract = bind(study, "cpu", 1)
