@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,10 @@ from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import num_cores
 from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.compare import find_untrained
 from cxrssl.recipe.load import load_machine
 from cxrssl.records.ablation import CONTRACT, LOCK, Ablation, Contract, open_ablation, publish_table, read_contract
-from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.evaluation import Evaluation, list_evaluations
 
 NVIDIA = Path("/dev/nvidiactl")
 COUNT_DEVICES = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
@@ -154,8 +155,21 @@ def publish_study(study: Study, contract: Contract) -> Ablation:
     done = study.find_done()
     found = {(job.row.name, job.seed): done[job.run_id] for job in study.jobs if job.run_id in done}
     cohorts = {job.row.name: job.plan.cohort.name for job in study.jobs}
-    publish_table(study.folder, contract, make_table(study.grid, cohorts, found))
+    publish_table(study.folder, contract, make_table(study.grid, cohorts, found, _find_untrained(study, found)))
     return open_ablation(study.folder)
+
+
+def _find_untrained(study: Study, found: Mapping[tuple[str, int], Evaluation]) -> dict[tuple[str, int], Evaluation]:
+    """Return the evaluations of the encoders of the baseline before their first step, which its probes have made."""
+    names = {row.name for row in study.grid.rows if row.base == study.grid.settings.baseline}
+    published = list_evaluations(study.workspace)[0] if found else []
+    untrained = {}
+    for (name, seed), evaluation in found.items():
+        alike = [each for each in published if each.settings.terms == evaluation.settings.terms]
+        start = find_untrained(evaluation, alike) if name in names else None
+        if start is not None:
+            untrained[name, seed] = start
+    return untrained
 
 
 def find_devices(device: str) -> tuple[str, ...]:

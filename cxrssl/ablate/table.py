@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from cxrssl.ablate.grid import Grid
 from cxrssl.ablate.row import Row
 from cxrssl.core.errors import DataError
 from cxrssl.evaluate.groups import Resamples, SeedGroup, SeedScores, compare_groups, score_group
-from cxrssl.records.ablation import BASELINE, CONTROL, PRIMARY, AblationTable, ArmRow, DifferenceRow, Number, place_name
+from cxrssl.records.ablation import (
+    BASELINE,
+    CONTROL,
+    PRIMARY,
+    UNTRAINED,
+    AblationTable,
+    ArmRow,
+    DifferenceRow,
+    Number,
+    place_name,
+)
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.stats.seeds import SeedMean
 
@@ -22,19 +33,28 @@ Found = Mapping[tuple[str, int], Evaluation]
 NOT_DEFINED = Number(math.nan, math.nan, math.nan, math.nan, {})
 
 
-def make_table(grid: Grid, cohorts: Mapping[str, str], found: Found) -> AblationTable:
+def make_table(grid: Grid, cohorts: Mapping[str, str], found: Found, untrained: Found | None = None) -> AblationTable:
     """Return the table of the runs that were found done; `cohorts` are those of the rows, by their names.
+
+    `untrained` are the encoders of the baseline's rows before their first step.
 
     Raises: DataError when two evaluations of a cohort were not made on the same films and labels, or not in one way.
     """
     groups = {row.name: _group(row, found) for row in grid.rows}
     _check_terms([group for group in groups.values() if group is not None], cohorts)
     resamples = Resamples()
+    starts = _starts_of(grid, untrained or {})
     rows = [_make_row(row, cohorts[row.name], groups[row.name], resamples) for row in grid.rows]
+    rows += [_make_row(start, cohorts[row.name], group, resamples) for row, start, group in starts]
     differences = [
         DifferenceRow(row.arm, against.arm, cohorts[row.name], why, *_numbers(a, compare_groups(a, b, resamples)))
         for row, against, why in list_differences(grid)
         if (a := groups[row.name]) and (b := groups[against.name]) and a.seeds == b.seeds == tuple(sorted(row.seeds))
+    ]
+    differences += [
+        DifferenceRow(row.arm, start.arm, cohorts[row.name], UNTRAINED, *_numbers(a, compare_groups(a, b, resamples)))
+        for row, start, b in starts
+        if (a := groups[row.name]) and a.seeds == b.seeds == tuple(sorted(row.seeds))
     ]
     settings = grid.settings
     return AblationTable(
@@ -65,6 +85,18 @@ def _group(row: Row, found: Found) -> SeedGroup | None:
     """Return the evaluations of a row; None while none of its runs is done."""
     seeds = tuple(seed for seed in sorted(row.seeds) if (row.name, seed) in found)
     return SeedGroup(row.name, tuple(found[row.name, seed] for seed in seeds), seeds) if seeds else None
+
+
+def _starts_of(grid: Grid, untrained: Found) -> list[tuple[Row, Row, SeedGroup]]:
+    """Return each row of the baseline with that of its untrained encoders; encoders of two such rows count once."""
+    starts, seen = [], set()
+    for row in grid.rows:
+        group = _group(row, untrained)
+        ids = tuple(each.eval_id for each in group.evaluations) if group else ()
+        if group and row.base == grid.settings.baseline and ids not in seen:
+            seen.add(ids)
+            starts.append((row, replace(row, arm=UNTRAINED + row.arm.removeprefix(row.base)), group))
+    return starts
 
 
 def _check_terms(groups: Sequence[SeedGroup], cohorts: Mapping[str, str]) -> None:

@@ -224,6 +224,8 @@ def describe_table(table: AblationTable) -> list[str]:
             f"primary comparison, declared beforehand: {primary.arm} - {primary.against} on {primary.cohort}, "
             f"macro {table.metric.upper()} {shown}"
         )
+    if table.min_difference:
+        lines.append(f"the smallest difference that would matter, declared beforehand: {table.min_difference:g}")
     head = ("arm", "cohort", "seeds", "AUROC", "sd", "by seed")
     rows = [(row.arm, row.cohort, str(row.num_seeds), *_cells(row.auroc)) for row in table.rows.values()]
     lines += ["", *align_rows([head, *rows])]

@@ -27,7 +27,7 @@ KIND = "ablation"
 CONTRACT, JOBS, LOGS, LOCK = "contract.json", "jobs.jsonl", "logs", "ablation.lock"
 TABLE_FOLDER, TABLE = "table", "table.json"
 ROWS_CSV, DIFFERENCES_CSV = "rows.csv", "differences.csv"
-BASELINE, CONTROL, PRIMARY = "baseline", "control", "primary"
+BASELINE, CONTROL, PRIMARY, UNTRAINED = "baseline", "control", "primary", "untrained"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ class DifferenceRow:
     against: str
     cohort: str
     why: str
-    """PRIMARY, declared beforehand; or exploratory: against the BASELINE, or a CONTROL with the wrong record."""
+    """PRIMARY, declared beforehand; or exploratory: against the BASELINE, a CONTROL with the wrong record, or the
+    UNTRAINED encoder."""
     auroc: Number
     auprc: Number
 

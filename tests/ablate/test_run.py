@@ -26,11 +26,11 @@ def test_a_grid_ends_in_one_table_and_given_again_repeats_nothing(server: Server
     ablation = open_ablation(place.folder)
     table = ablation.table
     assert [(row.arm, row.cohort, row.num_seeds) for row in table.rows.values()] == [
-        ("vanilla", "nih", 2), ("record", "nih", 2),
+        ("vanilla", "nih", 2), ("record", "nih", 2), ("untrained", "nih", 2),
     ]  # fmt: skip
     assert [(each.arm, each.against, each.why) for each in table.differences.values()] == [
-        ("record", "vanilla", "primary")
-    ]
+        ("record", "vanilla", "primary"), ("vanilla", "untrained", "untrained"),
+    ]  # fmt: skip
     assert table.missing == ()
     assert sorted(place.workspace.run_ids()) == sorted(ablation.contract.runs)
     journal = (place.folder / "jobs.jsonl").read_bytes()
@@ -56,7 +56,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on_also_with_folds(
     assert '"icu" cannot be predicted: it is unknown in all training films' in text
     assert "missing: failing, seed 0" in text
     table = open_ablation(place.folder).table
-    assert len(table.differences) == 1
+    assert len(table.differences) == 2
     assert table.rows["0000"].num_films == 120
     code, text = server.run(*place.words("--collect", "--json"))
     assert code == 0

@@ -104,6 +104,17 @@ def test_an_arm_whose_runs_are_not_all_done_is_named_and_compared_with_nothing(g
     assert describe_table(none)
 
 
+def test_the_baseline_is_compared_with_its_untrained_encoders(grid: Grid, found: Found) -> None:
+    untrained = {("vanilla on mimic", seed): found["wrong on mimic", seed] for seed in (7, 2)}
+    untrained |= {("right on mimic", seed): found["wrong on mimic", seed] for seed in (7, 2)}
+    table = make_table(grid, COHORTS, found, untrained)
+    assert [row.arm for row in table.rows.values()] == ["vanilla", "right", "wrong", "untrained"]
+    assert table.rows["0003"].auroc == table.rows["0002"].auroc
+    last = table.differences["0003"]
+    assert (last.arm, last.against, last.why) == ("vanilla", "untrained", "untrained")
+    assert last.auroc.value == pytest.approx(-table.differences["0002"].auroc.value)
+
+
 def test_evaluations_on_other_terms_are_not_put_side_by_side(grid: Grid, found: Found) -> None:
     key = "wrong on mimic", 7
     found[key] = replace(found[key], settings=replace(found[key].settings, cohort_sha256="other"))
