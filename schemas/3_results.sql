@@ -66,6 +66,24 @@ CREATE TABLE eval_result (
     ci_method    VARCHAR NOT NULL
 );
 
+CREATE TABLE decoding (
+    eval_id      VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL, -- a run_id, or a baseline
+    label        VARCHAR NOT NULL,
+    cohort       VARCHAR NOT NULL,
+    split        VARCHAR NOT NULL,
+    feature      VARCHAR NOT NULL, -- of the record; "features on record": the other way round
+    metric       VARCHAR NOT NULL, -- AUROC, macro AUROC, R2
+    value        DOUBLE,
+    lo           DOUBLE,
+    hi           DOUBLE,
+    mark         VARCHAR NOT NULL,
+    num_defined  BIGINT NOT NULL,
+    num_resamples BIGINT NOT NULL,
+    num_films    BIGINT NOT NULL,  -- scored films of which it is known
+    num_subjects BIGINT NOT NULL
+);
+
 CREATE TABLE comparison (
     comparison_id        VARCHAR NOT NULL,
     eval_id              VARCHAR NOT NULL,
@@ -136,6 +154,7 @@ COMMENT ON TABLE param IS 'Settings of runs, one row a setting.';
 COMMENT ON TABLE metric IS 'What runs logged, one row a step and metric.';
 COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
+COMMENT ON TABLE decoding IS 'What of the record is linearly decodable from frozen features, one row a feature.';
 COMMENT ON TABLE comparison IS 'Paired differences of two evaluations, one row a finding and metric, with intervals.';
 COMMENT ON TABLE seed_mean IS 'Means over the seeds of one setup, and their differences, one row a finding and metric.';
 COMMENT ON TABLE damage IS 'Runs, evaluations, comparisons and groups that could not be read, or not in full, and why.';

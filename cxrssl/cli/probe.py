@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +30,10 @@ from cxrssl.cli.options import (
     open_workspace,
     print_summary,
 )
+from cxrssl.core.text import plain
+
+if TYPE_CHECKING:
+    from cxrssl.records.evaluation import Evaluation
 
 STRENGTH = "C: inverse L2 strength of the probe, one for all findings, of highest mean val AUROC."
 
@@ -104,15 +109,48 @@ def probe(
     films = "films" if folds else "test films"
     head = f"{scores.num_films:,} {films} of {scores.num_subjects:,} subjects{how}, cohort {where}; macro AUROC:"
     rows = [
-        (each.settings.label, each.scores.macro_auroc.to_text(), f"C {each.scores.strength_text}".strip())
+        (each.settings.label, each.scores.macro_auroc.to_text(), f"C {each.scores.strength_text or 'none'}")
         for each in evaluations
     ]
     source = about.candidate.external
-    marks = explain_marks(each.scores.macro_auroc for each in evaluations)
+    decodings = [each.score for one in evaluations for each in one.scores.decodings.values()]
+    marks = explain_marks(
+        [*(each.scores.macro_auroc for each in evaluations), *(each.auroc for each in scores.findings.values())]
+        + decodings
+    )
     seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
+    shown = table_of_decodings(evaluations)
+    record = ["Linearly decodable from frozen features, by encoder:", *align(shown)] if shown else []
+    findings = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
     notes = [note for note in (seen, STRENGTH, scores.choice_note) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
     then = next_line("report", workspace=workspace)
-    print_summary(
-        summary, as_json, [head, *align(rows), *(describe_source(source) if source else []), *marks, *notes, then]
-    )
+    about_source = describe_source(source) if source else []
+    lines = [head, *align(rows), *about_source, *notes, *findings, *record, *marks, then]
+    print_summary(summary, as_json, lines)
+
+
+def table_of_decodings(evaluations: Sequence[Evaluation]) -> list[list[str]]:
+    """Return what was decoded, one row a feature and one column an encoder; nothing where nothing was."""
+    asked = [each for each in evaluations if each.scores.decodings]
+    if not asked:
+        return []
+    rows = [["", *(plain(each.settings.label, 60) for each in asked), "films", "subjects"]]
+    for name, first in asked[0].scores.decodings.items():
+        found = [each.scores.decodings.get(name) for each in asked]
+        numbers = [each.score.to_text() if each else "" for each in found]
+        rows.append([f"{name} ({first.metric})", *numbers, f"{first.num_films:,}", f"{first.num_subjects:,}"])
+    return rows
+
+
+def table_of_findings(evaluation: Evaluation) -> list[list[str]]:
+    """Return for each finding the scored subjects who have it, few of them marked, and its AUROC."""
+    findings = evaluation.scores.findings.items()
+    return [[plain(name, 60), mark_few(score.num_pos_subjects or 0), score.auroc.to_text()] for name, score in findings]
+
+
+def mark_few(num: int) -> str:
+    """Return a number of subjects, marked where it is so small that an interval is too narrow."""
+    from cxrssl.stats.resample import FEW_SUBJECTS
+
+    return f"{num} few" if 0 < num < FEW_SUBJECTS else f"{num:,}"

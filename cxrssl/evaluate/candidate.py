@@ -134,19 +134,22 @@ def baseline_candidates(
 
 
 def record_candidates(cohort: Cohort) -> list[Candidate]:
-    """Return the baselines that need no encoder: the record and the view, where the cohort knows them.
-
-    The record baseline takes what is known when the film is taken, and known for any film of the cohort, each quantity
-    in its first form: a death after the film would predict findings that no reader of the film could have known.
-    """
-    known = [
-        name
-        for column, name in enumerate(FEATURE_NAMES)
-        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after" and not find_feature(name).form_of
-    ]
-    baselines = []
+    """Return the baselines that need no encoder: the record (`known_features`) and the view, where they are known."""
+    known, baselines = known_features(cohort), []
     if known:
-        baselines.append(table_candidate(cohort, tuple(known), "ehr-only"))
+        baselines.append(table_candidate(cohort, known, "ehr-only"))
     if "view" in known:
         baselines.append(table_candidate(cohort, ("view",), "view-only"))
     return baselines
+
+
+def known_features(cohort: Cohort) -> tuple[str, ...]:
+    """Return the features that are known when the film is taken, for any film of the cohort, each in its first form.
+
+    A death after the film would predict findings that no reader of the film could have known.
+    """
+    return tuple(
+        name
+        for column, name in enumerate(FEATURE_NAMES)
+        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after" and not find_feature(name).form_of
+    )

@@ -7,12 +7,14 @@ Never: a fit that has seen a row that it scores, or a test film left out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
+from cxrssl.evaluate.decode import decode_record, explain_features
 from cxrssl.evaluate.folds import CrossFit, assign_folds, cross_fit
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
@@ -45,10 +47,24 @@ def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -
 
 
 def _is_made(plan: EvalPlan) -> bool:
-    """Return whether an evaluation of these settings is published, and says on how many subjects its numbers rest."""
+    """Return whether an evaluation of these settings is published, with all that this version records."""
     if not is_published(plan.path, KIND, plan.settings.to_dict()):
         return False
-    return open_evaluation(plan.path).was_counted
+    made = open_evaluation(plan.path)
+    return made.was_counted and made.scores.is_decoded == _is_encoded(plan)
+
+
+def _is_encoded(plan: EvalPlan) -> bool:
+    """Return whether the features are those of an encoder, of which it is asked what they show of the record."""
+    return plan.settings.candidate.weights_sha256 is not None
+
+
+def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """Return what the features show of the record, as fields of the scores; nothing of the record itself."""
+    if not _is_encoded(plan):
+        return {}
+    decoded, r2 = decode_record(plan, features_ND, fold_R), explain_features(plan, features_ND, fold_R)
+    return {"is_decoded": True, "decoded": decoded, "record_r2": r2}
 
 
 def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:
@@ -61,7 +77,8 @@ def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     predictions = _predict(plan, fitted.predict_logits(features_ND[test]), labels_NL, fitted.is_fitted_L)
     pos_L, neg_L = count_subjects(labels_NL[val], val_subjects)
     strengths = {ALL: fitted.strength} if fitted.is_fitted_L.any() else {}
-    scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), strengths)
+    about = {"strengths": strengths, **_decode(plan, features_ND)}
+    scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
     return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D)
 
 
@@ -77,7 +94,8 @@ def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     rarer_L = np.sum([np.minimum(pos_L, neg_L) for pos_L, neg_L in counts], axis=0)
     is_any = bool(fitted.is_fitted_L.any())
     strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)} if is_any else {}
-    scores = _score(plan, predictions, fitted, rarer_L, strengths)
+    about = {"strengths": strengths, **_decode(plan, features_ND, fold_R)}
+    scores = _score(plan, predictions, fitted, rarer_L, about)
     return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD)
 
 
@@ -96,7 +114,7 @@ def _score(
     predictions: Predictions,
     fitted: LinearProbe | CrossFit,
     rarer_L: NDArray[np.int64],
-    strengths: dict[str, float],
+    about: dict[str, Any],
 ) -> EvalScores:
     """Return the scores; `rarer_L` are the subjects on which each finding had its part in the choice of strength."""
     probe = plan.settings.probe
@@ -115,7 +133,7 @@ def _score(
         _names(plan, ~fitted.is_fitted_L),
         not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L),
         chosen_on_few=_names(plan, fitted.is_judged_L & (rarer_L < FEW_SUBJECTS)),
-        strengths=strengths,
+        **about,
     )
 
 

@@ -11,10 +11,27 @@ from typing import Any
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.records.arrays import Predictions
-from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
+from cxrssl.stats.resample import FEW_SUBJECTS, Interval, count_subjects
 from cxrssl.stats.scores import Scores, rarer_of_mean
 
 ALL = "all"
+FEATURES_ON_RECORD = "features on record"
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How well one thing is decoded by a linear model on the scored films."""
+
+    metric: str
+    """AUROC, macro AUROC (mean over words of each against the others) or R2."""
+    score: Interval
+    num_films: int
+    """Scored films of which it is known."""
+    num_subjects: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        return {**vars(self), "score": self.score.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,24 @@ class EvalScores(Scores):
     strengths: dict[str, float] = dataclasses.field(default_factory=dict)
     """Inverse L2 strength (scikit-learn's C) of all findings under `ALL`; by fold where there are folds. Empty where no
     finding is fitted, and in older versions, which chose one by finding and did not record it."""
+
+    is_decoded: bool = False
+    """Whether it was asked what the features show of the record: of encoders it is, but in older versions."""
+    decoded: dict[str, Decoding] = dataclasses.field(default_factory=dict)
+    """By feature of the record that the cohort knows: how well it is decoded from the frozen features."""
+    record_r2: Decoding | None = None
+    """How much of the variance of the features the record explains."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        r2 = self.record_r2.to_dict() if self.record_r2 else None
+        decoded = {name: each.to_dict() for name, each in self.decoded.items()}
+        return {**super().to_dict(), "decoded": decoded, "record_r2": r2}
+
+    @property
+    def decodings(self) -> dict[str, Decoding]:
+        """What was decoded, by its name in tables; "features on record" last."""
+        return {**self.decoded, **({FEATURES_ON_RECORD: self.record_r2} if self.record_r2 else {})}
 
     @classmethod
     def of(

@@ -72,6 +72,27 @@ class _Compared:
 
 
 @dataclass(frozen=True)
+class DecodingRow:
+    """How well one feature of the record is decoded from the features of an evaluation."""
+
+    eval_id: str
+    candidate_id: str
+    label: str
+    cohort: str
+    split: str
+    feature: str
+    metric: str
+    value: float | None
+    lo: float | None
+    hi: float | None
+    mark: str
+    num_defined: int
+    num_resamples: int
+    num_films: int
+    num_subjects: int
+
+
+@dataclass(frozen=True)
 class ResultRow(_Number, _Scored):
     """One metric of one finding of an evaluation."""
 
@@ -136,6 +157,26 @@ def result_rows(evaluation: Evaluation, group: SeedGroup | None = None) -> list[
         ci_method=scores.method,
     )
     return [ResultRow(**vars(about), **vars(number)) for number in _numbers(scores)]
+
+
+def decoding_rows(evaluation: Evaluation) -> list[DecodingRow]:
+    """Return one row for each feature of the record that was decoded."""
+    about = {key: valid(getattr(evaluation.settings, key)) for key in ("candidate_id", "label", "cohort", "split")}
+    rows = []
+    for feature, decoding in evaluation.scores.decodings.items():
+        numbers: dict[str, Any] = {**about, **decoding.score.to_dict()}
+        del numbers["num_rarer"]
+        rows.append(
+            DecodingRow(
+                eval_id=valid(evaluation.eval_id),
+                feature=valid(feature),
+                metric=valid(decoding.metric),
+                num_films=decoding.num_films,
+                num_subjects=decoding.num_subjects,
+                **numbers,
+            )
+        )
+    return rows
 
 
 def difference_rows(record: ComparisonRecord) -> list[DifferenceRow]:

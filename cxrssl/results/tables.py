@@ -24,7 +24,7 @@ from cxrssl.records.run import RunFiles
 from cxrssl.records.setup import find_setups
 from cxrssl.records.steps import Column, iter_columns
 from cxrssl.records.tail import iter_journal
-from cxrssl.results.rows import difference_rows, group_of, result_rows, seed_rows
+from cxrssl.results.rows import decoding_rows, difference_rows, group_of, result_rows, seed_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,6 +71,7 @@ def _rows_by_table(published: Published) -> dict[str, Rows]:
         "param": (row for run in runs for row in _param_rows(run)),
         "event": (row for run in runs for row in _event_rows(run)),
         "eval_result": (vars(row) for each in published.evaluations for row in result_rows(each, groups[each.eval_id])),
+        "decoding": (vars(row) for each in published.evaluations for row in decoding_rows(each)),
         "comparison": (vars(row) for each in published.comparisons for row in difference_rows(each)),
         "seed_mean": (vars(row) for each in published.groups for row in seed_rows(each)),
         "damage": ({key: valid(value) for key, value in vars(each).items()} for each in published.damage),

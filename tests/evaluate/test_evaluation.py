@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from cxrssl.cli.probe import mark_few, table_of_decodings, table_of_findings
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import baseline_candidates, open_run, random_candidate, run_candidate
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
-from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.evaluate.decode import decode_record, explain_features
+from cxrssl.evaluate.folds import assign_folds
+from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
 from cxrssl.evaluate.probe import STRENGTHS
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.ingest import ingest_dataset
@@ -23,9 +26,18 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.encoder import EhrInput, read_films
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, describe_strengths, list_evaluations, objective_of
+from cxrssl.records.evaluation import (
+    Evaluation,
+    ProbeSettings,
+    describe_strengths,
+    list_evaluations,
+    objective_of,
+    open_evaluation,
+    publish_evaluation,
+)
 from cxrssl.records.run import RunFiles
 from cxrssl.report.probe_tables import macro_table, outcome_sentence
+from cxrssl.results.rows import decoding_rows
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run
 from tests.world import TINY, make_workspace
@@ -233,5 +245,87 @@ def test_what_was_an_input_of_pretraining_is_refused_with_folds_too(world: World
     assert candidate.pretraining is not None
     taught = dataclasses.replace(candidate.pretraining, ehr=EhrInput(("Effusion",)))
     told = dataclasses.replace(candidate, pretraining=taught)
+    settings = dataclasses.replace(SETTINGS, folds=4)
     with pytest.raises(LeakageError, match="Effusion was a pretraining input"):
-        plan_evaluation(workspace, told, cohort, images, "", dataclasses.replace(SETTINGS, folds=4))
+        plan_evaluation(workspace, told, cohort, images, "", settings)
+    taught_labels = dataclasses.replace(candidate.pretraining, may_know_labels=True)
+    others = dataclasses.replace(candidate, pretraining=taught_labels)
+    with pytest.raises(LeakageError, match="took part in pretraining"):
+        plan_evaluation(workspace, others, cohort, images, "", settings)
+    allowed = plan_evaluation(workspace, others, cohort, images, "", settings, may_overlap=True).settings
+    assert "took part in pretraining" in allowed.leak
+    assert not allowed.transductive
+
+
+# ---- what the features show of the record
+
+
+def plan_of(world: World, folds: int = 0) -> EvalPlan:
+    workspace, _, _ = world
+    cohort, images = open_films(workspace, "nih")
+    candidate = random_candidate(workspace, load_recipe("demo", TINY), images, CPU)
+    return plan_evaluation(workspace, candidate, cohort, images, "hash", dataclasses.replace(SETTINGS, folds=folds))
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_what_stands_in_the_features_is_decoded_and_what_does_not_is_not(world: World, folds: int) -> None:
+    plan = plan_of(world, folds)
+    record = plan.cohort.features(("sex", "age", "view"), "zero")
+    noise = np.random.default_rng(0).normal(size=(len(record), 3)).astype(np.float32)
+    fold_R = None
+    if plan.group_N is not None:
+        fold_R = assign_folds(plan.labels(), plan.group_N, folds, 0)
+    told, not_told = (decode_record(plan, features, fold_R) for features in (record, noise))
+    assert list(told) == list(not_told) == ["sex", "age", "view"], "NIH knows no icu and no race"
+    assert [each.metric for each in told.values()] == ["AUROC", "R2", "macro AUROC"]
+    assert told["sex"].score.value == told["view"].score.value == 1
+    assert told["age"].score.value > 0.99
+    assert abs(not_told["sex"].score.value - 0.5) < 0.25
+    assert not_told["age"].score.value < 0.2
+    assert {each.num_films for each in told.values()} == {len(plan.rows["test"])}
+    whole, none = (explain_features(plan, features, fold_R) for features in (record, noise))
+    assert whole is not None
+    assert none is not None
+    assert whole.score.value > 0.99
+    assert none.score.value < 0.1
+
+
+def test_every_encoder_and_no_record_says_what_it_shows_of_the_record(world: World) -> None:
+    _, _, (vanilla, _) = world
+    run, untrained, record, view = vanilla
+    for each in (run, untrained):
+        assert list(each.scores.decodings) == ["age", "sex", "view", "features on record"]
+        assert each.scores.to_dict()["decoded"]["sex"]["score"]["value"] == each.scores.decoded["sex"].score.value
+        assert each.scores.is_decoded
+    assert not record.scores.decodings
+    assert not view.scores.decodings
+    rows = table_of_decodings(vanilla)
+    assert rows[0] == ["", "MSN", "random vit-micro, seed 0", "films", "subjects"]
+    assert [row[0] for row in rows[1:]] == ["age (R2)", "sex (AUROC)", "view (macro AUROC)", "features on record (R2)"]
+    (_, sex, *_) = decoding_rows(run)
+    assert (sex.feature, sex.metric, sex.value) == ("sex", "AUROC", run.scores.decoded["sex"].score.value)
+
+
+def test_an_evaluation_that_was_not_asked_what_it_shows_is_made_again(world: World) -> None:
+    workspace, runs, (vanilla, _) = world
+    run = vanilla[0]
+    older = dataclasses.replace(run.scores, is_decoded=False, decoded={}, record_r2=None)
+    publish_evaluation(run.path, run.settings, older, run.predictions(), run.fit())
+    assert not open_evaluation(run.path).scores.decodings
+    (again,) = probe_run(workspace, runs[0], "", "", SETTINGS, ProbeChoices(baselines=False))
+    assert again.scores.to_dict() == run.scores.to_dict()
+
+
+def test_the_subjects_with_each_finding_are_counted_and_few_are_marked(world: World) -> None:
+    workspace, _, (vanilla, _) = world
+    cohort, _ = open_films(workspace, "nih")
+    test = cohort.rows_of("test")
+    has_it = cohort.labels(["Effusion"])[test, 0] == 1
+    num = len(set(cohort.subject_id[test][has_it]))
+    rows = {row[0]: row for row in table_of_findings(vanilla[0])}
+    assert rows["Effusion"][1] == (f"{num} few" if num < 10 else f"{num}")
+    assert rows["Hernia"][1:] == ["0", "not defined"]
+    assert mark_few(9) == "9 few"
+    assert mark_few(10) == "10"
+    assert mark_few(1234) == "1,234"
+    assert mark_few(0) == "0"
