@@ -145,8 +145,15 @@ def table_of_decodings(evaluations: Sequence[Evaluation]) -> list[list[str]]:
 
 def table_of_findings(evaluation: Evaluation) -> list[list[str]]:
     """Return for each finding the scored subjects who have it, few of them marked, and its AUROC."""
-    findings = evaluation.scores.findings.items()
-    return [[plain(name, 60), mark_few(score.num_pos_subjects or 0), score.auroc.to_text()] for name, score in findings]
+    scores = evaluation.scores
+    return [
+        [
+            plain(name, 60),
+            "no probe" if name in scores.not_fitted else mark_few(score.num_pos_subjects or 0),
+            score.auroc.to_text(),
+        ]
+        for name, score in scores.findings.items()
+    ]
 
 
 def mark_few(num: int) -> str:
