@@ -89,7 +89,8 @@ def change_pixels(root: Path, rng: random.Random) -> None:
     """The same number of bytes at the same time: other pixels (DICOM) or a damaged film (PNG)."""
     path = rng.choice(films_of(root))
     data = bytearray(path.read_bytes())
-    for at in rng.sample(range(len(data) - 600, len(data) - 20), 300):
+    places = range(max(0, len(data) - 600), len(data) - 20)  # an earlier edit may have cut the film short
+    for at in rng.sample(places, min(300, len(places))):
         data[at] = rng.randrange(256)
     overwrite(path, bytes(data))
 
