@@ -2,7 +2,8 @@
 
 In: lines of JSON on stdin: argv, kill_at (kill point), fail_at and kind (failing disk), and two files to write, stderr
 and calls (how often the disk was changed); or pause_at, a kill point at which the process stays instead, and the file
-`paused` that it writes there. Out: for each line the process id, then its wait status, a line each.
+`paused` that it writes there and stays for, until it is removed. With `terminal` its words go to that one, which is its
+own. Out: for each line the process id, then its wait status, a line each.
 """
 
 import json
@@ -29,6 +30,14 @@ def run(order: dict[str, Any]) -> None:
     with open(order["stderr"], "w", buffering=1) as stderr:
         os.dup2(stderr.fileno(), 2)
         os.dup2(stderr.fileno(), 1)
+        if order.get("terminal"):
+            os.setsid()
+            terminal = os.open(order["terminal"], os.O_RDWR)
+            for descriptor in range(3):
+                os.dup2(terminal, descriptor)
+            os.close(terminal)
+            # Those of before know of a file, in which one can seek.
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
         disk = FailingDisk(order.get("fail_at", 0), order.get("kind", "EIO")).install()
         code: Any = 99
         try:
@@ -43,9 +52,12 @@ def run(order: dict[str, Any]) -> None:
 
 
 def pause(path: str) -> None:
-    """Stay here, with signals as they come, for longer than any test waits."""
+    """Stay here, with signals as they come, until the file is removed, or for longer than any test waits."""
     Path(path).touch()
-    time.sleep(600)
+    for _ in range(60_000):
+        if not Path(path).exists():
+            return
+        time.sleep(0.01)
     os._exit(98)
 
 
