@@ -61,7 +61,7 @@ NUM_FILMS = 48
 """Of the cohort before it is replaced."""
 SPREAD_S = 0.8
 """The second command begins up to so much earlier or later than the first."""
-TOLD = ("another process", "is of dataset nih in")
+TOLD = ("another process", "is of dataset nih in", "are of an older cohort")
 """What tells the loser of a race, who changed nothing."""
 
 
