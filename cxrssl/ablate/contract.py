@@ -7,7 +7,7 @@ by different code, of different data, or by recipes that were changed on the way
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrssl.ablate.grid import Grid
@@ -16,14 +16,16 @@ from cxrssl.cohort.read import Cohort
 from cxrssl.core.code import hash_code, library_versions
 from cxrssl.core.durable import kill_point, write_json
 from cxrssl.core.errors import CxrsslError, UsageError
+from cxrssl.core.lock import hold_lock
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
-from cxrssl.images.store import ImageStore
+from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
 from cxrssl.train.plan import RunPlan, open_films, plan_run, with_seed
 
 USUAL = Machine()
+CONTRACT_LOCK = "contract.lock"
 MAX_LABEL = 60
 MAX_NAMED = 3
 
@@ -89,16 +91,20 @@ def make_contract(
     )
 
 
-def keep_contract(folder: Path, now: Contract) -> Contract:
+def keep_contract(folder: Path, now: Contract, runs: Sequence[Path] = ()) -> Contract:
     """Return the contract of an ablation, written now if it begins; device and threads stay those it began with.
 
-    Raises: UsageError when grid, recipes, data, code or libraries are not those that it began with.
+    `runs` are the folders of its runs, of which none may be there when it begins.
+    Raises: UsageError when grid, recipes, data, code or libraries are not those that it began with; when one of the
+    runs is older than the contract; when another process writes it at this moment.
     """
     if not (folder / CONTRACT).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONTRACT, now.to_dict())
-        kill_point("ablate-after-contract")
-        return now
+        busy = UsageError(f"ablation {now.name} is begun by another process", folder, "give the same command again")
+        with hold_lock(folder / CONTRACT_LOCK, busy):
+            if not (folder / CONTRACT).exists():
+                _check_new(now.name, runs)
+                write_json(folder / CONTRACT, now.to_dict())
+                kill_point("ablate-after-contract")
     began = read_contract(folder)
     changes = find_changes(began, now)
     if changes:
@@ -106,6 +112,31 @@ def keep_contract(folder: Path, now: Contract) -> Contract:
         hint = "bring that back, or begin another ablation: --name NAME"
         raise UsageError(what, folder, hint)
     return began
+
+
+def _check_new(name: str, runs: Sequence[Path]) -> None:
+    """Raise UsageError for a run that is older than the contract: which code made it is not known."""
+    older = next((run for run in runs if run.exists()), None)
+    if older is not None:
+        what = f"ablation {name} has no contract, and its run {older.name} is there: which code made it is not known"
+        raise UsageError(what, older, "begin another ablation: --name NAME; or delete the run")
+
+
+def check_job(contract: Contract, job: Job) -> None:
+    """Raise UsageError when code, data or recipe of a run are not what the contract says, just before it is made."""
+    check_code(contract)
+    what = ""
+    cohort = job.plan.cohort.name
+    images = open_images(job.plan.images.path, verify=False)
+    if images.cohort_sha256 != job.plan.cohort.content_sha256:
+        what = f"cohort {cohort} was made anew"
+    elif images.content_sha256 != job.plan.images.content_sha256:
+        what = f"the films of cohort {cohort} were packed anew"
+    elif replace(job.row).setup != job.row.setup:  # a new row reads its recipe again
+        what = f"the recipe of arm {plain(job.row.arm, 80)} was changed"
+    if what:
+        what = f"the runs of ablation {contract.name} must have the same data and recipes: {what}"
+        raise UsageError(what, hint="bring it back, or begin another ablation: --name NAME")
 
 
 def check_code(contract: Contract) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 from cxrssl.ablate.row import GridSettings, Row, options_of
 from cxrssl.cohort.features import is_outcome_used, name_features, parse_ehr
 from cxrssl.core.config import build_settings, merge_tables, read_toml
-from cxrssl.core.errors import ConfigError
+from cxrssl.core.errors import ConfigError, UsageError
 from cxrssl.core.text import nearest_hint, plain
+from cxrssl.recipe.settings import MAX_SEED
 
 CONTROLS = ("shuffled", "zeros")
 """What `--controls` runs beside each arm with the record: the record of another person, and none."""
@@ -56,15 +57,15 @@ class Grid:
             for each in self.rows
             if each.base == self.settings.baseline
             and each.cohort == row.cohort
-            and all(row.axes.get(axis, value) == value for axis, value in each.axes.items())
+            and all(_value_of(row, axis) == _value_of(each, axis) for axis in each.axes)
         ]
         return found[0] if len(found) == 1 else None
 
     def controls_of(self, row: Row) -> list[Row]:
         """Return the rows that differ from this one in a wrong record alone."""
-        if row.load(row.seeds[0]).ehr.control != "none":
+        if row.first.ehr.control != "none":
             return []
-        return [each for each in self.rows if each is not row and each.with_control("none") == row.setup]
+        return [each for each in self.rows if each is not row and each.right_setup == row.setup]
 
 
 def grid_names() -> list[str]:
@@ -85,23 +86,34 @@ def find_grid(name: str) -> Path:
 def load_grid(name: str, controls: bool = False) -> Grid:
     """Return a grid by name or TOML path; with `controls`, a wrong-record arm of each kind beside each with the record.
 
+    Controls that the grid has as arms of its own are not added.
+
     Raises: ConfigError for an unknown key or a wrong value, for two arms that are the same run, for a primary
     comparison between arms that are not there.
     """
     path = find_grid(name)
     values = read_toml(path)
     arms = values.pop("arms", {})
-    settings = build_settings(GridSettings, values)
-    options_of(settings.probe)
+    try:
+        settings = build_settings(GridSettings, values)
+        options_of(settings.probe)
+    except UsageError as error:
+        raise ConfigError(error.what, path, error.hint) from None
     if not isinstance(arms, Mapping) or not arms or not all(isinstance(arm, Mapping) for arm in arms.values()):
         raise ConfigError("a grid needs arms", path, "add a table such as [arms.vanilla]")
     if not settings.seeds or len(set(settings.seeds)) != len(settings.seeds):
         raise ConfigError('"seeds" must be a list of different whole numbers', path)
+    if not all(0 <= seed <= MAX_SEED for seed in settings.seeds):
+        raise ConfigError(f'every one of "seeds" must be from 0 to {MAX_SEED}', path)
+    if "baseline" in values and settings.baseline not in arms:
+        what = f'the baseline is arm "{plain(settings.baseline, 80)}", which is not there'
+        raise ConfigError(what, path, nearest_hint(settings.baseline, arms))
     if settings.recipe.endswith(".toml"):
         settings = replace(settings, recipe=str((path.parent / settings.recipe).absolute()))
     rows = [row for base, arm in arms.items() for row in _expand_arm(settings, str(base), arm, path)]
     if controls:
-        rows += [control for row in rows for control in _controls_of(row)]
+        own = {row.setup for row in rows}
+        rows += [control for row in rows for control in _controls_of(row) if control.setup not in own]
     _check_different(rows, path)
     grid = Grid(path.stem, path.read_text(encoding="utf-8"), controls, settings, tuple(rows))
     _check_primary(grid, path)
@@ -115,17 +127,18 @@ def _expand_arm(settings: GridSettings, base: str, arm: Mapping[str, Any], path:
     rows = []
     for values in itertools.product(*axes.values()):
         chosen = {axis: value for axis, value in zip(axes, values, strict=True) if value}
-        parts = [_label(axis, value) for axis, value in chosen.items() if axis != "cohorts" and len(axes[axis]) > 1]
-        label = "/".join([base, *parts])
+        label = base
         try:
+            parts = [_label(axis, value) for axis, value in chosen.items() if axis != "cohorts" and len(axes[axis]) > 1]
+            label = "/".join([base, *parts])
             if not all(isinstance(keys, Mapping) for keys in changes.values()):
                 raise ConfigError("it must hold sections of a recipe, such as ehr.control")
             if "seed" in changes.get("train", {}):
                 raise ConfigError('"train.seed" is not for one arm', hint='name "seeds", which are those of every arm')
             tables = _lay(changes, chosen)
             row = Row(label, base, chosen.pop("cohorts", ""), chosen, settings.recipe, tables, settings.seeds)
-            row.load(settings.seeds[0])
-        except ConfigError as error:
+            _ = row.setup
+        except UsageError as error:
             raise ConfigError(f"arm {plain(label, 80)}: {error.what}", path, error.hint) from None
         rows.append(row)
     return rows
@@ -186,12 +199,19 @@ def _parse_names(names: Any, key: str) -> list[str]:
 
 
 def _label(axis: str, value: str) -> str:
-    return name_features(parse_ehr(value), "+") if axis == "features" else value
+    return (name_features(parse_ehr(value), "+") or "none") if axis == "features" else value
+
+
+def _value_of(row: Row, axis: str) -> str:
+    """Return the value that a row has on an axis, whether the axis or the arm itself says so."""
+    recipe = row.first
+    values = {"backbones": recipe.model.backbone, "objectives": recipe.objective.name}
+    return values.get(axis) or ",".join(recipe.ehr.features)
 
 
 def _controls_of(row: Row) -> list[Row]:
     """Return the rows with a wrong record that belong to a row with the right one."""
-    ehr = row.load(row.seeds[0]).ehr
+    ehr = row.first.ehr
     if ehr.control != "none" or not (ehr.features or ehr.predict):
         return []
     return [
@@ -234,6 +254,6 @@ def _check_primary(grid: Grid, path: Path) -> None:
     shared = [cohort for cohort in places[0] if cohort in places[1]]
     if primary.cohort and primary.cohort not in shared:
         what = f'the primary comparison is on cohort "{plain(primary.cohort, 80)}", on which its arms do not both run'
-        raise ConfigError(what, path, f"they share: {', '.join(shared) or 'none'}")
+        raise ConfigError(what, path, f"they share: {', '.join(filter(None, shared)) or 'none that is named'}")
     if not primary.cohort and (len(shared) != 1 or len(places[0]) + len(places[1]) > 2):
         raise ConfigError("the primary comparison names no cohort", path, f'add cohort = "..." of {", ".join(shared)}')

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxrssl.ablate.child import explain_end, start_child
-from cxrssl.ablate.contract import Job, check_code
+from cxrssl.ablate.contract import Job, check_code, check_job
 from cxrssl.ablate.done import find_encoder, find_evaluation
 from cxrssl.ablate.row import options_of
 from cxrssl.core.durable import kill_point
@@ -151,7 +151,7 @@ class Queue:
             raise
 
     def _start_stage(self, slot: int, job: Job, stage: str, locks: contextlib.ExitStack) -> None:
-        check_code(self.place.contract)
+        check_job(self.place.contract, job)
         append_record(self.place.folder / JOBS, {"event": "start", "stage": stage, **_name(job), **describe_process()})
         words = pretrain_words(self.place, job) if stage == PRETRAIN else probe_words(self.place, job, self.probe)
         process = start_child(words, self.log_of(job), self.place.environment(slot))
@@ -244,8 +244,12 @@ def probe_words(place: Place, job: Job, probe: ProbeSettings) -> list[str]:
     return ["probe", job.run_id, *options_of(probe), *where]
 
 
-def raise_failures(failures: Sequence[Failure]) -> None:
-    """Raise one error that names what failed, with the exit code of the first."""
+def raise_failures(failures: Sequence[Failure], elsewhere: Sequence[Job] = ()) -> None:
+    """Raise one error that names what failed, with the exit code of the first; else what others have in hand."""
+    if not failures and elsewhere:
+        more = f"; and {len(elsewhere) - 1:,} more" if len(elsewhere) > 1 else ""
+        what = f"{elsewhere[0].name} is run by another process{more}"
+        raise UsageError(what, hint="when that has ended, run the same command to take it in")
     if not failures:
         return
     first = failures[0]

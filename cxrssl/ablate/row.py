@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from cxrssl.core.config import merge_tables, setting
@@ -57,7 +58,7 @@ class GridSettings:
     recipe: str = "strict"
     """A recipe by name or path, under every arm."""
     baseline: str = "vanilla"
-    """The arm that every other one is compared with, on the same backbone, objective and cohort."""
+    """The arm that every other one is compared with, on the same cohort and on the axes that it runs on itself."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """The same in every arm."""
     cohorts: tuple[str, ...] = ()
@@ -106,15 +107,23 @@ class Row:
         sets = [word for name, value in keys for word in ("--set", f"{name}={format_value(_as_tuple(value))}")]
         return ["--recipe", self.recipe, *sets]
 
-    @property
+    @cached_property
+    def first(self) -> Recipe:
+        """The recipe of its first run, as the files were when it was first asked for."""
+        return self.load(self.seeds[0])
+
+    @cached_property
     def setup(self) -> str:
         """Hash of all but the seed, the same in every run of the row."""
-        return hash_settings([self.load(self.seeds[0]).to_dict(), self.cohort])
+        return self._hash(self.first)
 
-    def with_control(self, control: str) -> str:
-        """Return the hash that a row has which differs from this one in `ehr.control` alone."""
-        recipe = self.load(self.seeds[0])
-        return hash_settings([replace(recipe, ehr=replace(recipe.ehr, control=control)).to_dict(), self.cohort])
+    @cached_property
+    def right_setup(self) -> str:
+        """The same of the row that differs from this one in having the right record alone."""
+        return self._hash(replace(self.first, ehr=replace(self.first.ehr, control="none")))
+
+    def _hash(self, recipe: Recipe) -> str:
+        return hash_settings([recipe.to_dict(), self.cohort])
 
 
 def _as_tuple(value: Any) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from cxrssl.ablate.contract import Job, check_code, keep_contract, make_contract, plan_jobs
 from cxrssl.ablate.done import find_evaluation
 from cxrssl.ablate.grid import Grid
+from cxrssl.ablate.probes import check_probes
 from cxrssl.ablate.queue import Place, Queue
 from cxrssl.ablate.table import make_table
 from cxrssl.core.errors import ConfigError, DataError, SetupError, UsageError
@@ -67,7 +68,7 @@ def plan_study(workspace: Workspace, grid: Grid, name: str = "", machine: Sequen
     Settings of the machine that are left out are those that it began with.
 
     Raises: ConfigError for a setting of the machine that is unknown, or that the ablation decides; what `plan_jobs`
-    raises.
+    raises, and for one that has not begun what `check_probes` raises.
     """
     chosen = name or grid.name
     taken = sorted({word.partition("=")[0].strip() for word in machine} & {"device", "num_threads"})
@@ -75,7 +76,10 @@ def plan_study(workspace: Workspace, grid: Grid, name: str = "", machine: Sequen
         instead = {"device": "--device", "num_threads": "OMP_NUM_THREADS"}[taken[0]]
         raise ConfigError(f'"{taken[0]}" is one for all runs of an ablation', hint=f"use {instead}")
     words = tuple(machine) or _machine_of(workspace.ablations / chosen)
-    return Study(chosen, workspace, grid, tuple(plan_jobs(workspace, grid, chosen, load_machine(words))), words)
+    jobs = plan_jobs(workspace, grid, chosen, load_machine(words))
+    if not (workspace.ablations / chosen / CONTRACT).exists():  # else its data and code are those that were checked
+        check_probes(jobs, grid.settings.probe)
+    return Study(chosen, workspace, grid, tuple(jobs), words)
 
 
 def _machine_of(folder: Path) -> tuple[str, ...]:
@@ -89,7 +93,7 @@ def bind(study: Study, device: str, num_threads: int) -> Contract:
     Raises: UsageError when the contract is broken.
     """
     now = make_contract(study.grid, study.name, study.jobs, device, num_threads, study.machine)
-    contract = keep_contract(study.folder, now)
+    contract = keep_contract(study.folder, now, [job.plan.folder for job in study.jobs])
     if contract.device != device:
         places = ["a GPU" if kind == "cuda" else "the CPU" for kind in (contract.device, device)]
         what = f"ablation {study.name} began on {places[0]}, and would go on on {places[1]}"

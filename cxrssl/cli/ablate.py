@@ -26,7 +26,7 @@ from cxrssl.core.text import count_noun
 if TYPE_CHECKING:
     from cxrssl.ablate.contract import Job
     from cxrssl.ablate.run import Study
-    from cxrssl.records.ablation import Ablation, AblationTable, DifferenceRow, Number
+    from cxrssl.records.ablation import Ablation, AblationTable, ArmRow, DifferenceRow, Number
 
 ROUGHLY = (0.7, 1.5)
 """Between which multiples of what few small steps foretell the time of a run is told."""
@@ -116,11 +116,11 @@ def ablate(
     place, num_slots = find_place(study, device, jobs)
     queue = run_study(study, place, num_slots, fail_fast, narrate, run)
     if run:
-        raise_failures(queue.failures)
+        raise_failures(queue.failures, queue.elsewhere)
         print_summary({"run_id": run}, as_json, [f"run {run} is done"])
         return
     _print_table(publish_study(study, place.contract), workspace, as_json)
-    raise_failures(queue.failures)
+    raise_failures(queue.failures, queue.elsewhere)
 
 
 def _print_table(ablation: Ablation, workspace: Path, as_json: bool) -> None:
@@ -219,35 +219,46 @@ def describe_table(table: AblationTable) -> list[str]:
     if primary is None:
         lines.append("primary comparison: not made, because runs of its arms are missing")
     else:
-        shown = getattr(primary, table.metric).interval.to_text(signed=True)
+        shown = _number(table, primary).interval.to_text(signed=True)
         lines.append(
             f"primary comparison, declared beforehand: {primary.arm} - {primary.against} on {primary.cohort}, "
             f"macro {table.metric.upper()} {shown}"
         )
     if table.min_difference:
         lines.append(f"the smallest difference that would matter, declared beforehand: {table.min_difference:g}")
-    head = ("arm", "cohort", "seeds", "AUROC", "sd", "by seed")
-    rows = [(row.arm, row.cohort, str(row.num_seeds), *_cells(row.auroc)) for row in table.rows.values()]
+    head = ("arm", "cohort", "seeds", *_heads(table))
+    rows = [(row.arm, row.cohort, str(row.num_seeds), *_cells(table, row)) for row in table.rows.values()]
     lines += ["", *align_rows([head, *rows])]
     others = [row for row in table.differences.values() if row is not primary]
     if others:
-        lines += ["", "all others are exploratory:", *align_rows(_difference_rows(others))]
-    if len(table.seeds) == 1:
+        lines += ["", "all others are exploratory:", *align_rows(_difference_rows(table, others))]
+    if any(row.num_seeds == 1 for row in table.rows.values()):
         lines.append(ONE_SEED)
-    numbers = [row.auroc for row in table.rows.values()] + [row.auroc for row in table.differences.values()]
-    lines += explain_marks(number.interval for number in numbers)
+    numbers: list[ArmRow | DifferenceRow] = [*table.rows.values(), *table.differences.values()]
+    lines += explain_marks(_number(table, row).interval for row in numbers)
     lines += [f"missing: {name}" for name in table.missing]
     return lines
 
 
-def _difference_rows(differences: Sequence[DifferenceRow]) -> list[tuple[str, ...]]:
-    head = ("arm", "minus", "cohort", "AUROC", "sd", "by seed")
-    cells = [(row.arm, row.against, row.cohort, *_cells(row.auroc, True)) for row in differences]
+def _difference_rows(table: AblationTable, differences: Sequence[DifferenceRow]) -> list[tuple[str, ...]]:
+    head = ("arm", "minus", "cohort", *_heads(table))
+    cells = [(row.arm, row.against, row.cohort, *_cells(table, row, True)) for row in differences]
     return [head, *cells]
 
 
-def _cells(number: Number, signed: bool = False) -> tuple[str, str, str]:
-    """Return a number with its interval, its standard deviation over seeds, and its value by seed."""
+def _heads(table: AblationTable) -> tuple[str, str, str]:
+    return table.metric.upper(), "sd", f"by seed {', '.join(table.seeds)}"
+
+
+def _number(table: AblationTable, row: ArmRow | DifferenceRow) -> Number:
+    """Return the number of a row in the metric of the primary comparison."""
+    number: Number = getattr(row, table.metric)
+    return number
+
+
+def _cells(table: AblationTable, row: ArmRow | DifferenceRow, signed: bool = False) -> tuple[str, str, str]:
+    """Return a number with its interval, its standard deviation over seeds, and its value by seed, - where missing."""
+    number, form = _number(table, row), "+.3f" if signed else ".3f"
     sd = "" if number.sd_seeds != number.sd_seeds else f"{number.sd_seeds:.3f}"
-    by_seed = " ".join(f"{value:+.3f}" if signed else f"{value:.3f}" for value in number.by_seed.values())
-    return number.interval.to_text(signed), sd, by_seed
+    by_seed = [format(number.by_seed[seed], form) if seed in number.by_seed else "-" for seed in table.seeds]
+    return number.interval.to_text(signed), sd, " ".join(by_seed)

@@ -173,5 +173,6 @@ def describe_kind(kind: Any) -> str:
         kind = typing.get_args(kind)[0]
     if isinstance(kind, types.GenericAlias) or typing.get_origin(kind) is tuple:
         args = typing.get_args(kind)
-        return "a list of words" if args[-1] is Ellipsis else f"a list of {len(args)} numbers"
+        of_any = "whole numbers" if args[0] is int else "words"
+        return f"a list of {of_any}" if args[-1] is Ellipsis else f"a list of {len(args)} numbers"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}.get(kind, str(kind))

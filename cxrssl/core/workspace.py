@@ -191,7 +191,8 @@ def check_name(name: str, what: str) -> str:
     """Return `name` if it is safe as a folder name, else raise UsageError."""
     if not NAME_PATTERN.fullmatch(name):
         hint = "lower-case letters, digits and . _ + - only"
-        raise UsageError(f'"{plain(name, 80)}" cannot be the name of a {what}', hint=hint)
+        article = "an" if what[0] in "aeiou" else "a"
+        raise UsageError(f'"{plain(name, 80)}" cannot be the name of {article} {what}', hint=hint)
     return name
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,8 +83,7 @@ class EncoderRecord:
     @property
     def learnt_labels(self) -> bool:
         """Whether the labels of its films shaped it too."""
-        objective = self.recipe.get("objective")
-        return isinstance(objective, dict) and objective.get("name") == "supervised"
+        return learns_labels(self.recipe)
 
     def films(self) -> SeenFilms:
         """Return the films that shaped it. Raises: IntegrityError."""
@@ -106,6 +106,12 @@ class SeenFilms:
         columns = (self.image_id, self.subject_id, self.pixel_hash.astype(np.str_))
         writer.writerows(zip(*(map(escape_formula, column.tolist()) for column in columns), strict=True))
         return text.getvalue().encode()
+
+
+def learns_labels(recipe: Mapping[str, Any]) -> bool:
+    """Return whether a run of a recipe is taught the labels of its films."""
+    objective = recipe.get("objective")
+    return isinstance(objective, Mapping) and objective.get("name") == "supervised"
 
 
 def parse_encoder_name(text: str) -> EncoderName:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cxrssl.ablate.contract import check_code, find_changes, keep_contract
+from cxrssl.ablate.contract import CONTRACT_LOCK, check_code, find_changes, keep_contract
 from cxrssl.core.code import hash_code, library_versions
 from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.core.lock import hold_lock
 from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
 
 BEGAN = Contract(
@@ -33,6 +34,31 @@ def test_a_contract_is_written_once_and_read_back_as_it_was(tmp_path: Path) -> N
     elsewhere = replace(BEGAN, num_threads=8, device="cuda")
     assert keep_contract(folder, elsewhere) == BEGAN
     assert (folder / CONTRACT).read_bytes() == before
+
+
+def test_an_ablation_without_a_contract_does_not_take_runs_of_unknown_code_for_its_own(tmp_path: Path) -> None:
+    folder, run = tmp_path / "study", tmp_path / "runs" / "a-1"
+    run.mkdir(parents=True)
+    with pytest.raises(UsageError, match="its run a-1 is there: which code made it is not known") as caught:
+        keep_contract(folder, BEGAN, [tmp_path / "runs" / "a-2", run])
+    assert "--name" in caught.value.hint
+    assert not (folder / CONTRACT).exists()
+    run.rmdir()
+    keep_contract(folder, BEGAN, [run])
+    run.mkdir()
+    assert keep_contract(folder, BEGAN, [run]) == BEGAN
+
+
+def test_of_two_processes_that_begin_an_ablation_at_once_one_writes_its_contract(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    with (
+        hold_lock(folder / CONTRACT_LOCK, UsageError("free")),
+        pytest.raises(UsageError, match="ablation study is begun by another process"),
+    ):
+        keep_contract(folder, BEGAN)
+    assert not (folder / CONTRACT).exists()
+    assert keep_contract(folder, BEGAN) == BEGAN
+    assert [path.name for path in folder.iterdir()] == [CONTRACT]
 
 
 @pytest.mark.parametrize(

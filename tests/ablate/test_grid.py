@@ -95,6 +95,38 @@ def test_an_arm_written_by_hand_is_the_control_of_the_arm_that_it_equals_otherwi
     assert [each.arm for each in grid.controls_of(grid.rows[1])] == ["wrong"]
 
 
+def test_a_control_that_the_grid_has_as_an_arm_is_not_added(tmp_path: Path) -> None:
+    wrong = '[arms.wrong]\nehr.features = ["view", "demo"]\nehr.control = "shuffled"\n'
+    grid = load(tmp_path, HEAD + ARMS + wrong, controls=True)
+    assert [row.arm for row in grid.rows] == ["vanilla", "record", "wrong", "record, zeros"]
+    assert [each.arm for each in grid.controls_of(grid.rows[1])] == ["wrong", "record, zeros"]
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_every_grid_of_the_package_may_have_its_controls_added(name: str) -> None:
+    grid = load_grid(name, controls=True)
+    for row in grid.rows:
+        has_record = row.first.ehr.control == "none" and (row.first.ehr.features or row.first.ehr.predict)
+        assert [each.first.ehr.control for each in grid.controls_of(row)].count("shuffled") == bool(has_record)
+
+
+def test_an_arm_that_fixes_an_axis_itself_is_compared_with_the_baseline_of_its_value(tmp_path: Path) -> None:
+    text = 'backbones = ["vit-micro", "vit-tiny"]\n' + HEAD.replace('"vanilla"\n', '"vanilla/vit-micro"\n')
+    grid = load(tmp_path, text + ARMS + 'model.backbone = "vit-micro"\n[arms.big]\nmodel.backbone = "vit-small"\n')
+    baselines = {row.arm: grid.baseline_of(row) for row in grid.rows}
+    assert baselines["record"] is grid.rows[0]
+    assert grid.rows[0].arm == "vanilla/vit-micro"
+    assert baselines["big"] is None
+
+
+def test_a_grid_without_the_usual_baseline_has_none_unless_it_names_one(tmp_path: Path) -> None:
+    renamed = (HEAD + ARMS).replace("vanilla", "plain")
+    grid = load(tmp_path, renamed)
+    assert [grid.baseline_of(row) for row in grid.rows] == [None, None]
+    named = load(tmp_path, 'baseline = "plain"' + renamed)
+    assert named.baseline_of(named.rows[1]) is named.rows[0]
+
+
 def test_naming_an_outcome_counts_as_permission_to_use_it(tmp_path: Path) -> None:
     grid = load(tmp_path, HEAD + ARMS.replace('"demo"]', '"mortality"]'))
     assert grid.rows[1].load(3).ehr.may_use_outcomes
@@ -107,6 +139,16 @@ def test_naming_an_outcome_counts_as_permission_to_use_it(tmp_path: Path) -> Non
         ("arms = 3" + HEAD, "a grid needs arms", ""),
         (HEAD.replace("[3, 5]", "[3, 3]") + ARMS, '"seeds" must be a list of different whole numbers', ""),
         (HEAD.replace("[3, 5]", "[]") + ARMS, '"seeds" must be a list of different whole numbers', ""),
+        (HEAD.replace("[3, 5]", "[0, -1]") + ARMS, 'every one of "seeds" must be from 0 to 2147483648', ""),
+        (HEAD.replace("[3, 5]", "[0, 2147483649]") + ARMS, 'every one of "seeds" must be from 0 to 2147483648', ""),
+        (HEAD.replace("[3, 5]", "3") + ARMS, '"seeds" must be a list of whole numbers, not 3', ""),
+        ("baseline = 'vanila'\n" + HEAD + ARMS, 'the baseline is arm "vanila", which is not there', '"vanilla"'),
+        ("features = ['sexx']\n" + HEAD + ARMS + "[arms.x]", 'arm x: there is no feature or group "sexx"', '"sex"'),
+        (
+            HEAD.replace('"vanilla"\n', '"vanilla"\ncohort = "a"\n') + ARMS,
+            'on cohort "a", on which',
+            "none that is named",
+        ),
         ("sead = 1\n" + HEAD + ARMS, 'unknown key "sead"', '"seeds"'),
         (ARMS, "the grid declares no primary comparison", "[primary]"),
         (HEAD.replace('"vanilla"', '"record"') + ARMS, 'the primary comparison is of arm "record" with itself', ""),
@@ -131,6 +173,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path: Path, text: str, wh
     error = refuse(tmp_path, text)
     assert what in error.what
     assert "\n" not in error.what
+    assert error.where == str(tmp_path / "study.toml")
     assert hint in error.hint
 
 

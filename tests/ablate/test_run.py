@@ -6,16 +6,21 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cxrssl.ablate.contract import check_job
 from cxrssl.ablate.grid import load_grid
+from cxrssl.ablate.probes import check_probes
 from cxrssl.ablate.queue import Place as Where
 from cxrssl.ablate.run import bind, find_place, plan_study
 from cxrssl.core.durable import write_json
-from cxrssl.core.errors import UsageError
+from cxrssl.core.errors import CxrsslError, LeakageError, UsageError
+from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import CONTRACT, open_ablation
-from tests.ablate.conftest import GRID, Place, Server, make_place
+from cxrssl.records.evaluation import ProbeSettings
+from tests.ablate.conftest import GRID, TINY, Place, Server, make_place
 from tests.cli.command import run
 
 
@@ -81,6 +86,66 @@ def test_runs_of_other_code_are_refused(server: Server, place: Place) -> None:
     assert code == 2
     assert "ablation study began with another state: the code was changed: train/step.py" in text
     assert place.workspace.run_ids() == []
+
+
+@pytest.mark.parametrize("words", [[], ["--run", "{run}"]])
+def test_a_run_that_another_process_has_in_hand_is_never_called_done(
+    server: Server, place: Place, words: list[str]
+) -> None:
+    place.grid.write_text(GRID.replace("[0, 1]", "[0]"))
+    (job, other) = plan_study(place.workspace, load_grid(str(place.grid))).jobs
+    with hold_lock(place.folder / "logs" / f"{job.run_id}.lock", UsageError("free")):
+        code, text = server.run(*place.words(*(word.format(run=job.run_id) for word in words)))
+    assert code == 2
+    assert "vanilla, seed 0 is run by another process" in text
+    assert "is done" not in text
+    assert ("missing: vanilla, seed 0" in text) == (not words)
+    assert place.workspace.run_ids() == ([] if words else [other.run_id])
+
+
+def test_a_run_is_not_made_of_other_films_or_by_another_recipe_than_was_planned(place: Place) -> None:
+    recipe = place.grid.parent / "own.toml"
+    recipe.write_text("train.num_epochs = 3\n")
+    place.grid.write_text(GRID.replace('"demo"', '"own.toml"'))
+    study = plan_study(place.workspace, load_grid(str(place.grid)))
+    contract, job = bind(study, "cpu", 1), study.jobs[0]
+    check_job(contract, job)
+    plan = job.plan
+    anew = replace(job, plan=replace(plan, images=replace(plan.images, content_sha256="old")))
+    with pytest.raises(UsageError, match="must have the same data and recipes: the films of cohort nih were packed"):
+        check_job(contract, anew)
+    one_less = replace(plan.cohort, subject_id=np.roll(plan.cohort.subject_id, 1))
+    with pytest.raises(UsageError, match="the same data and recipes: cohort nih was made anew"):
+        check_job(contract, replace(job, plan=replace(plan, cohort=one_less)))
+    recipe.write_text("train.num_epochs = 3\ntrain.lr_per_epoch = true\n")
+    with pytest.raises(UsageError, match="the recipe of arm vanilla was changed"):
+        check_job(contract, job)
+
+
+@pytest.mark.parametrize(
+    ("arm", "kind", "what"),
+    [
+        ('train.rows = "all"', LeakageError, "pretrained-on-test-film: 26 test films"),
+        ('ehr.features = ["view"]\ntrain.split = "icu"', UsageError, 'has no split "icu"'),
+    ],
+)
+def test_an_arm_that_could_not_be_probed_is_refused_before_anything_is_trained(
+    place: Place, arm: str, kind: type[CxrsslError], what: str
+) -> None:
+    place.grid.write_text(f"{GRID}[arms.last]\n{TINY}{arm}\n")
+    with pytest.raises(kind, match=r"^arm last") as caught:
+        plan_study(place.workspace, load_grid(str(place.grid)))
+    assert what in caught.value.what
+    assert caught.value.hint
+    assert not place.folder.exists()
+
+
+def test_arms_on_one_cohort_are_scored_on_one_split(place: Place) -> None:
+    first, second = plan_study(place.workspace, load_grid(str(place.grid))).jobs[:2]
+    elsewhere = replace(second, plan=replace(second.plan, scheme="other"))
+    with pytest.raises(UsageError, match="vanilla and record would be scored on other films: splits hash and other"):
+        check_probes([first, elsewhere], ProbeSettings())
+    check_probes([first, second], ProbeSettings(folds=3))
 
 
 def test_an_ablation_goes_on_where_it_began(place: Place) -> None:

@@ -98,6 +98,9 @@ def test_an_arm_whose_runs_are_not_all_done_is_named_and_compared_with_nothing(g
     lines = describe_table(table)
     assert "primary comparison: not made, because runs of its arms are missing" in lines
     assert "missing: right on mimic, seed 2" in lines
+    assert lines.index("one seed: says nothing about the method") > 0
+    right = next(line for line in lines if line.startswith("right"))
+    assert right.endswith(f" {table.rows['0001'].auroc.value:.3f} -")
     none = make_table(grid, COHORTS, {})
     assert none.rows["0000"].num_seeds == 0
     assert len(none.missing) == 6
@@ -113,6 +116,19 @@ def test_the_baseline_is_compared_with_its_untrained_encoders(grid: Grid, found:
     last = table.differences["0003"]
     assert (last.arm, last.against, last.why) == ("vanilla", "untrained", "untrained")
     assert last.auroc.value == pytest.approx(-table.differences["0002"].auroc.value)
+
+
+def test_what_is_printed_is_the_metric_of_the_primary_comparison(grid: Grid, found: Found) -> None:
+    table = replace(make_table(grid, COHORTS, found), metric="auprc")
+    lines = describe_table(table)
+    assert any(line.split()[:4] == ["arm", "cohort", "seeds", "AUPRC"] for line in lines)
+    assert any(line.split()[:4] == ["arm", "minus", "cohort", "AUPRC"] for line in lines)
+    assert any(line.endswith("by seed 7, 2") for line in lines)
+    right = table.rows["0001"].auprc
+    row = next(line for line in lines if line.startswith("right"))
+    assert right.interval.to_text() in row
+    assert row.endswith(f"{right.by_seed['7']:.3f} {right.by_seed['2']:.3f}")
+    assert "AUROC" not in "".join(lines)
 
 
 def test_evaluations_on_other_terms_are_not_put_side_by_side(grid: Grid, found: Found) -> None:
