@@ -61,8 +61,10 @@ class ExternalOptions(NamedTuple):
     ignore: list[str] | None
     seen_films: Path | None
 
-    def check(self, run: str) -> None:
-        """Raise UsageError unless there is either a run or an encoder of others."""
+    def check(self, run: str, encoder: str) -> None:
+        """Raise UsageError unless there is either a run, with the name of its encoder, or an encoder of others."""
+        if self.path is not None and encoder != "target":
+            raise UsageError("--encoder names an encoder of a run, and says nothing with --external")
         if self.path is None and any(self):
             named = next(name for name, value in zip(self._fields, self, strict=True) if value)
             raise UsageError(f"--{named.replace('_', '-')} says nothing without --external", hint="cxrssl help probing")

@@ -86,8 +86,8 @@ def probe(
     from cxrssl.records.evaluation import ProbeSettings
 
     files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore, seen_films)
-    files.check(run)
     which = parse_encoder_name(encoder)
+    files.check(run, which)
     values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples, "folds": folds}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
@@ -122,7 +122,8 @@ def probe(
     shown = table_of_decodings(evaluations)
     record = ["Linearly decodable from frozen features, by encoder:", *align(shown)] if shown else []
     findings = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
-    notes = [note for note in (seen, STRENGTH, scores.choice_note) if note]
+    leak = f"Not a fair test: {about.leak}." if about.leak else ""
+    notes = [note for note in (leak, seen, STRENGTH, scores.choice_note) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
     then = next_line("report", workspace=workspace)
     about_source = describe_source(source) if source else []

@@ -37,7 +37,7 @@ from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
 
 FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
-ID_COLUMNS = ("image_id", "dicom_id", "Image Index")
+ID_COLUMNS = ("image_id", "dicom_id", "Image Index", "Path", "filename")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,13 @@ class SeenList:
     """The films that an external encoder was trained on, as its makers name them."""
 
     names: frozenset[str]
+    """Ids or paths, without the ending of a picture."""
     sha256: str
+
+    def find(self, image_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the places of the ids that it names; an id of several folders is one with all of them."""
+        names = {num: {"/".join(_parts(name)[-num:]) for name in self.names} for num in set(map(_count, image_ids))}
+        return np.flatnonzero([name_film(each) in names[_count(each)] for each in image_ids])
 
 
 def probe_external(
@@ -67,7 +73,7 @@ def probe_external(
     cohort, images = open_films(workspace, cohort_name)
     check_findings(cohort)
     scheme, place = split or cohort.default_split, choose_device(choices.device)
-    name = external.path.name.removesuffix(".safetensors")
+    name = external.path.absolute().name.removesuffix(".safetensors")
     films = (cohort, images, settings.split_name or scheme)
     candidates = [external_candidate(workspace, name, encoder, source, films, seen, place)]
     if choices.baselines:
@@ -123,7 +129,7 @@ def compare_seen(
     """
     if seen is None:
         return replace(source, seen_note="there is no list of its training films"), None
-    rows = np.flatnonzero([name_film(image_id) in seen.names for image_id in cohort.image_id.tolist()])
+    rows = seen.find(cohort.image_id.tolist())
     said = f"its list has {count_noun(len(seen.names), 'film')}"
     if not len(rows):
         note = f"{said}, none of them of this cohort by its ids"
@@ -132,7 +138,7 @@ def compare_seen(
     is_seen = np.isin(cohort.subject_id[test], cohort.subject_id[rows])
     note = f"{said}, {len(rows):,} of them of this cohort, {int(np.isin(test, rows).sum()):,} test films"
     saw: SawTest = "yes" if is_seen.any() else "no"
-    return replace(source, saw_test=saw, seen_sha256=seen.sha256, seen_note=note), rows.astype(np.int64)
+    return replace(source, saw_test=saw, seen_sha256=seen.sha256, seen_note=note), rows
 
 
 def read_seen(path: Path) -> SeenList:
@@ -161,7 +167,15 @@ def _find_column(lines: Sequence[Sequence[str]], path: Path) -> int | None:
 
 
 def name_film(text: str) -> str:
-    """Return a film's id without folders and without the ending of a picture."""
-    name = PurePath(text.strip().replace("\\", "/")).name
+    """Return a film's id or path without the ending of a picture."""
+    name = "/".join(_parts(text.strip().replace("\\", "/")))
     ending = PurePath(name).suffix
     return name.removesuffix(ending) if ending.lower() in FILM_ENDINGS else name
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _count(path: str) -> int:
+    return len(_parts(path))

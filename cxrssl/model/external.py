@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from cxrssl.core.errors import ConfigError, DataError, UsageError
 from cxrssl.core.text import plain
 from cxrssl.model.encoder import Encoder, pack_weights
+from cxrssl.model.pixels import Pixels, choose_pixels
 from cxrssl.model.tensors import HUGGINGFACE, NamedTensors, check_fit, fold_pixels, name_tensors
 from cxrssl.model.vit import build_encoder
 from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX, ModelSettings, Recipe, ViewSettings
@@ -35,7 +34,12 @@ KNOWN_TYPES = ("vit", "vit_mae", "vit_msn", "dinov2", "dinov2_with_registers")
 """Of Hugging Face's config.json."""
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads")
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+CONVERT = "convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT)"
+WITHOUT_EFFECT = ("img_size", "in_chans", "num_classes", "global_pool", "fc_norm", "dynamic_img_size", "drop_rate")
+"""Of timm's `model_args`: they change no feature, or the shapes of the weights say them."""
 MAX_PX = 1024
+MAX_BYTES = 2**34
+"""More than any encoder of this kind has; the file is read whole."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,6 @@ class ExternalChoices:
     """Patterns of tensors that are no part of the encoder."""
 
 
-@dataclass(frozen=True)
-class _Pixels:
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    input_px: int
-    """0 where nothing says it."""
-    source: str
-
-
 def open_external(choices: ExternalChoices) -> tuple[Encoder, ExternalSource]:
     """Return an external encoder for grey films, its normalisation folded into its first layer.
 
@@ -73,7 +68,7 @@ def open_external(choices: ExternalChoices) -> tuple[Encoder, ExternalSource]:
     data = _read_file(file)
     named = name_tensors(_load(data, file), choices.ignore, file)
     module, architecture = _build(choices, config, named.tensors, file)
-    pixels = _find_pixels(choices, config)
+    pixels = choose_pixels(choices.pixel_mean, choices.pixel_std, choices.arch, config, choices.path)
     _load_grey(module, named, pixels, architecture, file)
     _, patch_px = module.patch_embed.patch_size
     input_px = choices.input_px or pixels.input_px or module.patch_embed.img_size[0]
@@ -106,7 +101,11 @@ def _find_files(path: Path) -> tuple[Path, dict[str, Any]]:
         raise DataError("there is no such file or folder", path)
     if path.is_file():
         return path, {}
+    if not path.is_dir():
+        raise DataError("this is neither a file nor a folder", path)
     files = sorted(path.glob("*.safetensors"))
+    if not files and (pickle := next((file for file in sorted(path.iterdir()) if file.suffix in PICKLES), None)):
+        return pickle, {}  # refused as such
     if len(files) != 1:
         listed = ", ".join(plain(file.name, 60) for file in files[:4]) or "none"
         what = f"the folder does not hold one safetensors file: {listed}"
@@ -120,9 +119,11 @@ def _find_files(path: Path) -> tuple[Path, dict[str, Any]]:
 
 def _read_file(file: Path) -> bytes:
     if file.suffix in PICKLES:
-        hint = "convert it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), OUT)"
-        raise DataError(f"{file.suffix} files are pickles, which can run programs", file, hint)
+        raise DataError(f"{file.suffix} files are pickles, which can run programs", file, CONVERT)
     try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise DataError(f"the file has {size / 2**30:,.0f} GiB, and an encoder at most {MAX_BYTES >> 30}", file)
         return file.read_bytes()
     except OSError as error:
         raise DataError(f"the file cannot be read: {plain(error, 120)}", file) from None
@@ -146,11 +147,12 @@ def _build(
         raise UsageError("config.json says the architecture already", choices.path, "leave --arch out")
     grid = _find_grid(tensors, file)
     patch = tensors.get("patch_embed.proj.weight")
-    if patch is None or patch.ndim != 4:
-        raise DataError("the file has no patch embedding", file)
+    if patch is None or patch.ndim != 4 or patch.shape[2] != patch.shape[3] or not patch.numel():
+        raise DataError("the file has no embedding of square patches", file)
     patch_px = int(patch.shape[-1])
     if values and not said:
-        return _build_from_config(values, patch_px, grid, file)
+        return _build_from_config(values, patch_px, grid, tensors, file)
+    _check_timm_args(values.get("model_args", {}), file)
     name = choices.arch or said
     if not name:
         raise UsageError("the file does not say its architecture", file, "name it: --arch vit_small_patch14_dinov2")
@@ -174,7 +176,18 @@ def _find_grid(tensors: dict[str, Tensor], file: Path) -> int:
     raise DataError(f"{position.shape[1]:,} positions are of no square grid of patches", file)
 
 
-def _build_from_config(config: dict[str, Any], patch_px: int, grid: int, file: Path) -> tuple[VisionTransformer, str]:
+def _check_timm_args(changes: Any, file: Path) -> None:
+    """Raise DataError where a folder of timm changes the named architecture: weights alone do not show all of it."""
+    changed = set(changes) - set(WITHOUT_EFFECT) if isinstance(changes, dict) else {"model_args"}
+    if changed:
+        what = f"config.json changes the architecture that it names: {plain(', '.join(sorted(map(str, changed))), 80)}"
+        hint = "name the safetensors file itself, and with --arch an architecture that is so by itself"
+        raise DataError(what, file.parent, hint)
+
+
+def _build_from_config(
+    config: dict[str, Any], patch_px: int, grid: int, tensors: dict[str, Tensor], file: Path
+) -> tuple[VisionTransformer, str]:
     """Return the encoder that a config.json of Hugging Face describes."""
     kind = config.get("model_type")
     if kind not in KNOWN_TYPES:
@@ -185,13 +198,17 @@ def _build_from_config(config: dict[str, Any], patch_px: int, grid: int, file: P
         raise DataError("config.json asks for another hidden layer than GELU's", file.parent)
     try:
         width, depth, heads = (int(config[key]) for key in SHAPE)
-        mlp_ratio = float(config.get("mlp_ratio", 4)) if is_dino else int(config["intermediate_size"]) / width
-        eps = float(config.get("layer_norm_eps", 1e-6 if is_dino else 1e-12))
+        hidden = int(width * float(config.get("mlp_ratio", 4))) if is_dino else int(config["intermediate_size"])
+        eps = float(config["layer_norm_eps"])
         num_registers = int(config.get("num_register_tokens", 4)) if kind == "dinov2_with_registers" else 0
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"config.json cannot be used: {plain(error, 80)}", file.parent) from None
-    if width < 1 or depth < 1 or heads < 1 or width % heads:
-        raise DataError(f"config.json asks for {heads} heads at width {width}", file.parent)
+    if min(width, depth, heads, hidden) < 1 or width % heads or num_registers < 0 or not 0 < eps < 1:
+        raise DataError(f"config.json cannot be used: {depth} layers of {heads} heads at width {width}", file.parent)
+    # Before they are made: a wrong number may ask for more memory than there is.
+    wanted, found = depth * 2 * width * (2 * width + hidden), sum(tensor.numel() for tensor in tensors.values())
+    if wanted + num_registers * width > 4 * found:
+        raise DataError(f"config.json asks for {wanted:,} weights and more, the file has {found:,}", file.parent)
     module = VisionTransformer(
         img_size=grid * patch_px,
         patch_size=patch_px,
@@ -200,7 +217,7 @@ def _build_from_config(config: dict[str, Any], patch_px: int, grid: int, file: P
         embed_dim=width,
         depth=depth,
         num_heads=heads,
-        mlp_ratio=mlp_ratio,
+        mlp_ratio=(hidden + 0.5) / width,  # timm rounds its product with the width down
         qkv_bias=bool(config.get("qkv_bias", True)),
         init_values=1.0 if is_dino else None,
         reg_tokens=num_registers,
@@ -211,58 +228,7 @@ def _build_from_config(config: dict[str, Any], patch_px: int, grid: int, file: P
     return module, f"{kind} {width} x {depth}, {heads} heads, eps {eps:g}"
 
 
-def _find_pixels(choices: ExternalChoices, config: dict[str, Any]) -> _Pixels:
-    """Return how pixels are normalised: as the command says, else as the files do, else as timm's entry does."""
-    said = _pixels_of_folder(config) or _pixels_of_timm(choices.arch)
-    if bool(choices.pixel_mean) != bool(choices.pixel_std):
-        raise UsageError("mean and deviation of the pixels belong together", hint="give --pixel-mean and --pixel-std")
-    if choices.pixel_mean:
-        mean, std = choices.pixel_mean, choices.pixel_std
-        said = _Pixels(mean, std, said.input_px if said else 0, "--pixel-mean, --pixel-std")
-    if said is None:
-        hint = "give --pixel-mean and --pixel-std: one number each, or one a channel, where 1 is white"
-        raise UsageError("nothing says how the encoder's pixels were normalised", choices.path, hint)
-    if len(said.mean) != len(said.std) or not all(value > 0 for value in said.std):
-        raise UsageError("mean and deviation of the pixels cannot be used", choices.path, "deviations are above 0")
-    return said
-
-
-def _pixels_of_folder(config: dict[str, Any]) -> _Pixels | None:
-    prepared, timm_said = config.get("pixels"), config.get("config", {}).get("pretrained_cfg")
-    try:
-        if isinstance(prepared, dict) and "image_mean" in prepared:
-            if not math.isclose(float(prepared.get("rescale_factor", 1 / 255)), 1 / 255, rel_tol=1e-4):
-                raise ValueError("its rescale_factor is not 1/255")
-            size = prepared.get("crop_size") or prepared.get("size") or 0
-            side = int(size.get("height") or size.get("shortest_edge") or 0) if isinstance(size, dict) else int(size)
-            is_normal = prepared.get("do_normalize", True)
-            mean = _numbers(prepared["image_mean"]) if is_normal else (0.0,)
-            std = _numbers(prepared["image_std"]) if is_normal else (1.0,)
-            return _Pixels(mean, std, side, "preprocessor_config.json")
-        if isinstance(timm_said, dict) and "mean" in timm_said:
-            side = int(timm_said["input_size"][-1])
-            return _Pixels(_numbers(timm_said["mean"]), _numbers(timm_said["std"]), side, "config.json")
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise DataError(f"the normalisation in the folder cannot be used: {plain(error, 80)}") from None
-    return None
-
-
-def _pixels_of_timm(arch: str) -> _Pixels | None:
-    try:
-        entry = timm.get_pretrained_cfg(arch) if arch and arch not in BACKBONES else None
-    except RuntimeError as error:
-        raise UsageError(plain(error, 120), hint="timm.list_pretrained() lists them") from None
-    if entry is None:
-        return None
-    name = f"{entry.architecture or arch}" + (f".{entry.tag}" if entry.tag else "")
-    return _Pixels(tuple(entry.mean), tuple(entry.std), int(entry.input_size[-1]), f"timm's entry {name}")
-
-
-def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
-
-
-def _load_grey(module: VisionTransformer, named: NamedTensors, pixels: _Pixels, architecture: str, file: Path) -> None:
+def _load_grey(module: VisionTransformer, named: NamedTensors, pixels: Pixels, architecture: str, file: Path) -> None:
     """Load all weights into the encoder, its first layer for one grey channel in [0, 1]."""
     tensors = dict(named.tensors)
     weight = tensors["patch_embed.proj.weight"]

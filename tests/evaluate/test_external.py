@@ -103,18 +103,28 @@ def test_a_list_that_names_no_film_of_the_cohort_proves_nothing(workspace: Works
 
 
 def test_ids_are_known_by_path_and_ending(tmp_path: Path) -> None:
-    assert [name_film(text) for text in ("p/q/00001_000.png", r"a\b.DCM", "abc-1.2", "x.jpg ")] == [
-        "00001_000",
-        "b",
+    assert [name_film(text) for text in ("./p/q/00001_000.png", r"a\b.DCM", "abc-1.2", "x.jpg ")] == [
+        "p/q/00001_000",
+        "a/b",
         "abc-1.2",
         "x",
     ]
+    named = read_seen(write_list(tmp_path / "p.txt", ["/data/p/q/00001_000.png", "1.2.3", "b"]))
+    assert named.find(["1.2.3", "00001_000.png", "00001_001.png", "q", "b"]).tolist() == [0, 1, 4]
     assert read_seen(write_list(tmp_path / "a.txt", ["a.png", "", "b"])).names == {"a", "b"}
     assert read_seen(write_list(tmp_path / "b.csv", ["n,image_id", "1,c.png"])).names == {"c"}
     with pytest.raises(DataError, match="no column of ids among n, m"):
         read_seen(write_list(tmp_path / "c.csv", ["n,m", "1,2"]))
     with pytest.raises(DataError, match="is empty"):
         read_seen(write_list(tmp_path / "d.txt", []))
+
+
+def test_an_id_of_several_folders_is_one_with_all_of_them(tmp_path: Path) -> None:
+    films = [f"patient0000{person}/study1/view1_frontal" for person in (1, 2, 3)]
+    lines = ["Path,Sex", "CheXpert-v1.0/train/patient00002/study1/view1_frontal.jpg,Male"]
+    seen = read_seen(write_list(tmp_path / "train.csv", lines))
+    assert seen.find(films).tolist() == [1]
+    assert seen.find([]).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -124,6 +134,7 @@ def test_ids_are_known_by_path_and_ending(tmp_path: Path) -> None:
         (["nih-run", "--external", str(MODEL)], "and not both"),
         (["nih-run", "--arch", "vit-tiny"], "--arch says nothing without --external"),
         (["--external", str(MODEL), "--pixel-mean", "half"], '--pixel-mean is "half", not a list of numbers'),
+        (["--external", str(MODEL), "--encoder", "anchor"], "--encoder names an encoder of a run"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(workspace: Workspace, words: list[str], what: str) -> None:

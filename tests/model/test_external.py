@@ -7,6 +7,8 @@ writes them, and beside each one a film and its class token after the final norm
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cxrssl.core.errors import CxrsslError, DataError, UsageError
-from cxrssl.model.external import ExternalChoices, open_external
+from cxrssl.model.external import ExternalChoices, _build_from_config, open_external
 
 HERE = Path(__file__).parent / "external"
 HEADS = ("vit", "dinov2", "dinov2_with_registers")
@@ -159,6 +161,9 @@ def test_the_same_weights_under_other_pixels_or_sizes_are_another_function(tiny:
         ({"arch": "vit-tiny"}, "nothing says how the encoder's pixels were normalised"),
         ({"pixel_mean": (0.5,)}, "mean and deviation of the pixels belong together"),
         ({"pixel_mean": (0.5,), "pixel_std": (0.0,)}, "mean and deviation of the pixels cannot be used"),
+        ({"pixel_mean": (math.nan,), "pixel_std": (0.5,)}, "mean and deviation of the pixels cannot be used"),
+        ({"pixel_mean": (0.5,), "pixel_std": (math.inf,)}, "mean and deviation of the pixels cannot be used"),
+        ({"pixel_mean": (123.7,), "pixel_std": (58.4,)}, "mean and deviation of the pixels cannot be used"),
         ({"pixel_mean": (0.5, 0.5), "pixel_std": (0.5, 0.5)}, "the encoder has 3 channels, and 2 means are given"),
         ({"input_px": 100}, "the encoder cannot see films of 100 px"),
         ({"arch": "vit_small_patch16_224"}, "have another shape than in vit_small_patch16_224"),
@@ -178,6 +183,13 @@ def test_what_the_user_says_wrongly_is_one_sentence(tiny: tuple[Path, Any], choi
         ({"hidden_size": "wide"}, "config.json cannot be used"),
         ({"num_attention_heads": 3}, "3 heads at width 16"),
         ({"num_hidden_layers": 1}, "no place in dinov2 16 x 1"),
+        ({"num_hidden_layers": 10**9}, "config.json asks for "),
+        ({"hidden_size": 160_000}, "config.json asks for "),
+        ({"mlp_ratio": 1e9}, "config.json asks for "),
+        ({"mlp_ratio": math.nan}, "config.json cannot be used"),
+        ({"mlp_ratio": math.inf}, "config.json cannot be used"),
+        ({"layer_norm_eps": -1}, "config.json cannot be used"),
+        ({"layer_norm_eps": None}, "config.json cannot be used"),
     ],
 )
 def test_a_config_that_is_of_another_model_is_refused(tmp_path: Path, change: dict[str, Any], what: str) -> None:
@@ -196,6 +208,51 @@ def test_files_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
             open_external(ExternalChoices(tmp_path / name, "vit_tiny_patch16_224"))
     with pytest.raises(DataError, match="there is no such file"):
         open_external(ExternalChoices(tmp_path / "gone"))
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        open_external(ExternalChoices(Path(os.devnull)))
+    with open(tmp_path / "huge.safetensors", "wb") as file:
+        file.truncate(2**34 + 1)
+    with pytest.raises(DataError, match="the file has 16 GiB, and an encoder at most 16"):
+        open_external(ExternalChoices(tmp_path / "huge.safetensors", "vit_tiny_patch16_224"))
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"\x80\x02}q")
+    with pytest.raises(DataError, match="pickles, which can run programs"):
+        open_external(ExternalChoices(tmp_path / "pickled"))
     (tmp_path / "shards").mkdir()
     with pytest.raises(DataError, match="does not hold one safetensors file: none"):
         open_external(ExternalChoices(tmp_path / "shards"))
+
+
+@pytest.mark.parametrize(
+    ("args", "is_refused"), [({"num_heads": 6}, True), ({"img_size": 32, "num_classes": 3}, False)]
+)
+def test_a_folder_of_timm_that_changes_its_architecture_is_refused(
+    tiny: tuple[Path, Any], args: dict[str, Any], is_refused: bool
+) -> None:
+    # Six heads have the weights of three, and give other features.
+    said = {"mean": [0.5], "std": [0.5], "input_size": [3, 32, 32]}
+    config = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": said, "model_args": args}
+    (tiny[0].parent / "config.json").write_text(json.dumps(config))
+    if is_refused:
+        with pytest.raises(DataError, match="changes the architecture that it names: num_heads"):
+            open_external(ExternalChoices(tiny[0].parent))
+    else:
+        assert open_external(ExternalChoices(tiny[0].parent))[1].input_px == 32
+
+
+@pytest.mark.parametrize(("hidden", "width"), [(61, 14), (30, 22)])
+def test_a_hidden_layer_of_any_width_is_built(tmp_path: Path, hidden: int, width: int) -> None:
+    # 14 (61 / 14) is just under 61 in floating point.
+    config = json.loads((HERE / "vit" / "config.json").read_text())
+    config |= {"hidden_size": width, "intermediate_size": hidden, "num_attention_heads": 2}
+    tensors = {"pos_embed": torch.zeros(1, 17, width), "patch_embed.proj.weight": torch.zeros(width, 3, 4, 4)}
+    module, _ = _build_from_config(config, 4, 4, {**tensors, "more": torch.zeros(10**5)}, tmp_path / "x")
+    assert module.state_dict()["blocks.0.mlp.fc1.weight"].shape == (hidden, width)
+
+
+def test_pixels_that_are_not_rescaled_are_refused(tmp_path: Path) -> None:
+    folder = shutil.copytree(HERE / "dinov2", tmp_path / "model")
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_rescale": False}))
+    with pytest.raises(DataError, match="its do_rescale is false"):
+        open_external(ExternalChoices(folder))
