@@ -110,7 +110,8 @@ class RecordHead(nn.Module):
         if self.is_gated:
             # Where the step was bad its losses may be nan: they are left out, not multiplied by 0.
             last_2F = torch.where(is_bad > 0, torch.zeros_like(self.last_2F), self.last_2F)
-            self.losses_2F.mul_(1 - last_2F[1] / SKILL_FILMS).add_(last_2F)
+            # A step of more films than that leaves nothing of the steps before it.
+            self.losses_2F.mul_((1 - last_2F[1] / SKILL_FILMS).clamp(min=0)).add_(last_2F)
             self.last_2F.zero_()
 
     @property

@@ -69,8 +69,9 @@ class RunRecord:
 def load_record(plan: RunPlan) -> RunRecord:
     """Return the record that a run is trained with, its control applied.
 
-    Raises: UsageError when a predicted feature is the same in all training films, or when one person has more than half
-    of them and the record is to be shuffled across persons.
+    Raises: UsageError when a predicted feature is the same in all training films, or known of none whose record is
+    withheld though skill is to be measured on them; or when one person has more than half of the films and the record
+    is to be shuffled across persons.
     """
     cohort, ehr, seed = plan.cohort, plan.recipe.ehr, plan.recipe.train.seed
     given_NM = cohort.features(ehr.features, plan.missing)
@@ -93,6 +94,8 @@ def load_record(plan: RunPlan) -> RunRecord:
     predicted = _describe_predicted(ehr.predict, values_NP[plan.rows], known_NF[plan.rows])
     unknown_M = np.array([" unknown" in name for name in feature_columns(ehr.features, plan.missing)], np.float32)
     withheld_N, labels_NL = draw_withheld(cohort.subject_id, seed), load_labels(plan)
+    if ehr.predict and ehr.predict_gate == "skill":
+        _check_measured(ehr.predict, (known_NF * withheld_N[:, None])[plan.rows])
     num_findings = 0 if labels_NL is None else labels_NL.shape[1]
     about = RecordColumns(given_NM.shape[1], predicted, num_findings)
     return RunRecord(about, given_NM, values_NP, known_NF, unknown_M, withheld_N, ehr.dropout, seed, labels_NL)
@@ -168,6 +171,13 @@ def _describe_predicted(names: Sequence[str], values_RP: Numbers, known_RF: Numb
         described.append(Predicted(name, first, width, float(scale)))
         first += width
     return tuple(described)
+
+
+def _check_measured(names: Sequence[str], withheld_RF: Numbers) -> None:
+    unmeasured = [name for name, withheld_R in zip(names, withheld_RF.T, strict=True) if not withheld_R.any()]
+    if unmeasured:
+        what = f"the skill of {', '.join(unmeasured)} cannot be measured: no film of a withheld person has it"
+        raise UsageError(what, hint="ehr.predict_gate=skill needs more persons, or another train.seed")
 
 
 def _columns_of(columns: Sequence[str], part: str) -> Rows:

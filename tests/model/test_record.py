@@ -278,6 +278,15 @@ def test_skill_is_the_loss_of_withheld_films_against_a_constant_guess_and_no_bad
         assert head.losses_2F[:, 0].tolist() == pytest.approx([sums, count], rel=1e-5)
 
 
+def test_after_a_step_of_many_withheld_films_skill_is_that_of_the_step() -> None:
+    head = gated(SEX)
+    for step in range(4):
+        head.last_2F.copy_(torch.tensor([[300.0 + step], [600.0]]))
+        head.begin_step(0.0, ZERO)
+        assert head.losses_2F.tolist() == [[300.0 + step], [600.0]]
+        assert head.skill_F.item() == pytest.approx(0.5 - step / 600)
+
+
 def test_films_of_withheld_people_teach_the_head_nothing() -> None:
     losses = []
     for change in (0.0, 1.0):

@@ -25,7 +25,10 @@ ARMS = {
         *FOCAL, "objective.num_outputs=16", "objective.bottleneck_dim=8", 'ehr.features=["sex"]', "ehr.branch=both",
     ],
     "simclr": ["objective.projection_dim=8", 'ehr.features=["sex"]', "ehr.fusion=film", "ehr.control=shuffled"],
-    "mae": ["objective.decoder_width=32", "objective.decoder_depth=1", 'ehr.predict=["sex","view"]'],
+    "mae": [
+        "objective.decoder_width=32", "objective.decoder_depth=1", 'ehr.predict=["sex","view"]',
+        "ehr.predict_gate=skill", "train.seed=1",
+    ],
     "supervised": ['ehr.predict=["sex"]'],
     "msn": [
         *FOCAL, "objective.num_prototypes=8", 'ehr.features=["sex","age"]', 'ehr.predict=["view"]', "ehr.dropout=0.3",

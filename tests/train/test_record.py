@@ -145,6 +145,15 @@ def test_what_never_varies_or_is_never_known_cannot_be_predicted(workspace: Work
         load_record(plan_with(workspace, ehr=(), predict=["icu"]))
 
 
+def test_skill_without_a_withheld_person_is_refused(workspace: Workspace) -> None:
+    plan = plan_with(workspace, "ehr.predict_gate=skill", ehr=(), predict=["sex"])
+    assert load_record(plan).withheld_N[plan.rows].any()
+    withheld = draw_withheld(plan.cohort.subject_id, plan.recipe.train.seed)
+    object.__setattr__(plan, "rows", plan.rows[withheld[plan.rows] == 0])
+    with pytest.raises(UsageError, match="the skill of sex cannot be measured"):
+        load_record(plan)
+
+
 def test_an_outcome_is_predicted_only_if_somebody_says_so(workspace: Workspace) -> None:
     with pytest.raises(LeakageError, match="outcome-undeclared"):
         plan_with(workspace, ehr=(), predict=["mortality"])
