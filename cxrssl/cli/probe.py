@@ -30,7 +30,7 @@ from cxrssl.cli.options import (
     open_workspace,
     print_summary,
 )
-from cxrssl.core.text import plain
+from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
     from cxrssl.records.evaluation import Evaluation
@@ -106,8 +106,8 @@ def probe(
     scores, about = evaluations[0].scores, evaluations[0].settings
     where = ", ".join(part for part in (about.cohort, about.link, "" if folds else f"split {about.split}") if part)
     how = f", each scored by a probe of the other of {folds} folds" if folds else ""
-    films = "films" if folds else "test films"
-    head = f"{scores.num_films:,} {films} of {scores.num_subjects:,} subjects{how}, cohort {where}; macro AUROC:"
+    films = count_noun(scores.num_films, "film" if folds else "test film")
+    head = f"{films} of {count_noun(scores.num_subjects, 'subject')}{how}, cohort {where}; macro AUROC:"
     rows = [
         (each.settings.label, each.scores.macro_auroc.to_text(), f"C {each.scores.strength_text or 'none'}")
         for each in evaluations

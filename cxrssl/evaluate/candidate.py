@@ -76,7 +76,7 @@ def run_candidate(
     return Candidate(
         candidate_id=run_id if is_target else f"{ANCHOR_PREFIX}{run_id}",
         kind="run",
-        label=label_run(recipe.objective.name, describe_record(recipe.ehr), which),
+        label=label_run(recipe.objective.label, describe_record(recipe.ehr), which),
         settings=CandidateSettings(
             weights_sha256=encoder.weights_sha256,
             features=names,

@@ -24,6 +24,11 @@ class ObjectiveSettings:
     """Which objective trains the encoder; it decides the other keys of this section."""
 
     @property
+    def label(self) -> str:
+        """How tables call it."""
+        return self.name.upper()
+
+    @property
     def has_target(self) -> bool:
         """Whether a target follows the trained encoder as its moving average."""
         return not set(WITHOUT_TARGET) <= set(self.idle)
@@ -156,6 +161,11 @@ class SupervisedSettings(ObjectiveSettings):
     """What a label of -1 counts as, as in `cxrssl probe`."""
     blank: str = setting("zeros", options=("zeros", "ignore"))
     """What a label that is not mentioned counts as, as in `cxrssl probe`."""
+
+    @property
+    def label(self) -> str:
+        """A word, where the others are abbreviations."""
+        return self.name
 
     def check(self, values: Mapping[str, Any]) -> None:
         if values["train.rows"] == "all":

@@ -179,9 +179,7 @@ class Evaluation:
 
 def label_run(objective: str, names: str, encoder: EncoderName = "target") -> str:
     """Return how tables call the encoder of a run: its objective, "anchor" where it is that one, " + sex, view"."""
-    # Beside MSN and DINO, "supervised" is a word.
-    word = objective if objective == "supervised" else objective.upper()
-    shown = word if encoder == "target" else f"{word} {encoder}"
+    shown = objective if encoder == "target" else f"{objective} {encoder}"
     return f"{shown} + {names}" if names else shown
 
 

@@ -48,6 +48,7 @@ SHOWN_BY = {
     "cohort/mapping.py": ["ingest", "doctor"],
     "images": ["ingest"],
     "model/encoder.py": ["probe"],
+    "model/pixels.py": ["probe"],
     "model/external.py": ["probe"],
     "model/tensors.py": ["probe"],
     "cli/external.py": ["probe"],
