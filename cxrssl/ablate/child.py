@@ -6,6 +6,7 @@ Never: another copy of the package than this process runs, or a child that outli
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cxrssl
+from cxrssl.core.durable import renamed_os_errors
 from cxrssl.core.text import plain
 
 PR_SET_PDEATHSIG = 1
@@ -25,11 +27,16 @@ TAIL_BYTES = 20_000
 
 
 def start_child(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start `cxrssl WORDS`, whose output is appended to `log`, with these changes to the environment."""
+    """Start `cxrssl WORDS`, whose output is appended to `log`, with these changes to the environment.
+
+    Raises: SetupError when the log cannot be written.
+    """
     package = str(Path(cxrssl.__file__).parent.parent)
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     inherited = {key: value for key, value in os.environ.items() if key not in OF_A_LAUNCH}
-    with open(log, "ab") as out:
+    with contextlib.ExitStack() as files:
+        with renamed_os_errors(log):
+            out = files.enter_context(open(log, "ab"))
         return subprocess.Popen(
             # -P: a folder named cxrssl in the working directory is not this package.
             [sys.executable, "-P", "-m", "cxrssl", *words],
@@ -54,17 +61,20 @@ def _make_tie() -> Callable[[], None]:
     return tie
 
 
-def explain_end(code: int, log: Path) -> str:
-    """Return how a command ended that failed, from its exit code and the last error in its log."""
+def explain_end(code: int, log: Path, began_at: int = 0) -> str:
+    """Return how a command ended that failed, from its exit code and the last error in its log.
+
+    `began_at` is the size of the log when it was started: what stands before is of earlier tries.
+    """
     if code < 0:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    lines = _read_tail(log).splitlines()
+    lines = _read_tail(log, began_at).splitlines()
     error = next((line.removeprefix(ERROR) for line in reversed(lines) if line.startswith(ERROR)), "")
     return plain(error, 300) if error else f"exit code {code}"
 
 
-def _read_tail(log: Path) -> str:
+def _read_tail(log: Path, began_at: int) -> str:
     with open(log, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+        file.seek(max(began_at, os.fstat(file.fileno()).st_size - TAIL_BYTES))
         return file.read().decode(errors="replace")

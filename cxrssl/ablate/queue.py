@@ -80,6 +80,8 @@ class _Running:
     stage: str
     process: subprocess.Popen[bytes]
     started: float
+    log_began_at: int
+    """Size of its log when it was started."""
     locks: contextlib.ExitStack
 
 
@@ -154,8 +156,10 @@ class Queue:
         check_job(self.place.contract, job)
         append_record(self.place.folder / JOBS, {"event": "start", "stage": stage, **_name(job), **describe_process()})
         words = pretrain_words(self.place, job) if stage == PRETRAIN else probe_words(self.place, job, self.probe)
-        process = start_child(words, self.log_of(job), self.place.environment(slot))
-        self._running[slot] = _Running(job, stage, process, time.monotonic(), locks)
+        log = self.log_of(job)
+        began_at = log.stat().st_size if log.exists() else 0
+        process = start_child(words, log, self.place.environment(slot))
+        self._running[slot] = _Running(job, stage, process, time.monotonic(), began_at, locks)
         if stage == PRETRAIN:
             number = self._num_jobs - len(self._pending)
             self.tell(f"{number}/{self._num_jobs} {job.name}: {job.run_id}{self._time_left()}")
@@ -184,8 +188,10 @@ class Queue:
         check_code(self.place.contract)
         is_made = find_encoder(job) if stage == PRETRAIN else find_evaluation(self.place.workspace, job, self.probe)
         if code or not is_made:
-            what = explain_end(code, self.log_of(job)) if code else "it ended, but published nothing that can be used"
-            failure = Failure(job, stage, code, what, self.log_of(job))
+            log = self.log_of(job)
+            nothing = "it ended, but published nothing that can be used"
+            what = explain_end(code, log, running.log_began_at) if code else nothing
+            failure = Failure(job, stage, code, what, log)
             self.failures.append(failure)
             self.tell(f"failed: {failure.sentence}")
         elif stage == PRETRAIN:

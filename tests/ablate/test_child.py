@@ -10,6 +10,7 @@ import pytest
 from cxrssl import __version__
 from cxrssl.ablate.child import explain_end, start_child
 from cxrssl.ablate.queue import Place
+from cxrssl.core.errors import SetupError
 from cxrssl.core.workspace import Workspace
 from tests.ablate.test_contract import BEGAN
 
@@ -32,6 +33,10 @@ def test_the_last_error_in_the_log_says_why_a_command_failed(tmp_path: Path) -> 
     log.write_text("cxrssl: error: an older one\n")
     child = start_child(["help", "nothing"], log, {})
     assert explain_end(child.wait(), log) == 'there is no topic "nothing"'
+    size = log.stat().st_size
+    with open(log, "a") as file:
+        file.write("Traceback\n")
+    assert explain_end(1, log, size) == "exit code 1"
     log.write_text("Segmentation fault\n")
     assert explain_end(9, log) == "exit code 9"
 
@@ -42,6 +47,12 @@ def test_a_child_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     child.send_signal(signal.SIGKILL)
     assert explain_end(child.wait(), log) == "killed by SIGKILL (out of memory?)"
     assert explain_end(-signal.SIGSEGV, log) == "killed by SIGSEGV"
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with pytest.raises(SetupError, match="cannot write: not a directory"):
+        start_child(["--version"], tmp_path / "logs" / "log", {})
 
 
 def test_runs_beside_each_other_have_a_device_each_and_the_threads_of_the_contract(tmp_path: Path) -> None:
