@@ -147,7 +147,11 @@ class Queue:
             self.elsewhere.append(job)
             return
         try:
-            self._start_stage(slot, job, PROBE if find_encoder(job) else PRETRAIN, locks)
+            stage = PROBE if find_encoder(job) else PRETRAIN
+            number = self._num_jobs - len(self._pending)
+            only = ", trained already" if stage == PROBE else ""
+            self.tell(f"{number}/{self._num_jobs} {job.name}: {job.run_id}{only}{self._time_left()}")
+            self._start_stage(slot, job, stage, locks)
         except BaseException:
             locks.close()
             raise
@@ -160,9 +164,6 @@ class Queue:
         began_at = log.stat().st_size if log.exists() else 0
         process = start_child(words, log, self.place.environment(slot))
         self._running[slot] = _Running(job, stage, process, time.monotonic(), began_at, locks)
-        if stage == PRETRAIN:
-            number = self._num_jobs - len(self._pending)
-            self.tell(f"{number}/{self._num_jobs} {job.name}: {job.run_id}{self._time_left()}")
         kill_point("ablate-after-start")
 
     def _reap(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,12 @@ def test_a_grid_ends_in_one_table_and_given_again_repeats_nothing(server: Server
     assert code == 0, text
     assert "4 runs of 2 arms, 4 done" in text
     assert (place.folder / "jobs.jsonl").read_bytes() == journal
+    assert place.table == before
+    (probed,) = place.workspace.evals.glob("nih-study.record-*-s1-*")
+    shutil.rmtree(probed)
+    code, text = server.run(*place.words())
+    assert code == 0, text
+    assert f"1/1 record, seed 1: {probed.name.split('-on-')[0]}, trained already" in text
     assert place.table == before
 
 
