@@ -11,7 +11,7 @@ from typing import Any
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages
-from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.evaluate.groups import SeedGroup, find_seed
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate, Number
@@ -121,9 +121,20 @@ def _marks(rows: Sequence[Sequence[Cell]]) -> list[str]:
 
 
 def _repeats(table: Sequence[SeedGroup]) -> list[str]:
-    """Return a sentence on evaluations that repeat a seed."""
+    """Return sentences on evaluations that repeat a seed, and on those among them that have not the same weights."""
     repeated = [plain(each.eval_id, 120) for group in table for each in group.repeats]
-    return [f"Not counted, as its seed is there already: {', '.join(repeated)}."] if repeated else []
+    differing = [plain(each.eval_id, 120) for group in table for each in _find_differing(group)]
+    sentences = [f"Not counted, as its seed is there already: {', '.join(repeated)}."] if repeated else []
+    if differing:
+        what = "Of the same settings and seed as a run that counts, but with other weights"
+        why = "other code or another device made them, and the seeds of that row may be of both"
+        sentences.append(f"{what}: {', '.join(differing)}; {why}.")
+    return sentences
+
+
+def _find_differing(group: SeedGroup) -> list[Evaluation]:
+    weights = {find_seed(each): each.settings.candidate.weights_sha256 for each in group.evaluations}
+    return [each for each in group.repeats if each.settings.candidate.weights_sha256 != weights.get(find_seed(each))]
 
 
 def _round(row: SeedRow) -> dict[str, Any]:

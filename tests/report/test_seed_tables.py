@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
 from cxrssl.evaluate import groups
 from cxrssl.evaluate.groups import compare_groups, find_vanilla_group, group_seeds, score_group
+from cxrssl.records.evaluation import CandidateSettings
 from cxrssl.records.group import NUMBERS, list_groups
 from cxrssl.records.setup import read_setups
 from cxrssl.report.write import Report, write_report
@@ -214,3 +216,20 @@ def test_an_interval_of_a_mean_is_what_json_says(workspace: Workspace) -> None:
     assert isinstance(record.numbers.differences["shuffled"].macro.auroc.interval, Interval)
     assert values["lo"] < values["value"] < values["hi"]
     assert len(values["by_seed"]) == 3
+
+
+@pytest.mark.parametrize("weights", ["same", "other"])
+def test_a_repeated_seed_with_other_weights_is_said_to_be_of_other_code_or_device(tmp_path: Path, weights: str) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    shape = replace(SHAPE, seed=1)
+    for arm, sha256 in (("first", "same"), ("second", weights)):
+        make_arm(workspace, arm, label="vanilla")
+        candidate = CandidateSettings((), architecture=shape, setup_sha256=str(shape), num_epochs=3)
+        candidate = replace(candidate, weights_sha256=sha256)
+        make_evaluation(workspace, f"{arm}-s1", label="vanilla", candidate=candidate)
+    note = write_report(workspace).markdown
+    names = "second-s0-on-mimic, second-s1-on-mimic, second-s2-on-mimic"
+    assert f"Not counted, as its seed is there already: {names}." in note
+    differing = "Of the same settings and seed as a run that counts, but with other weights: second-s1-on-mimic; "
+    assert (differing in note) == (weights == "other")
+    assert ("with other weights" in note) == (weights == "other")
