@@ -29,8 +29,9 @@ def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:
 
     Raises: DataError when their films, labels or resampling settings are not the same.
     """
-    first, second = a.predictions(), b.predictions()
+    first, second, fold_N = a.predictions(), b.predictions(), a.find_folds()
     same = all(np.array_equal(getattr(first, name), getattr(second, name)) for name in SHARED)
+    same &= np.array_equal(np.asarray(fold_N), np.asarray(b.find_folds()))
     if not same or a.settings.probe != b.settings.probe:
         raise DataError("these evaluations are not of the same test films and labels", f"{a.eval_id}, {b.eval_id}")
     return compare_predictions(
@@ -41,6 +42,7 @@ def compare_evaluations(a: Evaluation, b: Evaluation) -> Comparison:
         first.finding_names.tolist(),
         num_resamples=a.settings.probe.num_resamples,
         seed=a.settings.probe.seed,
+        fold_N=fold_N,
     )
 
 

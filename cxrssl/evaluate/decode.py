@@ -100,6 +100,9 @@ def _decode_words(plan: EvalPlan, features_ND: Floats, rounds: list[Round], name
     rows = np.concatenate([each.scored for each in rounds])
     rows = np.sort(rows[known_N[rows]])
     truth_RC = np.where(is_fitted_C, labels_NC[rows], -1).astype(np.int8)
+    round_N = np.zeros(len(cohort), np.int64)
+    for number, each in enumerate(rounds):
+        round_N[each.scored] = number
     settings = plan.settings.probe
     scores = score_predictions(
         np.where(is_fitted_C, np.round(logits_NC[rows], 9), 0.0),
@@ -108,6 +111,7 @@ def _decode_words(plan: EvalPlan, features_ND: Floats, rounds: list[Round], name
         words,
         num_resamples=settings.num_resamples,
         seed=settings.seed,
+        fold_N=round_N[rows],
     )
     if scores.macro_auroc.mark == "not defined":
         return None

@@ -95,7 +95,7 @@ def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     is_any = bool(fitted.is_fitted_L.any())
     strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)} if is_any else {}
     about = {"strengths": strengths, **_decode(plan, features_ND, fold_R)}
-    scores = _score(plan, predictions, fitted, rarer_L, about)
+    scores = _score(plan, predictions, fitted, rarer_L, about, fold_R)
     return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD)
 
 
@@ -115,6 +115,7 @@ def _score(
     fitted: LinearProbe | CrossFit,
     rarer_L: NDArray[np.int64],
     about: dict[str, Any],
+    fold_R: NDArray[np.int64] | None = None,
 ) -> EvalScores:
     """Return the scores; `rarer_L` are the subjects on which each finding had its part in the choice of strength."""
     probe = plan.settings.probe
@@ -125,6 +126,7 @@ def _score(
         plan.findings,
         num_resamples=probe.num_resamples,
         seed=probe.seed,
+        fold_N=fold_R,
     )
     return EvalScores.of(
         scores,

@@ -85,11 +85,10 @@ def cross_fit(
     probe of k is then fitted on all other folds. A probe of one pair (j, k) serves both, so that K folds take
     K (K - 1) / 2 paths and K fits.
 
-    Logits are given relative to the log odds of the train films: a fold with more positives leaves fewer to train on,
-    and logits of several folds in one ranking would count that against the finding.
+    Logits are given relative to the log odds of the train films. Even so they are to be ranked within a fold alone: see
+    `stats.scores`.
 
     Shapes: [N, D], [N, L], [N], [N].
-    Source: Parker, Guenter & Bedo 2007 (BMC Bioinformatics 8:326), on the bias of pooled AUROC.
     Raises: DataError if a feature is not finite, or a fit does not converge.
     """
     num_folds = int(fold_N.max()) + 1

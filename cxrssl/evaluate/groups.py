@@ -107,6 +107,7 @@ class Resamples:
             predictions.finding_names.tolist(),
             num_resamples=probe.num_resamples,
             seed=probe.seed,
+            fold_N=evaluation.find_folds(),
         )
 
 

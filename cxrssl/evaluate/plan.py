@@ -29,6 +29,8 @@ from cxrssl.records.evaluation import EvalSettings, ProbeSettings, check_folds
 
 PROTOCOL_VERSION = 3
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
+FOLDS_VERSION = 4
+"""The same of evaluations with folds."""
 Rows = NDArray[np.int64]
 
 
@@ -130,7 +132,7 @@ def _make_settings(
         split=scheme,
         cohort_sha256=cohort.content_sha256,
         images_sha256=images.content_sha256,
-        protocol_version=PROTOCOL_VERSION,
+        protocol_version=FOLDS_VERSION if probe.folds else PROTOCOL_VERSION,
         probe=probe,
     )
 

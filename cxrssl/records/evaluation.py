@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.config import build_settings, setting
 from cxrssl.core.durable import write_bytes, write_json
@@ -171,6 +174,11 @@ class Evaluation:
     def fit(self) -> ProbeFit | None:
         """Return what the probe was fitted on, None where that was not recorded. Raises: IntegrityError."""
         return read_arrays(self.path / FIT, ProbeFit) if self.has_fit else None
+
+    def find_folds(self) -> NDArray[np.int64] | None:
+        """Return the fold of each test film, None without folds. Raises: IntegrityError."""
+        folds = self.folds()
+        return None if folds is None else folds.fold_N
 
     def folds(self) -> FoldFit | None:
         """Return the fold of each film and what was fitted for it, None without folds. Raises: IntegrityError."""

@@ -20,6 +20,8 @@ from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
 from cxrssl.stats.seeds import ONE_SEED
 
+RANKED = "Each film is scored by a probe of the other folds, and ranked within its own. "
+
 
 def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     """Return the first line of a report: which runs were given an outcome, and which have seen test subjects."""
@@ -70,6 +72,7 @@ def _macro_note(group: Group, small: SmallCells) -> str:
         f"{count_noun(films, 'test film')} of {count_noun(subjects, 'subject')} scored, "
         f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
         f"{_choices(group)}"
+        f"{RANKED if probe.folds else ''}"
         f"Intervals: {scores.method}; differences are paired (macro AUROC). Labels: uncertain = {probe.uncertain}, not "
         f"mentioned = {probe.blank}. Each row is one training run with {ONE_SEED}."
     )

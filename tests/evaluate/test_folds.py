@@ -11,6 +11,7 @@ from cxrssl.core.errors import DataError
 from cxrssl.evaluate.folds import assign_folds, cross_fit
 from cxrssl.evaluate.probe import fit_linear_probe, prevalence_logit
 from cxrssl.stats.metrics import auroc
+from cxrssl.stats.scores import resample_metrics
 
 STRENGTHS = (0.01, 0.1, 1.0)
 
@@ -85,6 +86,21 @@ def test_shuffled_labels_rank_at_one_half() -> None:
         logits = cross_fit(x, labels, folds, subjects, (0.1,)).logits_NL
         areas.append(auroc(logits[:, 0], labels[:, 0]))
     assert np.mean(areas) == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_view_that_says_nothing_ranks_at_one_half_within_folds_and_below_it_over_all() -> None:
+    within: list[float] = []
+    over: list[float] = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        view, labels = rng.integers(0, 2, (120, 1)).astype(float), rng.integers(0, 2, (120, 1)).astype(np.int8)
+        folds = assign_folds(labels, np.arange(120), 5, seed)
+        logits = cross_fit(view, labels, folds, np.arange(120), (1.0,)).logits_NL
+        for found, each in ((within, folds), (over, None)):
+            values, _ = resample_metrics(logits, labels, np.arange(120), ["a"], num_resamples=10, fold_N=each)
+            found.append(values[0, 1])
+    assert np.mean(within) == pytest.approx(0.5, abs=0.02)
+    assert np.mean(over) < 0.485
 
 
 def test_a_finding_that_one_fold_leaves_without_a_positive_is_scored_nowhere() -> None:

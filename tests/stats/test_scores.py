@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrssl.core.errors import DataError
-from cxrssl.stats.scores import compare_predictions, score_predictions
+from cxrssl.stats.metrics import average_precision
+from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 
 
 def draw_world(
@@ -185,3 +186,42 @@ def test_resampling_films_instead_of_subjects_would_be_too_narrow() -> None:
     by_subject = score_predictions(probs, labels, subject_ids, ["a"], num_resamples=300).macro_auroc
     by_film = score_predictions(probs, labels, np.arange(240), ["a"], num_resamples=300).macro_auroc
     assert by_subject.hi - by_subject.lo > 1.6 * (by_film.hi - by_film.lo)
+
+
+def test_with_folds_films_are_ranked_within_their_fold() -> None:
+    rng = np.random.default_rng(5)
+    fold, labels = rng.integers(0, 3, 90), rng.integers(0, 2, (90, 1)).astype(np.int8)
+    ids, probs = np.arange(90) // 2, np.round(5 * rng.normal(size=(90, 1))) + 5 * labels
+    shifted = probs + 100.0 * fold[:, None]
+    scores = score_predictions(shifted, labels, ids, ["a"], num_resamples=30, fold_N=fold)
+    pairs = [
+        (1.0 if a > b else 0.5 if a == b else 0.0)
+        for k in range(3)
+        for a in probs[(fold == k) & (labels[:, 0] == 1), 0]
+        for b in probs[(fold == k) & (labels[:, 0] == 0), 0]
+    ]
+    found = scores.findings["a"]
+    assert found.auroc.value == pytest.approx(np.mean(pairs), abs=1e-12)
+    rows = [np.flatnonzero(fold == k) for k in range(3)]
+    num_pos = [labels[each].sum() for each in rows]
+    precisions = [average_precision(probs[each, 0], labels[each, 0]) for each in rows]
+    assert found.auprc.value == pytest.approx(np.average(precisions, weights=num_pos), abs=1e-12)
+    assert scores == score_predictions(probs, labels, ids, ["a"], num_resamples=30, fold_N=fold)
+    values, samples = resample_metrics(shifted, labels, ids, ["a"], num_resamples=30, fold_N=fold)
+    assert values[0, 1] == found.auroc.value
+    assert (np.quantile(samples[0, 1], 0.025), found.auroc.num_defined) == (found.auroc.lo, 30)
+    worse = rng.normal(size=(90, 1))
+    gap = compare_predictions(shifted, worse, labels, ids, ["a"], num_resamples=30, fold_N=fold)
+    other = score_predictions(worse, labels, ids, ["a"], num_resamples=30, fold_N=fold)
+    assert gap.findings["a"].auroc.value == found.auroc.value - other.findings["a"].auroc.value
+
+
+def test_one_fold_of_all_films_is_none_and_folds_of_one_class_count_for_nothing() -> None:
+    rng = np.random.default_rng(6)
+    labels, probs = rng.integers(0, 2, (40, 1)).astype(np.int8), rng.random((40, 1))
+    alone = score_predictions(probs, labels, np.arange(40), ["a"], num_resamples=20)
+    assert score_predictions(probs, labels, np.arange(40), ["a"], num_resamples=20, fold_N=np.zeros(40, int)) == alone
+    more, negatives = np.concatenate([probs, np.full((9, 1), 2.0)]), np.concatenate([labels, np.zeros((9, 1), np.int8)])
+    fold = np.repeat([0, 1], [40, 9])
+    both = score_predictions(more, negatives, np.arange(49), ["a"], num_resamples=20, fold_N=fold)
+    assert both.findings["a"].auroc.value == alone.findings["a"].auroc.value
