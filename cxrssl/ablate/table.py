@@ -64,6 +64,7 @@ def make_table(grid: Grid, cohorts: Mapping[str, str], found: Found, untrained: 
         seeds=tuple(str(seed) for seed in settings.seeds),
         rows={place_name(place): row for place, row in enumerate(rows)},
         differences={place_name(place): difference for place, difference in enumerate(differences)},
+        remarks=_remarks([group for group in groups.values() if group is not None]),
         missing=tuple(
             f"{row.name}, seed {seed}" for row in grid.rows for seed in row.seeds if (row.name, seed) not in found
         ),
@@ -97,6 +98,22 @@ def _starts_of(grid: Grid, untrained: Found) -> list[tuple[Row, Row, SeedGroup]]
             seen.add(ids)
             starts.append((row, replace(row, arm=UNTRAINED + row.arm.removeprefix(row.base)), group))
     return starts
+
+
+def _remarks(groups: Sequence[SeedGroup]) -> tuple[str, ...]:
+    """Return what a reader must know beside the numbers, in sentences."""
+    settings = [each.settings for group in groups for each in group.evaluations]
+    folds = dict.fromkeys(f"{each.probe.folds} folds of cohort {each.cohort}" for each in settings if each.probe.folds)
+    said = [f"every film is scored by a probe of the other folds: {', '.join(folds)}"] if folds else []
+    # Without numbers: a table may be shared, and these count people.
+    for group in groups:
+        if any(each.settings.transductive for each in group.evaluations):
+            said.append(
+                f"{group.group_id} is transductive: pretraining saw films that are scored, without their labels"
+            )
+        if any(each.settings.leak for each in group.evaluations):
+            said.append(f"{group.group_id} is no fair test: its evaluation names a leak")
+    return tuple(said)
 
 
 def _check_terms(groups: Sequence[SeedGroup], cohorts: Mapping[str, str]) -> None:

@@ -236,6 +236,7 @@ def describe_table(table: AblationTable) -> list[str]:
         lines.append(ONE_SEED)
     numbers: list[ArmRow | DifferenceRow] = [*table.rows.values(), *table.differences.values()]
     lines += explain_marks(_number(table, row).interval for row in numbers)
+    lines += [f"note: {remark}" for remark in table.remarks]
     lines += [f"missing: {name}" for name in table.missing]
     return lines
 

@@ -6,8 +6,8 @@
 
 The teacher is the moving average of the student; c, the centre, that of the teacher's mean output.
 Source: Caron et al. 2021, section 3, algorithm 1. Differs: no distortion of colours and no blur; the rows of the last
-layer have unit length from the start (their `norm_last_layer`); the teacher's temperature is constant; the record may
-join the student, or both.
+layer have unit length from the start (their `norm_last_layer`); the teacher's temperature is constant; its momentum
+rises in a straight line (`train.schedule`); gradients are clipped as one; the record may join the student, or both.
 Shape letters: B films, V crops of a film, D embedding width, K outputs.
 """
 

@@ -2,8 +2,9 @@
 
     loss = mean over hidden patches of the mean squared error of their pixels, each patch at mean 0 and variance 1
 
-Source: He et al. 2022, section 3. Differs: learned positions of the decoder in place of sines; crops, rates and weight
-decay are the recipe's. The record has no place in the drawing of pixels: `ehr.predict` alone may use it.
+Source: He et al. 2022, section 3. Differs: learned positions of encoder and decoder in place of sines; the decoder's
+blocks are timm's own, without biases of queries, keys and values; crops, rates and weight decay are the recipe's. The
+record has no place in the drawing of pixels: `ehr.predict` alone may use it.
 Shape letters: B films, N patches, K kept patches, C pixels of a patch, D embedding width, W width of the decoder.
 """
 

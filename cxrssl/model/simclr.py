@@ -4,7 +4,8 @@
     loss = mean over crops i of  -ln( exp(cos(z_i, z_j) / temp) / sum over crops k != i of exp(cos(z_i, z_k) / temp) )
 
 j is the other crop of the film. Source: Chen et al. 2020, eq. 1. Differs: no distortion of colours, which grey films do
-not have, and no blur; AdamW in place of LARS; the record may join the first crop, or both.
+not have, and no blur; AdamW in place of LARS; batch norm over the first and the second crops apart, as a record may
+join the first alone, and none after the last layer of the head.
 Shape letters: B films, D embedding width, P width of the projection.
 """
 

@@ -139,6 +139,8 @@ class AblationTable:
     """The primary comparison first, where both of its arms are done."""
     missing: tuple[str, ...]
     """Runs that are not done, in words; differences of their arms are left out."""
+    remarks: tuple[str, ...] = ()
+    """How the numbers were made where that is not by the test films alone: folds, and which runs saw their films."""
 
     @property
     def primary(self) -> DifferenceRow | None:

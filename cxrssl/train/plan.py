@@ -98,7 +98,7 @@ class RunPlan:
             sentences.append(f"the record is wrong on purpose: ehr.control = {self.recipe.ehr.control}")
         if self.recipe.train.rows == "all":
             sentences.append(
-                "validation and test films are pretrained on, as in the paper; a probe of this run is refused"
+                "validation and test films are pretrained on, as in the paper; only --folds may score them"
             )
         return sentences
 

@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,26 @@ def test_the_primary_comparison_is_first_and_every_other_one_is_exploratory(grid
     assert lines[1].startswith("primary comparison, declared beforehand: right - wrong on mimic, macro AUROC +")
     assert sum("right" in line and "wrong" in line for line in lines) == 1
     assert "all others are exploratory:" in lines
+
+
+def test_folds_and_what_pretraining_saw_stand_beside_the_numbers(grid: Grid, found: Found) -> None:
+    assert make_table(grid, COHORTS, found).remarks == ()
+    probe = replace(found["vanilla on mimic", 2].settings.probe, folds=5)
+    said: dict[str, dict[str, Any]] = {
+        "right on mimic": {"transductive": "3 test films"},
+        "wrong on mimic": {"leak": "3 test films"},
+    }
+    changed = {
+        (name, seed): replace(each, settings=replace(each.settings, probe=probe, **said.get(name, {})))
+        for (name, seed), each in found.items()
+    }
+    table = make_table(grid, COHORTS, changed)
+    assert table.remarks == (
+        "every film is scored by a probe of the other folds: 5 folds of cohort mimic",
+        "right on mimic is transductive: pretraining saw films that are scored, without their labels",
+        "wrong on mimic is no fair test: its evaluation names a leak",
+    )
+    assert f"note: {table.remarks[1]}" in describe_table(table)
 
 
 def test_numbers_are_those_of_the_groups_of_seeds(grid: Grid, found: Found) -> None:
