@@ -37,7 +37,8 @@ from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
 
 FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
-ID_COLUMNS = ("image_id", "dicom_id", "Image Index", "Path", "filename")
+ID_COLUMNS = ("image_id", "dicom_id", "Image Index", "Path", "filename", "pixel_hash")
+"""The last is that of an export of cxrssl: hashes of packed pixels."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SeenList:
     """The films that an external encoder was trained on, as its makers name them."""
 
     names: frozenset[str]
-    """Ids or paths, without the ending of a picture."""
+    """Ids or paths, without the ending of a picture, or hashes of pixels."""
     sha256: str
 
     def find(self, image_ids: Sequence[str]) -> NDArray[np.int64]:
@@ -92,7 +93,7 @@ def external_candidate(
 ) -> Candidate:
     """Return an external encoder as a candidate for a cohort with its packed films and a split."""
     cohort, images, scheme = films
-    source, rows = compare_seen(source, cohort, scheme, seen)
+    source, rows = compare_seen(source, cohort, scheme, seen, images.index.pixel_hash)
     architecture = architecture_of(encoder.recipe)
     digest = hash_settings([encoder.weights_sha256, write_fields(architecture), source.seen_sha256])[:8]
     shown = plain(name, 40)
@@ -121,7 +122,7 @@ def external_candidate(
 
 
 def compare_seen(
-    source: ExternalSource, cohort: Cohort, scheme: str, seen: SeenList | None
+    source: ExternalSource, cohort: Cohort, scheme: str, seen: SeenList | None, pixel_hash: NDArray[np.bytes_]
 ) -> tuple[ExternalSource, NDArray[np.int64] | None]:
     """Return the source with whether it saw the test films or subjects, and the rows of the cohort that it saw.
 
@@ -129,7 +130,8 @@ def compare_seen(
     """
     if seen is None:
         return replace(source, seen_note="there is no list of its training films"), None
-    rows = seen.find(cohort.image_id.tolist())
+    by_pixels = np.flatnonzero(np.isin(pixel_hash.astype(np.str_), list(seen.names)) & (pixel_hash != b""))
+    rows = np.union1d(seen.find(cohort.image_id.tolist()), by_pixels)
     said = f"its list has {count_noun(len(seen.names), 'film')}"
     if not len(rows):
         note = f"{said}, none of them of this cohort by its ids"

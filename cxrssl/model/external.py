@@ -152,13 +152,14 @@ def _build(
     patch_px = int(patch.shape[-1])
     if values and not said:
         return _build_from_config(values, patch_px, grid, tensors, file)
-    _check_timm_args(values.get("model_args", {}), file)
+    args = _read_timm_args(values.get("model_args", {}), tensors, file)
     name = choices.arch or said
     if not name:
         raise UsageError("the file does not say its architecture", file, "name it: --arch vit_small_patch14_dinov2")
     backbone = name if name in BACKBONES else TIMM_PREFIX + name.partition(".")[0]
     try:
-        return build_encoder(backbone, patch_px, grid * patch_px), backbone
+        module = build_encoder(backbone, patch_px, grid * patch_px, args)
+        return module, " ".join([backbone, *(f"{key}={value}" for key, value in args.items())])
     except ConfigError as error:
         raise UsageError(error.what, file, "--arch names the architecture that the weights are of") from None
 
@@ -176,13 +177,22 @@ def _find_grid(tensors: dict[str, Tensor], file: Path) -> int:
     raise DataError(f"{position.shape[1]:,} positions are of no square grid of patches", file)
 
 
-def _check_timm_args(changes: Any, file: Path) -> None:
-    """Raise DataError where a folder of timm changes the named architecture: weights alone do not show all of it."""
+def _read_timm_args(changes: Any, tensors: dict[str, Tensor], file: Path) -> dict[str, int]:
+    """Return where a folder of timm changes the named architecture in width, depth, patches and heads.
+
+    Raises: DataError for another change, or one that the weights do not bear out: no more memory is asked for than
+    they take.
+    """
     changed = set(changes) - set(WITHOUT_EFFECT) if isinstance(changes, dict) else {"model_args"}
-    if changed:
-        what = f"config.json changes the architecture that it names: {plain(', '.join(sorted(map(str, changed))), 80)}"
+    width, _, patch_px, _ = tensors["patch_embed.proj.weight"].shape
+    depth = sum(name.endswith(".norm1.weight") for name in tensors)
+    known = {"embed_dim": [width], "patch_size": [patch_px], "depth": [depth], "num_heads": range(1, width + 1)}
+    wrong = sorted(str(key) for key in changed if key not in known or changes[key] not in known[key])
+    if wrong or width % (changes.get("num_heads") or 1):
+        what = f"config.json changes the architecture that it names: {plain(', '.join(wrong) or 'num_heads', 80)}"
         hint = "name the safetensors file itself, and with --arch an architecture that is so by itself"
         raise DataError(what, file.parent, hint)
+    return {key: int(changes[key]) for key in sorted(changed)}
 
 
 def _build_from_config(

@@ -7,6 +7,7 @@ H heads, E width of a head.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, cast
 
 import timm
@@ -24,15 +25,18 @@ from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX
 MAX_BLOCK_BYTES = 2**25
 
 
-def build_encoder(backbone: str, patch_px: int, image_px: int) -> VisionTransformer:
+def build_encoder(
+    backbone: str, patch_px: int, image_px: int, timm_args: Mapping[str, Any] | None = None
+) -> VisionTransformer:
     """Return a ViT without classifier head, for one grey channel, initialised from torch's current generator.
 
-    `backbone` is a name of BACKBONES, or `timm:` and the name of one of timm's own; no weights are ever downloaded.
+    `backbone` is a name of BACKBONES, or `timm:` and the name of one of timm's own, with other arguments than timm's
+    entry has in `timm_args`; no weights are ever downloaded.
     Raises: ConfigError for a name that timm does not have, or of a model without class token, positions or this patch
     size.
     """
     if backbone.startswith(TIMM_PREFIX):
-        return _build_timm(backbone.removeprefix(TIMM_PREFIX), patch_px, image_px)
+        return _build_timm(backbone.removeprefix(TIMM_PREFIX), patch_px, image_px, timm_args or {})
     width, depth, heads = BACKBONES[backbone]
     return VisionTransformer(
         img_size=image_px,
@@ -46,23 +50,19 @@ def build_encoder(backbone: str, patch_px: int, image_px: int) -> VisionTransfor
     )
 
 
-def _build_timm(name: str, patch_px: int, image_px: int) -> VisionTransformer:
+def _build_timm(name: str, patch_px: int, image_px: int, args: Mapping[str, Any]) -> VisionTransformer:
     known = timm.list_models(module="vision_transformer")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f'nearest is "{near[0]}"' if near else 'timm.list_models(module="vision_transformer") lists them'
         raise ConfigError(f'timm has no vision transformer "{plain(name, 80)}"', hint=hint)
     # Whatever the model pools, the class token is read after the final norm.
-    module: Any = timm.create_model(
-        name,
-        pretrained=False,
-        img_size=image_px,
-        in_chans=1,
-        num_classes=0,
-        dynamic_img_size=True,
-        global_pool="",
-        fc_norm=False,
-    )
+    ours: dict[str, Any] = {"img_size": image_px, "in_chans": 1, "num_classes": 0, "dynamic_img_size": True}
+    ours |= {"global_pool": "", "fc_norm": False}
+    try:
+        module: Any = timm.create_model(name, pretrained=False, **{**args, **ours})
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(f"timm's {name} cannot be built: {plain(error, 120)}") from None
     if module.cls_token is None or module.pos_embed is None or type(module.patch_embed) is not PatchEmbed:
         raise ConfigError(f"timm's {name} lacks what this program needs: class token, learned positions, plain patches")
     found, _ = module.patch_embed.patch_size

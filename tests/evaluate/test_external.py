@@ -12,6 +12,7 @@ from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.external import name_film, probe_external, read_seen
 from cxrssl.evaluate.run import ProbeChoices
+from cxrssl.images.store import open_images
 from cxrssl.model.external import ExternalChoices
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, open_evaluation
 from cxrssl.report.write import write_report
@@ -79,6 +80,17 @@ def test_a_list_with_a_test_film_is_refused_unless_allowed(
     assert source.saw_test == "yes"
     assert "took part in pretraining" in first.settings.leak
     assert first.settings.label.endswith("saw the test films: yes")
+
+
+def test_films_are_found_by_the_hashes_of_their_pixels(workspace: Workspace, cohort: Cohort, tmp_path: Path) -> None:
+    hashes = open_images(workspace.images / "nih").index.pixel_hash.astype(str)
+    train, test = (cohort.rows_of(split, "hash") for split in ("train", "test"))
+    for rows, saw in ((train, "no"), (test[:1], "yes")):
+        seen = write_list(tmp_path / f"{saw}.csv", ["pixel_hash", *hashes[rows]])
+        first, *_ = probe(workspace, seen, may_overlap=True)
+        source = first.settings.candidate.external
+        assert source is not None
+        assert source.saw_test == saw
 
 
 def test_folds_are_refused_after_any_film_of_the_list_and_scored_without_one(

@@ -224,20 +224,29 @@ def test_files_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "is_refused"), [({"num_heads": 6}, True), ({"img_size": 32, "num_classes": 3}, False)]
+    ("args", "refused"),
+    [
+        ({"num_heads": 6, "embed_dim": 192, "depth": 12, "patch_size": 16}, ""),
+        ({"img_size": 32, "num_classes": 3}, ""),
+        ({"num_heads": 5}, "num_heads"),
+        ({"depth": 10**9}, "depth"),
+        ({"act_layer": "relu", "num_heads": 6}, "act_layer"),
+    ],
 )
-def test_a_folder_of_timm_that_changes_its_architecture_is_refused(
-    tiny: tuple[Path, Any], args: dict[str, Any], is_refused: bool
+def test_a_folder_of_timm_may_change_the_heads_and_nothing_that_the_weights_do_not_bear_out(
+    tiny: tuple[Path, Any], args: dict[str, Any], refused: str
 ) -> None:
     # Six heads have the weights of three, and give other features.
     said = {"mean": [0.5], "std": [0.5], "input_size": [3, 32, 32]}
     config = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": said, "model_args": args}
     (tiny[0].parent / "config.json").write_text(json.dumps(config))
-    if is_refused:
-        with pytest.raises(DataError, match="changes the architecture that it names: num_heads"):
+    if refused:
+        with pytest.raises(DataError, match=f"changes the architecture that it names: {refused} "):
             open_external(ExternalChoices(tiny[0].parent))
     else:
-        assert open_external(ExternalChoices(tiny[0].parent))[1].input_px == 32
+        encoder, source = open_external(ExternalChoices(tiny[0].parent))
+        block: Any = encoder.module.blocks[0]
+        assert (source.input_px, block.attn.num_heads) == (32, args.get("num_heads", 3))
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(61, 14), (30, 22)])
