@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from cxrssl.core.text import plain
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
 # Order matters: the configuration is locked last, and after that no SQL statement can change it.
 LOCK_DOWN = (
@@ -194,6 +195,13 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     with renamed_duckdb_errors(path), contextlib.closing(duckdb.connect(":memory:")) as connection:
         connection.register("incoming", _Stream(frame))
         connection.sql("SELECT * FROM incoming").write_parquet(str(path), compression="zstd")
+
+
+def write_columns(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Write arrays of one length as the columns of a Parquet file. Raises: SetupError when it cannot be written."""
+    import polars as pl
+
+    write_parquet(pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()}), path)
 
 
 def apply_schema(database: Database, name: str) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import cxrssl
+from cxrssl.core import version
 from cxrssl.core.durable import renamed_os_errors
 from cxrssl.core.text import plain
 
@@ -31,7 +31,7 @@ def start_child(words: Sequence[str], log: Path, environment: Mapping[str, str])
 
     Raises: SetupError when the log cannot be written.
     """
-    package = str(Path(cxrssl.__file__).parent.parent)
+    package = str(Path(version.__file__).parents[2])
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     inherited = {key: value for key, value in os.environ.items() if key not in OF_A_LAUNCH}
     with contextlib.ExitStack() as files:

@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from cxrssl import __version__
 from cxrssl.cli import (
     ablate,
     check,
@@ -22,6 +21,8 @@ from cxrssl.cli import (
     dashboard,
     demo,
     doctor,
+    embed,
+    export,
     ingest,
     manual,
     pretrain,
@@ -36,6 +37,7 @@ from cxrssl.core.errors import CxrsslError, Preempted, SetupError
 from cxrssl.core.held import explain_lost, release_all
 from cxrssl.core.signals import end_on_signals
 from cxrssl.core.text import plain
+from cxrssl.core.version import __version__
 
 NAME = "cxrssl"
 SIGINT_EXIT = 130
@@ -81,6 +83,8 @@ app.add_typer(cohort.app, name="cohort")
 app.command(cls=GroupedCommand)(pretrain.pretrain)
 app.command(cls=GroupedCommand)(probe.probe)
 app.command()(ablate.ablate)
+app.command()(export.export)
+app.command()(embed.embed)
 app.command()(report.report)
 app.command()(sql.sql)
 app.add_typer(recipe.app, name="recipe")

@@ -73,7 +73,7 @@ def _examine_machine(workspace: Path, ask_torch: bool) -> dict[str, Any]:
     import platform
     import shutil
 
-    from cxrssl import __version__
+    from cxrssl.core.version import __version__
     from cxrssl.dicom import find_codecs
 
     place = workspace.absolute()

@@ -17,9 +17,10 @@ from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.features import RECORDED, Feature
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.release.verified import describe_release
-from cxrssl.core.artefact import is_published, open_artefact, publish, unreplaced
+from cxrssl.core.artefact import is_published, publish, unreplaced
 from cxrssl.core.durable import write_bytes, write_json
-from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.core.errors import UsageError
+from cxrssl.core.place import check_free, check_place
 from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import Database, open_database, write_parquet
@@ -81,10 +82,10 @@ def export_cohort(
         "cohort_key": cohort.artefact.settings["key"],
         "split": cohort.default_split,
     }
-    _check_place(workspace, cohort, dest)
+    check_place(workspace, dest, cohort.root)
     if is_published(dest, KIND, settings) and not may_replace:
         return Export(dest, True, _count_rows(dest))
-    _check_free(dest, may_replace)
+    check_free(dest, KIND, may_replace)
     with (
         publish(dest, KIND, settings, {"cohort": cohort.artefact.content_sha256}) as folder,
         unreplaced(cohort.artefact),
@@ -187,28 +188,6 @@ def _renumber(rows: pl.DataFrame, subjects: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of `subjects` with numbers for ids, sorted by number and otherwise in their old order."""
     numbered = rows.join(subjects.select("subject_id", "number"), "subject_id", maintain_order="left")
     return numbered.with_columns(subject_id="number").drop("number").sort("subject_id", maintain_order=True)
-
-
-def _check_place(workspace: Workspace, cohort: Cohort, dest: Path) -> None:
-    """Raise UsageError for a folder in the dataset, or among the workspace's own folders."""
-    place, own = dest.resolve(), workspace.root.resolve()
-    exports = own / workspace.exports.name
-    if place.is_relative_to(cohort.root.resolve()):
-        raise UsageError("the export would be inside the dataset folder, which is never written to", dest)
-    if place.is_relative_to(own) and exports not in place.parents:
-        hint = "omit --out, or name a folder elsewhere"
-        raise UsageError("the export would be among the workspace's own folders", dest, hint)
-
-
-def _check_free(dest: Path, may_replace: bool) -> None:
-    if not dest.exists() and not dest.is_symlink():
-        return
-    try:
-        open_artefact(dest, KIND, verify=False)
-    except IntegrityError:
-        raise UsageError("the folder holds something other than an export", dest, "use another --out") from None
-    if not may_replace:
-        raise UsageError("the folder holds an older export", dest, "replace it with --force, or use another --out")
 
 
 def _notice(cohort: Cohort) -> str:

@@ -17,9 +17,9 @@ from typing import Any
 
 import polars as pl
 
-from cxrssl import __version__
 from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError
+from cxrssl.core.version import __version__
 from cxrssl.db import Database
 
 MEDS_VERSION = "0.4.1"

@@ -5,7 +5,6 @@ In: a filled cohort database and the source tables. Out: a JSON-able summary. Ne
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from cxrssl.cohort.features import FEATURES
+from cxrssl.cohort.pseudonym import make_key, name_id
 from cxrssl.cohort.sources import SourceTables
 from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.filestate import Seen
@@ -51,14 +51,13 @@ class CohortSummary:
 def collect_rejects(tables: SourceTables) -> pl.DataFrame:
     """Return file, line, column, rule and the subject's pseudonym of every rejected row of every file, sorted.
 
-    The pseudonym is a BLAKE2b of the subject's id under a key made of the ids of all films. All rows of a subject in a
-    cohort share it, and anyone with the data can recompute it; without the data, trying all ids does not undo it.
+    All rows of a subject in a cohort share its pseudonym.
     """
     columns = ("line", "column", "rule", "subject")
     rejects = pl.concat([table.rejects.select(_reject_file(table), *columns) for table in tables.files])
-    key = hashlib.blake2b("\n".join(tables.image["image_id"].sort()).encode()).digest()
+    key = make_key(tables.image["image_id"].to_list())
     subjects = rejects["subject"].drop_nulls().unique().to_list()
-    pseudonyms = [hashlib.blake2b(subject.encode(), key=key, digest_size=8).hexdigest() for subject in subjects]
+    pseudonyms = [name_id(subject, key) for subject in subjects]
     pseudonym = pl.col("subject").replace_strict(subjects, pseudonyms, default=None, return_dtype=pl.String)
     return rejects.with_columns(pseudonym.alias("pseudonym")).drop("subject").sort("file", "line", "column", "rule")
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from cxrssl import __version__
 from cxrssl.core.building import MANIFEST as MANIFEST
 from cxrssl.core.building import Building, Taken, remove_published
 from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors, sha256_file, write_json
@@ -26,6 +25,7 @@ from cxrssl.core.held import check_held
 from cxrssl.core.numbers import is_count
 from cxrssl.core.signals import check_stop, note_saved, uninterrupted
 from cxrssl.core.text import plain
+from cxrssl.core.version import __version__
 
 THREADED_BYTES = 2**24
 """From here on threads gain more than they cost to start."""

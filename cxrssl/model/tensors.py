@@ -107,6 +107,11 @@ def fold_pixels(weight_DCPP: Tensor, bias_D: Tensor | None, mean_C: Sequence[flo
     return torch.cat([scaled.sum(dim=1).flatten(1), offset[:, None]], dim=1).float()
 
 
+def spread_pixels(weight_D1PP: Tensor, channels: int) -> Tensor:
+    """Return the patch embedding of a grey film that is given in every channel, [D, channels, P, P]: the same sum."""
+    return (weight_D1PP.double() / channels).expand(-1, channels, -1, -1).to(weight_D1PP.dtype).contiguous()
+
+
 def _is_unused(name: str) -> bool:
     return name.rpartition(".")[2] == UNUSED
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from cxrssl import __version__
 from cxrssl.audit.checks import Audit, Result
 from cxrssl.audit.everything import audit_workspace
 from cxrssl.cohort.read import open_cohort
@@ -16,6 +15,7 @@ from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError
 from cxrssl.core.text import count_noun, plain
+from cxrssl.core.version import __version__
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.averages import Averages, has_seeds, publish_averages, table_groups
 from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons

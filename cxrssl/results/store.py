@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrssl import __version__
 from cxrssl.core.building import Building
 from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors
 from cxrssl.core.errors import DataError, SetupError, UsageError
 from cxrssl.core.process import start_ticks
 from cxrssl.core.text import valid
+from cxrssl.core.version import __version__
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.published import Published, Source, look_at_sources, read_published
 from cxrssl.records.reader import read_run

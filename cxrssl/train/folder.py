@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from cxrssl import __version__
 from cxrssl.core.durable import find_leftovers, remove_leftover, write_json
 from cxrssl.core.errors import CxrsslError, Preempted
 from cxrssl.core.journal import append_record
+from cxrssl.core.version import __version__
 from cxrssl.model.encoder import publish_encoder
 from cxrssl.records.encoder import EncoderOrigin, SeenFilms
 from cxrssl.records.events import has_finished

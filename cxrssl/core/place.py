@@ -1,0 +1,32 @@
+"""Where the user lets a folder be made: never in a dataset, among the workspace's own folders, or over other things."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.errors import IntegrityError, UsageError
+from cxrssl.core.workspace import Workspace
+
+
+def check_place(workspace: Workspace, dest: Path, root: Path | None) -> None:
+    """Raise UsageError for a place in the dataset at `root`, or among the workspace's own folders."""
+    place, own = dest.resolve(), workspace.root.resolve()
+    exports = own / workspace.exports.name
+    if root is not None and place.is_relative_to(root.resolve()):
+        raise UsageError("the export would be inside the dataset folder, which is never written to", dest)
+    if place.is_relative_to(own) and exports not in place.parents:
+        hint = "omit --out, or name a folder elsewhere"
+        raise UsageError("the export would be among the workspace's own folders", dest, hint)
+
+
+def check_free(dest: Path, kind: str, may_replace: bool) -> None:
+    """Raise UsageError for a place that holds anything but an export of this kind that may be replaced."""
+    if not dest.exists() and not dest.is_symlink():
+        return
+    try:
+        open_artefact(dest, kind, verify=False)
+    except IntegrityError:
+        raise UsageError("the folder holds something other than an export", dest, "use another --out") from None
+    if not may_replace:
+        raise UsageError("the folder holds an older export", dest, "replace it with --force, or use another --out")

@@ -1,0 +1,107 @@
+"""Where an encoder comes from, as far as an export may say it.
+
+In: a workspace and a published encoder. Out: Lineage; the hashes of the training films' pixels.
+Never: the id of a film or of a person.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrssl.cohort.features import is_outcome_used
+from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.errors import CxrsslError
+from cxrssl.core.workspace import Workspace
+from cxrssl.export.load import find_pack_px
+from cxrssl.export.terms import SYNTHETIC, Terms, find_terms
+from cxrssl.records.encoder import EncoderName, EncoderRecord
+from cxrssl.records.evaluation import Evaluation, list_evaluations
+
+HOSPITAL = "synthetic hospital"
+"""Kind of the folder that `cxrssl demo` draws."""
+COLUMN = "pixel_hash"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What shaped an encoder, and what is known of it."""
+
+    record: EncoderRecord
+    which: EncoderName
+    num_films: int
+    num_subjects: int
+    films_csv: bytes
+    """One pixel hash a training film, sorted; see `list_hashes`."""
+    terms: tuple[Terms, ...]
+    """Of each dataset, the strictest first."""
+    pack_px: int
+    root: Path | None
+    """Of the dataset; None where its cohort is gone."""
+    evaluations: tuple[Evaluation, ...]
+    """Of this very encoder, by cohort and split."""
+
+    @property
+    def taught_outcome(self) -> bool:
+        """Whether an outcome of the stay was a pretraining input or target."""
+        return is_outcome_used(self.record.ehr.taught)
+
+
+def trace_lineage(workspace: Workspace, record: EncoderRecord, which: EncoderName) -> Lineage:
+    """Return the lineage of a run's encoder. Raises: IntegrityError when its list of films is damaged."""
+    origin, films = record.origin, record.films()
+    cohort = _find_cohort(workspace, record)
+    dataset = find_dataset(cohort) if cohort is not None else origin.dataset
+    own = [
+        each
+        for each in list_evaluations(workspace)[0]
+        if each.settings.run_id == origin.run_id and (each.settings.candidate.encoder or "target") == which
+    ]
+    return Lineage(
+        record=record,
+        which=which,
+        num_films=len(films.image_id),
+        num_subjects=len(set(films.subject_id.tolist())),
+        films_csv=list_hashes([value.decode("ascii") for value in films.pixel_hash.tolist()]),
+        terms=tuple(find_terms([dataset])),
+        pack_px=find_pack_px(workspace.images / origin.cohort, origin.images_sha256),
+        root=cohort.root if cohort is not None else None,
+        evaluations=tuple(sorted(own, key=lambda each: (each.settings.cohort, each.settings.split))),
+    )
+
+
+def find_dataset(cohort: Cohort) -> str:
+    """Return whose terms hold for a cohort: its dataset's, or those of drawn films."""
+    return SYNTHETIC if _is_drawn(cohort.root) else cohort.dataset
+
+
+def list_hashes(hashes: list[str]) -> bytes:
+    """Return the hashes as CSV, sorted, so that their order tells nothing; films without one are left out.
+
+    A hash is of a film's packed pixels: whoever has the film can compute it, and nobody can guess it from an id.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([[COLUMN], *([each] for each in sorted(hashes) if each)])
+    return text.getvalue().encode()
+
+
+def _find_cohort(workspace: Workspace, record: EncoderRecord) -> Cohort | None:
+    """Return the cohort that the encoder was trained on, None where it is gone or another one has its name."""
+    try:
+        cohort = open_cohort(workspace.find_cohort(record.origin.cohort), verify=False)
+    except CxrsslError:
+        return None
+    return cohort if cohort.content_sha256 == record.origin.cohort_sha256 else None
+
+
+def _is_drawn(root: Path) -> bool:
+    """Return whether a dataset is the whole folder of a drawn hospital."""
+    try:
+        open_artefact(root, HOSPITAL, verify=False)
+    except CxrsslError:
+        return False
+    return True
