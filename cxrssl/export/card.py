@@ -102,7 +102,7 @@ def _training(lineage: Lineage) -> str:
         "steps": f"{origin.step:,}",
         "dataset": origin.dataset,
         "cohort": f"{origin.cohort}, split {origin.split}" + (f", {origin.link}" if origin.link else ""),
-        "films": f"{_count(lineage.num_films)} of {_count(lineage.num_subjects)} subjects",
+        "films": f"{_count(lineage.num_films, lineage.num_subjects)} of {_count(lineage.num_subjects)} subjects",
         "SHA-256 of the recipe": origin.recipe_sha256,
         "SHA-256 of the cohort": origin.cohort_sha256,
         "SHA-256 of the packed films": origin.images_sha256,
@@ -128,7 +128,8 @@ def _scores(evaluations: Sequence[Evaluation]) -> str:
     for each in evaluations:
         scores, about = each.scores, each.settings
         defined = sum(score.is_defined for score in scores.findings.values())
-        cells = [f"{about.cohort}, {about.split}", str(defined), _count(scores.num_films), _count(scores.num_subjects)]
+        films, subjects = _count(scores.num_films, scores.num_subjects), _count(scores.num_subjects)
+        cells = [f"{about.cohort}, {about.split}", str(defined), films, subjects]
         cells += [scores.macro_auroc.to_text(), scores.macro_auprc.to_text()]
         lines.append("| " + " | ".join(plain(cell, 80) for cell in cells) + " |")
     lines.append("")
@@ -142,9 +143,9 @@ def _notes(evaluations: Sequence[Evaluation]) -> list[str]:
     notes += [line.replace("*", "\\*", 1) for line in explain_marks(numbers)]
     for each in evaluations:
         where = f"{each.settings.cohort}, {each.settings.split}"
-        notes += [f"{where}: the run has seen test films: {each.settings.leak}."] if each.settings.leak else []
-        seen = each.settings.transductive
-        notes += [f"{where}: transductive, no label was seen: {seen}."] if seen else []
+        notes += [f"{where}: the run has seen films or people that it is tested on."] if each.settings.leak else []
+        seen = "transductive: the run has seen films that are scored, without their labels"
+        notes += [f"{where}: {seen}."] if each.settings.transductive else []
     return notes
 
 
@@ -174,9 +175,9 @@ def _of_recipe(lineage: Lineage, section: str, key: str) -> object:
     return values.get(key, "") if isinstance(values, dict) else ""
 
 
-def _count(num: int) -> str:
-    """Return a count of films or subjects; a card may leave the hospital, so that small ones are not shown."""
-    return f"under {SMALL}" if 0 < num < SMALL else f"{num:,}"
+def _count(num: int, num_subjects: int = SMALL) -> str:
+    """Return a count of films or subjects; a card may leave the hospital, so that those of few people are not shown."""
+    return f"under {SMALL}" if 0 < num < SMALL else "not shown" if num_subjects < SMALL else f"{num:,}"
 
 
 def _bullets(sentences: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from cxrssl.core.artefact import publish
 from cxrssl.core.errors import CxrsslError, DataError, SetupError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.export import bundle, to_hf, to_timm
+from cxrssl.export import bundle, card, to_hf, to_timm
 from cxrssl.export.proof import Proof, draw_films
 from cxrssl.export.run import LIBRARIES, EncoderExport, ExportChoices, export_encoder
 from cxrssl.export.terms import KNOWN, find_terms
@@ -202,22 +202,34 @@ def test_the_card_shows_scores_with_films_and_intervals_of_this_encoder_alone(tm
     make_evaluation(workspace, "other", "run", 0.6)
     (tmp_path / "cohorts").mkdir(exist_ok=True)
     folder = export(workspace, "scored", "timm", may_replace=True).path
-    card = (folder / "README.md").read_text()
-    assert re.search(r"^\| mimic, paper \| \d+ \| \d+ \| (\d+|under 10) \| 0\.712 \[0\.\d+, 0\.\d+\]", card, re.M), card
-    assert "the run has seen test films: 3 test films took part in pretraining." in card
-    assert "0.600" not in card
+    text = (folder / "README.md").read_text()
+    assert re.search(r"^\| mimic, paper \| 4 \| 206 \| 103 \| 0\.712 \[0\.\d+, 0\.\d+\]", text, re.M), text
+    assert "mimic, paper: the run has seen films or people that it is tested on." in text
+    assert "3 test films" not in text  # a small count
+    assert "0.600" not in text
     anchor = export(workspace, "scored", "timm", encoder="anchor").path
     assert "This encoder was not evaluated." in (anchor / "README.md").read_text()
     assert "This is the anchor" in (anchor / "README.md").read_text()
     assert (folder / "model.safetensors").read_bytes() != (anchor / "model.safetensors").read_bytes()
 
 
+def test_counts_of_few_people_are_not_on_the_card() -> None:
+    assert [card._count(*counts) for counts in ((9,), (10,), (18, 9), (18, 10), (0,), (1234, 500))] == [
+        "under 10",
+        "10",
+        "not shown",
+        "18",
+        "0",
+        "1,234",
+    ]
+
+
 def test_the_card_warns_of_outcomes_and_of_labels(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path).create()
     publish_run(workspace, "stay", changes=('ehr.features=["mortality"]', "ehr.may_use_outcomes=true"))
-    card = (export(workspace, "stay", "timm").path / "README.md").read_text()
-    assert "An outcome of the stay took part in pretraining" in card
-    assert "MSN + mortality" in card
+    text = (export(workspace, "stay", "timm").path / "README.md").read_text()
+    assert "An outcome of the stay took part in pretraining" in text
+    assert "MSN + mortality" in text
 
 
 def test_the_strictest_terms_come_first_and_an_unknown_dataset_allows_nothing() -> None:
