@@ -41,7 +41,7 @@ def write_card(bundle: Bundle, lineage: Lineage, to: str, usage: str, proof: Pro
 
 
 def _head(bundle: Bundle, lineage: Lineage, to: str) -> str:
-    origin, objective = lineage.record.origin, str(_of_recipe(lineage, "objective", "name"))
+    origin, objective = lineage.record.origin, bundle.encoder.recipe.objective.label
     what = label_run(objective, ", ".join(lineage.record.ehr.taught), lineage.which)
     channels = "one grey channel" if bundle.shape.channels == 1 else f"{bundle.shape.channels} equal grey channels"
     return f"""\
