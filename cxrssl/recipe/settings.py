@@ -110,7 +110,7 @@ class TrainSettings:
     split: str = ""
     """Split scheme (`official`, `hash`, `icu`, `file`); empty means the cohort's default."""
     rows: str = setting("train", options=("train", "all"))
-    """`all` also pretrains on validation and test films, as the paper did; only --folds may score them."""
+    """`all` also pretrains on validation and test films, as the paper did; only a probe in folds may score them."""
     num_epochs: int = setting(100, low=1, high=100_000)
     """Passes over the training films."""
     batch_size: int = setting(64, low=2, high=65536)

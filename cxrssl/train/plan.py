@@ -98,7 +98,7 @@ class RunPlan:
             sentences.append(f"the record is wrong on purpose: ehr.control = {self.recipe.ehr.control}")
         if self.recipe.train.rows == "all":
             sentences.append(
-                "validation and test films are pretrained on, as in the paper; only --folds may score them"
+                "validation and test films are pretrained on, as in the paper; only a probe in folds may score them"
             )
         return sentences
 
