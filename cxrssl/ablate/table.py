@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from cxrssl.ablate.grid import Grid
 from cxrssl.ablate.row import Row
@@ -22,6 +23,7 @@ from cxrssl.records.ablation import (
     AblationTable,
     ArmRow,
     DifferenceRow,
+    Metric,
     Number,
     place_name,
 )
@@ -59,7 +61,7 @@ def make_table(grid: Grid, cohorts: Mapping[str, str], found: Found, untrained: 
     settings = grid.settings
     return AblationTable(
         question=settings.question,
-        metric=settings.primary.metric,
+        metric=cast(Metric, settings.primary.metric),
         min_difference=settings.min_difference,
         seeds=tuple(str(seed) for seed in settings.seeds),
         rows={place_name(place): row for place, row in enumerate(rows)},

@@ -32,6 +32,7 @@ from cxrssl.core.errors import CxrsslError, IntegrityError, SetupError, UsageErr
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
+from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
@@ -309,8 +310,9 @@ def _find_changed_cohort(run: Pretraining, opened: _Opened | None) -> Result:
 
 
 def _read_arrays(read: Published) -> tuple[list[Evaluated], list[Damage]]:
-    """Return the published evaluations with their arrays, and what of them, comparisons and groups cannot be used."""
-    evaluated, damage = [], [each for each in read.damage if each.kind in (EVALUATION, COMPARISON, GROUP)]
+    """Return the published evaluations with their arrays, and what of these and of what is made of them is damaged."""
+    derived = EVALUATION, COMPARISON, GROUP, ABLATION
+    evaluated, damage = [], [each for each in read.damage if each.kind in derived]
     for each in read.evaluations:
         try:
             evaluated.append(read_evaluated(each))

@@ -26,7 +26,7 @@ from cxrssl.core.text import count_noun
 if TYPE_CHECKING:
     from cxrssl.ablate.contract import Job
     from cxrssl.ablate.run import Study
-    from cxrssl.records.ablation import Ablation, AblationTable, ArmRow, DifferenceRow, Number
+    from cxrssl.records.ablation import Ablation, AblationTable, ArmRow, DifferenceRow
 
 ROUGHLY = (0.7, 1.5)
 """Between which multiples of what few small steps foretell the time of a run is told."""
@@ -211,33 +211,17 @@ def _name(value: float) -> str:
 
 def describe_table(table: AblationTable) -> list[str]:
     """Return the table of an ablation as lines: the primary comparison, the arms, all other differences."""
-    from cxrssl.stats.resample import explain_marks
-    from cxrssl.stats.seeds import ONE_SEED
-
     lines = [table.question] if table.question else []
-    primary = table.primary
-    if primary is None:
-        lines.append("primary comparison: not made, because runs of its arms are missing")
-    else:
-        shown = _number(table, primary).interval.to_text(signed=True)
-        lines.append(
-            f"primary comparison, declared beforehand: {primary.arm} - {primary.against} on {primary.cohort}, "
-            f"macro {table.metric.upper()} {shown}"
-        )
+    lines.append(table.describe_primary())
     if table.min_difference:
         lines.append(f"the smallest difference that would matter, declared beforehand: {table.min_difference:g}")
     head = ("arm", "cohort", "seeds", *_heads(table))
     rows = [(row.arm, row.cohort, str(row.num_seeds), *_cells(table, row)) for row in table.rows.values()]
     lines += ["", *align_rows([head, *rows])]
-    others = [row for row in table.differences.values() if row is not primary]
+    others = [row for row in table.differences.values() if row is not table.primary]
     if others:
         lines += ["", "all others are exploratory:", *align_rows(_difference_rows(table, others))]
-    if any(row.num_seeds == 1 for row in table.rows.values()):
-        lines.append(ONE_SEED)
-    numbers: list[ArmRow | DifferenceRow] = [*table.rows.values(), *table.differences.values()]
-    lines += explain_marks(_number(table, row).interval for row in numbers)
-    lines += [f"note: {remark}" for remark in table.remarks]
-    lines += [f"missing: {name}" for name in table.missing]
+    lines += table.list_notes()
     return lines
 
 
@@ -251,15 +235,9 @@ def _heads(table: AblationTable) -> tuple[str, str, str]:
     return table.metric.upper(), "sd", f"by seed {', '.join(table.seeds)}"
 
 
-def _number(table: AblationTable, row: ArmRow | DifferenceRow) -> Number:
-    """Return the number of a row in the metric of the primary comparison."""
-    number: Number = getattr(row, table.metric)
-    return number
-
-
 def _cells(table: AblationTable, row: ArmRow | DifferenceRow, signed: bool = False) -> tuple[str, str, str]:
     """Return a number with its interval, its standard deviation over seeds, and its value by seed, - where missing."""
-    number, form = _number(table, row), "+.3f" if signed else ".3f"
+    number, form = table.number_of(row), "+.3f" if signed else ".3f"
     sd = "" if number.sd_seeds != number.sd_seeds else f"{number.sd_seeds:.3f}"
     by_seed = [format(number.by_seed[seed], form) if seed in number.by_seed else "-" for seed in table.seeds]
     return number.interval.to_text(signed), sd, " ".join(by_seed)

@@ -11,7 +11,7 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.durable import write_bytes, write_json
@@ -21,13 +21,16 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
-from cxrssl.stats.resample import Interval
+from cxrssl.stats.resample import Interval, explain_marks
+from cxrssl.stats.seeds import ONE_SEED
 
 KIND = "ablation"
 CONTRACT, JOBS, LOGS, LOCK = "contract.json", "jobs.jsonl", "logs", "ablation.lock"
 TABLE_FOLDER, TABLE = "table", "table.json"
 ROWS_CSV, DIFFERENCES_CSV = "rows.csv", "differences.csv"
 BASELINE, CONTROL, PRIMARY, UNTRAINED = "baseline", "control", "primary", "untrained"
+Metric = Literal["auroc", "auprc"]
+METRICS: tuple[Metric, ...] = ("auroc", "auprc")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class AblationTable:
     """table.json: what an ablation found; rows by place, in the order of the grid."""
 
     question: str
-    metric: str
+    metric: Metric
     """Of the primary comparison."""
     min_difference: float
     """Smallest difference that would matter; 0 where none was declared."""
@@ -146,6 +149,29 @@ class AblationTable:
     def primary(self) -> DifferenceRow | None:
         """The primary comparison, None while one of its arms is not done."""
         return next((each for each in self.differences.values() if each.why == PRIMARY), None)
+
+    def number_of(self, row: ArmRow | DifferenceRow) -> Number:
+        """Return the number of a row in the metric of the primary comparison."""
+        number: Number = getattr(row, self.metric)
+        return number
+
+    def describe_primary(self) -> str:
+        """Return the primary comparison with its interval, or that it could not be made."""
+        primary = self.primary
+        if primary is None:
+            return "primary comparison: not made, because runs of its arms are missing"
+        shown = self.number_of(primary).interval.to_text(signed=True)
+        return (
+            f"primary comparison, declared beforehand: {primary.arm} - {primary.against} on {primary.cohort}, "
+            f"macro {self.metric.upper()} {shown}"
+        )
+
+    def list_notes(self) -> list[str]:
+        """Return what a reader must know of the numbers: their marks, remarks, and what is missing."""
+        notes = [ONE_SEED] if any(row.num_seeds == 1 for row in self.rows.values()) else []
+        rows: list[ArmRow | DifferenceRow] = [*self.rows.values(), *self.differences.values()]
+        notes += explain_marks(self.number_of(row).interval for row in rows)
+        return [*notes, *(f"note: {each}" for each in self.remarks), *(f"missing: {each}" for each in self.missing)]
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
@@ -235,7 +261,7 @@ def _differences_csv(table: AblationTable) -> bytes:
 
 def _number_head(table: AblationTable) -> list[str]:
     columns = (*NUMBER_COLUMNS, *(f"seed_{seed}" for seed in table.seeds))
-    return [f"{metric}_{column}" for metric in ("auroc", "auprc") for column in columns]
+    return [f"{metric}_{column}" for metric in METRICS for column in columns]
 
 
 def _number_cells(table: AblationTable, row: ArmRow | DifferenceRow) -> list[object]:

@@ -16,7 +16,7 @@ class Damage:
     """A folder that cannot be used, or not in full."""
 
     kind: str
-    """`run`, `evaluation` or `comparison`."""
+    """`run`, `evaluation`, `comparison`, `group` or `ablation`."""
     name: str
     """Of the folder."""
     what: str

@@ -1,4 +1,4 @@
-"""All that a workspace holds, read once: runs, evaluations, comparisons, groups, and what is damaged.
+"""All that a workspace holds, read once: runs, evaluations, comparisons, groups, ablations, and what is damaged.
 
 In: a workspace. Out: Published, frozen; and how each folder lay before it was read, so that what is derived from it can
 be compared with the folder later. Never: an exception for what a file contains.
@@ -16,6 +16,8 @@ from cxrssl.core.artefact import MANIFEST
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.ablation import KIND as ABLATION
+from cxrssl.records.ablation import TABLE_FOLDER, Ablation, list_ablations
 from cxrssl.records.cohorts import KIND as COHORT
 from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.comparison import ComparisonRecord, list_comparisons
@@ -51,10 +53,12 @@ class Published:
     evaluations: tuple[Evaluation, ...]
     comparisons: tuple[ComparisonRecord, ...]
     damage: tuple[Damage, ...]
-    """Of runs, then of evaluations, then of comparisons and groups."""
+    """Of runs, then of evaluations, then of comparisons, groups and ablations."""
     sources: tuple[Source, ...]
     """As they lay before any of this was read, in order."""
     groups: tuple[GroupRecord, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+    """Those that have a table, by name."""
 
     @property
     def probed(self) -> list[tuple[str, str]]:
@@ -69,8 +73,16 @@ def read_published(workspace: Workspace) -> Published:
     evaluations, of_evaluations = list_evaluations(workspace)
     comparisons, of_comparisons = list_comparisons(workspace)
     groups, of_groups = list_groups(workspace)
-    damage = (*of_runs, *of_evaluations, *of_comparisons, *of_groups)
-    return Published(tuple(runs), tuple(evaluations), tuple(comparisons), damage, sources, tuple(groups))
+    ablations, of_ablations = list_ablations(workspace)
+    return Published(
+        runs=tuple(runs),
+        evaluations=tuple(evaluations),
+        comparisons=tuple(comparisons),
+        damage=(*of_runs, *of_evaluations, *of_comparisons, *of_groups, *of_ablations),
+        sources=sources,
+        groups=tuple(groups),
+        ablations=tuple(ablations),
+    )
 
 
 def renew_comparisons(workspace: Workspace, published: Published) -> Published:
@@ -99,6 +111,7 @@ def look_at_sources(workspace: Workspace) -> tuple[Source, ...]:
         (EVALUATION, workspace.evals, workspace.eval_ids(), list_entries),
         (COMPARISON, workspace.comparisons, workspace.comparison_ids(), list_entries),
         (GROUP, workspace.groups, workspace.group_ids(), list_entries),
+        (ABLATION, workspace.ablations, workspace.ablation_names(), _list_table),
     ]
     found = [
         Source(kind, valid(name), _identify(folder / name, look))
@@ -111,6 +124,10 @@ def look_at_sources(workspace: Workspace) -> tuple[Source, ...]:
 def list_manifest(folder: Path) -> tuple[Entry, ...]:
     """Return the one file of a cohort that says whose evaluations are of it. Raises: OSError."""
     return list_entries(folder, lambda name: name == MANIFEST)
+
+
+def _list_table(folder: Path) -> tuple[Entry, ...]:
+    return list_entries(folder / TABLE_FOLDER)
 
 
 def _identify(folder: Path, look: Callable[[Path], tuple[Entry, ...]]) -> str:

@@ -21,13 +21,13 @@ _LINK = re.compile(r"(?<=[A-Za-z0-9]):(?=\S)|(?<=[wW]{3})\.|@")
 _BLOCK = re.compile(r"^(?:>|(?:#{1,6}|[-+=]+|[0-9]{1,9}[.)])(?=\s|$))")
 
 
-def write_markdown(table: ReportTable) -> str:
-    """Return the table with its columns padded, so that the source reads well too."""
+def write_markdown(table: ReportTable, level: int = 2) -> str:
+    """Return the table with its columns padded, so that the source reads well too, under a heading of this level."""
     texts = [[_cell_text(cell) for cell in row] for row in [table.columns, *table.rows]]
     header, *lines = pad_cells(texts)
     rule = ["-" * cell_width(text) for text in header]
     body = "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
-    parts = [f"## {escape(table.title)}", body]
+    parts = [f"{'#' * level} {escape(table.title)}", body]
     return "\n\n".join([*parts, escape(table.note, MAX_NOTE)] if table.note else parts) + "\n"
 
 

@@ -20,6 +20,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.averages import Averages, has_seeds, publish_averages, table_groups
 from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.groups import SeedGroup, group_seeds
+from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.cohorts import KIND as COHORT
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
@@ -28,6 +29,7 @@ from cxrssl.records.file import read_json
 from cxrssl.records.published import Published, read_published, renew_comparisons
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.setup import find_setups
+from cxrssl.report.ablations import list_ablation_rows, write_ablations
 from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
 from cxrssl.report.figure import draw_flow
@@ -50,13 +52,14 @@ class Report:
     folder: Path
     markdown: str
     damage: tuple[Damage, ...]
-    """Runs, evaluations and comparisons that it could not use, or not in full; it names them."""
+    """Runs, evaluations, comparisons and the like that it could not use, or not in full; it names them."""
 
 
 def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
-    """Publish `reports/<name>/{report.md, results.csv, seeds.csv, flow-*.svg}` over all evaluations and fold the store.
+    """Publish `reports/<name>/` over all evaluations and ablations, and fold the store.
 
-    Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
+    It holds {report.md, results.csv, seeds.csv, ablations.csv, flow-*.svg}; the two before the last where there is
+    something to put into them. Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
@@ -86,6 +89,8 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
         )
         if seeds:
             write_bytes(building / "seeds.csv", write_csv(_list_means(seeds, averages, small)).encode())
+        if before.ablations:
+            write_bytes(building / "ablations.csv", write_csv(list_ablation_rows(before.ablations, small)).encode())
         for file, flow in flows.items():
             write_bytes(building / file, draw_flow(flow).encode())
     rebuild_store(workspace, published)
@@ -109,6 +114,8 @@ def _write_text(
     about_runs, about_leaks = (hide_in_sentence(text, small) for text in (_run_lines(results.runs), audit))
     parts = [header, about_runs, *damage, about_leaks]
     parts += [write_markdown(table) for table in tables]
+    ablations = write_ablations(results.ablations, _list_unfinished(workspace, results), small)
+    parts += [ablations] if ablations else []
     for file, flow in flows.items():
         parts += [write_markdown(flow.to_table()), f"{image(flow.title, file)}\n"]
     text = "\n".join(parts)
@@ -185,6 +192,12 @@ def _run_lines(runs: Sequence[RunRecord]) -> str:
 def _damage_lines(damage: Sequence[Damage]) -> str:
     lines = [f"- {escape(each.sentence, 600)}" for each in damage]
     return "\n".join(["Not read, or not in full:", "", *lines, ""])
+
+
+def _list_unfinished(workspace: Workspace, results: Published) -> list[str]:
+    """Return the ablations that have no table yet."""
+    seen = {each.name for each in results.ablations} | {each.name for each in results.damage if each.kind == ABLATION}
+    return [name for name in workspace.ablation_names() if name not in seen]
 
 
 def _twins_left_out(run: RunRecord) -> str:

@@ -1,0 +1,156 @@
+"""The section of a report on ablations, and every number of them as a table for CSV.
+
+In: published ablations. Out: Markdown, the primary comparison of each before all others; a table with a row a number.
+Never: a comparison called primary in a metric that was not declared; a small cell, or digits that tell it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+from cxrssl.records.ablation import METRICS, PRIMARY, Ablation, AblationTable, ArmRow, DifferenceRow
+from cxrssl.records.ablation import Number as Mean
+from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.markdown import escape, write_markdown
+from cxrssl.report.small import Count, HiddenCount, SmallCells, hide_small
+from cxrssl.report.tables import ReportTable
+
+EXPLORATORY = "exploratory"
+NOTE = (
+    "Means over seeds; intervals are for other test subjects and other seeds. One comparison was declared before the "
+    "first run; of twenty others, one excludes zero by chance."
+)
+MAX_LINE = 1000
+
+
+@dataclass(frozen=True)
+class AblationRow:
+    """One metric of an arm, or of its difference to another."""
+
+    ablation: str
+    cohort: str
+    arm: str
+    against: str
+    """The arm that was subtracted; empty for the scores themselves."""
+    why: str
+    """PRIMARY in the metric that was declared, else what the other arm is, and EXPLORATORY for the primary pair."""
+    metric: str
+    value: float
+    """Macro mean over findings, mean over seeds."""
+    lo: float
+    hi: float
+    mark: str
+    num_seeds: int
+    sd_seeds: float
+    seeds: str
+    """Those that are done, joined by comma."""
+    by_seed: str
+    """Joined by comma, in their order."""
+    num_films: int
+    num_subjects: int
+
+
+def write_ablations(ablations: Sequence[Ablation], unfinished: Sequence[str], small: SmallCells = "hide") -> str:
+    """Return the section; `unfinished` are the names of ablations that have no table yet. Empty without any."""
+    if not ablations and not unfinished:
+        return ""
+    parts = ["## Ablations", *([NOTE] if ablations else [])]
+    if unfinished:
+        parts.append(f"Left out, as there is no table of them yet: {escape(', '.join(unfinished), MAX_LINE)}.")
+    parts += [_write_ablation(each, small) for each in ablations]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def list_ablation_rows(ablations: Sequence[Ablation], small: SmallCells = "hide") -> ReportTable:
+    """Return every number of every ablation: its arms, then its differences with the primary one first."""
+    rows = [row for each in ablations for row in _list_rows(each, small)]
+    cells = [[Number(value) if isinstance(value, float) else value for value in asdict(row).values()] for row in rows]
+    return ReportTable("Ablations", [field.name for field in fields(AblationRow)], cells)
+
+
+def _write_ablation(ablation: Ablation, small: SmallCells) -> str:
+    table = ablation.table
+    primary = table.describe_primary()
+    parts = [f"### Ablation {escape(ablation.name)}"]
+    parts += [escape(table.question, MAX_LINE)] if table.question.strip() else []
+    parts.append(f"**{escape(primary[:1].upper() + primary[1:], MAX_LINE)}**")
+    smallest = f" Smallest difference that would matter: {table.min_difference:g}." if table.min_difference else ""
+    parts.append(f"Seeds: {escape(', '.join(table.seeds))}.{smallest}")
+    parts.append(write_markdown(_arm_table(table, small), 4))
+    others = [row for row in table.differences.values() if row is not table.primary]
+    parts += [write_markdown(_difference_table(table, others), 4)] if others else []
+    notes = [f"- {escape(note, MAX_LINE)}" for note in table.list_notes()]
+    parts += ["\n".join(notes)] if notes else []
+    return "\n\n".join(part.rstrip("\n") for part in parts)
+
+
+def _arm_table(table: AblationTable, small: SmallCells) -> ReportTable:
+    columns = ("Arm", "Cohort", "Seeds", table.metric.upper(), "SD", "Films", "Subjects")
+    rows: list[list[Cell]] = []
+    for row in table.rows.values():
+        number = table.number_of(row)
+        counts = (f"{each:,}" for each in _counts_of(row, small))
+        rows.append([row.arm, row.cohort, row.num_seeds, Estimate(number.interval), _spread(number), *counts])
+    return ReportTable("Arms", columns, rows)
+
+
+def _difference_table(table: AblationTable, differences: Iterable[DifferenceRow]) -> ReportTable:
+    columns = ("Arm", "Minus", "Cohort", "Minus is", table.metric.upper(), "SD", "Seeds")
+    rows: list[list[Cell]] = []
+    for row in differences:
+        number = table.number_of(row)
+        difference = Estimate(number.interval, is_difference=True)
+        rows.append([row.arm, row.against, row.cohort, row.why, difference, _spread(number), len(number.by_seed)])
+    return ReportTable("Exploratory differences", columns, rows)
+
+
+def _spread(number: Mean) -> Cell:
+    return "" if math.isnan(number.sd_seeds) else Number(number.sd_seeds)
+
+
+def _counts_of(row: ArmRow, small: SmallCells) -> list[int]:
+    """Return films and subjects of an arm, small counts hidden."""
+    return hide_small([Count(row.num_films, row.num_subjects), Count(row.num_subjects)], small=small)
+
+
+def _list_rows(ablation: Ablation, small: SmallCells) -> Iterator[AblationRow]:
+    table = ablation.table
+    counts = {(row.arm, row.cohort): _counts_of(row, small) for row in table.rows.values()}
+    primary = [] if table.primary is None else [table.primary]
+    others = [row for row in table.differences.values() if row is not table.primary]
+    rows: list[ArmRow | DifferenceRow] = [*table.rows.values(), *primary, *others]
+    for row in rows:
+        against, why = (row.against, row.why) if isinstance(row, DifferenceRow) else ("", "")
+        films, subjects = counts.get((row.arm, row.cohort), [0, 0])
+        is_hidden = isinstance(films, HiddenCount) or isinstance(subjects, HiddenCount)
+        for metric in METRICS:
+            number: Mean = _round(getattr(row, metric)) if is_hidden else getattr(row, metric)
+            seeds = [seed for seed in table.seeds if seed in number.by_seed]
+            yield AblationRow(
+                ablation=ablation.name,
+                cohort=row.cohort,
+                arm=row.arm,
+                against=against,
+                why=EXPLORATORY if why == PRIMARY and metric != table.metric else why,
+                metric=metric,
+                value=number.value,
+                lo=number.lo,
+                hi=number.hi,
+                mark=number.interval.mark,
+                num_seeds=len(number.by_seed),
+                sd_seeds=number.sd_seeds,
+                seeds=",".join(seeds),
+                by_seed=",".join(f"{number.by_seed[seed]:.17g}" for seed in seeds),
+                num_films=films,
+                num_subjects=subjects,
+            )
+
+
+def _round(number: Mean) -> Mean:
+    """Return it with three digits, from which no count can be had."""
+    by_seed = {seed: round(value, 3) for seed, value in number.by_seed.items()}
+    values = (round(each, 3) for each in (number.value, number.lo, number.hi, number.sd_seeds))
+    value, lo, hi, sd_seeds = values
+    return replace(number, value=value, lo=lo, hi=hi, sd_seeds=sd_seeds, by_seed=by_seed)
