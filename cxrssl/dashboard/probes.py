@@ -1,6 +1,6 @@
-"""The folder of an evaluation, opened again only when one of its files has changed.
+"""The folder of an evaluation or an ablation, opened again only when one of its files has changed.
 
-In: the folder of an evaluation. Out: ProbeRow, or what is damaged, or that its cohort is gone.
+In: such a folder. Out: ProbeRow, or contract and table; or what is damaged, or that its cohort is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 from cxrssl.core.errors import IntegrityError
 from cxrssl.dashboard.rows import make_probe_row
 from cxrssl.dashboard.state import ProbeRow
+from cxrssl.records.ablation import CONTRACT, TABLE_FOLDER, AblationTable, Contract, open_ablation, read_contract
+from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation
 from cxrssl.records.file import Entry, list_entries
@@ -39,3 +41,37 @@ class ProbeFolder:
         if isinstance(self._read, Damage):
             return self._read
         return self._read.find_gone(datasets) or make_probe_row(self._read)
+
+
+class AblationFolder:
+    """The folder of an ablation and what has been read of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._entries: tuple[Entry, ...] | None = None
+        self._read: tuple[Contract, AblationTable | None] | Damage | None = None
+
+    def poll(self) -> tuple[Contract, AblationTable | None] | Damage | None:
+        """Return its contract and its table, if there is one yet; None where it has not begun."""
+        has_table = (self.folder / TABLE_FOLDER).is_dir()
+        try:
+            entries = list_entries(self.folder, CONTRACT.__eq__)
+            entries += list_entries(self.folder / TABLE_FOLDER) if has_table else ()
+        except OSError:
+            entries = ()
+        if entries != self._entries:
+            self._entries, self._read = entries, self._open() if has_table else self._begun()
+        return self._read
+
+    def _open(self) -> tuple[Contract, AblationTable | None] | Damage:
+        try:
+            ablation = open_ablation(self.folder)
+        except IntegrityError as error:
+            return Damage(ABLATION, self.folder.name, error.what)
+        return ablation.contract, ablation.table
+
+    def _begun(self) -> tuple[Contract, None] | None:
+        try:
+            return read_contract(self.folder), None
+        except IntegrityError:
+            return None

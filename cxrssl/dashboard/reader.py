@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.probes import ProbeFolder
-from cxrssl.dashboard.rows import make_run_row
-from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow
+from cxrssl.dashboard.probes import AblationFolder, ProbeFolder
+from cxrssl.dashboard.rows import make_ablation_row, make_run_row
+from cxrssl.dashboard.state import AblationRow, DashboardState, ProbeRow, RunRow
 from cxrssl.records.cohorts import find_datasets
 from cxrssl.records.comparison import ComparisonReader
 from cxrssl.records.curve import RunHistory
@@ -33,6 +34,7 @@ class Reader:
         self._lock = threading.Lock()
         self._runs: dict[str, RunReader] = {}
         self._probes: dict[str, ProbeFolder] = {}
+        self._ablations: dict[str, AblationFolder] = {}
         self._comparisons = ComparisonReader(workspace)
         self._histories: OrderedDict[str, RunHistory] = OrderedDict()
 
@@ -43,8 +45,8 @@ class Reader:
             probes = self._read_probes(problems)
             runs = tuple(_with_auroc(run, probes) for run in self._read_runs(problems))
             problems += [damage.sentence for damage in self._comparisons.poll()]
-            root = str(self.workspace.root)
-            state = DashboardState(root, runs, probes, tuple(problems))
+            ablations = self._read_ablations(runs, problems)
+            state = DashboardState(str(self.workspace.root), runs, probes, ablations, tuple(problems))
             focused = state.find_run(focused_id) or (runs[0] if runs else None)
             return self._add_curve(state, focused.run_id, metric, max_bytes) if focused else state
 
@@ -62,6 +64,13 @@ class Reader:
         read = [folder.poll(datasets) for folder in self._probes.values()]
         problems += [each.sentence for each in read if isinstance(each, Damage)]
         return tuple(each for each in read if isinstance(each, ProbeRow))
+
+    def _read_ablations(self, runs: Sequence[RunRow], problems: list[str]) -> tuple[AblationRow, ...]:
+        folders = {name: self.workspace.ablations / name for name in self.workspace.ablation_names()}
+        self._ablations = {name: self._ablations.get(name) or AblationFolder(path) for name, path in folders.items()}
+        read = [(name, folder.poll()) for name, folder in self._ablations.items()]
+        problems += [each.sentence for _, each in read if isinstance(each, Damage)]
+        return tuple(make_ablation_row(name, *each, runs) for name, each in read if isinstance(each, tuple))
 
     def _add_curve(self, state: DashboardState, run_id: str, metric: str, max_bytes: int) -> DashboardState:
         history = self._histories.pop(run_id, None) or RunHistory(self.workspace.runs / run_id)

@@ -1,15 +1,19 @@
-"""Runs and evaluations as the rows that tables show.
+"""Runs, evaluations and ablations as the rows that tables show.
 
-In: RunRecord, Evaluation. Out: RunRow, ProbeRow.
+In: RunRecord, Evaluation, AblationTable. Out: RunRow, ProbeRow, AblationRow.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from cxrssl.cohort.features import is_outcome_used
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import number_of
 from cxrssl.core.text import plain
-from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow
+from cxrssl.dashboard.state import AblationRow, FindingRow, ProbeRow, RunRow
+from cxrssl.records.ablation import AblationTable, Contract
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.tail import Record
@@ -92,3 +96,15 @@ def _describe_event(event: Record) -> str:
     step = f" at step {plain(event['step'], 20)}" if "step" in event else ""
     what = plain(event.get("what", ""), 300)
     return f"{event['event']}{step}" + (f": {what}" if what else "")
+
+
+def make_ablation_row(
+    name: str, contract: Contract, table: AblationTable | None, runs: Sequence[RunRow]
+) -> AblationRow:
+    """Return an ablation with what has been done of it."""
+    num_finished = sum(run.state == "finished" and run.run_id in contract.runs for run in runs)
+    row = AblationRow(name, tuple(contract.runs), num_finished)
+    if table is None:
+        return row
+    difference = None if table.primary is None else table.number_of(table.primary).interval
+    return replace(row, primary=table.describe_primary(), difference=difference)

@@ -93,6 +93,20 @@ class ProbeRow:
 
 
 @dataclass(frozen=True)
+class AblationRow:
+    """An ablation."""
+
+    name: str
+    run_ids: tuple[str, ...]
+    num_finished: int
+    """Of its runs."""
+    primary: str = "no table yet"
+    """Its primary comparison in words."""
+    difference: Interval | None = None
+    """Of the primary comparison; None while it is not made."""
+
+
+@dataclass(frozen=True)
 class DashboardState:
     """Everything on the screen at one moment."""
 
@@ -100,6 +114,7 @@ class DashboardState:
     runs: tuple[RunRow, ...] = ()
     """The one that started last first."""
     probes: tuple[ProbeRow, ...] = ()
+    ablations: tuple[AblationRow, ...] = ()
     problems: tuple[str, ...] = ()
     """What could not be read."""
     metrics: tuple[str, ...] = ()
@@ -114,6 +129,10 @@ class DashboardState:
     def find_run(self, run_id: str) -> RunRow | None:
         """Return the run of this id."""
         return next((run for run in self.runs if run.run_id == run_id), None)
+
+    def ablations_of(self, run: RunRow) -> tuple[AblationRow, ...]:
+        """Return the ablations that a run belongs to."""
+        return tuple(each for each in self.ablations if run.run_id in each.run_ids)
 
     def curve_of(self, run: RunRow, metric: str) -> Curve | None:
         """Return the curve if it belongs to this run and metric."""

@@ -11,13 +11,16 @@ from typing import Any
 
 import pytest
 
+from cxrssl.core.durable import write_json
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.state import STATES, DashboardState, RunRow, filter_runs, probes_of
 from cxrssl.dashboard.text import help
 from cxrssl.dashboard.text.cells import run_cells, short_id, short_number, short_seconds
-from cxrssl.dashboard.text.lines import health_text, outcome_sentence
+from cxrssl.dashboard.text.lines import health_text, outcome_sentence, run_lines
 from cxrssl.dashboard.text.snapshot import as_json, render
+from cxrssl.records.ablation import CONTRACT, TABLE
+from tests.records.ablations import make_ablation, make_contract
 from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run, metric, write_lines
 
 
@@ -240,3 +243,34 @@ def test_short_texts() -> None:
 def test_no_line_of_the_help_wraps_on_eighty_columns() -> None:
     assert [what for _, what in (*help.KEYS, *help.STATES) if len(what) > 56] == []
     assert [state for state, _ in help.STATES] == list(STATES)
+
+
+def test_an_ablation_says_how_many_of_its_runs_are_finished_and_its_primary_comparison(workspace: Workspace) -> None:
+    make_run(workspace, "right-7", range(10), end="finish", num_steps=10)
+    make_run(workspace, "right-2", range(10))
+    make_run(workspace, "another", range(10), end="finish", num_steps=10)
+    make_ablation(workspace, "study")
+    state = state_of(workspace)
+    primary = "primary comparison, declared beforehand: right - wrong on mimic, macro AUROC +0.062 [+0.000, +0.125]"
+    line = f"ablation study: 1 of 4 runs finished; {primary}"
+    assert line in render(state).splitlines()
+    (shown,) = as_json(state)["ablations"]
+    assert (shown["name"], shown["num_finished"], shown["difference"]["value"]) == ("study", 1, 0.0625)
+    texts = {run.run_id: run_lines(run, 0.0, {}, state.ablations_of(run)).plain for run in state.runs}
+    assert {run_id for run_id, text in texts.items() if line in text} == {"right-7", "right-2"}
+
+
+def test_an_ablation_is_read_again_when_its_table_is_there_or_has_changed(workspace: Workspace) -> None:
+    folder = workspace.ablations / "study"
+    folder.mkdir(parents=True)
+    reader = Reader(workspace)
+    assert reader.read_state().ablations == ()
+    write_json(folder / CONTRACT, make_contract("study").to_dict())
+    assert [each.primary for each in reader.read_state().ablations] == ["no table yet"]
+    make_ablation(workspace, "study", differences={})
+    (row,) = reader.read_state().ablations
+    assert (row.primary.partition(":")[2], row.difference) == (" not made, because runs of its arms are missing", None)
+    (folder / "table" / TABLE).write_bytes(b"{}")
+    state = reader.read_state()
+    assert state.ablations == ()
+    assert [each.partition(": ")[0] for each in state.problems] == ["ablation study"]

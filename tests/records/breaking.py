@@ -22,7 +22,7 @@ Break = Callable[[Path], None]
 @dataclass(frozen=True)
 class Breaker:
     kind: str
-    """`run`, `encoder`, `evaluation` or `comparison`."""
+    """`run`, `encoder`, `evaluation`, `comparison` or `ablation`."""
     do: Break
     what: str = ""
     has_row: bool = True

@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.ablation import TABLE_FOLDER
 from tests.cli.command import run
+from tests.records.ablations import make_ablation
 from tests.records.broken import BREAKERS
 from tests.records.folders import make_comparison, make_encoder, make_evaluation, make_run
 from tests.world import make_workspace
@@ -58,6 +60,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         make_evaluation(workspace, candidate, kind, 0.7, cohort="nih", split="hash")
     first, second = workspace.eval_ids()
     make_comparison(workspace, first, second, 0.1)
+    make_ablation(workspace, "study")
     return workspace
 
 
@@ -83,6 +86,9 @@ def break_folder(clean: Workspace, workspace: Workspace, name: str) -> None:
     elif breaker.kind == "comparison":
         folder = workspace.comparisons / name
         shutil.copytree(clean.comparisons / clean.comparison_ids()[0], folder)
+    elif breaker.kind == "ablation":
+        folder = workspace.ablations / name / TABLE_FOLDER
+        shutil.copytree(clean.ablations / "study", folder.parent)
     else:
         folder = workspace.runs / name
         shutil.copytree(clean.runs / FINISHED, folder)

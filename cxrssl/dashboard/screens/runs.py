@@ -103,7 +103,7 @@ class RunsScreen(ReadingScreen, PanedScreen):
             plot.show(None)
             pane.clear()
             return
-        about.show(run_lines(run, time.time(), state.latest_of(run)))
+        about.show(run_lines(run, time.time(), state.latest_of(run), state.ablations_of(run)))
         reason = no_curve_text(run, self.metric, self.is_reading or state.is_reading)
         plot.show(state.curve_of(run, self.metric), reason)
         pane.show(state, run)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from cxrssl.core.text import count_noun, format_bytes, plain
-from cxrssl.dashboard.state import DashboardState, ProbeRow, RunRow, count_states, other_cohorts
+from cxrssl.dashboard.state import AblationRow, DashboardState, ProbeRow, RunRow, count_states, other_cohorts
 from cxrssl.dashboard.text.cells import clock_text, short_seconds
-from cxrssl.dashboard.text.snapshot import EMPTY_HINT
+from cxrssl.dashboard.text.snapshot import EMPTY_HINT, ablation_line
 from cxrssl.dashboard.text.styles import STATE_STYLES, TROUBLE, WARNING
 from cxrssl.results.outcomes import describe_outcomes
 from cxrssl.stats.resample import explain_marks
@@ -57,13 +57,16 @@ def health_text(latest: Mapping[str, tuple[int, float]]) -> str:
     return " · ".join(texts)
 
 
-def run_lines(run: RunRow, now: float, latest: Mapping[str, tuple[int, float]]) -> Text:
-    """Return three lines about the focused run; the first says whether an outcome was a pretraining input."""
+def run_lines(
+    run: RunRow, now: float, latest: Mapping[str, tuple[int, float]], ablations: Sequence[AblationRow] = ()
+) -> Text:
+    """Return three lines about the focused run and its ablations; the first says whether an outcome was an input."""
     about = [
         f"{plain(run.backbone) or 'unknown encoder'} on {plain(run.device, 40) or 'unknown device'}",
         f"cohort {plain(run.cohort, 40)}, split {plain(run.split, 40)}",
         count_noun(run.num_films, "film"),
         f"started {clock_text(run.started_at)}",
+        *map(ablation_line, ablations),
     ]
     if run.logged_at is not None and run.state in {"running", "unseen"}:
         about.insert(0, f"logged {short_seconds(now - run.logged_at)} ago")

@@ -9,7 +9,7 @@ from typing import Any
 from cxrssl.core.columns import align_rows
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
-from cxrssl.dashboard.state import DashboardState, RunRow, count_states, probes_of
+from cxrssl.dashboard.state import AblationRow, DashboardState, RunRow, count_states, probes_of
 from cxrssl.dashboard.text.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
 from cxrssl.stats.resample import Interval, explain_marks
 
@@ -19,7 +19,7 @@ LEFT = frozenset({"run", "state", "EHR", "candidate"})
 
 def as_json(state: DashboardState) -> dict[str, Any]:
     """Return all runs and probe results, JSON-ready: what is not known or not defined is None."""
-    rows = {name: [_as_dict(row) for row in getattr(state, name)] for name in ("runs", "probes")}
+    rows = {name: [_as_dict(row) for row in getattr(state, name)] for name in ("runs", "probes", "ablations")}
     values = {"workspace": state.root, **rows, "problems": list(state.problems)}
     return {key: encode_numbers(value, as_null=True) for key, value in values.items()}
 
@@ -42,6 +42,7 @@ def render(state: DashboardState) -> str:
     lines += [f"an outcome of the stay was a pretraining input of: {', '.join(named)}"] if named else []
     lines += [f"{plain(run.run_id)}: {plain(run.alarm, 200)}" for run in state.runs if run.alarm]
     lines += [f"problem: {plain(problem)}" for problem in state.problems]
+    lines += [ablation_line(each) for each in state.ablations]
     if state.runs:
         cells = [run_cells(run) for run in state.runs]
         lines += ["", *_align(RUN_COLUMNS, [[row[column] for column in RUN_COLUMNS] for row in cells])]
@@ -51,6 +52,12 @@ def render(state: DashboardState) -> str:
         lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *_align(PROBE_COLUMNS, rows)]
         lines += explain_marks(each for probe in probes_of(state, here) for each in (probe.auroc, probe.auprc))
     return "\n".join(lines) + "\n"
+
+
+def ablation_line(ablation: AblationRow) -> str:
+    """Return how far an ablation is, and its primary comparison."""
+    done = f"{ablation.num_finished:,} of {count_noun(len(ablation.run_ids), 'run')} finished"
+    return f"ablation {plain(ablation.name)}: {done}; {plain(ablation.primary, 400)}"
 
 
 def headline(state: DashboardState) -> str:
