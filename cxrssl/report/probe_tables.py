@@ -69,7 +69,7 @@ def _macro_note(group: Group, small: SmallCells) -> str:
     (num_not_packed,) = hide_small([Count(scores.num_not_packed)], small=small)
     return (
         f"Linear probe on frozen features, macro mean over {count_noun(num_defined, 'finding')}; "
-        f"{count_noun(films, 'test film')} of {count_noun(subjects, 'subject')} scored, "
+        f"{count_noun(films, 'film' if probe.folds else 'test film')} of {count_noun(subjects, 'subject')} scored, "
         f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
         f"{_choices(group)}"
         f"{RANKED if probe.folds else ''}"
