@@ -21,6 +21,8 @@ def has_band(cells_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
     width = cells_HW.shape[1]
     if _has_open_end(cells_HW.ravel()[::-1], width) or _has_open_end(cells_HW.ravel(), width):
         return True
+    if cells_HW.all():
+        return False
     # What lies outside the film counts as picture.
     is_zero = np.zeros(cells_HW.size + 2 * width, np.bool_)
     is_zero[width:-width] = cells_HW.ravel() == 0
@@ -28,6 +30,8 @@ def has_band(cells_HW: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
     starts, ends = edges[::2], edges[1::2]
     is_candidate = (ends - starts >= MIN_CELLS) & (starts > width) & (ends < len(is_zero) - width)
     starts, ends = starts[is_candidate], ends[is_candidate]
+    if not len(starts):
+        return False
     before = np.zeros(len(is_zero) + 1, np.int32)
     np.cumsum(~is_zero, out=before[1:])
     tops, bottoms = np.minimum(starts + width, ends), np.maximum(ends - width, starts)
