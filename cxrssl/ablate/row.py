@@ -19,7 +19,7 @@ from cxrssl.recipe.text import format_value
 from cxrssl.records.evaluation import ProbeSettings, check_folds
 
 PROBE_OPTIONS = {"uncertain": "--uncertain", "blank": "--blank", "num_resamples": "--resamples", "folds": "--folds"}
-"""Settings of a probe that a grid may change, and how `cxrssl probe` is told."""
+"""Settings of a probe that a grid may change, and the option of `cxrssl probe` for each."""
 
 
 def options_of(probe: ProbeSettings) -> list[str]:

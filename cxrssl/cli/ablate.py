@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cxrssl.records.ablation import Ablation, AblationTable, ArmRow, DifferenceRow
 
 ROUGHLY = (0.7, 1.5)
-"""Between which multiples of what few small steps foretell the time of a run is told."""
+"""The time of a run is shown as a range: these multiples of the estimate from a few small steps."""
 ENTRY = "cxrssl.cli.app:run"
 """What runs the words of a command in another process."""
 

@@ -157,7 +157,7 @@ def _is_replaced(artefact: Artefact) -> bool:
     try:
         now = open_artefact(artefact.path, artefact.manifest["kind"], verify=False)
     except IntegrityError:
-        return False  # damaged or gone, which whoever reads it says
+        return False  # damaged or gone: the reader reports which
     return now.content_sha256 != artefact.content_sha256
 
 

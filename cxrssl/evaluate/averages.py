@@ -1,4 +1,4 @@
-"""The numbers of every group of seeds that a report shows: means over seeds, and differences to what stands beside it.
+"""The numbers of every group of seeds that a report shows: means over seeds, and differences to other groups.
 
 In: groups of published evaluations. Out: published groups. Numpy only, so that a report needs no torch.
 Never: resamples drawn again for a group that is already published.

@@ -20,7 +20,7 @@ from cxrssl.stats.resample import explain_marks
 SMALL = 10
 LIMITS = (
     "It was trained on films of few hospitals. Films of other devices, countries or ages may look different to it.",
-    "It finds no disease by itself: features say something only with a probe, fitted and tested on your own films.",
+    "It finds no disease without a probe: fit one, and test it, on your own films.",
     "It is a means of research, no medical device, and nothing for the care of patients.",
     "Features may tell sex, age or view, and a probe may use them in place of disease: look at subgroups.",
 )

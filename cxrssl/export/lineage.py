@@ -81,7 +81,7 @@ def find_dataset(cohort: Cohort) -> str:
 def list_hashes(hashes: list[str]) -> bytes:
     """Return the hashes as CSV, sorted, so that their order tells nothing; films without one are left out.
 
-    A hash is of a film's packed pixels: whoever has the film can compute it, and nobody can guess it from an id.
+    A hash is of a film's packed pixels: anyone who has the film can compute it, and nobody can guess it from an id.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

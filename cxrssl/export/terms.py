@@ -60,7 +60,7 @@ KNOWN = {
     "dicom": Terms(
         "dicom",
         "unknown",
-        "The films are of an archive that the program does not know: whoever is responsible for them decides what may "
+        "The films are of an archive that the program does not know: the person responsible for them decides what may "
         "be done with these weights.",
         "no terms are recorded",
     ),
