@@ -41,17 +41,21 @@ def describe_recipe(name: str) -> str:
 def load_recipe(name: str, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None) -> Recipe:
     """Return a recipe by name or TOML path, with `changes` (nested tables) and then `--set` overrides laid on top.
 
+    Where these name another objective than the recipe, what the recipe says of its own is left out, and what has no
+    effect with the other one is passed over: so one recipe can be under the arms of several objectives.
+
     Raises: ConfigError for an unknown name or key, a wrong value, settings that contradict each other, and a key of the
     user's that has no effect with the others.
     """
     asked = apply_overrides(changes or {}, overrides, "--set section.key=value")
     base, is_own = read_toml(find_recipe(name)), name not in recipe_names()
-    if not is_own and _objective_in(asked, _objective_in(base)) != _objective_in(base):
-        base.pop("objective", None)  # what a recipe of the package says of another objective
+    is_other = _objective_in(asked, _objective_in(base)) != _objective_in(base)
+    if is_other:
+        base.pop("objective", None)  # what the recipe says of its own objective
     values = merge_tables(base, asked)
     recipe = build_settings(Recipe, values, find_home=find_home)
     check_recipe(recipe)
-    own = values if is_own else asked
+    own = values if is_own and not is_other else asked
     check_effects(recipe, {f"{section}.{key}" for section, keys in own.items() for key in keys})
     return recipe
 

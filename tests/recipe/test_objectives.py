@@ -63,9 +63,19 @@ def test_a_key_of_another_objective_names_its_owner(tmp_path: Path) -> None:
     assert (
         'belongs to objective "msn", and this is "toy"' in refuse("objective.name=toy", "objective.queue_size=0").what
     )
-    (tmp_path / "mine.toml").write_text("[objective]\nnum_prototypes = 8\n")
-    mine = str(tmp_path / "mine.toml")
-    assert '"objective.num_prototypes" belongs to' in refuse("objective.name=toy", recipe=mine).what
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[objective]\nname = "toy"\nnum_prototypes = 8\n')
+    assert '"objective.num_prototypes" belongs to' in refuse(recipe=str(mine)).what
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_recipe_of_ones_own_can_be_under_another_objective(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text("[objective]\nnum_prototypes = 8\n[views]\nfocal_px = 48\n")
+    recipe = load_recipe(str(mine), ["objective.name=toy"])
+    assert recipe.objective == ToySettings()
+    assert recipe.views.focal_px == 48, "which the toy makes no use of"
+    assert "makes no use of it" in refuse("objective.name=toy", "views.num_focal=3", recipe=str(mine)).what
 
 
 @pytest.mark.usefixtures("toy")
