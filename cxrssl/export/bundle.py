@@ -47,6 +47,11 @@ class Shape:
         return dataclasses.asdict(self)
 
     @property
+    def header(self) -> dict[str, str]:
+        """What the header of a file of weights says, so that the file alone says its heads."""
+        return {"format": "pt", **{name: str(value) for name, value in self.to_dict().items()}}
+
+    @property
     def in_words(self) -> str:
         """As in "vit-tiny-6h: width 192, depth 12, 6 heads, patches of 16 px, films of 224 px"."""
         size = f"width {self.width}, depth {self.depth}, {self.heads} heads"

@@ -30,7 +30,7 @@ from cxrssl.records.encoder import EncoderName, open_record
 from cxrssl.records.file import read_json
 from cxrssl.records.run import RunFiles
 
-VERSION = 1
+VERSION = 2
 """Raise it when the export of the same encoder changes."""
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "timm": ("timm", "torch"),

@@ -11,9 +11,11 @@ from typing import Literal
 
 from cxrssl.core.text import plain
 
-Verdict = Literal["restricted", "unknown", "research only", "by film", "attribution", "free"]
-STRICTNESS: tuple[Verdict, ...] = ("restricted", "unknown", "research only", "by film", "attribution", "free")
+Verdict = Literal["restricted", "unknown", "not checked", "by film", "attribution", "free"]
+STRICTNESS: tuple[Verdict, ...] = ("restricted", "unknown", "not checked", "by film", "attribution", "free")
 SYNTHETIC = "synthetic"
+NOT_CHECKED = "not checked: read the agreement"
+"""Stands wherever nobody has read what the terms say."""
 
 
 @dataclass(frozen=True)
@@ -24,44 +26,47 @@ class Terms:
     verdict: Verdict
     sentence: str
     source: str
+    """What was read for the sentence."""
 
 
 KNOWN = {
     "mimic": Terms(
         "mimic",
         "restricted",
-        "Do not give these weights, or features made with them, to anybody who has not signed the agreement. PhysioNet "
-        "asks to treat models made from MIMIC as sensitive, and to share them on PhysioNet under the agreement of the "
-        "source data.",
-        "PhysioNet Credentialed Health Data Use Agreement 1.5.0, no. 3; PhysioNet, Guidelines for creating datasets "
-        "and models from MIMIC, 24 April 2024",
+        "Access to the data may not be shared, and PhysioNet asks to treat models made from MIMIC as sensitive. Share "
+        "these weights, and features made with them, on PhysioNet alone, under the agreement of the source data.",
+        "PhysioNet, Guidelines for creating datasets and models from MIMIC, 24 April 2024; PhysioNet data use "
+        "agreement 1.5.0, no. 3",
     ),
     "chexpert": Terms(
         "chexpert",
-        "research only",
-        "Non-commercial research only. The agreement forbids to hand on the data, and gives no right to hand on what "
-        "is derived from it: ask Stanford before you share these weights.",
-        "Stanford University Dataset Research Use Agreement, as accepted at the download",
+        "not checked",
+        "No part of the dataset may be given to others without written permission of Stanford, and it is for "
+        f"non-commercial research. What the agreement says of weights was {NOT_CHECKED}, or ask Stanford, before "
+        "sharing them.",
+        "Stanford University Dataset Research Use Agreement, as public repositories quote it; the agreement was not "
+        "read",
     ),
     "nih": Terms(
         "nih",
         "attribution",
-        "The use is not restricted. Name the NIH Clinical Center as the provider of the films, link to its download "
+        "The use of the films is not restricted. Name the NIH Clinical Center as their provider, link to its download "
         "site, and cite Wang et al. 2017 (CVPR).",
-        "README of NIH ChestX-ray14",
+        "the page of Google Cloud Healthcare on the NIH dataset, which restates its terms",
     ),
     "covid": Terms(
         "covid",
         "by film",
-        "Each film has a licence of its own, some of them non-commercial or share-alike: look at the column license of "
-        "metadata.csv for the films of the cohort before you share these weights.",
-        "metadata.csv of the COVID-19 image data collection",
+        "Each film has a licence of its own, some of them non-commercial or share-alike, and metadata.csv itself is "
+        "CC BY-NC-SA 4.0. Look at the column license for the films of the cohort; what these licences say of weights "
+        "was not checked: read them.",
+        "README and metadata.csv of the COVID-19 image data collection",
     ),
     "dicom": Terms(
         "dicom",
         "unknown",
-        "The films are of an archive that the program does not know: the person responsible for them decides what may "
-        "be done with these weights.",
+        "The program does not know the archive of these films: the person responsible for it decides what may be done "
+        "with these weights.",
         "no terms are recorded",
     ),
     SYNTHETIC: Terms(

@@ -48,7 +48,7 @@ def write(bundle: Bundle) -> dict[str, bytes]:
     return {
         "config.json": json.dumps(make_config(bundle), indent=1).encode(),
         "preprocessor_config.json": json.dumps(make_processor(bundle), indent=1).encode(),
-        WEIGHTS: save(tensors, {"format": "pt"}),
+        WEIGHTS: save(tensors, bundle.shape.header),
     }
 
 

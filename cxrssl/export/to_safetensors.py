@@ -16,7 +16,7 @@ def check() -> None:
 
 def write(bundle: Bundle) -> dict[str, bytes]:
     """Return the weights; the header of the file says the shape, heads included, as encoder.json does."""
-    return {WEIGHTS: save(bundle.tensors, {name: str(value) for name, value in bundle.shape.to_dict().items()})}
+    return {WEIGHTS: save(bundle.tensors, bundle.shape.header)}
 
 
 def load(folder: Path) -> Reloaded:

@@ -21,7 +21,8 @@ def check() -> None:
 
 def write(bundle: Bundle) -> dict[str, bytes]:
     """Return config.json and the weights."""
-    return {"config.json": json.dumps(make_config(bundle), indent=1).encode(), WEIGHTS: save(bundle.tensors)}
+    weights = save(bundle.tensors, bundle.shape.header)
+    return {"config.json": json.dumps(make_config(bundle), indent=1).encode(), WEIGHTS: weights}
 
 
 def make_config(bundle: Bundle) -> dict[str, Any]:

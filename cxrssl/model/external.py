@@ -23,7 +23,7 @@ from cxrssl.core.errors import ConfigError, DataError, UsageError
 from cxrssl.core.text import plain
 from cxrssl.model.encoder import Encoder, pack_weights
 from cxrssl.model.pixels import Pixels, choose_pixels
-from cxrssl.model.tensors import HUGGINGFACE, NamedTensors, check_fit, fold_pixels, name_tensors
+from cxrssl.model.tensors import HUGGINGFACE, NamedTensors, check_fit, check_header, fold_pixels, name_tensors
 from cxrssl.model.vit import build_encoder
 from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX, ModelSettings, Recipe, ViewSettings
 from cxrssl.records.encoder import NOWHERE
@@ -68,6 +68,7 @@ def open_external(choices: ExternalChoices) -> tuple[Encoder, ExternalSource]:
     data = _read_file(file)
     named = name_tensors(_load(data, file), choices.ignore, file)
     module, architecture = _build(choices, config, named.tensors, file)
+    check_header(data, module, architecture.removeprefix(TIMM_PREFIX), file)
     pixels = choose_pixels(choices.pixel_mean, choices.pixel_std, choices.arch, config, choices.path)
     _load_grey(module, named, pixels, architecture, file)
     _, patch_px = module.patch_embed.patch_size

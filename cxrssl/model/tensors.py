@@ -7,10 +7,12 @@ out. Never: a tensor that is dropped without a word.
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,6 +94,26 @@ def check_fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], archi
     if others:
         what = f"{count_noun(len(others), 'tensor')} of the file have another shape than in {architecture}: "
         raise DataError(what + _some(others), path, "choose the architecture that the weights are of, with --arch")
+
+
+def check_header(data: bytes, module: Any, architecture: str, path: Path) -> None:
+    """Raise DataError when the header of a safetensors file names other heads or norms than the module has.
+
+    No shape of a tensor depends on either. Exports of cxrssl say both; a file that says nothing is taken at its word.
+    """
+    said = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+    heads = {int(block.attn.num_heads) for block in module.blocks}
+    facts = (("heads", "heads", heads), ("norm_eps", "as epsilon of its norms", {float(module.norm.eps)}))
+    for key, words, found in facts:
+        try:
+            is_same = key not in said or {float(said[key])} == found
+        except ValueError:
+            is_same = False
+        if not is_same:
+            has = ", ".join(f"{value:g}" for value in sorted(found))
+            what = f"the file says {plain(said[key], 20)} {words}, {architecture} has {has}"
+            hint = "the weights fit both and give other features: name the folder of the export, or the right --arch"
+            raise DataError(what, path, hint)
 
 
 def fold_pixels(weight_DCPP: Tensor, bias_D: Tensor | None, mean_C: Sequence[float], std_C: Sequence[float]) -> Tensor:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
+import cxrssl
 from cxrssl.core.artefact import publish
 from cxrssl.core.errors import CxrsslError, DataError, SetupError, UsageError
 from cxrssl.core.workspace import Workspace
@@ -75,6 +77,9 @@ def run_card(folder: Path, film: NDArray[np.uint8], patch: pytest.MonkeyPatch) -
 
 
 def export(workspace: Workspace, run_id: str, to: str, **choices: Any) -> EncoderExport:
+    for library in {"hf": ["transformers"], "onnx": ["onnx", "onnxruntime"]}.get(to, []):
+        if bundle.importlib.util.find_spec is find_spec:  # type: ignore[attr-defined]
+            pytest.importorskip(library, reason=f"{library} is of the extra cxrssl[export]")
     return export_encoder(workspace, run_id, ExportChoices(to, **choices))
 
 
@@ -118,6 +123,23 @@ def test_six_heads_load_into_three_without_complaint_and_give_other_features(
     with torch.no_grad():
         assert (wrong(views) - right(views)).abs().max() > 0.01
     assert "**It has 6 heads.**" in (made.path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("to", ["timm", "safetensors"])
+def test_six_heads_in_an_architecture_of_three_are_refused_by_name(
+    workspace: Workspace, tmp_path: Path, to: str
+) -> None:
+    made = export(workspace, "run-vit-tiny-6h", to, out=tmp_path / "out")
+    file = made.path / "model.safetensors"
+    pixels: dict[str, Any] = {"pixel_mean": (0.5,), "pixel_std": (0.5,)}
+    with pytest.raises(DataError, match="the file says 6 heads, vit_tiny_patch16_224 has 3"):
+        open_external(ExternalChoices(file, "vit_tiny_patch16_224", **pixels))
+    assert open_external(ExternalChoices(file, "vit-tiny-6h", **pixels))[1].num_tensors == 150
+    about = made.path / "encoder.json"
+    about.write_text(about.read_text().replace('"vit-tiny-6h"', '"vit-tiny"'))
+    (made.path / "manifest.json").unlink()  # as in a folder that someone has put together again
+    with pytest.raises(DataError, match="vit-tiny has another number of heads here than the 6 of the encoder"):
+        cxrssl.load_encoder(made.path)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +258,14 @@ def test_the_strictest_terms_come_first_and_an_unknown_dataset_allows_nothing() 
     found = [(terms.dataset, terms.verdict) for terms in find_terms(["nih", "mimic", "nih", "elsewhere"])]
     assert found == [("mimic", "restricted"), ("elsewhere", "unknown"), ("nih", "attribution")]
     assert set(KNOWN) == {"mimic", "chexpert", "nih", "covid", "dicom", "synthetic"}
+
+
+def test_every_verdict_names_its_source_and_what_nobody_has_read_is_said_so() -> None:
+    assert all(terms.source and terms.sentence.endswith(".") for terms in KNOWN.values())
+    unread = [terms.dataset for terms in KNOWN.values() if "not checked: read" in terms.sentence]
+    assert unread == ["chexpert", "covid"]
+    assert KNOWN["chexpert"].verdict == "not checked"
+    assert "was not read" in KNOWN["chexpert"].source
 
 
 def test_the_verdict_is_that_of_the_cohort_that_was_seen(tmp_path: Path) -> None:
