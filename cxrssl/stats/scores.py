@@ -3,11 +3,6 @@
 In: scores, labels and subject_ids of every row of a test set. Out: Scores or Comparison, of Intervals.
 Never: a test row dropped without being counted.
 
-Films that were scored by several models, one a fold, are ranked within their fold alone. A model has seen the films of
-all other folds with their labels, so that of two films of different folds the one with the finding was pulled down by
-the other, and that one up: pooled, a feature that says nothing ranks below one half.
-Source: Parker, Guenter & Bedo 2007 (BMC Bioinformatics 8:326); Forman & Scholz 2010 (SIGKDD Explor 12:49).
-
 Suffix letters: N films, L findings, R resamples, T the two metrics (AUROC, average precision).
 """
 
@@ -18,11 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.stats.metrics import Floats, check_finite, score_resamples
-from cxrssl.stats.resample import Counts, Interval, count_subjects, draw_subject_counts, percentile_interval
-
-Labels = npt.NDArray[np.int8]
-Folds = npt.NDArray[np.int64]
+from cxrssl.stats.measure import Folds, Measured, measure_resamples
+from cxrssl.stats.metrics import Floats
+from cxrssl.stats.resample import Interval, count_subjects, percentile_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,10 +145,8 @@ def score_predictions(
         subjects are resampled, every row counts, and a resample without both classes counts as not defined.
     Raises: DataError if a score is not finite or a subject_id is missing.
     """
-    labels_NL = _check(probs_NL, labels_NL, subject_ids_N, findings)
-    counts_RN = draw_subject_counts(subject_ids_N, num_resamples, seed)
-    values_TL, samples_TLR = _measure(probs_NL, labels_NL, counts_RN, fold_N)
-    return Scores(**_tabulate(values_TL, samples_TLR, labels_NL, subject_ids_N, findings, level), seed=seed)
+    measured = measure_resamples(probs_NL, labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N)
+    return Scores(**_tabulate(measured, subject_ids_N, findings, level), seed=seed)
 
 
 def compare_predictions(
@@ -174,13 +165,9 @@ def compare_predictions(
     Shapes: [N, L], [N, L], [N, L], [N], [N].
     Raises: DataError if a score is not finite or a subject_id is missing.
     """
-    labels_NL = _check(probs_a_NL, labels_NL, subject_ids_N, findings, "model a")
-    _check(probs_b_NL, labels_NL, subject_ids_N, findings, "model b")
-    counts_RN = draw_subject_counts(subject_ids_N, num_resamples, seed)
-    values_a_TL, samples_a_TLR = _measure(probs_a_NL, labels_NL, counts_RN, fold_N)
-    values_b_TL, samples_b_TLR = _measure(probs_b_NL, labels_NL, counts_RN, fold_N)
-    values_TL, samples_TLR = values_a_TL - values_b_TL, samples_a_TLR - samples_b_TLR
-    return Comparison(**_tabulate(values_TL, samples_TLR, labels_NL, subject_ids_N, findings), seed=seed)
+    how = labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N
+    a, b = measure_resamples(probs_a_NL, *how, "model a"), measure_resamples(probs_b_NL, *how, "model b")
+    return Comparison(**_tabulate(a.minus(b), subject_ids_N, findings), seed=seed)
 
 
 def resample_metrics(
@@ -200,79 +187,17 @@ def resample_metrics(
     Shapes: [N, L], [N, L], [N], [N].
     Raises: DataError if a score is not finite or a subject_id is missing.
     """
-    labels_NL = _check(probs_NL, labels_NL, subject_ids_N, findings)
-    counts_RN = draw_subject_counts(subject_ids_N, num_resamples, seed)
-    values_TL, samples_TLR = _measure(probs_NL, labels_NL, counts_RN, fold_N)
-    macro_T1 = np.stack([_mean_defined(values_L[:, None]) for values_L in values_TL])
-    macro_T1R = np.stack([_mean_defined(samples_LR)[None] for samples_LR in samples_TLR])
-    return np.concatenate([macro_T1, values_TL], axis=1), np.concatenate([macro_T1R, samples_TLR], axis=1)
-
-
-def _check(
-    probs_NL: npt.ArrayLike,
-    labels_NL: npt.ArrayLike,
-    subject_ids_N: npt.NDArray[Any],
-    findings: Sequence[str],
-    where: str = "",
-) -> Labels:
-    """The labels as int8, once everything has been found to fit together."""
-    labels_NL = np.asarray(labels_NL)
-    assert bool(np.isin(labels_NL, (1, 0, -1)).all()), "labels are 1, 0 or -1 (not scored)"
-    assert labels_NL.shape == (len(subject_ids_N), len(findings)), "labels are [N, L]"
-    assert np.shape(probs_NL) == labels_NL.shape, "one score for each label"
-    assert len(set(findings)) == len(findings), "each finding once"
-    check_finite(np.asarray(probs_NL, dtype=np.float64), where)
-    return labels_NL.astype(np.int8)
-
-
-def _measure(
-    probs_NL: npt.ArrayLike, labels_NL: Labels, counts_RN: Counts, fold_N: Folds | None
-) -> tuple[Floats, Floats]:
-    """Both metrics of each finding on the full set [2, L] and in each resample [2, L, R]; nan if a class is absent."""
-    probs_NL = np.asarray(probs_NL, dtype=np.float64)
-    num_findings = labels_NL.shape[1]
-    values_TL = np.full((2, num_findings), np.nan)
-    samples_TLR = np.full((2, num_findings, len(counts_RN)), np.nan)
-    once_1N = np.ones((1, len(labels_NL)), dtype=np.uint16)
-    folds = [slice(None)] if fold_N is None else [np.flatnonzero(fold_N == fold) for fold in np.unique(fold_N)]
-    for column in range(num_findings):
-        scores_N, labels_N = probs_NL[:, column], labels_NL[:, column]
-        if (labels_N == 1).any() and (labels_N == 0).any():
-            values_TL[:, column] = np.concatenate(_rank_within(scores_N, labels_N, once_1N, folds))
-            aurocs_R, precisions_R = _rank_within(scores_N, labels_N, counts_RN, folds)
-            samples_TLR[:, column] = aurocs_R, np.where(np.isnan(aurocs_R), np.nan, precisions_R)
-    return values_TL, samples_TLR
-
-
-def _rank_within(scores_N: Floats, labels_N: Labels, counts_RN: Counts, folds: Sequence[Any]) -> tuple[Floats, Floats]:
-    """(AUROC, average precision) of each resample, the means over folds by pairs and by films with the finding."""
-    found = [score_resamples(scores_N[rows], labels_N[rows], counts_RN[:, rows]) for rows in folds]
-    if len(found) == 1:
-        return found[0]
-    pos_KR, neg_KR = (
-        np.stack([counts_RN[:, rows][:, labels_N[rows] == value].sum(axis=1, dtype=np.int64) for rows in folds])
-        for value in (1, 0)
-    )
-    areas_KR, precisions_KR = (np.stack(metric) for metric in zip(*found, strict=True))
-    return _weigh(areas_KR, pos_KR * neg_KR), _weigh(precisions_KR, pos_KR)
-
-
-def _weigh(values_KR: Floats, weight_KR: npt.NDArray[np.int64]) -> Floats:
-    """Mean over folds by weight, nan where there is none."""
-    total_R = np.where(weight_KR > 0, values_KR * weight_KR, 0.0).sum(axis=0)
-    num_R = weight_KR.sum(axis=0)
-    return np.where(num_R > 0, total_R / np.maximum(num_R, 1), np.nan)
+    measured = measure_resamples(probs_NL, labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N)
+    macro_T, macro_TR = measured.means()
+    values = np.concatenate([macro_T[:, None], measured.values_TL], axis=1)
+    return values, np.concatenate([macro_TR[:, None], measured.samples_TLR], axis=1)
 
 
 def _tabulate(
-    values_TL: Floats,
-    samples_TLR: Floats,
-    labels_NL: Labels,
-    subject_ids_N: npt.NDArray[Any],
-    findings: Sequence[str],
-    level: float = 0.95,
+    measured: Measured, subject_ids_N: npt.NDArray[Any], findings: Sequence[str], level: float = 0.95
 ) -> dict[str, Any]:
     """The fields that Scores and Comparison share."""
+    labels_NL, values_TL, samples_TLR = measured.labels_NL, measured.values_TL, measured.samples_TLR
     rows: dict[str, FindingScore] = {}
     pos_L, neg_L = count_subjects(labels_NL, subject_ids_N)
     rarer_L = np.minimum(pos_L, neg_L)
@@ -291,10 +216,9 @@ def _tabulate(
         assert row.num_scored + row.num_ignored == len(labels_NL), (
             f"{finding}: a test row is neither scored nor ignored"
         )
-    means_T = [float(_mean_defined(values_T[:, None])[0]) for values_T in values_TL]
     macro_T = [
-        percentile_interval(mean, _mean_defined(samples_LR), rarer_of_mean(rows), level)
-        for mean, samples_LR in zip(means_T, samples_TLR, strict=True)
+        percentile_interval(float(mean), samples_R, rarer_of_mean(rows), level)
+        for mean, samples_R in zip(*measured.means(), strict=True)
     ]
     return {
         "findings": rows,
@@ -314,11 +238,3 @@ def rarer_of_mean(findings: Mapping[str, FindingScore]) -> int:
     """
     rarer = sorted(score.auroc.num_rarer or 0 for score in findings.values() if score.is_defined)
     return rarer[(len(rarer) - 1) // 4] if rarer else 0
-
-
-def _mean_defined(values_LR: Floats) -> Floats:
-    """Mean over the findings that are not nan, [L, R] -> [R]; nan where all are."""
-    is_defined_LR = ~np.isnan(values_LR)
-    num_defined_R = is_defined_LR.sum(axis=0)
-    total_R = np.where(is_defined_LR, values_LR, 0.0).sum(axis=0)
-    return np.where(num_defined_R > 0, total_R / np.maximum(num_defined_R, 1), np.nan)

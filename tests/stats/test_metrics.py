@@ -19,7 +19,7 @@ from cxrssl.stats.metrics import (
     score_resamples,
 )
 
-NUM_CASES = int(os.environ.get("CXRSSL_FUZZ_CASES", "300"))
+NUM_CASES = int(os.environ.get("CXRSSL_FUZZ_CASES", "1000"))
 FIRST_SEED = int(os.environ.get("CXRSSL_FUZZ_SEED", "0"))
 
 
@@ -67,6 +67,24 @@ def test_both_metrics_equal_the_slow_definition_and_scikit_learn() -> None:
         if len(set(labels.tolist())) == 2:
             assert area == pytest.approx(roc_auc_score(labels, scores), abs=1e-12), f"seed {seed}"
             assert precision == pytest.approx(average_precision_score(labels, scores), abs=1e-12), f"seed {seed}"
+            num_defined += 1
+    assert num_defined > NUM_CASES // 4
+
+
+def test_resampled_metrics_equal_scikit_learn_with_weights() -> None:
+    """A film that is drawn twice weighs twice; one that is not drawn weighs nothing."""
+    num_defined = 0
+    for seed, scores, labels, rng in random_cases():
+        counts = rng.integers(0, 4, size=(1, len(scores))).astype(np.uint16)
+        (area,), (precision,) = score_resamples(scores, labels, counts)
+        weights = counts[0].astype(np.float64)
+        is_defined = len(set(labels[weights > 0].tolist())) == 2
+        assert math.isnan(area) != is_defined, f"seed {seed}"
+        if is_defined:
+            expected = roc_auc_score(labels, scores, sample_weight=weights)
+            assert area == pytest.approx(expected, abs=1e-12), f"seed {seed}"
+            expected = average_precision_score(labels, scores, sample_weight=weights)
+            assert precision == pytest.approx(expected, abs=1e-12), f"seed {seed}"
             num_defined += 1
     assert num_defined > NUM_CASES // 4
 

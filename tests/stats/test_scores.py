@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrssl.core.errors import DataError
 from cxrssl.stats.metrics import average_precision
+from cxrssl.stats.resample import draw_subject_counts
 from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 
 
@@ -38,6 +39,57 @@ def test_scores_equal_scikit_learn_on_the_scored_rows_and_account_for_every_row(
         assert score.num_pos == (labels[:, column] == 1).sum()
     assert scores.macro_auroc.value == pytest.approx(np.mean([s.auroc.value for s in scores.findings.values()]))
     assert scores.macro_auprc.value == pytest.approx(np.mean([s.auprc.value for s in scores.findings.values()]))
+
+
+def naive_interval(samples: list[float], level: float = 0.95) -> tuple[float, float]:
+    """Quantiles of the values that are defined, between which it is drawn straight."""
+    ranked = sorted(value for value in samples if not math.isnan(value))
+    ends = []
+    for share in ((1 - level) / 2, (1 + level) / 2):
+        place = share * (len(ranked) - 1)
+        low = math.floor(place)
+        high = min(low + 1, len(ranked) - 1)
+        ends.append(ranked[low] + (place - low) * (ranked[high] - ranked[low]))
+    return ends[0], ends[1]
+
+
+def naive_metrics(probs: np.ndarray, labels: np.ndarray) -> list[list[float]]:
+    """[AUROC, average precision] of scikit-learn, of each finding and last their mean over the defined ones."""
+    found: list[list[float]] = []
+    for column in range(labels.shape[1]):
+        rows = labels[:, column] >= 0
+        truth, scores = labels[rows, column], probs[rows, column]
+        if len(set(truth.tolist())) == 2:
+            found.append([roc_auc_score(truth, scores), average_precision_score(truth, scores)])
+        else:
+            found.append([math.nan, math.nan])
+    defined = [each for each in found if not math.isnan(each[0])]
+    return [*found, np.mean(defined, axis=0).tolist() if defined else [math.nan, math.nan]]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_intervals_equal_a_naive_loop_over_the_same_resamples(seed: int) -> None:
+    """Subjects drawn, their films written out one below the other, scored by scikit-learn, and sorted."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, 60, 3)).round(1)
+    labels, ids = rng.integers(-1, 2, (60, 3)), rng.integers(0, 25, 60)
+    labels[:, 2] = np.where(ids < 6, labels[:, 2], np.minimum(labels[:, 2], 0))
+    names = ["a", "b", "rare"]
+    found = score_predictions(a, labels, ids, names, num_resamples=40, seed=seed)
+    gap = compare_predictions(a, b, labels, ids, names, num_resamples=40, seed=seed)
+    loop_a, loop_gap = [], []
+    for counts in draw_subject_counts(ids, 40, seed):
+        films = [film for film, times in enumerate(counts) for _ in range(times)]
+        in_a, in_b = naive_metrics(a[films], labels[films]), naive_metrics(b[films], labels[films])
+        loop_a.append(in_a)
+        loop_gap.append((np.array(in_a) - np.array(in_b)).tolist())
+    for table, loop in ((found, loop_a), (gap, loop_gap)):
+        scores = [(each.auroc, each.auprc) for each in table.findings.values()]
+        for place, pair in enumerate([*scores, (table.macro_auroc, table.macro_auprc)]):
+            for metric, interval in enumerate(pair):
+                lo, hi = naive_interval([resample[place][metric] for resample in loop])
+                assert (interval.lo, interval.hi) == pytest.approx((lo, hi), abs=1e-12)
+                assert interval.num_defined == sum(not math.isnan(each[place][metric]) for each in loop)
 
 
 def test_scores_of_rows_that_are_not_scored_change_nothing() -> None:
