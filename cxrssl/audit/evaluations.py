@@ -95,7 +95,7 @@ def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
     for key in {
         (e.settings.candidate_id, e.settings.cohort_sha256, e.settings.split, e.settings.probe)
         for e in evaluated
-        if e.settings.kind == "run"
+        if e.settings.kind == "run" and e.settings.probe.fraction is None
     }:
         times[key[:3]] += 1
     reused = {key: num for key, num in times.items() if num > 1}
@@ -126,6 +126,8 @@ def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) 
     compared = f"{count_noun(len(scored), 'scored film')} with {count_noun(len(test), 'test film')}"
     num_other = int((~np.isin(scored, cohort.image_id[test])).sum())
     is_left_out = ~np.isin(cohort.image_id[test], scored)
+    if evaluated.settings.probe.where:  # which films meet a condition is for its database to say
+        test, is_left_out = test[~is_left_out], is_left_out[~is_left_out]
     if not num_other and not is_left_out.any() and len(scored) == len(test):
         return pass_check(code, compared)
     what = (
@@ -142,7 +144,7 @@ def _find_other_labels(evaluated: Evaluated, cohort: Cohort) -> Result:
     rows = order[np.searchsorted(cohort.image_id, scored.image_id, sorter=order) % len(cohort)]
     is_in_cohort = cohort.image_id[rows] == scored.image_id
     findings = [str(name) for name in scored.finding_names]
-    truth = cohort.labels(findings, probe.uncertain, probe.blank)[rows]
+    truth = cohort.labels(findings, probe.uncertain, probe.blank, probe.uncertain_by or ())[rows]
     compared = f"{count_noun(len(rows), 'film')} by {count_noun(len(findings), 'finding')}"
     differs = ((scored.labels != truth) & (scored.labels != NOT_SCORED)).any(axis=1) & is_in_cohort
     if not differs.any():

@@ -33,6 +33,10 @@ from cxrssl.cli.options import (
 from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxrssl.cohort.read import Cohort
     from cxrssl.records.evaluation import Evaluation
 
 STRENGTH = "C: inverse L2 strength of the probe, one for all findings, of highest mean val AUROC."
@@ -54,7 +58,26 @@ def probe(
     folds: Annotated[
         int, typer.Option(help="Score every film, fitted on the other folds by patient: 3 to 20.", metavar="K")
     ] = 0,
-    uncertain: Annotated[str, typer.Option(help="What a label of -1 counts as: ignore, zeros or ones.")] = "ignore",
+    findings: Annotated[
+        str,
+        typer.Option(
+            help="What is asked: mimic14, nih14, nih8, chexpert5, or findings of the cohort; all when left out.",
+            metavar="SET|NAMES",
+        ),
+    ] = "",
+    where: Annotated[
+        str,
+        typer.Option(
+            help="Fit, choose and score on films that meet a condition in SQL: \"view IN ('PA','AP')\".", metavar="SQL"
+        ),
+    ] = "",
+    uncertain: Annotated[
+        str,
+        typer.Option(
+            help="What a label of -1 counts as: ignore, zeros or ones; by finding too: zeros,Edema=ones.",
+            metavar="POLICY",
+        ),
+    ] = "ignore",
     blank: Annotated[
         str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
     ] = "zeros",
@@ -88,17 +111,19 @@ def probe(
     files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore, seen_films)
     which = parse_encoder_name(encoder)
     files.check(run, which)
-    values = {"uncertain": uncertain, "blank": blank, "num_resamples": resamples, "folds": folds}
+    values = {"blank": blank, "num_resamples": resamples, "folds": folds}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
     opened = open_workspace(workspace)
     run_id = "" if external else opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to probe {external or f'run {run_id}'}")
+    from cxrssl.evaluate.asked import Asked
     from cxrssl.evaluate.external import probe_external
     from cxrssl.evaluate.run import ProbeChoices, probe_run
     from cxrssl.stats.resample import explain_marks
 
-    choices = ProbeChoices(which, baselines, allow_overlap, place)
+    asked = Asked(findings, uncertain, where, _find_films)
+    choices = ProbeChoices(which, baselines, allow_overlap, place, asked)
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:
@@ -121,14 +146,45 @@ def probe(
     seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
     shown = table_of_decodings(evaluations)
     record = ["Linearly decodable from frozen features, by encoder:", *align(shown)] if shown else []
-    findings = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
+    by_finding = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
     leak = f"Not a fair test: {about.leak}." if about.leak else ""
     notes = [note for note in (leak, seen, STRENGTH, scores.choice_note) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
     then = next_line("report", workspace=workspace)
     about_source = describe_source(source) if source else []
-    lines = [head, *align(rows), *about_source, *notes, *findings, *record, *marks, then]
+    lines = [
+        head,
+        *align(rows),
+        *describe_asked(evaluations[0]),
+        *about_source,
+        *notes,
+        *by_finding,
+        *record,
+        *marks,
+        then,
+    ]
     print_summary(summary, as_json, lines)
+
+
+def _find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:
+    """Ask the database of the cohort, which is opened only where a condition is given: it needs DuckDB."""
+    from cxrssl.cohort.where import find_films
+
+    return find_films(cohort, condition)
+
+
+def describe_asked(evaluation: Evaluation) -> list[str]:
+    """Return what was asked, in a line each, where that is not all findings of all films, uncertain labels ignored."""
+    probe, scores = evaluation.settings.probe, evaluation.scores
+    lines = []
+    if probe.findings:
+        lines.append(f"Asked: {', '.join(plain(name, 60) for name in probe.findings)}.")
+    if probe.uncertain_by:
+        lines.append(f"Uncertain labels count as {probe.uncertain_text}.")
+    if probe.where:
+        left_out = ", ".join(count_noun(num, f"{split} film") for split, num in scores.num_left_out.items())
+        lines.append(f"Only films where {plain(probe.where, 300)}; left out: {left_out}.")
+    return lines
 
 
 def table_of_decodings(evaluations: Sequence[Evaluation]) -> list[list[str]]:

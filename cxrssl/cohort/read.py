@@ -124,17 +124,25 @@ class Cohort(Films):
         findings: Sequence[str],
         uncertain: Literal["ignore", "zeros", "ones"] = "ignore",
         blank: Literal["zeros", "ignore"] = "zeros",
+        uncertain_by: Sequence[str] = (),
     ) -> npt.NDArray[np.int8]:
-        """Return [N, L] in {1, 0, -1} after the named policies; -1 is not scored."""
+        """Return [N, L] in {1, 0, -1} after the named policies; -1 is not scored.
+
+        `uncertain_by` are policies of single findings, as "Edema=ones".
+        """
         names = self.finding_names.tolist()
         for finding in findings:
             if finding not in names:
                 raise UsageError(f'there is no finding "{plain(finding, 60)}"', hint=nearest_hint(finding, names))
-        for policy, known in ((uncertain, UNCERTAIN_POLICIES), (blank, BLANK_POLICIES)):
+        own = dict(each.rsplit("=", 1) for each in uncertain_by)
+        policies: list[tuple[str, dict[str, int]]] = [(blank, BLANK_POLICIES)]
+        policies += [(each, UNCERTAIN_POLICIES) for each in (uncertain, *own.values())]
+        for policy, known in policies:
             if policy not in known:
                 raise UsageError(f'unknown label policy "{plain(policy, 40)}"', hint=nearest_hint(policy, known))
         values = self.label_values[:, [names.index(finding) for finding in findings]]
-        chosen = np.where(values == UNCERTAIN, UNCERTAIN_POLICIES[uncertain], values)
+        means_L = np.array([UNCERTAIN_POLICIES[own.get(finding, uncertain)] for finding in findings], np.int8)
+        chosen = np.where(values == UNCERTAIN, means_L, values)
         return np.where(values == BLANK, BLANK_POLICIES[blank], chosen).astype(np.int8)
 
     @cached_property

@@ -135,6 +135,7 @@ def _score(
         _names(plan, ~fitted.is_fitted_L),
         not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L),
         chosen_on_few=_names(plan, fitted.is_judged_L & (rarer_L < FEW_SUBJECTS)),
+        num_left_out=plan.num_left_out,
         **about,
     )
 

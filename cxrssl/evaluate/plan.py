@@ -8,7 +8,7 @@ that the audit refuses, unless that is allowed: then the settings carry the leak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, LeakageError
+from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
@@ -51,15 +52,17 @@ class EvalPlan:
     """Test films that could not be decoded."""
     group_N: NDArray[np.int64] | None = None
     """With folds, equal numbers for the test films that one fold must hold together."""
+    num_left_out: dict[str, int] = field(default_factory=dict)
+    """Packed films by split that do not meet the condition of the settings; empty without one."""
 
     @property
     def findings(self) -> list[str]:
-        return [str(name) for name in self.cohort.finding_names]
+        return list(self.settings.probe.findings or map(str, self.cohort.finding_names))
 
     def labels(self) -> NDArray[np.int8]:
         """Return the labels of all rows of the cohort, [N, L], as the probe's settings count them."""
         probe = self.settings.probe
-        return self.cohort.labels(self.findings, probe.uncertain, probe.blank)
+        return self.cohort.labels(self.findings, probe.uncertain, probe.blank, probe.uncertain_by or ())
 
 
 def plan_evaluation(
@@ -70,25 +73,32 @@ def plan_evaluation(
     scheme: str,
     probe: ProbeSettings,
     may_overlap: bool = False,
+    is_kept_N: NDArray[np.bool_] | None = None,
 ) -> EvalPlan:
     """Return the plan to evaluate a candidate on a split of a cohort.
 
-    With folds every packed film is scored, whatever the split. A run that saw them in pretraining is then not refused
-    but called transductive, as it saw no label of them.
+    Films that are not kept take no part in it; None keeps all. With folds every packed film is scored, whatever the
+    split. A run that saw them in pretraining is then not refused but called
+    transductive, as it saw no label of them.
 
     Raises: LeakageError when the audit of the candidate refuses, unless `may_overlap`. DataError when there is no film
     to fit on or to score; without one to choose on, the strength is the middle one, and the scores say so.
     """
     check_folds(probe.folds)
     scheme = probe.split_name or scheme
+    is_kept_N = np.ones(len(cohort), np.bool_) if is_kept_N is None else is_kept_N
     group_N = None
     if probe.folds:
-        test = np.flatnonzero(images.is_packed_N)
+        all_packed = np.flatnonzero(images.is_packed_N)
+        test = all_packed[is_kept_N[all_packed]]
         packed = rows = {"train": test[:0], "val": test[:0], "test": test}
+        num_left_out = {"test": len(all_packed) - len(test)}
         group_N = join_look_alikes(cohort, images, test)
     else:
-        packed = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
+        in_split = {split: _packed_rows(cohort, images, split, scheme) for split in SPLITS}
+        packed = {split: _kept_rows(cohort, each, split, probe, is_kept_N) for split, each in in_split.items()}
         rows = {split: leave_out_twins(cohort, images, scheme, packed[split]) for split in SPLITS}
+        num_left_out = {split: len(in_split[split]) - len(packed[split]) for split in SPLITS}
     audit = audit_candidate(
         candidate.kind, candidate.settings.features or (), candidate.pretraining, cohort, images, scheme
     )
@@ -104,8 +114,9 @@ def plan_evaluation(
         cohort=cohort,
         rows=rows,
         num_twins_left_out={split: len(packed[split]) - len(rows[split]) for split in SPLITS},
-        num_not_packed=len(rows_scored(cohort, scheme)) - len(rows["test"]),
+        num_not_packed=int(is_kept_N[rows_scored(cohort, scheme)].sum()) - len(rows["test"]),
         group_N=group_N,
+        num_left_out=num_left_out if probe.where else {},
     )
 
 
@@ -146,3 +157,11 @@ def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) ->
             what, cohort.folder, "choose another --split, or make one of your own: cxrssl ingest with --split-file"
         )
     return rows
+
+
+def _kept_rows(cohort: Cohort, rows: Rows, split: str, probe: ProbeSettings, is_kept_N: NDArray[np.bool_]) -> Rows:
+    kept = rows[is_kept_N[rows]]
+    if len(rows) and not len(kept) and split != "val":
+        what = f"no {split} film of cohort {cohort.name} meets --where {plain(probe.where or '', 200)}"
+        raise DataError(what, cohort.folder, "ask for more films, or choose another --split")
+    return kept

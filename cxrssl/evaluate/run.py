@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
 from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
@@ -25,13 +26,14 @@ from cxrssl.train.plan import open_films
 
 @dataclass(frozen=True)
 class ProbeChoices:
-    """What is probed, and where; nothing that changes how."""
+    """What is probed, and where; and what is asked, which each cohort makes into settings of its own."""
 
     encoder: EncoderName = "target"
     baselines: bool = True
     may_overlap: bool = False
     """Probe a run that has seen test subjects; the evaluation says so."""
     device: str = "auto"
+    asked: Asked = EVERYTHING
 
 
 def probe_run(
@@ -69,9 +71,10 @@ def evaluate_candidates(
     choices: ProbeChoices,
 ) -> list[Evaluation]:
     """Evaluate candidates on one split, and publish the comparisons that a report shows of them."""
+    settings, is_kept_N = settle(settings, cohort, choices.asked)
     evaluations = []
     for candidate in candidates:
-        plan = plan_evaluation(workspace, candidate, cohort, images, scheme, settings, choices.may_overlap)
+        plan = plan_evaluation(workspace, candidate, cohort, images, scheme, settings, choices.may_overlap, is_kept_N)
         evaluations.append(evaluate_plan(plan, candidate.features))
     _compare(workspace, {evaluation.eval_id for evaluation in evaluations})
     return evaluations

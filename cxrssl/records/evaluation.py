@@ -57,6 +57,40 @@ class ProbeSettings:
     """Of the resamples and of the folds."""
     folds: int = setting(0, low=0, high=MAX_FOLDS)
     """Score every film of the cohort, by a probe that was fitted on the other folds; 0 scores the test films."""
+    findings: tuple[str, ...] | None = None
+    """What is asked, in the order of the cohort; None asks for all that it has."""
+    uncertain_by: tuple[str, ...] | None = None
+    """Where a finding has a policy of its own for a label of -1: "Edema=ones"."""
+    where: str | None = None
+    """A condition in SQL on the films that are fitted on, chosen on and scored."""
+    where_sha256: str | None = None
+    """Of the films of the cohort that meet it."""
+    fraction: float | None = setting(None, low=0.0, high=1.0)
+    """Share of the train subjects whose films are fitted on; None fits on all."""
+    draw: int | None = setting(None, low=0)
+    """Which draw of them."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it asks for all findings of all films, with all labels: what a flow of films and a run's row show."""
+        return self.findings is None and self.where is None and self.fraction is None
+
+    @property
+    def asked(self) -> str:
+        """What is asked, where that is not all findings of all films with all labels, in words; else empty."""
+        parts = []
+        if self.findings is not None:
+            parts.append(f"findings {', '.join(self.findings)}")
+        if self.where is not None:
+            parts.append(f"films where {self.where}")
+        if self.fraction is not None:
+            parts.append(f"{100 * self.fraction:g} % of the train subjects, draw {self.draw}")
+        return "; ".join(parts)
+
+    @property
+    def uncertain_text(self) -> str:
+        """What a label of -1 counts as: "zeros, but Edema=ones"."""
+        return ", ".join([self.uncertain, *(f"but {each}" for each in self.uncertain_by or ())])
 
     @property
     def split_name(self) -> str:

@@ -16,6 +16,7 @@ from cxrssl.stats.scores import Scores, rarer_of_mean
 
 ALL = "all"
 FEATURES_ON_RECORD = "features on record"
+WRITTEN_IF_ANY = ("num_left_out",)
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ class EvalScores(Scores):
     """By feature of the record that the cohort knows: how well it is decoded from the frozen features."""
     record_r2: Decoding | None = None
     """How much of the variance of the features the record explains."""
+    num_left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Films by split that do not meet the condition of the settings; empty, and not written, without one."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
         r2 = self.record_r2.to_dict() if self.record_r2 else None
         decoded = {name: each.to_dict() for name, each in self.decoded.items()}
-        return {**super().to_dict(), "decoded": decoded, "record_r2": r2}
+        values = {**super().to_dict(), "decoded": decoded, "record_r2": r2}
+        return {key: value for key, value in values.items() if value or key not in WRITTEN_IF_ANY}
 
     @property
     def decodings(self) -> dict[str, Decoding]:

@@ -67,14 +67,18 @@ def _macro_note(group: Group, small: SmallCells) -> str:
         [Count(scores.num_films, scores.num_subjects), Count(scores.num_subjects)], small=small
     )
     (num_not_packed,) = hide_small([Count(scores.num_not_packed)], small=small)
+    left_out = hide_small([Count(num) for num in scores.num_left_out.values()], small=small)
+    outside = ", ".join(f"{num:,} {split}" for split, num in zip(scores.num_left_out, left_out, strict=True))
     return (
         f"Linear probe on frozen features, macro mean over {count_noun(num_defined, 'finding')}; "
         f"{count_noun(films, 'film' if probe.folds else 'test film')} of {count_noun(subjects, 'subject')} scored, "
         f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
+        f"{f'Films that do not meet the condition: {outside}. ' if outside else ''}"
         f"{_choices(group)}"
         f"{RANKED if probe.folds else ''}"
-        f"Intervals: {scores.method}; differences are paired (macro AUROC). Labels: uncertain = {probe.uncertain}, not "
-        f"mentioned = {probe.blank}. Each row is one training run with {ONE_SEED}."
+        f"Intervals: {scores.method}; differences are paired (macro AUROC). "
+        f"Labels: uncertain = {plain(probe.uncertain_text)}, not mentioned = {probe.blank}. "
+        f"Each row is one training run with {ONE_SEED}."
     )
 
 
@@ -117,7 +121,8 @@ def _counts_of(score: FindingScore) -> tuple[list[Count], list[Count]]:
 def name_terms(settings: EvalSettings) -> str:
     """Return how titles call what the evaluations of a table have in common."""
     link = f", {settings.link}" if settings.link else ""
-    return f"cohort {settings.cohort} ({settings.cohort_sha256[:8]}){link}, split {settings.split}"
+    asked = f"; {plain(settings.probe.asked, 200)}" if settings.probe.asked else ""
+    return f"cohort {settings.cohort} ({settings.cohort_sha256[:8]}){link}, split {settings.split}{asked}"
 
 
 def _without_probe(scores: EvalScores) -> str:
