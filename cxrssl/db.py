@@ -164,7 +164,8 @@ def open_database(path: Path | None, read_only: bool = False, memory: str = "", 
 
     `memory` is DuckDB's limit, such as "4GB"; empty and 0 mean DuckDB's own choice.
 
-    Raises: DataError when there is none to read, IntegrityError when the file is damaged, SetupError when it is in use.
+    Raises: DataError when there is none to read, IntegrityError when the file is damaged, or another program has left
+    a journal beside it that DuckDB would read as a part of it, SetupError when it is in use.
     """
     if read_only and path is not None and not path.is_file():
         raise DataError("there is no database", path)
@@ -179,6 +180,9 @@ def open_database(path: Path | None, read_only: bool = False, memory: str = "", 
         connection = duckdb.connect(str(path) if path else ":memory:", read_only=read_only, config=config)
         for statement in LOCK_DOWN:
             connection.execute(statement)
+    if read_only and path is not None and journal_of(path).exists():
+        connection.close()
+        raise IntegrityError("another program wrote to the database and left a journal beside it", path)
     return Database(connection, path, is_writer=path is not None and not read_only)
 
 

@@ -53,7 +53,7 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("unknown-counted-as-no", "warn", "link by time: outside every stay the outcome is unknown"),
     ("feature-reveals-target", "warn", "leave the feature out, or do not score that finding"),
     ("film-shape-reveals-target", "warn", "classes come from different sources: a probe may read the source"),
-    ("changed-after-publication", "refuse", "delete the folder and run the command that made it again"),
+    ("changed-after-publication", "refuse", "make it again: cxrssl ingest, for films after their folder is deleted"),
     ("audit-stopped", "refuse", "what follows is not checked; if the data are right, this is a bug: report it"),
     ("arrays-differ-from-database", "refuse", "films.npz is not of this cohort.duckdb: " + _AGAIN),
     # ---- a run against the test films of a cohort

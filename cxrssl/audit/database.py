@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.cohort.films import collect_films, make_arrays
-from cxrssl.cohort.read import Cohort
+from cxrssl.cohort.read import Cohort, naming_ingest
 from cxrssl.cohort.split import Shares, hash_split
 from cxrssl.core.artefact import unreplaced
 from cxrssl.core.text import count_noun
@@ -40,7 +40,7 @@ ORDER BY image_id
 def audit_database(cohort: Cohort) -> list[Result]:
     """Return what is wrong with the tables of a cohort."""
     path = cohort.folder / "cohort.duckdb"
-    with unreplaced(cohort.artefact), open_database(path, read_only=True) as database:
+    with unreplaced(cohort.artefact), naming_ingest(cohort.folder), open_database(path, read_only=True) as database:
         looks = (_find_links_outside, _find_dead, _find_other_splits, _find_other_arrays)
         return [look(cohort, database) for look in looks]
 

@@ -62,12 +62,14 @@ def show(
     Example: cxrssl cohort show mimic
     """
     from cxrssl.cli.ingest import describe_cohort, describe_notes
-    from cxrssl.cohort.read import KIND
+    from cxrssl.cohort.read import KIND, naming_ingest
     from cxrssl.core.artefact import open_artefact
     from cxrssl.images.index import read_notes
 
     opened = open_workspace(workspace)
-    folder = open_artefact(opened.find_cohort(name), KIND, verify=False).path
+    folder = opened.find_cohort(name)
+    with naming_ingest(folder):
+        open_artefact(folder, KIND, verify=False)
     values = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     packed = opened.images / folder.name
     values["notes"] = read_notes(packed) if packed.is_dir() else {}

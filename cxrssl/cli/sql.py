@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -60,17 +61,16 @@ def sql(
         write_json,
     )
 
-    with closing(open_database(path, read_only=True, memory=memory, threads=threads)) as database:
+    with (
+        _naming_maker(path, results),
+        closing(open_database(path, read_only=True, memory=memory, threads=threads)) as database,
+    ):
         if tables:
             listing = list_tables(database)
             print_summary({"tables": listing}, as_json, describe_tables(listing))
             return
-        try:
-            # Under a timeout the process that watches this one ends it, and says so once.
-            names, rows, is_cut = run_query(database, query, limit)
-        except IntegrityError as error:
-            error.hint = f"make it again: cxrssl {'report' if results else 'ingest'}"
-            raise
+        # Under a timeout the process that watches this one ends it, and says so once.
+        names, rows, is_cut = run_query(database, query, limit)
         damage = list_damage(database) if results else []
     names = make_unique(names)
     if as_json:
@@ -84,13 +84,24 @@ def sql(
         typer.echo(f"cxrssl: note: only the first {limit:,} rows are shown; --limit 0 shows all", err=True)
 
 
+@contextmanager
+def _naming_maker(path: Path, results: bool) -> Iterator[None]:
+    from cxrssl.cohort.read import naming_ingest
+
+    try:
+        with nullcontext() if results else naming_ingest(path.parent):
+            yield
+    except IntegrityError as error:
+        error.hint = error.hint or "give the same command again: it makes the store again"
+        raise
+
+
 def _find_database(workspace_path: Path, cohort: str, results: bool) -> Path:
-    from cxrssl.cohort.read import KIND
-    from cxrssl.core.artefact import open_artefact
+    from cxrssl.cohort.read import open_tables
 
     workspace = open_workspace(workspace_path)
     if not results:
-        return open_artefact(workspace.find_cohort(cohort), KIND, verify=False).path / "cohort.duckdb"
+        return open_tables(workspace.find_cohort(cohort)).path / "cohort.duckdb"
     if cohort:
         raise UsageError("--results and --cohort exclude each other", hint="the store of experiments is one for all")
     from cxrssl.results.bounded import is_bounded

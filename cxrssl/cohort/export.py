@@ -15,7 +15,7 @@ import polars as pl
 from cxrssl.cohort import meds
 from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.features import RECORDED, Feature
-from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.cohort.read import Cohort, naming_ingest, open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, publish, unreplaced
 from cxrssl.core.durable import write_bytes, write_json
@@ -90,7 +90,7 @@ def export_cohort(
         publish(dest, KIND, settings, {"cohort": cohort.artefact.content_sha256}) as folder,
         unreplaced(cohort.artefact),
     ):
-        with open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
+        with naming_ingest(cohort.folder), open_database(cohort.folder / "cohort.duckdb", read_only=True) as database:
             if to == "meds":
                 _write_meds(folder, cohort, database)
             else:

@@ -35,7 +35,7 @@ from cxrssl.core.filestate import Seen
 from cxrssl.core.filmfile import describe_links
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace, check_name
-from cxrssl.db import open_database
+from cxrssl.db import journal_of, open_database
 
 POLARITIES = ("photometric", "shape")
 WORKING_MEMORY = "600MB"
@@ -217,17 +217,19 @@ def _hash_file(path: Path, shown: str) -> str:
 
 
 def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
-    """Return the summary of the published cohort if nothing that it was made from has changed.
+    """Return the summary of the published cohort if it is whole and nothing that it was made from has changed.
 
     Its key, the root of its films and its features must be those of this plan, and files whose headers were read must
     be the ones that lie there now.
     """
     try:
-        artefact = open_artefact(dest, KIND, verify=False)
+        artefact = open_artefact(dest, KIND)
         made_from = (artefact.settings["key"], artefact.settings["features"], artefact.manifest["inputs"]["root"])
         if made_from != (plan.key, list(FEATURE_NAMES), str(plan.layout.root)):
             return None
         if plan.films and not SeenFilms(dest).are_same(plan.layout.film_folder, plan.films, artefact.content_sha256):
+            return None
+        if journal_of(dest / "cohort.duckdb").exists():
             return None
         values = json.loads((dest / "summary.json").read_text(encoding="utf-8"))
         return CohortSummary(dest, True, values, find_films(plan.verified, plan.layout.root))

@@ -5,9 +5,10 @@ In: the folder of a cohort. Out: a Cohort whose rows are films. Never: a subject
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +19,8 @@ import numpy.typing as npt
 
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
 from cxrssl.cohort.features import FEATURE_NAMES
-from cxrssl.core.artefact import Artefact, open_artefact, read_unexchanged
-from cxrssl.core.errors import IntegrityError, LeakageError, UsageError
+from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact, read_unexchanged
+from cxrssl.core.errors import FormatError, IntegrityError, LeakageError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 
 KIND = "cohort"
@@ -167,7 +168,40 @@ def open_cohort(path: Path, verify: bool = True, check: bool = True) -> Cohort:
 
     Raises: IntegrityError when a file is missing or damaged, LeakageError when a subject is in two splits.
     """
-    return read_unexchanged(path, lambda: _open_cohort(path, verify, check))
+    with naming_ingest(path):
+        return read_unexchanged(path, lambda: _open_cohort(path, verify, check))
+
+
+def open_tables(path: Path) -> Artefact:
+    """Return the published cohort in the folder `path` before a reader opens its cohort.duckdb.
+
+    Its hash is checked first: a database whose blocks were exchanged is read by DuckDB without an error.
+
+    Raises: IntegrityError when a file is missing or damaged.
+    """
+    with naming_ingest(path):
+        return open_artefact(path, KIND)
+
+
+@contextlib.contextmanager
+def naming_ingest(path: Path) -> Iterator[None]:
+    """Let an error of a damaged cohort name the command that makes it again."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except IntegrityError as error:
+        error.hint = _describe_ingest(path)
+        raise
+
+
+def _describe_ingest(path: Path) -> str:
+    dataset, films = "DATASET", ""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        dataset, films = manifest["settings"]["dataset"], f" (its films were in {manifest['inputs']['root']})"
+    name = "" if path.name == dataset else f" --cohort {path.name}"
+    return plain(f"make it again, with its options: cxrssl ingest {dataset} PATH{name}{films}", 400)
 
 
 def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
@@ -175,7 +209,7 @@ def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
     settings = artefact.settings
     arrays = _load_arrays(path / "films.npz")
     if tuple(arrays["feature_names"].tolist()) != FEATURE_NAMES:
-        raise IntegrityError("films.npz has other features than this version", path, "run cxrssl ingest again")
+        raise IntegrityError("films.npz has other features than this version", path)
     cohort = Cohort(
         **arrays,
         name=settings["name"],

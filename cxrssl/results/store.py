@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrssl.core.building import Building
-from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors
+from cxrssl.core.durable import (
+    fsync_path,
+    hash_settings,
+    kill_point,
+    renamed_os_errors,
+    sha256_file,
+    write_bytes,
+)
 from cxrssl.core.errors import DataError, SetupError, UsageError
 from cxrssl.core.process import start_ticks
 from cxrssl.core.text import valid
@@ -105,6 +112,8 @@ def _read_previous(store: Path) -> _Previous | None:
     """
     from cxrssl.db import open_database
 
+    if not _is_as_written(store):
+        return None
     try:
         with open_database(store, read_only=True) as database:
             found = sorted(Source(*row) for row in database.rows("SELECT kind, name, identity FROM source"))
@@ -115,6 +124,18 @@ def _read_previous(store: Path) -> _Previous | None:
     if said.get(MADE_BY) != _made_by() or said.get(MADE_NS) != str(store.stat().st_mtime_ns):
         return None
     return _Previous(tuple(each for each in found if each.kind != STORE), states)
+
+
+def _is_as_written(store: Path) -> bool:
+    """Return whether every byte is the one that was written: DuckDB need not notice that a block is not its own."""
+    try:
+        return sha256_file(store) == _digest_of(store).read_text(errors="replace")
+    except OSError:
+        return False
+
+
+def _digest_of(store: Path) -> Path:
+    return store.with_suffix(".sha256")
 
 
 def _made_by() -> str:
@@ -191,11 +212,12 @@ def _put_in_place(building: Path, store: Path) -> None:
     from cxrssl.db import journal_of
 
     fsync_path(building)
+    digest = sha256_file(building)
     kill_point("store-before-rename")
     journal_of(store).unlink(missing_ok=True)  # of someone who wrote to the store before: not of this one
     os.replace(building, store)
     kill_point("store-after-rename")
-    fsync_path(store.parent)
+    write_bytes(_digest_of(store), digest.encode())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,8 +31,20 @@ def test_a_lock_of_another_process_is_refused_until_that_is_killed(tmp_path: Pat
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(UsageError, match="in use"), hold_lock(path, BUSY):
+        with pytest.raises(UsageError, match=rf"in use \(PID {other.pid}\)"), hold_lock(path, BUSY):
             pass
+        signed = path.read_text()
+        for name, where in (("pid_namespace", " of another container"), ("boot", ""), ("host", "")):
+            path.write_text(json.dumps({**json.loads(signed), name: "elsewhere"}))
+            with pytest.raises(UsageError, match=rf"\(PID {other.pid}{where}\)"), hold_lock(path, BUSY):
+                pass
+        path.write_text(json.dumps({**json.loads(signed), "host": "elsewhere", "boot": "x"}))
+        with pytest.raises(UsageError, match="on elsewhere"), hold_lock(path, BUSY):
+            pass
+        for nothing in ("", "[1]", "{}", "\x00"):
+            path.write_text(nothing)
+            with pytest.raises(UsageError, match=r"in use$"), hold_lock(path, BUSY):
+                pass
         other.kill()
         other.wait()
     with hold_lock(path, BUSY):
