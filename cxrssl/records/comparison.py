@@ -14,10 +14,11 @@ from typing import Any
 
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.durable import hash_settings, write_json
-from cxrssl.core.errors import FormatError, IntegrityError
+from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.derived import find_current, list_derived
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import Entry, list_entries, read_json
@@ -106,31 +107,13 @@ def find_comparison(workspace: Workspace, settings: ComparisonSettings) -> Compa
 
     Raises: FormatError for one that a newer version made, which nobody may replace.
     """
-    try:
-        record = open_comparison(workspace.comparisons / settings.comparison_id)
-    except FormatError:
-        raise
-    except IntegrityError:
-        return None
-    return record if record.settings == settings else None
+    return find_current(workspace.comparisons / settings.comparison_id, settings, open_comparison)
 
 
 def list_comparisons(workspace: Workspace) -> tuple[list[ComparisonRecord], list[Damage]]:
     """Return the comparisons of a workspace by their ids, and those that cannot be used or compare what is gone."""
-    records, damage = [], []
-    eval_ids = workspace.eval_ids()
-    for name in workspace.comparison_ids():
-        try:
-            record = open_comparison(workspace.comparisons / name)
-        except IntegrityError as error:
-            damage.append(Damage(KIND, name, error.what))
-            continue
-        gone = record.find_gone(eval_ids)
-        if gone is None:
-            records.append(record)
-        else:
-            damage.append(gone)
-    return records, damage
+    paths = [workspace.comparisons / name for name in workspace.comparison_ids()]
+    return list_derived(paths, KIND, workspace.eval_ids(), open_comparison)
 
 
 class ComparisonReader:

@@ -13,10 +13,10 @@ from typing import Any
 
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.durable import write_json
-from cxrssl.core.errors import FormatError, IntegrityError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.derived import find_current, list_derived
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
 from cxrssl.stats.seeds import SeedScores
@@ -100,31 +100,13 @@ def find_group(workspace: Workspace, settings: GroupSettings) -> GroupRecord | N
 
     Raises: FormatError for one that a newer version made, which nobody may replace.
     """
-    try:
-        record = open_group(workspace.groups / settings.group_id)
-    except FormatError:
-        raise
-    except IntegrityError:
-        return None
-    return record if record.settings == settings else None
+    return find_current(workspace.groups / settings.group_id, settings, open_group)
 
 
 def list_groups(workspace: Workspace) -> tuple[list[GroupRecord], list[Damage]]:
     """Return the groups of a workspace by their ids, and those that cannot be used or average what is gone."""
-    records, damage = [], []
-    eval_ids = workspace.eval_ids()
-    for name in workspace.group_ids():
-        try:
-            record = open_group(workspace.groups / name)
-        except IntegrityError as error:
-            damage.append(Damage(KIND, name, error.what))
-            continue
-        gone = record.find_gone(eval_ids)
-        if gone is None:
-            records.append(record)
-        else:
-            damage.append(gone)
-    return records, damage
+    paths = [workspace.groups / name for name in workspace.group_ids()]
+    return list_derived(paths, KIND, workspace.eval_ids(), open_group)
 
 
 def _open_group(path: Path) -> GroupRecord:
