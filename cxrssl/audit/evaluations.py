@@ -21,7 +21,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
-from cxrssl.records.evaluation import NOT_SCORED, EvalSettings, Evaluation
+from cxrssl.records.evaluation import NOT_SCORED, PIXELS, EvalSettings, Evaluation
 from cxrssl.records.features import FeatureKey, open_features
 
 Rows = NDArray[np.int64]
@@ -210,6 +210,8 @@ def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> boo
 def _features_of(settings: EvalSettings, workspace: Workspace, cohort: Cohort) -> NDArray[np.floating[Any]] | None:
     """Return the candidate's features: of the record from the cohort, of an encoder from the workspace."""
     candidate = settings.candidate
+    if settings.kind == PIXELS:
+        return None
     if candidate.weights_sha256 is None or candidate.architecture is None:
         return cohort.features(settings.features, "mask")
     folder = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture).folder(workspace)

@@ -82,7 +82,9 @@ def probe(
         str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
     ] = "zeros",
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of subjects.")] = 1000,
-    baselines: Annotated[bool, typer.Option(help="Probe untrained encoder, record alone and view alone too.")] = True,
+    baselines: Annotated[
+        bool, typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.")
+    ] = True,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Probe a run that has seen test subjects; every report will say so.")
     ] = False,
@@ -117,6 +119,7 @@ def probe(
     opened = open_workspace(workspace)
     run_id = "" if external else opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to probe {external or f'run {run_id}'}")
+    from cxrssl.cli.baselines import describe_differences
     from cxrssl.evaluate.asked import Asked
     from cxrssl.evaluate.external import probe_external
     from cxrssl.evaluate.run import ProbeChoices, probe_run
@@ -155,6 +158,7 @@ def probe(
     lines = [
         head,
         *align(rows),
+        *describe_differences(opened, evaluations),
         *describe_asked(evaluations[0]),
         *about_source,
         *notes,

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.compare import UNTRAINED as UNTRAINED
+from cxrssl.evaluate.compare import VANILLA as VANILLA
 from cxrssl.evaluate.groups import (
     Resamples,
     SeedGroup,
@@ -22,7 +24,6 @@ from cxrssl.evaluate.groups import (
 from cxrssl.records.group import GroupNumbers, GroupRecord, GroupSettings, find_group, publish_group
 from cxrssl.records.setup import RIGHT
 
-UNTRAINED, VANILLA = "untrained", "vanilla"
 Averages = Mapping[str, GroupRecord | str]
 """By group_id the published group; why there is none, in words."""
 

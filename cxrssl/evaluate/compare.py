@@ -6,18 +6,21 @@ Never: resamples drawn again for a comparison that is already published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from cxrssl.core.errors import DataError
+from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.comparison import ComparisonRecord, ComparisonSettings, find_comparison, publish_comparison
-from cxrssl.records.evaluation import Evaluation, kind_rank
+from cxrssl.records.evaluation import PIXELS, Evaluation, kind_rank
+from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, compare_predictions
 
 SHARED = ("image_id", "labels", "finding_names")
 """What the predictions of two evaluations must have in common."""
+UNTRAINED, VANILLA = "untrained", "vanilla"
 Group = list[Evaluation]
 """Evaluations on equal terms, runs first."""
 Differences = dict[tuple[str, str], Comparison | str]
@@ -76,9 +79,9 @@ def group_evaluations(evaluations: Sequence[Evaluation]) -> list[Group]:
 
 
 def list_pairs(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, Evaluation]]:
-    """Return what a report compares: each run with its untrained encoder, and with the run without the record."""
+    """Return what a report compares: each encoder with what `REFERENCES` finds for it."""
     groups = group_evaluations(evaluations)
-    pairs = [(a, find(a, group)) for group in groups for a in group for find in (find_untrained, find_vanilla)]
+    pairs = [(a, find(a, group)) for group in groups for a in group for find in REFERENCES.values()]
     return [(a, b) for a, b in pairs if b is not None]
 
 
@@ -99,6 +102,29 @@ def find_vanilla(evaluation: Evaluation, group: Group) -> Evaluation | None:
     setup = settings.candidate.setup_sha256
     vanilla = (each for each in group if each.settings.kind == "run" and not each.settings.features)
     return next((each for each in vanilla if each.settings.candidate.setup_sha256 == setup), None)
+
+
+def find_pixels(evaluation: Evaluation, group: Group) -> Evaluation | None:
+    """Return the thumbnails of the same films, for a trained encoder."""
+    if evaluation.settings.kind not in ("run", "external"):
+        return None
+    return next((each for each in group if each.settings.kind == PIXELS), None)
+
+
+REFERENCES: dict[str, Callable[[Evaluation, Group], Evaluation | None]] = {
+    UNTRAINED: find_untrained,
+    VANILLA: find_vanilla,
+    PIXELS: find_pixels,
+}
+"""What an evaluation is compared with, by its name in tables."""
+
+
+def describe_against_pixels(label: str, difference: Interval) -> str:
+    """Return in a sentence that an encoder does not beat the thumbnails of the same films; empty when it does."""
+    if difference.lo > 0 or not difference.has_interval:
+        return ""
+    how = "is worse than" if difference.hi < 0 else "does not beat"
+    return f"{plain(label, 80)} {how} pixels: macro AUROC {difference.to_text(signed=True)}."
 
 
 def _row_order(evaluation: Evaluation) -> tuple[int, int, str]:

@@ -25,6 +25,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate, record_candidates
 from cxrssl.evaluate.features import architecture_of, extract_features
+from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.run import ProbeChoices, check_findings, check_split, evaluate_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
@@ -78,7 +79,7 @@ def probe_external(
     films = (cohort, images, settings.split_name or scheme)
     candidates = [external_candidate(workspace, name, encoder, source, films, seen, place)]
     if choices.baselines:
-        candidates += record_candidates(cohort)
+        candidates += [*record_candidates(cohort), pixels_candidate(images)]
     return evaluate_candidates(workspace, candidates, cohort, images, scheme, settings, choices)
 
 

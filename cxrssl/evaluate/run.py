@@ -16,6 +16,7 @@ from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
 from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
+from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
@@ -57,7 +58,7 @@ def probe_run(
     own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
     candidates = [run_candidate(workspace, run_id, encoder, images, place, choices.encoder)]
     if choices.baselines:
-        candidates += baseline_candidates(workspace, encoder.recipe, cohort, images, place)
+        candidates += [*baseline_candidates(workspace, encoder.recipe, cohort, images, place), pixels_candidate(images)]
     return evaluate_candidates(workspace, candidates, cohort, images, split or own_split, settings, choices)
 
 

@@ -40,8 +40,9 @@ TRANSDUCTIVE = ", transductive"
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
-CandidateKind = Literal["run", "external", "random-init", "ehr-only", "view-only"]
-KIND_ORDER: tuple[CandidateKind, ...] = ("run", "external", "random-init", "ehr-only", "view-only")
+CandidateKind = Literal["run", "external", "random-init", "pixels", "ehr-only", "view-only"]
+KIND_ORDER: tuple[CandidateKind, ...] = ("run", "external", "random-init", "pixels", "ehr-only", "view-only")
+PIXELS: CandidateKind = "pixels"
 
 
 @dataclass(frozen=True)

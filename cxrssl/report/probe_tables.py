@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
-from cxrssl.evaluate.compare import Differences, Group, find_untrained, find_vanilla
-from cxrssl.records.evaluation import EvalScores, EvalSettings, Evaluation, describe_strengths, objective_of
+from cxrssl.evaluate.compare import REFERENCES, UNTRAINED, VANILLA, Differences, Group, describe_against_pixels
+from cxrssl.records.evaluation import PIXELS, EvalScores, EvalSettings, Evaluation, describe_strengths, objective_of
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small
@@ -20,6 +20,8 @@ from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
 from cxrssl.stats.seeds import ONE_SEED
 
+ALWAYS_SHOWN = (UNTRAINED, VANILLA)
+"""Columns that stand there without a number, too."""
 RANKED = "Each film is scored by a probe of the other folds, and ranked within its own. "
 
 
@@ -44,18 +46,27 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
 
 
 def macro_table(group: Group, differences: Differences, small: SmallCells = "hide") -> ReportTable:
-    """Return macro AUROC and AUPRC, and paired differences to the encoder untrained and to the run without record."""
+    """Return macro AUROC and AUPRC, and paired differences to the REFERENCES of an evaluation."""
+    found = {name: [find(each, group) for each in group] for name, find in REFERENCES.items()}
+    found = {name: others for name, others in found.items() if name in ALWAYS_SHOWN or any(others)}
     rows: list[list[Cell]] = []
-    for evaluation in group:
+    for place, evaluation in enumerate(group):
         scores = evaluation.scores
-        others = [find(evaluation, group) for find in (find_untrained, find_vanilla)]
-        against = [_difference(evaluation, other, differences) for other in others]
+        against = [_difference(evaluation, others[place], differences) for others in found.values()]
         rows.append([_describe(evaluation), Estimate(scores.macro_auroc), Estimate(scores.macro_auprc), *against])
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
-    columns = ("Features", "AUROC", "AUPRC", "AUROC - untrained", f"AUROC - {vanilla}")
-    note = " ".join(part for part in (_legend(rows), _macro_note(group, small)) if part)
+    columns = ["Features", "AUROC", "AUPRC", *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
+    beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
+    note = " ".join(part for part in (_legend(rows), *beaten, _macro_note(group, small)) if part)
     return ReportTable(f"Probe on {name_terms(group[0].settings)}", columns, rows, note)
+
+
+def _not_beaten(group: Group, others: Sequence[Evaluation | None], differences: Differences) -> list[str]:
+    """Return which encoders do not beat the thumbnails, each in a sentence."""
+    cells = [_difference(each, other, differences) for each, other in zip(group, others, strict=False)]
+    pairs = zip(group, cells, strict=False)
+    return [describe_against_pixels(_describe(each), c.interval) for each, c in pairs if isinstance(c, Estimate)]
 
 
 def _macro_note(group: Group, small: SmallCells) -> str:

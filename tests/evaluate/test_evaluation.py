@@ -91,7 +91,7 @@ def test_an_evaluation_says_its_one_strength_and_stands_apart_from_those_of_an_o
 def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world: World) -> None:
     workspace, _, (vanilla, fused) = world
     assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]
-    assert [e.settings.kind for e in vanilla] == ["run", "random-init", "ehr-only", "view-only"]
+    assert [e.settings.kind for e in vanilla] == ["run", "random-init", "ehr-only", "view-only", "pixels"]
     (group,) = group_evaluations(list_evaluations(workspace)[0])
     differences = publish_comparisons(workspace, list_pairs(group))
     rows = {row[0].split(" (")[0]: row for row in macro_table(group, differences).texts()}
@@ -127,6 +127,7 @@ def test_a_probe_finds_what_is_drawn_on_the_films(world: World) -> None:
     _, _, (vanilla, _) = world
     auroc = {e.settings.kind: e.scores.findings["Effusion"].auroc.value for e in vanilla}
     assert auroc["run"] > 0.9
+    assert auroc["pixels"] > 0.9
     assert auroc["view-only"] < 0.8
 
 
@@ -207,8 +208,8 @@ def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transduct
     workspace, runs, _ = world
     cohort, _ = open_films(workspace, "nih")
     settings = dataclasses.replace(SETTINGS, folds=4)
-    run, untrained, record, view = probe_run(workspace, runs[1], "", "", settings)
-    for each in (run, untrained, record, view):
+    run, untrained, record, view, pixels = probe_run(workspace, runs[1], "", "", settings)
+    for each in (run, untrained, record, view, pixels):
         predictions, folds = each.predictions(), each.folds()
         assert np.array_equal(predictions.image_id, cohort.image_id)
         assert folds is not None
@@ -224,7 +225,7 @@ def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transduct
     assert (untrained.settings.transductive, untrained.settings.label) == ("", "random vit-micro, seed 0")
     assert run.scores.findings["Effusion"].auroc.value > 0.9
     groups = [{each.eval_id for each in group} for group in group_evaluations(list_evaluations(workspace)[0])]
-    assert {each.eval_id for each in (run, untrained, record, view)} in groups
+    assert {each.eval_id for each in (run, untrained, record, view, pixels)} in groups
     assert f"`{runs[1]}` is transductive: {num} test films" in outcome_sentence([run])
 
 
@@ -292,7 +293,7 @@ def test_what_stands_in_the_features_is_decoded_and_what_does_not_is_not(world: 
 
 def test_every_encoder_and_no_record_says_what_it_shows_of_the_record(world: World) -> None:
     _, _, (vanilla, _) = world
-    run, untrained, record, view = vanilla
+    run, untrained, record, view, _ = vanilla
     for each in (run, untrained):
         assert list(each.scores.decodings) == ["age", "sex", "view", "features on record"]
         assert each.scores.to_dict()["decoded"]["sex"]["score"]["value"] == each.scores.decoded["sex"].score.value

@@ -45,7 +45,7 @@ def write_list(path: Path, names: Iterable[str]) -> Path:
 
 def test_an_external_encoder_stands_beside_record_and_view_and_says_what_it_is(workspace: Workspace) -> None:
     first, *baselines = probe(workspace)
-    assert [each.settings.kind for each in (first, *baselines)] == ["external", "ehr-only", "view-only"]
+    assert [each.settings.kind for each in (first, *baselines)] == ["external", "ehr-only", "view-only", "pixels"]
     assert first.settings.label == "external dinov2, 16 px, saw the test films: unknown"
     source = open_evaluation(first.path).settings.candidate.external
     assert source is not None
