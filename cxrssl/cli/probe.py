@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cxrssl.cohort.read import Cohort
     from cxrssl.records.evaluation import Evaluation
 
-STRENGTH = "C: inverse L2 strength of the probe, one for all findings, of highest mean val AUROC."
+STRENGTH = "C: inverse L2 strength, one for all findings, of highest mean val AUROC (record: in folds of train)."
 
 
 def probe(

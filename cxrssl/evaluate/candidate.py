@@ -6,7 +6,7 @@ In: a run id or the name of a baseline. Out: a matrix with one row for each film
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,13 +114,14 @@ def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, d
     )
 
 
-def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind) -> Candidate:
+def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind, label: str = "") -> Candidate:
     """Return the health record itself as features: `ehr-only` takes the named ones, `view-only` the view."""
+    is_view = kind == "view-only"
     return Candidate(
-        candidate_id=kind if kind == "view-only" else f"{kind}-{name_features(names, '+')}",
+        candidate_id=kind if is_view else f"{kind}-{name_features(names, '+')}",
         kind=kind,
-        label="view alone" if kind == "view-only" else "record alone: " + name_features(names, ", "),
-        settings=CandidateSettings(features=names),
+        label=label or ("view alone" if is_view else "record alone: " + name_features(names, ", ")),
+        settings=CandidateSettings(features=names, chosen_by=None if is_view else "folds of train"),
         features=lambda: cohort.features(names, "mask"),
         is_outcome_used=is_outcome_used(names),
     )
@@ -129,15 +130,26 @@ def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind)
 def baseline_candidates(
     workspace: Workspace, recipe: Recipe, cohort: Cohort, images: ImageStore, device: torch.device
 ) -> list[Candidate]:
-    """Return the baselines of every run: untrained encoder, the record, the view."""
-    return [random_candidate(workspace, recipe, images, device), *record_candidates(cohort)]
+    """Return the baselines of every run that are its own: untrained encoder, the record, the view."""
+    given = (*recipe.ehr.features, *recipe.ehr.predict)
+    return [random_candidate(workspace, recipe, images, device), *record_candidates(cohort, given)]
 
 
-def record_candidates(cohort: Cohort) -> list[Candidate]:
-    """Return the baselines that need no encoder: the record (`known_features`) and the view, where they are known."""
+def record_candidates(cohort: Cohort, given: Sequence[str] = ()) -> list[Candidate]:
+    """Return the baselines that need no encoder: the record and the view, where they are known.
+
+    The record twice: all that is known when a film is taken (`known_features`), and of that what a run was `given`, or
+    predicted, in pretraining. A feature of the run that is known only later is left out of it, and named.
+    """
     known, baselines = known_features(cohort), []
     if known:
         baselines.append(table_candidate(cohort, known, "ehr-only"))
+    names = tuple(name for name in FEATURE_NAMES if name in given and name in films_features(cohort))
+    if names and set(names) != set(known):
+        later = [name for name in FEATURE_NAMES if name in given and find_feature(name).known == "after"]
+        left_out = f" (without {', '.join(later)}, known later)" if later else ""
+        label = f"record alone, as in the run: {name_features(names, ', ')}{left_out}"
+        baselines.append(table_candidate(cohort, names, "ehr-only", label))
     if "view" in known:
         baselines.append(table_candidate(cohort, ("view",), "view-only"))
     return baselines
@@ -148,8 +160,13 @@ def known_features(cohort: Cohort) -> tuple[str, ...]:
 
     A death after the film would predict findings that no reader of the film could have known.
     """
+    return tuple(name for name in films_features(cohort) if not find_feature(name).form_of)
+
+
+def films_features(cohort: Cohort) -> tuple[str, ...]:
+    """Return the same features in all their forms."""
     return tuple(
         name
         for column, name in enumerate(FEATURE_NAMES)
-        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after" and not find_feature(name).form_of
+        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after"
     )

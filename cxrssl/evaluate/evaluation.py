@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
 from cxrssl.evaluate.decode import decode_record, explain_features
-from cxrssl.evaluate.folds import CrossFit, assign_folds, cross_fit
+from cxrssl.evaluate.fitting import fit_folds, fit_split
+from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
-from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
-from cxrssl.records.scores import ALL, EvalScores
+from cxrssl.records.scores import EvalScores
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
@@ -70,13 +71,9 @@ def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | N
 def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:
     """Fit on train, choose the strength on val, score test."""
     train, val, test = (plan.rows[split] for split in SPLITS)
-    val_subjects = plan.cohort.subject_id[val]
-    fitted = fit_linear_probe(
-        features_ND[train], labels_NL[train], features_ND[val], labels_NL[val], val_subject_ids_N=val_subjects
-    )
+    fitted, strengths = fit_split(plan, features_ND, labels_NL)
     predictions = _predict(plan, fitted.predict_logits(features_ND[test]), labels_NL, fitted.is_fitted_L)
-    pos_L, neg_L = count_subjects(labels_NL[val], val_subjects)
-    strengths = {ALL: fitted.strength} if fitted.is_fitted_L.any() else {}
+    pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
     about = {"strengths": strengths, **_decode(plan, features_ND)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
     return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D)
@@ -88,12 +85,10 @@ def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     assert plan.group_N is not None, "a plan with folds"
     subjects, labels_RL = plan.cohort.subject_id[rows], labels_NL[rows]
     fold_R = assign_folds(labels_RL, plan.group_N, probe.folds, probe.seed)
-    fitted = cross_fit(features_ND[rows], labels_RL, fold_R, subjects)
+    fitted, strengths = fit_folds(plan, features_ND[rows], labels_RL, fold_R)
     predictions = _predict(plan, fitted.logits_NL, labels_NL, fitted.is_fitted_L)
     counts = [count_subjects(labels_RL[fold_R == k], subjects[fold_R == k]) for k in range(probe.folds)]
     rarer_L = np.sum([np.minimum(pos_L, neg_L) for pos_L, neg_L in counts], axis=0)
-    is_any = bool(fitted.is_fitted_L.any())
-    strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)} if is_any else {}
     about = {"strengths": strengths, **_decode(plan, features_ND, fold_R)}
     scores = _score(plan, predictions, fitted, rarer_L, about, fold_R)
     return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD)
@@ -119,6 +114,7 @@ def _score(
 ) -> EvalScores:
     """Return the scores; `rarer_L` are the subjects on which each finding had its part in the choice of strength."""
     probe = plan.settings.probe
+    is_few_L = (rarer_L < FEW_SUBJECTS) & (not plan.is_chosen_in_train)
     scores = score_predictions(
         predictions.logits,
         predictions.labels,
@@ -134,7 +130,7 @@ def _score(
         plan.num_twins_left_out,
         _names(plan, ~fitted.is_fitted_L),
         not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L),
-        chosen_on_few=_names(plan, fitted.is_judged_L & (rarer_L < FEW_SUBJECTS)),
+        chosen_on_few=_names(plan, fitted.is_judged_L & is_few_L),
         num_left_out=plan.num_left_out,
         **about,
     )

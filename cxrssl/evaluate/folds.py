@@ -8,7 +8,7 @@ Suffix letters: N films, D features, L findings, K folds, S strengths.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from cxrssl.core.errors import DataError
 from cxrssl.core.seed import derive_seed
-from cxrssl.evaluate.probe import STRENGTHS, count_scored_subjects, fit_probe_path, prevalence_logit
+from cxrssl.evaluate.probe import STRENGTHS, LinearProbe, count_scored_subjects, fit_probe_path, prevalence_logit
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
 
@@ -91,18 +91,34 @@ def cross_fit(
     Shapes: [N, D], [N, L], [N], [N].
     Raises: DataError if a feature is not finite, or a fit does not converge.
     """
-    num_folds = int(fold_N.max()) + 1
-    aurocs_KKSL = _judge_pairs(features_ND, labels_NL, fold_N, subject_ids_N, strengths)
+    aurocs_KKSL = judge_pairs(features_ND, labels_NL, fold_N, subject_ids_N, strengths)
+
+    def fit(k: int) -> LinearProbe:
+        seen = fold_N != k
+        strength = np.unique(strengths)[choose_place(aurocs_KKSL[k])]
+        path = fit_probe_path(features_ND[seen], labels_NL[seen], [strength])
+        return path.choose(np.full(path.biases_SL.shape, np.nan))
+
+    is_judged_L = np.asarray(~np.isnan(aurocs_KKSL).all(axis=(0, 1, 2)))
+    return score_folds(features_ND, labels_NL, fold_N, fit, is_judged_L)
+
+
+def score_folds(
+    features_ND: npt.NDArray[np.floating[Any]],
+    labels_NL: npt.NDArray[np.int8],
+    fold_N: Folds,
+    fit: Callable[[int], LinearProbe],
+    is_judged_L: npt.NDArray[np.bool_],
+) -> CrossFit:
+    """Return each film's logits by the probe that `fit` returns for its fold, fitted on the films of the others."""
     logits_NL = np.empty(labels_NL.shape)
     probes = []
-    for k in range(num_folds):
+    for k in range(int(fold_N.max()) + 1):
         scored, seen = fold_N == k, fold_N != k
-        path = fit_probe_path(features_ND[seen], labels_NL[seen], [_choose_strength(aurocs_KKSL[k], strengths)])
-        probes.append(path.choose(np.full(path.biases_SL.shape, np.nan)))
+        probes.append(fit(k))
         with np.errstate(invalid="ignore"):  # infinite where it is not fitted
             logits_NL[scored] = probes[k].predict_logits(features_ND[scored]) - prevalence_logit(labels_NL[seen])
     is_fitted_L = np.all([probe.is_fitted_L for probe in probes], axis=0)
-    is_judged_L = ~np.isnan(aurocs_KKSL).all(axis=(0, 1, 2))
     return CrossFit(
         # Digits beyond those of the fit would break ties, and rank a collapsed encoder's films by their folds.
         logits_NL=np.where(is_fitted_L, np.round(logits_NL, 9), 0.0),
@@ -114,19 +130,20 @@ def cross_fit(
     )
 
 
-def _judge_pairs(
+def judge_pairs(
     features_ND: npt.NDArray[np.floating[Any]],
     labels_NL: npt.NDArray[np.int8],
     fold_N: Folds,
     subject_ids_N: npt.NDArray[Any],
     strengths: Sequence[float],
+    stretch_D: Floats | None = None,
 ) -> Floats:
     """AUROC on fold j of probes that have seen neither j nor k, [k, j, S, L]; nan where it is not defined."""
     num_folds = int(fold_N.max()) + 1
     aurocs_KKSL = np.full((num_folds, num_folds, len(strengths), labels_NL.shape[1]), np.nan)
     for j, k in combinations(range(num_folds), 2):
         seen = (fold_N != j) & (fold_N != k)
-        path = fit_probe_path(features_ND[seen], labels_NL[seen], strengths)
+        path = fit_probe_path(features_ND[seen], labels_NL[seen], strengths, stretch_D=stretch_D)
         for judge, other in ((j, k), (k, j)):
             val = fold_N == judge
             may_judge_L = count_scored_subjects(labels_NL[val], subject_ids_N[val]) >= MIN_SUBJECTS
@@ -134,13 +151,12 @@ def _judge_pairs(
     return aurocs_KKSL
 
 
-def _choose_strength(aurocs_KSL: Floats, strengths: Sequence[float]) -> float:
-    """The strength of highest mean over findings of means over folds, the smallest of equals; else the middle one."""
-    strength_S = np.unique(np.asarray(strengths, dtype=np.float64))
+def choose_place(aurocs_KSL: Floats) -> int:
+    """The setting of highest mean over findings of means over folds, the first of equals; else the middle one."""
     is_defined_KSL = ~np.isnan(aurocs_KSL)
     num_SL = is_defined_KSL.sum(axis=0)
     judges_L = (num_SL > 0).all(axis=0)
     if not judges_L.any():
-        return float(strength_S[(len(strength_S) - 1) // 2])
+        return (len(num_SL) - 1) // 2
     means_SL = np.where(is_defined_KSL, aurocs_KSL, 0.0).sum(axis=0)[:, judges_L] / num_SL[:, judges_L]
-    return float(strength_S[np.argmax(means_SL.mean(axis=1))])
+    return int(np.argmax(means_SL.mean(axis=1)))

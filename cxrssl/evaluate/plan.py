@@ -59,6 +59,11 @@ class EvalPlan:
     def findings(self) -> list[str]:
         return list(self.settings.probe.findings or map(str, self.cohort.finding_names))
 
+    @property
+    def is_chosen_in_train(self) -> bool:
+        """Whether folds of the train films choose the strength, and val has no part in it."""
+        return self.settings.candidate.chosen_by is not None
+
     def labels(self) -> NDArray[np.int8]:
         """Return the labels of all rows of the cohort, [N, L], as the probe's settings count them."""
         probe = self.settings.probe

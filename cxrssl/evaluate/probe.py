@@ -138,10 +138,14 @@ def fit_probe_path(
     train_y_NL: npt.ArrayLike,
     strengths: Sequence[float] = STRENGTHS,
     device: str | torch.device = "cpu",
+    stretch_D: Floats | None = None,
 ) -> ProbePath:
     """The probes of several strengths, fitted on train rows; -1 is ignored.
 
-    Shapes: [N, D], [N, L].
+    The strength of feature d is multiplied by stretch_D[d] squared: it is fitted on its standardised values times that,
+    and 0 leaves it out. None is 1 for all.
+
+    Shapes: [N, D], [N, L], [D].
     Raises: DataError if a feature is not finite, there is no train row, or a fit does not converge.
     """
     train_x_ND = _as_features(train_x_ND, "train features")
@@ -156,10 +160,11 @@ def fit_probe_path(
     weights_SLD = np.zeros((len(strength_S), train_y_NL.shape[1], train_x_ND.shape[1]))
     biases_SL = np.tile(prevalence_logit(train_y_NL), (len(strength_S), 1))
     if is_fitted_L.any():
-        varies_D = (train_x_ND != mean_D).any(axis=0)
-        train_z_ND = ((train_x_ND - mean_D) / scale_D)[:, varies_D]
+        stretch_D = np.ones(train_x_ND.shape[1]) if stretch_D is None else stretch_D
+        varies_D = (train_x_ND != mean_D).any(axis=0) & (stretch_D > 0)
+        train_z_ND = ((train_x_ND - mean_D) / scale_D * stretch_D)[:, varies_D]
         weights_SFD, biases_SL[:, is_fitted_L] = fit_path(train_z_ND, train_y_NL[:, is_fitted_L], strength_S, device)
-        weights_SLD[np.ix_(range(len(strength_S)), is_fitted_L, varies_D)] = weights_SFD
+        weights_SLD[np.ix_(range(len(strength_S)), is_fitted_L, varies_D)] = weights_SFD * stretch_D[varies_D]
     return ProbePath(strength_S, weights_SLD, biases_SL, mean_D, scale_D, is_fitted_L)
 
 

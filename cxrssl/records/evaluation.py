@@ -126,6 +126,8 @@ class CandidateSettings:
     """Equal for runs that differ in nothing but the record: those may be compared."""
     encoder: EncoderName | None = None
     """Which encoder of a run, where it is not the target."""
+    chosen_by: Literal["folds of train"] | None = None
+    """What chooses the strength of its probe, where that is not val."""
     external: ExternalSource | None = None
     """Of an encoder that others trained."""
 

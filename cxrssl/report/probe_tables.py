@@ -95,7 +95,9 @@ def _macro_note(group: Group, small: SmallCells) -> str:
 
 def _choices(group: Group) -> str:
     """Return which strengths val chose, and how well it could; the candidates of a group share its films and labels."""
-    notes = [describe_strengths(group), *dict.fromkeys(each.scores.choice_note for each in group)]
+    is_in_train = any(each.settings.candidate.chosen_by for each in group)
+    record = "That of the record alone is chosen in folds of train." if is_in_train else ""
+    notes = [describe_strengths(group), record, *dict.fromkeys(each.scores.choice_note for each in group)]
     return "".join(f"{note} " for note in notes if note)
 
 
@@ -145,6 +147,8 @@ def _without_probe(scores: EvalScores) -> str:
 
 def _describe(evaluation: Evaluation) -> str:
     settings, shape = evaluation.settings, evaluation.settings.candidate.architecture
+    if settings.kind == "ehr-only" and settings.candidate.chosen_by is None:
+        return f"{settings.label} (by an older version: val chose its strength)"
     if settings.kind != "run" or shape is None:
         return settings.label
     epochs = count_noun(settings.candidate.num_epochs or 0, "epoch")

@@ -13,7 +13,13 @@ from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.candidate import baseline_candidates, open_run, random_candidate, run_candidate
+from cxrssl.evaluate.candidate import (
+    baseline_candidates,
+    open_run,
+    random_candidate,
+    record_candidates,
+    run_candidate,
+)
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.decode import decode_record, explain_features
 from cxrssl.evaluate.folds import assign_folds
@@ -90,7 +96,9 @@ def test_an_evaluation_says_its_one_strength_and_stands_apart_from_those_of_an_o
 
 def test_runs_of_one_seed_share_their_baselines_and_are_compared_with_each_other(world: World) -> None:
     workspace, _, (vanilla, fused) = world
-    assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:]]
+    own = "record alone, as in the run: sex, view"
+    assert [e.eval_id for e in vanilla[1:]] == [e.eval_id for e in fused[1:] if e.settings.label != own]
+    assert [e.settings.label for e in fused[2:4]] == ["record alone: demo, view, prior", own]
     assert [e.settings.kind for e in vanilla] == ["run", "random-init", "ehr-only", "view-only", "pixels"]
     (group,) = group_evaluations(list_evaluations(workspace)[0])
     differences = publish_comparisons(workspace, list_pairs(group))
@@ -157,6 +165,23 @@ def test_the_record_baseline_knows_nothing_that_is_known_after_the_film_only(wor
     assert not baselines["ehr-only"].is_outcome_used
 
 
+def test_the_record_alone_stands_there_also_with_what_the_run_was_given_or_predicts(world: World) -> None:
+    workspace, _, (vanilla, fused) = world
+    cohort, images = open_films(workspace, "nih")
+    labels = [each.label for each in record_candidates(cohort, ("mortality", "age10", "sex"))]
+    assert labels == [
+        "record alone: demo, view, prior",
+        "record alone, as in the run: sex, age10 (without mortality, known later)",
+        "view alone",
+    ]
+    assert len(record_candidates(cohort, ("sex", "age", "view", "prior"))) == 2, "the same as all that is known"
+    recipe = load_recipe("demo", TINY, {"ehr": {"features": ["sex"], "predict": ["view"]}})
+    own = baseline_candidates(workspace, recipe, cohort, images, CPU)[2]
+    assert own.settings.features == ("sex", "view")
+    assert [each.settings.candidate.chosen_by for each in fused] == [None, None, *["folds of train"] * 2, None, None]
+    assert not vanilla[2].scores.choice_note, "val has no part in it"
+
+
 def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world: World) -> None:
     workspace, _, _ = world
     recipe = load_recipe("demo", [*TINY, "train.rows=all"])
@@ -208,8 +233,9 @@ def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transduct
     workspace, runs, _ = world
     cohort, _ = open_films(workspace, "nih")
     settings = dataclasses.replace(SETTINGS, folds=4)
-    run, untrained, record, view, pixels = probe_run(workspace, runs[1], "", "", settings)
-    for each in (run, untrained, record, view, pixels):
+    made = run, untrained, *others = probe_run(workspace, runs[1], "", "", settings)
+    assert [each.settings.kind for each in others] == ["ehr-only", "ehr-only", "view-only", "pixels"]
+    for each in made:
         predictions, folds = each.predictions(), each.folds()
         assert np.array_equal(predictions.image_id, cohort.image_id)
         assert folds is not None
@@ -225,7 +251,7 @@ def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transduct
     assert (untrained.settings.transductive, untrained.settings.label) == ("", "random vit-micro, seed 0")
     assert run.scores.findings["Effusion"].auroc.value > 0.9
     groups = [{each.eval_id for each in group} for group in group_evaluations(list_evaluations(workspace)[0])]
-    assert {each.eval_id for each in (run, untrained, record, view, pixels)} in groups
+    assert {each.eval_id for each in made} in groups
     assert f"`{runs[1]}` is transductive: {num} test films" in outcome_sentence([run])
 
 

@@ -106,6 +106,18 @@ def test_differences_are_paired_with_the_same_architecture_and_seed_only(workspa
     assert rows["untrained"][2:] == rows["view-only"][2:] == ["", ""]
 
 
+def test_the_record_alone_of_an_older_version_is_told_from_that_of_this_one(workspace: Workspace) -> None:
+    make_evaluation(workspace, "older", kind="ehr-only", features=("sex",))
+    make_evaluation(
+        workspace, "newer", kind="ehr-only", candidate=CandidateSettings(("sex",), chosen_by="folds of train")
+    )
+    (group,) = group_evaluations(evaluations_of(workspace))
+    table = macro_table(group, differences_in(workspace))
+    labels = [row[0] for row in table.texts()]
+    assert {"newer", "older (by an older version: val chose its strength)"} <= set(labels)
+    assert "That of the record alone is chosen in folds of train." in table.note
+
+
 def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspace: Workspace) -> None:
     (group,) = group_evaluations(evaluations_of(workspace))
     table = finding_table(group)

@@ -1,0 +1,52 @@
+"""Which probe a candidate gets: of an encoder one that val chooses, of the record alone one that folds of train choose.
+
+In: a plan, features and labels of all films of the cohort. Out: probes with the strengths that were chosen, by name.
+Never: a choice in which a scored film had a part.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.evaluate.folds import CrossFit, cross_fit, score_folds
+from cxrssl.evaluate.plan import EvalPlan
+from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.evaluate.shrink import fit_shrunk_probe
+from cxrssl.records.scores import ALL
+
+Features = NDArray[np.floating[Any]]
+Labels = NDArray[np.int8]
+Strengths = dict[str, float]
+
+
+def fit_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> tuple[LinearProbe, Strengths]:
+    """Return the probe fitted on the train films of a plan."""
+    train, val = plan.rows["train"], plan.rows["val"]
+    x_ND, y_NL, subject_N = features_ND[train], labels_NL[train], plan.cohort.subject_id
+    if plan.is_chosen_in_train:
+        probe = fit_shrunk_probe(x_ND, y_NL, subject_N[train], plan.settings.probe.seed)
+    else:
+        probe = fit_linear_probe(x_ND, y_NL, features_ND[val], labels_NL[val], val_subject_ids_N=subject_N[val])
+    return probe, {ALL: probe.strength} if probe.is_fitted_L.any() else {}
+
+
+def fit_folds(
+    plan: EvalPlan, features_RD: Features, labels_RL: Labels, fold_R: NDArray[np.int64]
+) -> tuple[CrossFit, Strengths]:
+    """Return the probes of all folds of the scored films of a plan."""
+    subject_R, seed = plan.cohort.subject_id[plan.rows["test"]], plan.settings.probe.seed
+
+    def fit(k: int) -> LinearProbe:
+        seen = fold_R != k
+        return fit_shrunk_probe(features_RD[seen], labels_RL[seen], subject_R[seen], seed)
+
+    if plan.is_chosen_in_train:
+        fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.ones(labels_RL.shape[1], np.bool_))
+    else:
+        fitted = cross_fit(features_RD, labels_RL, fold_R, subject_R)
+    if not fitted.is_fitted_L.any():
+        return fitted, {}
+    return fitted, {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)}
