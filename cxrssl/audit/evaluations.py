@@ -21,7 +21,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
-from cxrssl.records.evaluation import NOT_SCORED, PIXELS, EvalSettings, Evaluation
+from cxrssl.records.evaluation import JOINED, NOT_SCORED, PIXELS, EvalSettings, Evaluation
 from cxrssl.records.features import FeatureKey, open_features
 
 Rows = NDArray[np.int64]
@@ -215,4 +215,8 @@ def _features_of(settings: EvalSettings, workspace: Workspace, cohort: Cohort) -
     if candidate.weights_sha256 is None or candidate.architecture is None:
         return cohort.features(settings.features, "mask")
     folder = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture).folder(workspace)
-    return open_features(folder) if folder.is_dir() else None
+    if not folder.is_dir():
+        return None
+    features = open_features(folder)
+    joined = settings.kind == JOINED
+    return np.concatenate([features, cohort.features(settings.features, "mask")], axis=1) if joined else features

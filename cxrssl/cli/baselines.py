@@ -1,4 +1,4 @@
-"""What `cxrssl probe` prints of an evaluation beside its baselines: paired differences, and what it does not beat."""
+"""What `cxrssl probe` prints of encoders beside their baselines: paired differences, and what does not beat pixels."""
 
 from __future__ import annotations
 
@@ -6,22 +6,27 @@ from collections.abc import Sequence
 
 from cxrssl.cli.options import align
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.compare import REFERENCES, describe_against_pixels, publish_comparisons
-from cxrssl.records.evaluation import PIXELS, Evaluation
+from cxrssl.evaluate.compare import REFERENCES, Group, describe_against_pixels, publish_comparisons
+from cxrssl.records.evaluation import JOINED, PIXELS, Evaluation
 
 
 def describe_differences(workspace: Workspace, evaluations: Sequence[Evaluation]) -> list[str]:
-    """Return lines on by how much the first evaluation is better than each of its references among the others."""
-    first, group = evaluations[0], list(evaluations)
-    found = {name: other for name, find in REFERENCES.items() if (other := find(first, group)) is not None}
-    published = publish_comparisons(workspace, [(first, other) for other in found.values()])
-    rows, notes = [], []
+    """Return lines on by how much each encoder is better than each of its references among these evaluations."""
+    group = list(evaluations)
+    encoders = [each for each in group if each.settings.kind in ("run", "external", JOINED)]
+    return [line for each in encoders for line in _describe(workspace, each, group)]
+
+
+def _describe(workspace: Workspace, evaluation: Evaluation, group: Group) -> list[str]:
+    found = {name: other for name, find in REFERENCES.items() if (other := find(evaluation, group)) is not None}
+    published = publish_comparisons(workspace, [(evaluation, other) for other in found.values()])
+    rows, notes, label = [], [], evaluation.settings.label
     for name, other in found.items():
-        difference = published[first.eval_id, other.eval_id]
+        difference = published[evaluation.eval_id, other.eval_id]
         if isinstance(difference, str):
             rows.append((name, difference))
             continue
         rows.append((name, difference.macro_auroc.to_text(signed=True)))
         if name == PIXELS:
-            notes.append(describe_against_pixels(first.settings.label, difference.macro_auroc))
-    return [f"Macro AUROC of {first.settings.label} minus that of:", *align(rows), *filter(None, notes)] if rows else []
+            notes.append(describe_against_pixels(label, difference.macro_auroc))
+    return [f"Macro AUROC of {label} minus that of:", *align(rows), *filter(None, notes)] if rows else []

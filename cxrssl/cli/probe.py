@@ -85,6 +85,10 @@ def probe(
     baselines: Annotated[
         bool, typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.")
     ] = True,
+    joined: Annotated[
+        str,
+        typer.Option("--with", help="Also join the record to the features: ehr, or groups and names.", metavar="EHR"),
+    ] = "",
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Probe a run that has seen test subjects; every report will say so.")
     ] = False,
@@ -126,7 +130,7 @@ def probe(
     from cxrssl.stats.resample import explain_marks
 
     asked = Asked(findings, uncertain, where, _find_films)
-    choices = ProbeChoices(which, baselines, allow_overlap, place, asked)
+    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined)
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:

@@ -14,7 +14,7 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.comparison import ComparisonRecord, ComparisonSettings, find_comparison, publish_comparison
-from cxrssl.records.evaluation import PIXELS, Evaluation, kind_rank
+from cxrssl.records.evaluation import JOINED, JOINED_WITH, PIXELS, Evaluation, kind_rank
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, compare_predictions
 
@@ -111,10 +111,28 @@ def find_pixels(evaluation: Evaluation, group: Group) -> Evaluation | None:
     return next((each for each in group if each.settings.kind == PIXELS), None)
 
 
+def find_encoder(evaluation: Evaluation, group: Group) -> Evaluation | None:
+    """Return the encoder alone, for one that the record is joined to."""
+    if evaluation.settings.kind != JOINED:
+        return None
+    alone = evaluation.settings.candidate_id.rpartition(JOINED_WITH)[0]
+    return next((each for each in group if each.settings.candidate_id == alone), None)
+
+
+def find_record(evaluation: Evaluation, group: Group) -> Evaluation | None:
+    """Return the record alone, for an encoder that it is joined to."""
+    if evaluation.settings.kind != JOINED:
+        return None
+    alike = (each for each in group if each.settings.kind == "ehr-only" and each.settings.candidate.chosen_by)
+    return next((each for each in alike if set(each.settings.features) == set(evaluation.settings.features)), None)
+
+
 REFERENCES: dict[str, Callable[[Evaluation, Group], Evaluation | None]] = {
     UNTRAINED: find_untrained,
     VANILLA: find_vanilla,
     PIXELS: find_pixels,
+    "encoder alone": find_encoder,
+    "record alone": find_record,
 }
 """What an evaluation is compared with, by its name in tables."""
 

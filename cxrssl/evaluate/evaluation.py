@@ -20,7 +20,7 @@ from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
-from cxrssl.records.evaluation import KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.scores import EvalScores
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
@@ -57,7 +57,7 @@ def _is_made(plan: EvalPlan) -> bool:
 
 def _is_encoded(plan: EvalPlan) -> bool:
     """Return whether the features are those of an encoder, of which it is asked what they show of the record."""
-    return plan.settings.candidate.weights_sha256 is not None
+    return plan.settings.candidate.weights_sha256 is not None and plan.settings.kind != JOINED
 
 
 def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | None = None) -> dict[str, Any]:

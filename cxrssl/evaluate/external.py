@@ -25,8 +25,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate, record_candidates
 from cxrssl.evaluate.features import architecture_of, extract_features
-from cxrssl.evaluate.pixels import pixels_candidate
-from cxrssl.evaluate.run import ProbeChoices, check_findings, check_split, evaluate_candidates
+from cxrssl.evaluate.run import ProbeChoices, check_findings, check_split, evaluate_candidates, list_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
 from cxrssl.model.external import ExternalChoices, open_external
@@ -77,9 +76,8 @@ def probe_external(
     scheme, place = split or cohort.default_split, choose_device(choices.device)
     name = external.path.absolute().name.removesuffix(".safetensors")
     films = (cohort, images, settings.split_name or scheme)
-    candidates = [external_candidate(workspace, name, encoder, source, films, seen, place)]
-    if choices.baselines:
-        candidates += [*record_candidates(cohort), pixels_candidate(images)]
+    candidate = external_candidate(workspace, name, encoder, source, films, seen, place)
+    candidates = list_candidates(candidate, record_candidates(cohort), cohort, images, choices)
     return evaluate_candidates(workspace, candidates, cohort, images, scheme, settings, choices)
 
 

@@ -1,4 +1,5 @@
-"""Which probe a candidate gets: of an encoder one that val chooses, of the record alone one that folds of train choose.
+"""Which probe a candidate gets: of an encoder one that val chooses, of the record alone one that folds of train choose,
+of both joined one with two strengths.
 
 In: a plan, features and labels of all films of the cohort. Out: probes with the strengths that were chosen, by name.
 Never: a choice in which a scored film had a part.
@@ -12,20 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.evaluate.folds import CrossFit, cross_fit, score_folds
+from cxrssl.evaluate.joined import cross_fit_joined, fit_joined_probe
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.evaluate.shrink import fit_shrunk_probe
 from cxrssl.records.scores import ALL
+from cxrssl.stats.metrics import Floats
 
 Features = NDArray[np.floating[Any]]
 Labels = NDArray[np.int8]
 Strengths = dict[str, float]
+OF_FILM, OF_RECORD = "film", "record"
+"""The two strengths where the record is joined to an encoder."""
 
 
 def fit_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> tuple[LinearProbe, Strengths]:
     """Return the probe fitted on the train films of a plan."""
     train, val = plan.rows["train"], plan.rows["val"]
     x_ND, y_NL, subject_N = features_ND[train], labels_NL[train], plan.cohort.subject_id
+    if plan.num_joined:
+        x_val_ND, y_val_NL = features_ND[val], labels_NL[val]
+        probe, of_record = fit_joined_probe((x_ND, y_NL), (x_val_ND, y_val_NL), subject_N[val], plan.num_joined)
+        return probe, {OF_FILM: probe.strength, OF_RECORD: of_record} if probe.is_fitted_L.any() else {}
     if plan.is_chosen_in_train:
         probe = fit_shrunk_probe(x_ND, y_NL, subject_N[train], plan.settings.probe.seed)
     else:
@@ -43,10 +52,14 @@ def fit_folds(
         seen = fold_R != k
         return fit_shrunk_probe(features_RD[seen], labels_RL[seen], subject_R[seen], seed)
 
-    if plan.is_chosen_in_train:
+    of_record: Floats = np.empty(0)
+    if plan.num_joined:
+        fitted, of_record = cross_fit_joined(features_RD, labels_RL, fold_R, subject_R, plan.num_joined)
+    elif plan.is_chosen_in_train:
         fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.ones(labels_RL.shape[1], np.bool_))
     else:
         fitted = cross_fit(features_RD, labels_RL, fold_R, subject_R)
     if not fitted.is_fitted_L.any():
         return fitted, {}
-    return fitted, {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)}
+    strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)}
+    return fitted, strengths | {f"fold {k + 1}, {OF_RECORD}": float(each) for k, each in enumerate(of_record)}

@@ -23,6 +23,8 @@ from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
 
 Folds = npt.NDArray[np.int64]
+Stretch = Callable[[npt.NDArray[np.floating[Any]], npt.NDArray[np.int8]], Floats]
+"""From fitted features and labels to `stretch_D` of `fit_probe_path`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +138,15 @@ def judge_pairs(
     fold_N: Folds,
     subject_ids_N: npt.NDArray[Any],
     strengths: Sequence[float],
-    stretch_D: Floats | None = None,
+    stretch: Stretch | None = None,
 ) -> Floats:
     """AUROC on fold j of probes that have seen neither j nor k, [k, j, S, L]; nan where it is not defined."""
     num_folds = int(fold_N.max()) + 1
     aurocs_KKSL = np.full((num_folds, num_folds, len(strengths), labels_NL.shape[1]), np.nan)
     for j, k in combinations(range(num_folds), 2):
         seen = (fold_N != j) & (fold_N != k)
-        path = fit_probe_path(features_ND[seen], labels_NL[seen], strengths, stretch_D=stretch_D)
+        x_ND, y_NL = features_ND[seen], labels_NL[seen]
+        path = fit_probe_path(x_ND, y_NL, strengths, stretch_D=stretch(x_ND, y_NL) if stretch else None)
         for judge, other in ((j, k), (k, j)):
             val = fold_N == judge
             may_judge_L = count_scored_subjects(labels_NL[val], subject_ids_N[val]) >= MIN_SUBJECTS

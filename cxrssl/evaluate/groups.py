@@ -18,7 +18,7 @@ from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
 from cxrssl.evaluate.compare import SHARED
 from cxrssl.records.arrays import Predictions
-from cxrssl.records.evaluation import EvalSettings, Evaluation, kind_rank
+from cxrssl.records.evaluation import JOINED, EvalSettings, Evaluation, kind_rank
 from cxrssl.records.setup import RIGHT, Setup
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.scores import rarer_of_mean, resample_metrics
@@ -244,7 +244,7 @@ def _without_seed(settings: EvalSettings, left_out: Sequence[str] = ()) -> dict[
     """
     values, candidate = settings.to_dict(), dict(settings.to_dict()["candidate"])
     hashes = ("weights_sha256", "setup_sha256")
-    dropped = (*hashes, "features", "missing") if left_out else hashes
+    dropped = (*hashes, "features", "missing") if left_out and settings.kind != JOINED else hashes
     kept = {key: value for key, value in candidate.items() if key not in dropped}
     if "architecture" in kept:
         kept["architecture"] = {key: value for key, value in kept["architecture"].items() if key != "seed"}

@@ -25,8 +25,8 @@ from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
+from cxrssl.records.evaluation import JOINED, EvalSettings, ProbeSettings, check_folds
 from cxrssl.records.evaluation import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
-from cxrssl.records.evaluation import EvalSettings, ProbeSettings, check_folds
 
 PROTOCOL_VERSION = 3
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
@@ -63,6 +63,12 @@ class EvalPlan:
     def is_chosen_in_train(self) -> bool:
         """Whether folds of the train films choose the strength, and val has no part in it."""
         return self.settings.candidate.chosen_by is not None
+
+    @property
+    def num_joined(self) -> int:
+        """Columns of the record at the end of the features, where it is joined to an encoder; else 0."""
+        settings = self.settings
+        return len(self.cohort.feature_columns(settings.features)) if settings.kind == JOINED else 0
 
     def labels(self) -> NDArray[np.int8]:
         """Return the labels of all rows of the cohort, [N, L], as the probe's settings count them."""

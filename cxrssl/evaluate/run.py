@@ -13,9 +13,10 @@ from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
-from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate
+from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate, table_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
+from cxrssl.evaluate.joined import choose_record, join_record
 from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.images.store import ImageStore
@@ -35,6 +36,8 @@ class ProbeChoices:
     """Probe a run that has seen test subjects; the evaluation says so."""
     device: str = "auto"
     asked: Asked = EVERYTHING
+    joined: str = ""
+    """Which of the record is joined to the encoder's features, too; see `joined.choose_record`."""
 
 
 def probe_run(
@@ -48,7 +51,7 @@ def probe_run(
     """Evaluate a run, then its baselines, and compare them; an empty cohort or split is the run's own.
 
     Raises: DataError when the run is not finished or has no such encoder, LeakageError when it has seen test films,
-        UsageError for folds and a split.
+        UsageError for folds and a split, or a feature of the record that is known only after the film.
     """
     check_split(settings, split)
     run_id, encoder = open_run(workspace, run, choices.encoder)
@@ -56,10 +59,27 @@ def probe_run(
     check_findings(cohort)
     place = choose_device(choices.device)
     own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
-    candidates = [run_candidate(workspace, run_id, encoder, images, place, choices.encoder)]
-    if choices.baselines:
-        candidates += [*baseline_candidates(workspace, encoder.recipe, cohort, images, place), pixels_candidate(images)]
+    candidate = run_candidate(workspace, run_id, encoder, images, place, choices.encoder)
+    baselines = baseline_candidates(workspace, encoder.recipe, cohort, images, place) if choices.baselines else []
+    candidates = list_candidates(candidate, baselines, cohort, images, choices)
     return evaluate_candidates(workspace, candidates, cohort, images, split or own_split, settings, choices)
+
+
+def list_candidates(
+    encoder: Candidate, baselines: Sequence[Candidate], cohort: Cohort, images: ImageStore, choices: ProbeChoices
+) -> list[Candidate]:
+    """Return an encoder, the same with the record if that is asked for, and the baselines and pixels if they are.
+
+    Raises: UsageError, DataError for features of the record that cannot be joined.
+    """
+    beside = [*baselines, pixels_candidate(images)] if choices.baselines else []
+    if not choices.joined:
+        return [encoder, *beside]
+    names = choose_record(cohort, choices.joined)
+    record = table_candidate(cohort, names, "ehr-only")
+    if choices.baselines and record.candidate_id not in {each.candidate_id for each in beside}:
+        beside.append(record)
+    return [encoder, join_record(encoder, cohort, names), *beside]
 
 
 def evaluate_candidates(

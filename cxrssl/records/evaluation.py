@@ -40,9 +40,14 @@ TRANSDUCTIVE = ", transductive"
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
-CandidateKind = Literal["run", "external", "random-init", "pixels", "ehr-only", "view-only"]
-KIND_ORDER: tuple[CandidateKind, ...] = ("run", "external", "random-init", "pixels", "ehr-only", "view-only")
+CandidateKind = Literal["run", "external", "joined", "random-init", "pixels", "ehr-only", "view-only"]
+KIND_ORDER: tuple[CandidateKind, ...] = (
+    "run", "external", "joined", "random-init", "pixels", "ehr-only", "view-only",
+)  # fmt: skip
 PIXELS: CandidateKind = "pixels"
+JOINED: CandidateKind = "joined"
+JOINED_WITH = "-with-"
+"""Between the id of an encoder and the features of the record that are joined to its own."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class CandidateSettings:
     """What decides the features of a candidate; None is left out of what is published."""
 
     features: tuple[str, ...] | None = None
-    """Of the health record: pretraining inputs of a run, all that a record baseline sees."""
+    """Of the health record: pretraining inputs of a run, all that a record baseline sees, or what is joined."""
     missing: str | None = None
     """How unknown values entered pretraining; empty without any of the record."""
     num_epochs: int | None = None
@@ -163,10 +168,11 @@ class EvalSettings:
 
     @property
     def run_id(self) -> str:
-        """The run whose encoder it is; empty for a baseline."""
-        if self.kind != "run":
+        """The run whose encoder it is, also where the record is joined to it; empty for a baseline."""
+        if self.kind not in ("run", JOINED) or self.candidate.external:
             return ""
-        return self.candidate_id.removeprefix(ANCHOR_PREFIX) if self.candidate.encoder else self.candidate_id
+        name = self.candidate_id.rpartition(JOINED_WITH)[0] if self.kind == JOINED else self.candidate_id
+        return name.removeprefix(ANCHOR_PREFIX) if self.candidate.encoder else name
 
     @property
     def features(self) -> tuple[str, ...]:
