@@ -137,6 +137,15 @@ CREATE TABLE damage (
     what VARCHAR NOT NULL
 );
 
+CREATE TABLE imported (
+    kind    VARCHAR NOT NULL,      -- run evaluation
+    name    VARCHAR NOT NULL,      -- of the folder
+    archive VARCHAR NOT NULL,      -- SHA-256 of the archive that it came in
+    hidden  VARCHAR NOT NULL,      -- findings that were left out, joined by comma
+    features VARCHAR NOT NULL,     -- of the record, left out of what was decoded
+    counts  VARCHAR NOT NULL       -- tens: rounded down; or empty
+);
+
 CREATE TABLE source (
     kind     VARCHAR NOT NULL,     -- run evaluation comparison group cohort; store: this file itself
     name     VARCHAR NOT NULL,     -- of the folder
@@ -158,6 +167,7 @@ COMMENT ON TABLE decoding IS 'What of the record is linearly decodable from froz
 COMMENT ON TABLE comparison IS 'Paired differences of two evaluations, one row a finding and metric, with intervals.';
 COMMENT ON TABLE seed_mean IS 'Means over the seeds of one setup, and their differences, one row a finding and metric.';
 COMMENT ON TABLE damage IS 'Runs, evaluations, comparisons and groups that could not be read, or not in full, and why.';
+COMMENT ON TABLE imported IS 'Runs and evaluations that came in an archive, and what that left out.';
 COMMENT ON TABLE source IS 'The folders that the store was made from, as they lay: one that has changed is read again.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';

@@ -213,7 +213,8 @@ def _audit_run(
     record = next((each for each in read.runs if each.run_id == run_id), None)
     whole = _find_damage([each for each in read.damage if (each.kind, each.name) == ("run", run_id)])
     if not RunFiles(workspace.runs / run_id).encoder.exists():
-        return {alone: make_audit(about, [*whole, skip_check(UNLISTED, "the run is not finished")])}
+        why = "the run was imported" if record and record.imported else "the run is not finished"
+        return {alone: make_audit(about, [*whole, skip_check(UNLISTED, why)])}
     try:
         run = read_pretraining(workspace, run_id, {name: each.images for name, each in opened.items()})
     except IntegrityError as error:
@@ -314,6 +315,8 @@ def _read_arrays(read: Published) -> tuple[list[Evaluated], list[Damage]]:
     derived = EVALUATION, COMPARISON, GROUP, ABLATION
     evaluated, damage = [], [each for each in read.damage if each.kind in derived]
     for each in read.evaluations:
+        if each.imported:
+            continue  # without the films there is nothing to compare it with
         try:
             evaluated.append(read_evaluated(each))
         except IntegrityError as error:

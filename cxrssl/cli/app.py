@@ -29,6 +29,7 @@ from cxrssl.cli import (
     probe,
     recipe,
     report,
+    runs,
     sql,
 )
 from cxrssl.cli.options import GroupedCommand, complete_hint, forget_command, tracebacks_folder
@@ -87,6 +88,7 @@ app.command()(export.export)
 app.command()(embed.embed)
 app.command()(report.report)
 app.command()(sql.sql)
+app.add_typer(runs.app, name="runs")
 app.add_typer(recipe.app, name="recipe")
 app.command()(dashboard.dashboard)
 app.command("help")(manual.show_topic)

@@ -47,6 +47,11 @@ class Artefact:
         return dict(self.manifest["settings"])
 
     @property
+    def inputs(self) -> dict[str, str]:
+        """What it was made from."""
+        return {str(name): str(value) for name, value in self.manifest["inputs"].items()}
+
+    @property
     def content_sha256(self) -> str:
         """Hash over the names and hashes of all files: two artefacts with equal content have the same."""
         return str(self.manifest["content_sha256"])
@@ -258,7 +263,7 @@ def _seal(building: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
         "settings": settings,
         "inputs": inputs,
         "files": files,
-        "content_sha256": _content_hash(files),
+        "content_sha256": hash_content({name: str(entry["sha256"]) for name, entry in files.items()}),
         "made_by": {"cxrssl": __version__, "python": platform.python_version(), "system": platform.platform()},
         "made_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -267,8 +272,9 @@ def _seal(building: Path, kind: str, settings: Mapping[str, Any], inputs: Mappin
     write_json(building / MANIFEST, {**manifest, "manifest_sha256": hash_settings(manifest)})
 
 
-def _content_hash(files: Mapping[str, Any]) -> str:
-    return hash_settings({name: entry["sha256"] for name, entry in files.items()})
+def hash_content(sha256_of: Mapping[str, str]) -> str:
+    """Return the `content_sha256` of an artefact whose files have these names and SHA-256."""
+    return hash_settings(dict(sha256_of))
 
 
 def _check_files(path: Path, files: Mapping[str, Any], verify: bool) -> None:

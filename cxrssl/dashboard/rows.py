@@ -43,6 +43,7 @@ def make_run_row(record: RunRecord) -> RunRow:
         device=about.device,
         trouble=_last_of(record, {"fail", "guard", "damage"}) if record.state != "finished" else "",
         alarm=_last_of(record, {"alarm"}),
+        imported=record.imported.sentence if record.imported else "",
     )
 
 
@@ -67,6 +68,7 @@ def make_probe_row(evaluation: Evaluation) -> ProbeRow:
         ),
         terms=settings.terms,
         method=scores.method,
+        imported=evaluation.imported.sentence if evaluation.imported else "",
     )
 
 

@@ -52,6 +52,8 @@ class RunRow:
     """The last guard, failure or damage that was logged."""
     alarm: str = ""
     """The last alarm since the run was last started."""
+    imported: str = ""
+    """From which archive it is, in words; empty for what was trained here."""
 
     @property
     def frac(self) -> float:
@@ -90,6 +92,8 @@ class ProbeRow:
     """Equal for evaluations on the same films with the same probe settings."""
     method: str = ""
     """How the intervals were made."""
+    imported: str = ""
+    """From which archive it is, in words."""
 
 
 @dataclass(frozen=True)

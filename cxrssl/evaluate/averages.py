@@ -61,7 +61,7 @@ def publish_averages(
         resamples = Resamples()
         for group in table:
             references = find_references(group, table)
-            settings = _make_settings(group, references)
+            settings = make_settings(group, references)
             record = known.get(group.group_id)
             if record is not None and record.settings == settings:
                 averages[group.group_id] = record
@@ -87,7 +87,8 @@ def _average(
     return publish_group(workspace, settings, GroupNumbers(score_group(group, resamples), differences))
 
 
-def _make_settings(group: SeedGroup, references: Mapping[str, SeedGroup]) -> GroupSettings:
+def make_settings(group: SeedGroup, references: Mapping[str, SeedGroup]) -> GroupSettings:
+    """Return the settings of the published group of `group` and of what `find_references` found for it."""
     return GroupSettings(
         group_id=group.group_id,
         label=group.label,

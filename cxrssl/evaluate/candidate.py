@@ -27,6 +27,7 @@ from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE, EncoderName
 from cxrssl.records.evaluation import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run
 from cxrssl.records.fields import write_fields
+from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunFiles
 from cxrssl.train.state import init_state
 
@@ -54,6 +55,7 @@ def open_run(workspace: Workspace, run_id: str, which: EncoderName = "target") -
     """
     files = RunFiles(workspace.find_run(run_id))
     if not files.is_published:
+        refuse_imported(files.folder, "used to encode films: its encoder stayed where it was trained")
         what = f"run {files.folder.name} is not finished"
         raise DataError(what, files.folder, "run the same pretrain command to resume")
     return files.folder.name, open_encoder(files.encoder, which)

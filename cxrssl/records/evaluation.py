@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.config import build_settings, setting
 from cxrssl.core.durable import write_bytes, write_json
-from cxrssl.core.errors import ConfigError, IntegrityError, UsageError
+from cxrssl.core.errors import ConfigError, DataError, IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
 from cxrssl.records.cohorts import describe_gone, find_datasets
@@ -29,6 +29,7 @@ from cxrssl.records.external import ExternalSource
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
+from cxrssl.records.imported import HERE, Imported
 from cxrssl.records.scores import EvalScores as EvalScores
 
 KIND = "evaluation"
@@ -202,16 +203,22 @@ class Evaluation:
     """Whether it was recorded what the probe was fitted on."""
     has_folds: bool = False
     """Whether it was recorded which fold each film was scored in."""
+    imported: Imported = HERE
+    """From which archive it is, if it was not made here: then there are no predictions."""
     was_counted: bool = True
     """Whether it was recorded on how many subjects each number rests; if not, they were counted when it was opened."""
 
     def find_gone(self, datasets: Mapping[str, str]) -> Damage | None:
         """Return that its cohort is gone, if none of `datasets`, those of the workspace's cohorts by name, is its."""
+        if self.imported:
+            return None  # its films never were in this workspace
         what = describe_gone(self.settings.cohort, self.settings.dataset, datasets)
         return Damage(KIND, self.eval_id, what) if what else None
 
     def predictions(self) -> Predictions:
-        """Return what was predicted of each test film. Raises: IntegrityError."""
+        """Return what was predicted of each test film. Raises: DataError where it was imported, IntegrityError."""
+        if self.imported:
+            raise DataError("it was imported, and what was predicted of each film stayed where it was made", self.path)
         return read_arrays(self.path / PREDICTIONS, Predictions)
 
     def fit(self) -> ProbeFit | None:
@@ -291,12 +298,16 @@ def list_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damag
 
 def _open_evaluation(path: Path) -> Evaluation:
     artefact = open_artefact(path, KIND)
-    faults = [f"does not list {name}" for name in (PREDICTIONS, SCORES) if name not in artefact.manifest["files"]]
+    imported = Imported.of(artefact.inputs)
+    needed = (SCORES,) if imported else (PREDICTIONS, SCORES)
+    faults = [f"does not list {name}" for name in needed if name not in artefact.manifest["files"]]
     settings = read_fields(EvalSettings, artefact.settings, faults, "settings")
     _check_probe(artefact.settings.get("probe"), faults)
     refuse_faults(MANIFEST, faults, str(path))
     scores = read_fields(EvalScores, read_json(path / SCORES), faults)
     refuse_faults(SCORES, faults, str(path))
+    if imported:
+        return Evaluation(path.name, settings, scores, path, artefact.content_sha256, imported=imported)
     check_arrays(path / PREDICTIONS, Predictions)
     was_counted = scores.is_counted
     if not was_counted:
@@ -306,7 +317,8 @@ def _open_evaluation(path: Path) -> Evaluation:
         check_arrays(path / FIT, ProbeFit)
     if has_folds:
         check_arrays(path / FOLD_FIT, FoldFit)
-    return Evaluation(path.name, settings, scores, path, artefact.content_sha256, has_fit, has_folds, was_counted)
+    own = path.name, settings, scores, path, artefact.content_sha256, has_fit, has_folds
+    return Evaluation(*own, was_counted=was_counted)
 
 
 def _check_probe(values: Any, faults: list[str]) -> None:

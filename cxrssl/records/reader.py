@@ -10,15 +10,17 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cxrssl.core.artefact import MANIFEST
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import find_encoder_fault
 from cxrssl.records.events import clean_event, is_event, is_telling, last_turn, run_state
 from cxrssl.records.file import Entry, describe_os_error, list_entries
+from cxrssl.records.imported import HERE, Imported, find_imported_run
 from cxrssl.records.run import (
     DESCRIPTION,
     ENCODER,
@@ -51,6 +53,8 @@ class RunRecord:
     events: tuple[Record, ...]
     """Those of TELLING, the middle of very many left out."""
     damage: tuple[Damage, ...] = ()
+    imported: Imported = HERE
+    """From which archive it is, if it was not trained here."""
 
     @property
     def step(self) -> int:
@@ -92,6 +96,7 @@ class RunReader:
         self.damage: tuple[Damage, ...] = ()
         """What was wrong at the last reading."""
         self._description = _Kept(lambda: read_description(self.files))
+        self._imported = _Kept(lambda: find_imported_run(self.files.folder))
         self._encoder = _Kept(lambda: find_encoder_fault(self.files.encoder))
         self._journals: dict[str, _Kept[tuple[tuple[Record, ...], str]]] = {}
         self._events = _Kept(self._read_events)
@@ -110,8 +115,16 @@ class RunReader:
         by_name = {entry.name: entry for entry in entries}
         description, fault = self._description.get(by_name.get(DESCRIPTION))
         tip, faults = self._read_tip([entry for entry in entries if is_journal(entry.name)])
-        faults = [fault, self._read_new_events(by_name.get(EVENTS)), *faults, self._check_encoder(by_name.get(ENCODER))]
-        return self._conclude([each for each in faults if each], description, tip, _last_change(entries))
+        imported, damage = self._imported.get(entries) if MANIFEST in by_name else (HERE, "")
+        faults = [
+            fault,
+            damage,
+            self._read_new_events(by_name.get(EVENTS)),
+            *faults,
+            self._check_encoder(by_name.get(ENCODER)),
+        ]
+        found = self._conclude([each for each in faults if each], description, tip, _last_change(entries))
+        return replace(found, imported=imported) if found and imported else found
 
     def _conclude(
         self,
@@ -203,7 +216,7 @@ def list_run_entries(folder: Path) -> tuple[Entry, ...]:
 
 def is_of_run(name: str) -> bool:
     """Return whether a file of this name in the folder of a run says something of it."""
-    return name in (DESCRIPTION, EVENTS, ENCODER) or is_journal(name)
+    return name in (DESCRIPTION, EVENTS, ENCODER, MANIFEST) or is_journal(name)
 
 
 def _read_journal_tip(path: Path) -> tuple[tuple[Record, ...], str]:

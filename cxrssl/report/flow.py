@@ -124,7 +124,8 @@ def follow_films(workspace: Workspace, cohort: Cohort, scheme: str, evaluations:
         reason = f'in no split of "{scheme}"', int(is_left.sum() - has_split.sum())
         steps.append(FlowStep("films with a split", int(has_split.sum()), (reason,)))
     key = cohort.name, scheme, cohort.content_sha256, images_sha256
-    used = [each for each in evaluations if _scored_on(each.settings) == key and each.settings.probe.is_whole]
+    whole = [each for each in evaluations if each.settings.probe.is_whole and not each.imported]
+    used = [each for each in whole if _scored_on(each.settings) == key]
     parts = tuple(_follow(cohort, np.flatnonzero(has_split & (split == part)), part, used) for part in SPLITS)
     flow = Flow(f"Films of cohort {cohort.title}, split {scheme}", tuple(steps), parts)
     flow.check()

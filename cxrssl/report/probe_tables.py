@@ -73,7 +73,7 @@ def _macro_note(group: Group, small: SmallCells) -> str:
     """Return how the numbers of a table were made."""
     evaluation = group[0]
     scores, probe = evaluation.scores, evaluation.settings.probe
-    num_defined = sum(score.is_defined for score in scores.findings.values())
+    num_defined = sum(score.is_defined for score in scores.findings.values()) + evaluation.imported.num_hidden
     films, subjects = hide_small(
         [Count(scores.num_films, scores.num_subjects), Count(scores.num_subjects)], small=small
     )

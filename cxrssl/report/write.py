@@ -112,7 +112,8 @@ def _write_text(
     header = f"{first}\n\n# Report\n\nMade by cxrssl {__version__}. Cohorts:\n\n{releases}\n"
     damage = [_damage_lines(results.damage)] if results.damage else []
     about_runs, about_leaks = (hide_in_sentence(text, small) for text in (_run_lines(results.runs), audit))
-    parts = [header, about_runs, *damage, about_leaks]
+    imported = _imported_lines(evaluations)
+    parts = [header, about_runs, *([imported] if imported else []), *damage, about_leaks]
     parts += [write_markdown(table) for table in tables]
     ablations = write_ablations(results.ablations, _list_unfinished(workspace, results), small)
     parts += [ablations] if ablations else []
@@ -169,8 +170,12 @@ def _make_cell(value: str | int | float | None) -> Cell:
 def _release_lines(workspace: Workspace, results: Published) -> list[str]:
     """Return for each cohort whether its files were checked against their publisher's checksums."""
     lines = []
+    here = {each.settings.cohort for each in results.evaluations if not each.imported}
     for name in dict.fromkeys(cohort for cohort, _ in results.probed):
         shown, path = plain(name, 80), workspace.cohorts / name / "summary.json"
+        if name not in here:
+            lines.append(escape(f"{shown}: of imported results; it is not known whether its source files were checked"))
+            continue
         try:
             release = read_json(path)["release"] if path.exists() else None
             line = describe_release(shown, release)
@@ -182,11 +187,21 @@ def _release_lines(workspace: Workspace, results: Published) -> list[str]:
 
 def _run_lines(runs: Sequence[RunRecord]) -> str:
     lines = [
-        f"- {code(run.run_id)}: {run.state}, step {run.step:,} of {run.num_steps:,}, "
+        f"- {code(run.run_id)}: {_imported(run)}{run.state}, step {run.step:,} of {run.num_steps:,}, "
         f"{run.description.num_films:,} films{_twins_left_out(run)}"
         for run in reversed(runs)
     ]
     return "Runs:\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _imported(run: RunRecord) -> str:
+    return f"{run.imported.sentence}, " if run.imported else ""
+
+
+def _imported_lines(evaluations: Sequence[Evaluation]) -> str:
+    """Return from which archive each imported evaluation is, and what that left out."""
+    lines = [f"- {code(each.eval_id)}: {escape(each.imported.sentence, 600)}" for each in evaluations if each.imported]
+    return "\n".join(["Imported, without what was predicted of each film:", "", *lines, ""]) if lines else ""
 
 
 def _damage_lines(damage: Sequence[Damage]) -> str:

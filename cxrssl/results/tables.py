@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +17,12 @@ import numpy.typing as npt
 from cxrssl.core.numbers import encode_numbers, is_count, number_of
 from cxrssl.core.text import valid
 from cxrssl.evaluate.groups import group_seeds
+from cxrssl.records.evaluation import KIND as EVALUATION
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.events import is_event
 from cxrssl.records.published import Published
 from cxrssl.records.reader import RunRecord
+from cxrssl.records.run import KIND as RUN
 from cxrssl.records.run import RunFiles
 from cxrssl.records.setup import find_setups
 from cxrssl.records.steps import Column, iter_columns
@@ -75,6 +78,7 @@ def _rows_by_table(published: Published) -> dict[str, Rows]:
         "comparison": (vars(row) for each in published.comparisons for row in difference_rows(each)),
         "seed_mean": (vars(row) for each in published.groups for row in seed_rows(each)),
         "damage": ({key: valid(value) for key, value in vars(each).items()} for each in published.damage),
+        "imported": _imported_rows([*runs, *published.evaluations]),
         "source": (each._asdict() for each in published.sources),
     }
 
@@ -94,6 +98,14 @@ def _run_row(run: RunRecord) -> dict[str, Any]:
         "started_at": run.started_at,
         "ended_at": run.ended_at,
     }
+
+
+def _imported_rows(records: Sequence[RunRecord | Evaluation]) -> Iterator[dict[str, Any]]:
+    for each in records:
+        if each.imported:
+            kind, name = (RUN, each.run_id) if isinstance(each, RunRecord) else (EVALUATION, each.eval_id)
+            origin = {key: valid(value) for key, value in vars(each.imported).items()}
+            yield {"kind": kind, "name": valid(name), **origin}
 
 
 def _param_rows(run: RunRecord) -> Iterator[dict[str, Any]]:

@@ -28,6 +28,7 @@ from cxrssl.core.progress import track
 from cxrssl.core.signals import StopRequest, catch_signals, stop_name
 from cxrssl.core.text import plain
 from cxrssl.recipe.machine import Machine
+from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunFiles
 from cxrssl.records.steps import last_loss
 from cxrssl.train.alarms import Alarm
@@ -75,6 +76,7 @@ def pretrain(plan: RunPlan) -> RunResult:
     if plan.files.is_published:
         record_finish(plan.files, plan.num_steps)
         return RunResult(plan.run_id, plan.num_steps, plan.num_steps, True, last_loss(plan.files), 0.0)
+    refuse_imported(plan.files.folder, "trained further: pretrain in another workspace")
     kind = choose_device(plan.machine.device)
     made_with = newest_setting(plan.files.checkpoints, "num_threads") if kind.type == "cpu" else None
     set_threads(plan.machine.num_threads, made_with)

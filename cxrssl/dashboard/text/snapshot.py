@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ def render(state: DashboardState) -> str:
     named = [plain(run.run_id) for run in state.runs if run.is_outcome_used]
     lines += [f"an outcome of the stay was a pretraining input of: {', '.join(named)}"] if named else []
     lines += [f"{plain(run.run_id)}: {plain(run.alarm, 200)}" for run in state.runs if run.alarm]
+    lines += _imported_lines(state)
     lines += [f"problem: {plain(problem)}" for problem in state.problems]
     lines += [ablation_line(each) for each in state.ablations]
     if state.runs:
@@ -52,6 +54,13 @@ def render(state: DashboardState) -> str:
         lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *_align(PROBE_COLUMNS, rows)]
         lines += explain_marks(each for probe in probes_of(state, here) for each in (probe.auroc, probe.auprc))
     return "\n".join(lines) + "\n"
+
+
+def _imported_lines(state: DashboardState) -> list[str]:
+    """Return how many runs and evaluations came in which archive, and what that left out."""
+    runs, probes = (Counter(filter(None, (row.imported for row in rows))) for rows in (state.runs, state.probes))
+    lines = [f"{count_noun(num, 'run')} {plain(what, 200)}" for what, num in runs.items()]
+    return [*lines, *(f"{count_noun(num, 'evaluation')} {plain(what, 400)}" for what, num in probes.items())]
 
 
 def ablation_line(ablation: AblationRow) -> str:
