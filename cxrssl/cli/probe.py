@@ -167,6 +167,7 @@ def probe(
         *about_source,
         *notes,
         *by_finding,
+        *([scores.check_note] if scores.check_note else []),
         *record,
         *marks,
         then,

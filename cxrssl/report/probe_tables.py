@@ -115,7 +115,8 @@ def finding_table(group: Group, small: SmallCells = "hide") -> ReportTable:
         rows.append([finding, *count_cells(score, small), *cells])
     title = f"AUROC by finding: {name_terms(group[0].settings)}"
     columns = ["Finding", "Positive / scored", "Subjects with / without", *map(_describe, group)]
-    return ReportTable(title, columns, rows, _legend(rows))
+    note = " ".join(part for part in (_legend(rows), escape(group[0].scores.check_note, 300)) if part)
+    return ReportTable(title, columns, rows, note)
 
 
 def count_cells(score: FindingScore, small: SmallCells) -> list[Cell]:

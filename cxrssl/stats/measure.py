@@ -7,7 +7,8 @@ all other folds with their labels, so that of two films of different folds the o
 the other, and that one up: pooled, a feature that says nothing ranks below one half.
 Source: Parker, Guenter & Bedo 2007 (BMC Bioinformatics 8:326); Forman & Scholz 2010 (SIGKDD Explor 12:49).
 
-Suffix letters: N films, K folds, L findings, R resamples, T the two metrics (AUROC, average precision).
+Suffix letters: N films, K folds, L findings, R resamples, S subjects,
+T the two metrics (AUROC, average precision).
 """
 
 import dataclasses
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.stats.metrics import Floats, check_finite, score_resamples
-from cxrssl.stats.resample import Counts, draw_subject_counts
+from cxrssl.stats.metrics import MAX_CHUNK_BYTES, Floats, check_finite, score_resamples
+from cxrssl.stats.resample import Counts, count_subjects, draw_subject_counts
 
 Labels = npt.NDArray[np.int8]
 Folds = npt.NDArray[np.int64]
@@ -32,16 +33,49 @@ class Measured:
     values_TL: Floats
     samples_TLR: Floats
 
+    without_TLS: Floats | None = None
+    """Without each subject [T, L, S]; nan for a finding that does not need it, None where none does."""
+
     def minus(self, other: "Measured") -> "Measured":
         """Return the differences to another model of the same films, on the same resamples."""
         return dataclasses.replace(
             self, values_TL=self.values_TL - other.values_TL, samples_TLR=self.samples_TLR - other.samples_TLR
         )
 
-    def means(self) -> tuple[Floats, Floats]:
-        """Return the means over findings on the whole set [2], and in each resample over those defined in it [2, R]."""
-        values_T = np.array([_mean_defined(values_L[:, None])[0] for values_L in self.values_TL])
-        return values_T, np.stack([_mean_defined(samples_LR) for samples_LR in self.samples_TLR])
+    def with_mean(self) -> "Measured":
+        """Return it with the mean over findings in front of them; of resamples over those that are defined in them."""
+
+        def put_first(values: Floats) -> Floats:
+            mean = np.stack([_mean_defined(each) for each in values.reshape(*values.shape[:2], -1)])
+            return np.concatenate([mean.reshape(len(values), 1, *values.shape[2:]), values], axis=1)
+
+        without = None if self.without_TLS is None else put_first(self.without_TLS)
+        return dataclasses.replace(
+            self, values_TL=put_first(self.values_TL), samples_TLR=put_first(self.samples_TLR), without_TLS=without
+        )
+
+    def without_each(
+        self, models: Sequence[npt.ArrayLike], subject_ids_N: npt.NDArray[Any], fold_N: Folds | None, below: int
+    ) -> "Measured":
+        """Return it with the values without each subject, for findings on fewer subjects of a class than `below`.
+
+        `models` are the scores of the one model, or of both whose difference it is. All findings need them where a
+        fourth of those that are defined does: their mean does then too.
+        """
+        rarer_L = np.min(count_subjects(self.labels_NL, subject_ids_N), axis=0)
+        is_defined_L = ~np.isnan(self.values_TL[0])
+        is_needed_L = is_defined_L & (rarer_L < below)
+        if lower_quartile(rarer_L[is_defined_L].tolist()) < below:
+            is_needed_L = is_defined_L
+        if not is_needed_L.any():
+            return self
+        first, *others = (_leave_out(each, self.labels_NL, is_needed_L, subject_ids_N, fold_N) for each in models)
+        return dataclasses.replace(self, without_TLS=first - others[0] if others else first)
+
+
+def lower_quartile(counts: Sequence[int]) -> int:
+    """Return the lower quartile of counts, one of them; 0 where there are none."""
+    return sorted(counts)[(len(counts) - 1) // 4] if counts else 0
 
 
 def measure_resamples(
@@ -61,7 +95,9 @@ def measure_resamples(
     """
     labels_NL = _check(probs_NL, labels_NL, subject_ids_N, findings, where)
     counts_RN = draw_subject_counts(subject_ids_N, num_resamples, seed)
-    return Measured(labels_NL, *_measure(probs_NL, labels_NL, counts_RN, fold_N))
+    once_1N = np.ones((1, len(labels_NL)), dtype=np.uint16)
+    values_TL = _resample(probs_NL, labels_NL, once_1N, fold_N)[:, :, 0]
+    return Measured(labels_NL, values_TL, _resample(probs_NL, labels_NL, counts_RN, fold_N))
 
 
 def _check(
@@ -81,23 +117,16 @@ def _check(
     return labels_NL.astype(np.int8)
 
 
-def _measure(
-    probs_NL: npt.ArrayLike, labels_NL: Labels, counts_RN: Counts, fold_N: Folds | None
-) -> tuple[Floats, Floats]:
-    """Both metrics of each finding on the full set [2, L] and in each resample [2, L, R]; nan if a class is absent."""
+def _resample(probs_NL: npt.ArrayLike, labels_NL: Labels, counts_RN: Counts, fold_N: Folds | None) -> Floats:
+    """Both metrics of each finding in each resample [2, L, R]; nan if a class is absent."""
     probs_NL = np.asarray(probs_NL, dtype=np.float64)
-    num_findings = labels_NL.shape[1]
-    values_TL = np.full((2, num_findings), np.nan)
-    samples_TLR = np.full((2, num_findings, len(counts_RN)), np.nan)
-    once_1N = np.ones((1, len(labels_NL)), dtype=np.uint16)
+    samples_TLR = np.full((2, labels_NL.shape[1], len(counts_RN)), np.nan)
     folds = [slice(None)] if fold_N is None else [np.flatnonzero(fold_N == fold) for fold in np.unique(fold_N)]
-    for column in range(num_findings):
-        scores_N, labels_N = probs_NL[:, column], labels_NL[:, column]
+    for column, labels_N in enumerate(labels_NL.T):
         if (labels_N == 1).any() and (labels_N == 0).any():
-            values_TL[:, column] = np.concatenate(_rank_within(scores_N, labels_N, once_1N, folds))
-            aurocs_R, precisions_R = _rank_within(scores_N, labels_N, counts_RN, folds)
+            aurocs_R, precisions_R = _rank_within(probs_NL[:, column], labels_N, counts_RN, folds)
             samples_TLR[:, column] = aurocs_R, np.where(np.isnan(aurocs_R), np.nan, precisions_R)
-    return values_TL, samples_TLR
+    return samples_TLR
 
 
 def _rank_within(scores_N: Floats, labels_N: Labels, counts_RN: Counts, folds: Sequence[Any]) -> tuple[Floats, Floats]:
@@ -111,6 +140,26 @@ def _rank_within(scores_N: Floats, labels_N: Labels, counts_RN: Counts, folds: S
     )
     areas_KR, precisions_KR = (np.stack(metric) for metric in zip(*found, strict=True))
     return _weigh(areas_KR, pos_KR * neg_KR), _weigh(precisions_KR, pos_KR)
+
+
+def _leave_out(
+    probs_NL: npt.ArrayLike,
+    labels_NL: Labels,
+    is_needed_L: npt.NDArray[np.bool_],
+    subject_ids_N: npt.NDArray[Any],
+    fold_N: Folds | None,
+) -> Floats:
+    """Both metrics without each subject, [2, L, S]; nan for findings that do not need them."""
+    _, subject_N = np.unique(subject_ids_N, return_inverse=True)
+    num_subjects = int(subject_N.max()) + 1
+    values_TLS = np.full((2, labels_NL.shape[1], num_subjects), np.nan)
+    probs_NM, labels_NM = np.asarray(probs_NL, dtype=np.float64)[:, is_needed_L], labels_NL[:, is_needed_L]
+    rows = max(1, MAX_CHUNK_BYTES // (2 * len(subject_N)))
+    for start in range(0, num_subjects, rows):
+        chunk_S = np.arange(start, min(start + rows, num_subjects))
+        counts_SN = (chunk_S[:, None] != subject_N).astype(np.uint16)
+        values_TLS[:, is_needed_L, start : start + len(chunk_S)] = _resample(probs_NM, labels_NM, counts_SN, fold_N)
+    return values_TLS
 
 
 def _weigh(values_KR: Floats, weight_KR: npt.NDArray[np.int64]) -> Floats:

@@ -26,7 +26,11 @@ MIN_SUBJECTS = 2
 """Subjects with a finding, and without it, below which resamples say nothing: one subject is the same in all."""
 FEW_SUBJECTS = 10
 """Below so many the interval is too narrow and is marked; see `Interval.is_few`."""
+BCA_BELOW = 15
+"""Below so many the interval is BCa, which holds the truth more often; the manual (numbers) has what was measured."""
 NO_WIDTH = 1e-12
+PERCENTILE, BCA, DELONG = "percentile", "BCa", "DeLong"
+"""How an interval was made."""
 
 
 def draw_subject_counts(subject_ids_N: npt.NDArray[Any], num_resamples: int, seed: int) -> Counts:
@@ -80,7 +84,7 @@ Mark = Literal["", "few", "no interval", "not defined"]
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A value with its percentile interval; nan where it is not defined."""
+    """A value with its interval; nan where it is not defined."""
 
     value: float
     """On the full test set."""
@@ -93,6 +97,8 @@ class Interval:
     num_rarer: int | None = None
     """Subjects with the finding or without it, whichever are fewer; of a mean, the lower quartile over its findings.
     None where that was not recorded."""
+    method: str = PERCENTILE
+    """PERCENTILE, BCA or DELONG."""
 
     @property
     def has_interval(self) -> bool:
@@ -157,8 +163,10 @@ class Interval:
         return f"{value} [{lo}, {hi}]{'*' if self.is_few else ''}{share}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with the mark: "not defined" is None."""
+        """JSON-ready, with the mark: "not defined" is None; the method is left out where it is the percentiles."""
         values = {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
+        if self.method == PERCENTILE:
+            del values["method"]
         return {**values, "mark": self.mark}
 
 

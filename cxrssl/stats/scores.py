@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.stats.measure import Folds, Measured, measure_resamples
+from cxrssl.core.text import plain
+from cxrssl.stats.bca import choose_interval
+from cxrssl.stats.delong import check_findings
+from cxrssl.stats.measure import Folds, Measured, lower_quartile, measure_resamples
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import Interval, count_subjects, percentile_interval
+from cxrssl.stats.resample import BCA, BCA_BELOW, Interval, count_subjects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,8 @@ class FindingScore:
     """Subjects with a film that has the finding; None where that was not recorded."""
     num_neg_subjects: int | None = None
     """Subjects with a film that does not."""
+    delong: Interval | None = None
+    """AUROC with its interval from placement values; None with folds, and where that was not recorded."""
 
     @property
     def is_defined(self) -> bool:
@@ -39,7 +44,7 @@ class FindingScore:
         return 0 < self.num_pos < self.num_scored
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: "not defined" is None."""
+        """JSON-ready: "not defined" is None; `delong` is left out where there is none."""
         return {
             "auroc": self.auroc.to_dict(),
             "auprc": self.auprc.to_dict(),
@@ -49,6 +54,7 @@ class FindingScore:
             "num_pos_subjects": self.num_pos_subjects,
             "num_neg_subjects": self.num_neg_subjects,
             "is_defined": self.is_defined,
+            **({} if self.delong is None else {"delong": self.delong.to_dict()}),
         }
 
     def counted(self, num_pos_subjects: int, num_neg_subjects: int, num_resamples: int) -> "FindingScore":
@@ -90,10 +96,28 @@ class _Table:
         return [self.macro_auroc, self.macro_auprc, *findings]
 
     @property
+    def check_note(self) -> str:
+        """How far the ends of DeLong's intervals are from these at most, in a sentence; empty where none are."""
+        gaps = {
+            name: max(abs(score.delong.lo - score.auroc.lo), abs(score.delong.hi - score.auroc.hi))
+            for name, score in self.findings.items()
+            if score.delong and score.delong.has_interval and score.auroc.has_interval and not score.auroc.is_few
+        }
+        if not gaps:
+            return ""
+        worst, gap = max(gaps.items(), key=lambda each: each[1])
+        by = "DeLong" if self.num_films == self.num_subjects else "DeLong, by subject (Obuchowski)"
+        return f"Intervals of AUROC by {by} end within {gap:.3f} of these ({plain(worst, 60)})."
+
+    @property
     def method(self) -> str:
         """How the intervals were made, in words."""
+        few = (
+            f" (BCa below {BCA_BELOW} with or without it)" if any(each.method == BCA for each in self.intervals) else ""
+        )
         return (
-            f"{self.level:.0%} percentile bootstrap over subjects, {self.num_resamples:,} resamples, seed {self.seed}"
+            f"{self.level:.0%} percentile bootstrap over subjects{few}, {self.num_resamples:,} resamples, "
+            f"seed {self.seed}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,7 +170,9 @@ def score_predictions(
     Raises: DataError if a score is not finite or a subject_id is missing.
     """
     measured = measure_resamples(probs_NL, labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N)
-    return Scores(**_tabulate(measured, subject_ids_N, findings, level), seed=seed)
+    measured = measured.without_each([probs_NL], subject_ids_N, fold_N, BCA_BELOW)
+    checks = check_findings([probs_NL], measured.labels_NL, subject_ids_N, fold_N, level)
+    return Scores(**_tabulate(measured, subject_ids_N, findings, checks, level), seed=seed)
 
 
 def compare_predictions(
@@ -167,7 +193,10 @@ def compare_predictions(
     """
     how = labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N
     a, b = measure_resamples(probs_a_NL, *how, "model a"), measure_resamples(probs_b_NL, *how, "model b")
-    return Comparison(**_tabulate(a.minus(b), subject_ids_N, findings), seed=seed)
+    models = [probs_a_NL, probs_b_NL]
+    checks = check_findings(models, a.labels_NL, subject_ids_N, fold_N)
+    measured = a.minus(b).without_each(models, subject_ids_N, fold_N, BCA_BELOW)
+    return Comparison(**_tabulate(measured, subject_ids_N, findings, checks), seed=seed)
 
 
 def resample_metrics(
@@ -187,46 +216,51 @@ def resample_metrics(
     Shapes: [N, L], [N, L], [N], [N].
     Raises: DataError if a score is not finite or a subject_id is missing.
     """
-    measured = measure_resamples(probs_NL, labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N)
-    macro_T, macro_TR = measured.means()
-    values = np.concatenate([macro_T[:, None], measured.values_TL], axis=1)
-    return values, np.concatenate([macro_TR[:, None], measured.samples_TLR], axis=1)
+    measured = measure_resamples(probs_NL, labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N).with_mean()
+    return measured.values_TL, measured.samples_TLR
 
 
 def _tabulate(
-    measured: Measured, subject_ids_N: npt.NDArray[Any], findings: Sequence[str], level: float = 0.95
+    measured: Measured,
+    subject_ids_N: npt.NDArray[Any],
+    findings: Sequence[str],
+    checks: Sequence[Interval | None],
+    level: float = 0.95,
 ) -> dict[str, Any]:
     """The fields that Scores and Comparison share."""
-    labels_NL, values_TL, samples_TLR = measured.labels_NL, measured.values_TL, measured.samples_TLR
+    labels_NL, table = measured.labels_NL, measured.with_mean()
+
+    def conclude(row: int, rarer: int) -> tuple[Interval, Interval]:
+        """Both metrics of a row of the table, of which the first is the mean."""
+        without_TLS = [None, None] if table.without_TLS is None else table.without_TLS[:, row]
+        numbers = zip(table.values_TL[:, row], table.samples_TLR[:, row], without_TLS, strict=True)
+        auroc, auprc = (choose_interval(float(value), drawn_R, left, rarer, level) for value, drawn_R, left in numbers)
+        return auroc, auprc
+
     rows: dict[str, FindingScore] = {}
     pos_L, neg_L = count_subjects(labels_NL, subject_ids_N)
-    rarer_L = np.minimum(pos_L, neg_L)
     for column, finding in enumerate(findings):
-        labels_N, rarer = labels_NL[:, column], int(rarer_L[column])
+        labels_N = labels_NL[:, column]
+        auroc, auprc = conclude(column + 1, int(min(pos_L[column], neg_L[column])))
         rows[finding] = FindingScore(
-            auroc=percentile_interval(float(values_TL[0, column]), samples_TLR[0, column], rarer, level),
-            auprc=percentile_interval(float(values_TL[1, column]), samples_TLR[1, column], rarer, level),
+            auroc=auroc,
+            auprc=auprc,
             num_scored=int((labels_N >= 0).sum()),
             num_ignored=int((labels_N == -1).sum()),
             num_pos=int((labels_N == 1).sum()),
             num_pos_subjects=int(pos_L[column]),
             num_neg_subjects=int(neg_L[column]),
+            delong=checks[column],
         )
-        row = rows[finding]
-        assert row.num_scored + row.num_ignored == len(labels_NL), (
-            f"{finding}: a test row is neither scored nor ignored"
-        )
-    macro_T = [
-        percentile_interval(float(mean), samples_R, rarer_of_mean(rows), level)
-        for mean, samples_R in zip(*measured.means(), strict=True)
-    ]
+        assert rows[finding].num_scored + rows[finding].num_ignored == len(labels_NL), f"{finding}: a row is lost"
+    macro_auroc, macro_auprc = conclude(0, rarer_of_mean(rows))
     return {
         "findings": rows,
-        "macro_auroc": macro_T[0],
-        "macro_auprc": macro_T[1],
+        "macro_auroc": macro_auroc,
+        "macro_auprc": macro_auprc,
         "num_films": len(labels_NL),
         "num_subjects": len(np.unique(subject_ids_N)),
-        "num_resamples": samples_TLR.shape[2],
+        "num_resamples": measured.samples_TLR.shape[2],
         "level": level,
     }
 
@@ -236,5 +270,4 @@ def rarer_of_mean(findings: Mapping[str, FindingScore]) -> int:
 
     A mean is marked, then, when a fourth of its findings is: from there on its interval is as much too narrow.
     """
-    rarer = sorted(score.auroc.num_rarer or 0 for score in findings.values() if score.is_defined)
-    return rarer[(len(rarer) - 1) // 4] if rarer else 0
+    return lower_quartile([score.auroc.num_rarer or 0 for score in findings.values() if score.is_defined])

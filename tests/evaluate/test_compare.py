@@ -15,7 +15,7 @@ from cxrssl.records.comparison import DIFFERENCES, list_comparisons, open_compar
 from cxrssl.report.write import write_report
 from cxrssl.results.sql import list_damage
 from cxrssl.results.store import refresh_store
-from cxrssl.stats import scores
+from cxrssl.stats import measure
 from tests.records.breaking import edit_manifest, with_value
 from tests.report.test_report import evaluations_of, make_evaluation
 
@@ -35,7 +35,7 @@ def forbid_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any) -> None:
         pytest.fail("a resample was drawn")
 
-    monkeypatch.setattr(scores, "draw_subject_counts", fail)
+    monkeypatch.setattr(measure, "draw_subject_counts", fail)
 
 
 def only_damage(workspace: Workspace) -> str:

@@ -2,14 +2,17 @@
 
 import json
 import math
+from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrssl.core.errors import DataError
+from cxrssl.stats.delong import delong_interval
 from cxrssl.stats.metrics import average_precision
-from cxrssl.stats.resample import draw_subject_counts
+from cxrssl.stats.resample import BCA, BCA_BELOW, PERCENTILE, draw_subject_counts
 from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 
 
@@ -53,6 +56,20 @@ def naive_interval(samples: list[float], level: float = 0.95) -> tuple[float, fl
     return ends[0], ends[1]
 
 
+def naive_bca(value: float, samples: list[float], without: list[float]) -> tuple[float, float]:
+    """Ends of the BCa interval, by the book (Efron & Tibshirani 1993, section 14.3)."""
+    normal = NormalDist()
+    ranked = [each for each in samples if not math.isnan(each)]
+    below = sum(each < value - 1e-12 for each in ranked) + sum(abs(each - value) <= 1e-12 for each in ranked) / 2
+    bias = normal.inv_cdf(below / len(ranked))
+    left = [each for each in without if not math.isnan(each)]
+    mean = sum(left) / len(left)
+    a = sum((mean - each) ** 3 for each in left) / (6 * sum((mean - each) ** 2 for each in left) ** 1.5)
+    at = [bias + normal.inv_cdf(share) for share in (0.025, 0.975)]
+    lo, hi = np.quantile(ranked, [normal.cdf(bias + z / (1 - a * z)) for z in at])
+    return lo, hi
+
+
 def naive_metrics(probs: np.ndarray, labels: np.ndarray) -> list[list[float]]:
     """[AUROC, average precision] of scikit-learn, of each finding and last their mean over the defined ones."""
     found: list[list[float]] = []
@@ -71,25 +88,38 @@ def naive_metrics(probs: np.ndarray, labels: np.ndarray) -> list[list[float]]:
 def test_intervals_equal_a_naive_loop_over_the_same_resamples(seed: int) -> None:
     """Subjects drawn, their films written out one below the other, scored by scikit-learn, and sorted."""
     rng = np.random.default_rng(seed)
-    a, b = rng.normal(size=(2, 60, 3)).round(1)
-    labels, ids = rng.integers(-1, 2, (60, 3)), rng.integers(0, 25, 60)
+    a, b = rng.normal(size=(2, 90, 3)).round(1)
+    labels, ids = rng.integers(-1, 2, (90, 3)), rng.integers(0, 40, 90)
     labels[:, 2] = np.where(ids < 6, labels[:, 2], np.minimum(labels[:, 2], 0))
     names = ["a", "b", "rare"]
-    found = score_predictions(a, labels, ids, names, num_resamples=40, seed=seed)
-    gap = compare_predictions(a, b, labels, ids, names, num_resamples=40, seed=seed)
-    loop_a, loop_gap = [], []
-    for counts in draw_subject_counts(ids, 40, seed):
-        films = [film for film, times in enumerate(counts) for _ in range(times)]
-        in_a, in_b = naive_metrics(a[films], labels[films]), naive_metrics(b[films], labels[films])
-        loop_a.append(in_a)
-        loop_gap.append((np.array(in_a) - np.array(in_b)).tolist())
-    for table, loop in ((found, loop_a), (gap, loop_gap)):
+    tables = [
+        score_predictions(a, labels, ids, names, num_resamples=40, seed=seed),
+        compare_predictions(a, b, labels, ids, names, num_resamples=40, seed=seed),
+    ]
+
+    def measure_both(films: Sequence[int]) -> list[list[list[float]]]:
+        in_a, in_b = (naive_metrics(each[films], labels[films]) for each in (a, b))
+        return [in_a, (np.array(in_a) - np.array(in_b)).tolist()]
+
+    def repeat(counts: np.ndarray) -> list[int]:
+        return [film for film, times in enumerate(counts) for _ in range(times)]
+
+    drawn = [measure_both(repeat(counts)) for counts in draw_subject_counts(ids, 40, seed)]
+    without = [measure_both(np.flatnonzero(ids != subject).tolist()) for subject in np.unique(ids)]
+    methods = []
+    for model, table in enumerate(tables):
         scores = [(each.auroc, each.auprc) for each in table.findings.values()]
         for place, pair in enumerate([*scores, (table.macro_auroc, table.macro_auprc)]):
             for metric, interval in enumerate(pair):
-                lo, hi = naive_interval([resample[place][metric] for resample in loop])
-                assert (interval.lo, interval.hi) == pytest.approx((lo, hi), abs=1e-12)
-                assert interval.num_defined == sum(not math.isnan(each[place][metric]) for each in loop)
+                samples, left = ([each[model][place][metric] for each in loop] for loop in (drawn, without))
+                naive = naive_interval(samples)
+                if (interval.num_rarer or 0) < BCA_BELOW:
+                    naive = naive_bca(interval.value, samples, left)
+                assert (interval.lo, interval.hi) == pytest.approx(naive, abs=1e-12)
+                assert interval.num_defined == sum(not math.isnan(each) for each in samples)
+                methods.append(interval.method)
+    assert {PERCENTILE, BCA} == set(methods)
+    assert "(BCa below 15 with or without it)" in tables[0].method
 
 
 def test_scores_of_rows_that_are_not_scored_change_nothing() -> None:
@@ -266,6 +296,22 @@ def test_with_folds_films_are_ranked_within_their_fold() -> None:
     gap = compare_predictions(shifted, worse, labels, ids, ["a"], num_resamples=30, fold_N=fold)
     other = score_predictions(worse, labels, ids, ["a"], num_resamples=30, fold_N=fold)
     assert gap.findings["a"].auroc.value == found.auroc.value - other.findings["a"].auroc.value
+
+
+def test_delongs_intervals_stand_beside_the_bootstraps_and_say_how_far_apart_they_are() -> None:
+    probs, labels, ids = draw_world(0, 200, 1)
+    scores = score_predictions(probs, labels, ids, ["Edema"])
+    check = scores.findings["Edema"].delong
+    assert check == delong_interval(probs[:, 0], labels[:, 0], ids)
+    auroc = scores.findings["Edema"].auroc
+    gap = max(abs(check.lo - auroc.lo), abs(check.hi - auroc.hi))
+    assert scores.check_note == f"Intervals of AUROC by DeLong end within {gap:.3f} of these (Edema)."
+    assert scores.to_dict()["findings"]["Edema"]["delong"]["lo"] == check.lo
+    twice = score_predictions(*draw_world(0, 200, 2), ["Edema"], num_resamples=50)
+    assert "DeLong, by subject (Obuchowski) end" in twice.check_note
+    folds = score_predictions(probs, labels, ids, ["Edema"], num_resamples=50, fold_N=ids % 3)
+    assert (folds.findings["Edema"].delong, folds.check_note) == (None, "")
+    assert "delong" not in folds.to_dict()["findings"]["Edema"]
 
 
 def test_one_fold_of_all_films_is_none_and_folds_of_one_class_count_for_nothing() -> None:
