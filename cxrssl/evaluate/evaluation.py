@@ -6,7 +6,7 @@ Never: a fit that has seen a row that it scores, or a test film left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,22 @@ from numpy.typing import NDArray
 from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
 from cxrssl.evaluate.decode import decode_record, explain_features
+from cxrssl.evaluate.fitted import clip_logits, record_fit
 from cxrssl.evaluate.fitting import fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.fitted import has_fitted
 from cxrssl.records.scores import EvalScores
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
 
-MAX_LOGIT = 500.0
 Features = NDArray[np.float32]
 Labels = NDArray[np.int8]
-Made = tuple[EvalScores, Predictions, ProbeFit | FoldFit]
+Made = tuple[EvalScores, Predictions, ProbeFit | FoldFit, Mapping[str, bytes]]
 
 
 def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -> Evaluation:
@@ -42,8 +43,7 @@ def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -
     if not _is_made(plan):
         features_ND, labels_NL = features(), plan.labels()
         made = _score_folds if plan.group_N is not None else _score_split
-        scores, predictions, fit = made(plan, features_ND, labels_NL)
-        publish_evaluation(plan.path, plan.settings, scores, predictions, fit)
+        publish_evaluation(plan.path, plan.settings, *made(plan, features_ND, labels_NL))
     return open_evaluation(plan.path)
 
 
@@ -52,7 +52,8 @@ def _is_made(plan: EvalPlan) -> bool:
     if not is_published(plan.path, KIND, plan.settings.to_dict()):
         return False
     made = open_evaluation(plan.path)
-    return made.was_counted and made.scores.is_decoded == _is_encoded(plan)
+    has_all_fits = plan.group_N is not None or has_fitted(made)
+    return made.was_counted and made.scores.is_decoded == _is_encoded(plan) and has_all_fits
 
 
 def _is_encoded(plan: EvalPlan) -> bool:
@@ -76,7 +77,8 @@ def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
     about = {"strengths": strengths, **_decode(plan, features_ND)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
-    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D)
+    files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
+    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), files
 
 
 def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:
@@ -91,14 +93,13 @@ def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     rarer_L = np.sum([np.minimum(pos_L, neg_L) for pos_L, neg_L in counts], axis=0)
     about = {"strengths": strengths, **_decode(plan, features_ND, fold_R)}
     scores = _score(plan, predictions, fitted, rarer_L, about, fold_R)
-    return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD)
+    return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD), {}
 
 
 def _predict(plan: EvalPlan, logits_RL: Floats, labels_NL: Labels, is_fitted_L: NDArray[np.bool_]) -> Predictions:
     """Return the logits and the labels of each test film."""
     test, cohort = plan.rows["test"], plan.cohort
-    # Logits rank better than probabilities near 0 and 1, which tie; a finding that could not be fitted is infinite.
-    logits = np.clip(logits_RL, -MAX_LOGIT, MAX_LOGIT)
+    logits = clip_logits(logits_RL)
     # A finding without both classes in train has no probe: it is not scored, rather than scored as a coin.
     truth = np.where(is_fitted_L, labels_NL[test], NOT_SCORED).astype(np.int8)
     return Predictions(cohort.image_id[test], cohort.subject_id[test], logits, truth, np.array(plan.findings))

@@ -44,6 +44,7 @@ class EvalPlan:
     """Where it is published."""
     settings: EvalSettings
     cohort: Cohort
+    images: ImageStore
     rows: Mapping[str, Rows]
     """Rows of the cohort by split; with folds, all that are packed under "test"."""
     num_twins_left_out: dict[str, int]
@@ -123,6 +124,7 @@ def plan_evaluation(
         path=workspace.evals / eval_id,
         settings=settings,
         cohort=cohort,
+        images=images,
         rows=rows,
         num_twins_left_out={split: len(packed[split]) - len(rows[split]) for split in SPLITS},
         num_not_packed=int(is_kept_N[rows_scored(cohort, scheme)].sum()) - len(rows["test"]),

@@ -56,7 +56,21 @@ class FoldFit(NamedTuple):
     scale_KD: NDArray[np.float64]
 
 
-Arrays = TypeVar("Arrays", Predictions, ProbeFit, FoldFit)
+class Weights(NamedTuple):
+    """The arrays of fitted.npz, under the same names: log odds = weight (features - mean) / scale + bias."""
+
+    finding_names: NDArray[np.str_]
+    """[L]"""
+    weight_LD: NDArray[np.float64]
+    bias_L: NDArray[np.float64]
+    """Where a finding is not fitted, that of its prevalence, which may be infinite."""
+    mean_D: NDArray[np.float64]
+    scale_D: NDArray[np.float64]
+    is_fitted_L: NDArray[np.bool_]
+
+
+Arrays = TypeVar("Arrays", Predictions, ProbeFit, FoldFit, Weights)
+AnyArrays = Predictions | ProbeFit | FoldFit | Weights
 SHAPES = {
     Predictions: {
         "image_id": ("U", "N"),
@@ -67,11 +81,19 @@ SHAPES = {
     },
     ProbeFit: {"fitted_on": ("i", "M"), "mean_D": ("f", "D"), "scale_D": ("f", "D")},
     FoldFit: {"fold_N": ("i", "N"), "mean_KD": ("f", "KD"), "scale_KD": ("f", "KD")},
+    Weights: {
+        "finding_names": ("U", "L"),
+        "weight_LD": ("f", "LD"),
+        "bias_L": ("f", "L"),
+        "mean_D": ("f", "D"),
+        "scale_D": ("f", "D"),
+        "is_fitted_L": ("b", "L"),
+    },
 }
 """Of each array the kind of its values, as NumPy names it, and its axes."""
 
 
-def pack_arrays(arrays: Predictions | ProbeFit | FoldFit) -> bytes:
+def pack_arrays(arrays: AnyArrays) -> bytes:
     """Return the bytes of the npz file; NumPy dates its members 1980, so equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays._asdict())
@@ -87,7 +109,7 @@ def read_arrays(path: Path, kind: type[Arrays]) -> Arrays:
         raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path) from None
 
 
-def check_arrays(path: Path, kind: type[Predictions] | type[ProbeFit] | type[FoldFit]) -> None:
+def check_arrays(path: Path, kind: type[AnyArrays]) -> None:
     """Look at the headers of an npz file alone: whether each array is there, of the right kind and length.
 
     Raises: IntegrityError.

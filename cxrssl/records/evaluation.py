@@ -76,6 +76,8 @@ class ProbeSettings:
     """Share of the train subjects whose films are fitted on; None fits on all."""
     draw: int | None = setting(None, low=0)
     """Which draw of them."""
+    thresholds: tuple[str, ...] | None = None
+    """Rules by which thresholds are fitted on val films; None for `stats.thresholds.DEFAULT_RULES`."""
 
     @property
     def is_whole(self) -> bool:
@@ -264,13 +266,16 @@ def publish_evaluation(
     scores: EvalScores,
     predictions: Predictions,
     fit: ProbeFit | FoldFit | None,
+    more: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Publish an evaluation."""
+    """Publish an evaluation, with more files by their names; see `records.fitted`."""
     with publish(path, KIND, settings.to_dict()) as building:
         write_bytes(building / PREDICTIONS, pack_arrays(predictions))
         if fit is not None:
             write_bytes(building / (FIT if isinstance(fit, ProbeFit) else FOLD_FIT), pack_arrays(fit))
         write_json(building / SCORES, scores.to_dict())
+        for name, data in (more or {}).items():
+            write_bytes(building / name, data)
 
 
 def open_evaluation(path: Path) -> Evaluation:
