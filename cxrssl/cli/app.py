@@ -25,6 +25,7 @@ from cxrssl.cli import (
     export,
     ingest,
     manual,
+    predict,
     pretrain,
     probe,
     recipe,
@@ -86,6 +87,7 @@ app.command(cls=GroupedCommand)(probe.probe)
 app.command()(ablate.ablate)
 app.command()(export.export)
 app.command()(embed.embed)
+app.command()(predict.predict)
 app.command()(report.report)
 app.command()(sql.sql)
 app.add_typer(runs.app, name="runs")

@@ -89,7 +89,7 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     values = extract_features(workspace, encoder, images, choose_device(choices.device))
     rows = np.flatnonzero(images.is_packed_N)
     own = cohort.image_id[rows], cohort.subject_id[rows]
-    named = own if choices.ids == "dataset" else _name_all(cohort, *own)
+    named = own if choices.ids == "dataset" else name_all(cohort, *own)
     terms = find_terms([encoder.origin.dataset, find_dataset(cohort)])
     ids = {"image_id": named[0], "subject_id": named[1], "split": cohort.split_of()[rows].astype(np.str_)}
     about = {
@@ -112,7 +112,7 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     return Embedded(dest, len(rows), values.shape[1], len(cohort) - len(rows), tuple(terms))
 
 
-def _name_all(cohort: Cohort, *columns: NDArray[np.str_]) -> tuple[NDArray[np.str_], ...]:
+def name_all(cohort: Cohort, *columns: NDArray[np.str_]) -> tuple[NDArray[np.str_], ...]:
     """Return the columns with pseudonyms in place of ids."""
     key = make_key(cohort.image_id.tolist())
     return tuple(np.array([name_id(text, key) for text in column.tolist()], np.str_) for column in columns)
