@@ -39,6 +39,9 @@ def demo(
             metavar="WORLD",
         ),
     ] = "mixed",
+    odds: Annotated[
+        float, typer.Option(help="Odds of every finding, times this: a second hospital.", min=0.1, max=10)
+    ] = 1.0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training films.", min=1)] = None,
     train: Annotated[bool, typer.Option(help="Train and report; --no-train stops after the cohort.")] = True,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -57,10 +60,10 @@ def demo(
     started, world = time.monotonic(), parse_record(record)
     opened = make_workspace(workspace)
     opened.mark()
-    suffix = "" if world == "mixed" else f"-{world}"
+    suffix = ("" if world == "mixed" else f"-{world}") + ("" if odds == 1 else f"-odds{odds:g}")
     hospital = opened.root / f"synthetic-hospital-{patients}-s{seed}{suffix}"
     _say("draw the synthetic hospital")
-    _draw_hospital(hospital, patients, seed, world)
+    _draw_hospital(hospital, patients, seed, world, odds)
     _say("ingest it")
     cohort = f"demo{suffix}"
     _ingest(opened, hospital, cohort)
@@ -107,13 +110,15 @@ def _pretrain(workspace: Workspace, cohort: str, changes: list[str], ehr: str, s
     probe_run(workspace, result.run_id, cohort, "", ProbeSettings())
 
 
-def _draw_hospital(root: Path, patients: int, seed: int, record: Record) -> None:
+def _draw_hospital(root: Path, patients: int, seed: int, record: Record, odds: float = 1.0) -> None:
     """Write the hospital unless it is there whole; a half-written one is drawn again."""
     from cxrssl.core.artefact import is_published, publish
     from cxrssl.core.progress import Track, track
     from cxrssl.synthetic import HospitalSpec, write_hospital
 
-    settings = {"patients": patients, "seed": seed} | ({} if record == "mixed" else {"record": record})
+    settings: dict[str, int | float | str] = {"patients": patients, "seed": seed}
+    settings |= {} if record == "mixed" else {"record": record}
+    settings |= {} if odds == 1 else {"odds": odds}
     if is_published(root, "synthetic hospital", settings):
         return
     with publish(root, "synthetic hospital", settings) as folder, contextlib.ExitStack() as stack:
@@ -128,7 +133,7 @@ def _draw_hospital(root: Path, patients: int, seed: int, record: Record) -> None
             shown = done
 
         workers = len(os.sched_getaffinity(0))
-        write_hospital(folder, HospitalSpec(patients, seed, record=record), show, workers)
+        write_hospital(folder, HospitalSpec(patients, seed, record=record, odds=odds), show, workers)
 
 
 def _say(text: str) -> None:

@@ -30,6 +30,15 @@ from cxrssl.cli.options import (
     open_workspace,
     print_summary,
 )
+from cxrssl.cli.transfer import (
+    TestOn,
+    ThresholdRules,
+    describe_fit,
+    describe_transfers,
+    parse_cohorts,
+    parse_rules,
+    summarise_transfers,
+)
 from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
@@ -47,9 +56,14 @@ def probe(
     cohort: Annotated[
         str,
         typer.Option(
-            help="Cohort to probe on; the run's own when left out.", metavar="NAME", autocompletion=complete_cohort
+            "--cohort",
+            "--on",
+            help="Cohort to probe on; the run's own when left out.",
+            metavar="NAME",
+            autocompletion=complete_cohort,
         ),
     ] = "",
+    test_on: TestOn = "",
     encoder: Annotated[
         str,
         typer.Option(help="target, or anchor: the trained encoder that the target follows.", metavar="NAME"),
@@ -82,6 +96,7 @@ def probe(
         str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
     ] = "zeros",
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of subjects.")] = 1000,
+    threshold: ThresholdRules = "",
     baselines: Annotated[
         bool, typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.")
     ] = True,
@@ -117,10 +132,13 @@ def probe(
     files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore, seen_films)
     which = parse_encoder_name(encoder)
     files.check(run, which)
-    values = {"blank": blank, "num_resamples": resamples, "folds": folds}
+    values = {"blank": blank, "num_resamples": resamples, "folds": folds, "thresholds": parse_rules(threshold, folds)}
     settings = build_settings(ProbeSettings, values)
     place = load_machine(device=device).device
+    elsewhere = parse_cohorts(test_on, folds)
     opened = open_workspace(workspace)
+    for name in elsewhere:
+        opened.find_cohort(name)
     run_id = "" if external else opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to probe {external or f'run {run_id}'}")
     from cxrssl.cli.baselines import describe_differences
@@ -135,6 +153,16 @@ def probe(
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:
         evaluations = probe_run(opened, run_id, cohort, split, settings, choices)
+    transfers = []
+    if elsewhere:
+        from cxrssl.evaluate.transfer import carry_probe, external_maker, run_maker
+
+        maker = (
+            external_maker(opened, files.choices(), seen_films, place)
+            if external
+            else run_maker(opened, evaluations[0], place)
+        )
+        transfers = carry_probe(opened, evaluations[0], elsewhere, maker, choices)
     scores, about = evaluations[0].scores, evaluations[0].settings
     where = ", ".join(part for part in (about.cohort, about.link, "" if folds else f"split {about.split}") if part)
     how = f", each scored by a probe of the other of {folds} folds" if folds else ""
@@ -146,8 +174,13 @@ def probe(
     ]
     source = about.candidate.external
     decodings = [each.score for one in evaluations for each in one.scores.decodings.values()]
+    carried = [each for one in transfers for each in (*one.carried.scores.intervals, *one.there.scores.intervals)]
     marks = explain_marks(
-        [*(each.scores.macro_auroc for each in evaluations), *(each.auroc for each in scores.findings.values())]
+        [
+            *carried,
+            *(each.scores.macro_auroc for each in evaluations),
+            *(each.auroc for each in scores.findings.values()),
+        ]
         + decodings
     )
     seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
@@ -157,6 +190,7 @@ def probe(
     leak = f"Not a fair test: {about.leak}." if about.leak else ""
     notes = [note for note in (leak, seen, STRENGTH, scores.choice_note) if note]
     summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
+    summary |= summarise_transfers(transfers)
     then = next_line("report", workspace=workspace)
     about_source = describe_source(source) if source else []
     lines = [
@@ -168,7 +202,9 @@ def probe(
         *notes,
         *by_finding,
         *([scores.check_note] if scores.check_note else []),
+        *describe_fit(evaluations[0]),
         *record,
+        *describe_transfers(transfers),
         *marks,
         then,
     ]

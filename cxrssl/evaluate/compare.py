@@ -7,6 +7,7 @@ Never: resamples drawn again for a comparison that is already published.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,10 +80,25 @@ def group_evaluations(evaluations: Sequence[Evaluation]) -> list[Group]:
 
 
 def list_pairs(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, Evaluation]]:
-    """Return what a report compares: each encoder with what `REFERENCES` finds for it."""
+    """Return what a report compares: each encoder with what `REFERENCES` finds for it, and each probe with those that
+    were carried here from other cohorts.
+    """
     groups = group_evaluations(evaluations)
     pairs = [(a, find(a, group)) for group in groups for a in group for find in REFERENCES.values()]
-    return [(a, b) for a, b in pairs if b is not None]
+    return [*((a, b) for a, b in pairs if b is not None), *list_carried(evaluations)]
+
+
+def list_carried(evaluations: Sequence[Evaluation]) -> list[tuple[Evaluation, Evaluation]]:
+    """Return each probe that was fitted on a cohort with each that was carried there, of one encoder."""
+    own = {_without_fit(each): each for each in evaluations if each.settings.carried is None}
+    carried = [each for each in evaluations if each.settings.carried is not None]
+    return [(own[_without_fit(each)], each) for each in carried if _without_fit(each) in own]
+
+
+def _without_fit(evaluation: Evaluation) -> tuple[str, str]:
+    """Return what a carried probe shares with the one that was fitted there."""
+    settings = evaluation.settings
+    return settings.candidate_id, replace(settings, carried=None).terms
 
 
 def find_untrained(evaluation: Evaluation, group: Group) -> Evaluation | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import Predictions, Weights
-from cxrssl.records.evaluation import NOT_SCORED, ProbeSettings
+from cxrssl.records.evaluation import NOT_SCORED, PIXELS, ProbeSettings
 from cxrssl.records.fitted import (
     CLASS_TOKEN,
     RECORD,
@@ -64,9 +64,9 @@ def record_fit(
     rules = settings.probe.thresholds or DEFAULT_RULES
     about = FittedAbout(
         strength=probe.strength,
-        reads=CLASS_TOKEN if settings.candidate.weights_sha256 else RECORD,
+        reads=CLASS_TOKEN if settings.candidate.weights_sha256 else PIXELS if settings.kind == PIXELS else RECORD,
         weights_sha256=settings.candidate.weights_sha256 or "",
-        uncertain=settings.probe.uncertain,
+        uncertain=settings.probe.uncertain_text,
         blank=settings.probe.blank,
         cohort=cohort.name,
         dataset=cohort.dataset,

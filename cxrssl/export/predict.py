@@ -162,6 +162,7 @@ def find_evaluation(workspace: Workspace, name: str) -> Evaluation:
     if not found:
         raise DataError(f"run {run_id} has not been probed", workspace.evals, f"fit a probe: cxrssl probe {run_id}")
     usable = [each for each in found if has_fitted(each)]
+    usable = [each for each in usable if each.settings.probe.is_whole] or usable
     if len(usable) > 1:
         cohort = open_record(RunFiles(workspace.runs / run_id).encoder).origin.cohort
         own = [each for each in usable if each.settings.cohort == cohort]

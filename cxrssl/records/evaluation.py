@@ -38,6 +38,8 @@ MIN_FOLDS, MAX_FOLDS = 3, 20
 FOLDS_SUFFIX = "-folds"
 TRANSDUCTIVE = ", transductive"
 """At the end of the label of a candidate whose pretraining saw films that folds score."""
+CARRIED_LABEL = ", probe of "
+"""In the label of a candidate whose probe was fitted on another cohort."""
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
@@ -144,6 +146,20 @@ class CandidateSettings:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """Where a probe was fitted that is applied unchanged to another cohort."""
+
+    cohort: str
+    split: str
+    cohort_sha256: str
+    terms_sha256: str
+    """Of the terms of the evaluation that fitted it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+
+@dataclass(frozen=True)
 class EvalSettings:
     """What was scored on what, and how."""
 
@@ -168,6 +184,8 @@ class EvalSettings:
     link: str = ""
     """How films were linked to stays, in words; empty where the dataset has none."""
     protocol_version: int = 0
+    carried: Carried | None = None
+    """Where the probe was fitted, if not on this cohort."""
 
     @property
     def run_id(self) -> str:
@@ -186,7 +204,7 @@ class EvalSettings:
         """Equal for evaluations that may be compared: same films, labels, split and way of probing."""
         films = self.cohort, self.split, self.cohort_sha256, self.images_sha256
         kept = (*films, write_fields(self.probe), self.protocol_version)
-        return json.dumps(kept, sort_keys=True)
+        return json.dumps([*kept, self.carried.to_dict()] if self.carried else kept, sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
@@ -245,7 +263,7 @@ def label_run(objective: str, names: str, encoder: EncoderName = "target") -> st
 
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
-    return settings.label.removesuffix(TRANSDUCTIVE).partition(" + ")[0]
+    return settings.label.removesuffix(TRANSDUCTIVE).partition(CARRIED_LABEL)[0].partition(" + ")[0]
 
 
 def describe_strengths(evaluations: Sequence[Evaluation]) -> str:

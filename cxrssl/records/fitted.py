@@ -26,6 +26,7 @@ from cxrssl.stats.resample import Interval
 from cxrssl.stats.thresholds import Decisions
 
 WEIGHTS, ABOUT, THRESHOLDS, CALIBRATION = "fitted.npz", "fitted.json", "thresholds.json", "calibration.json"
+SOURCE = "carried.json"
 CLASS_TOKEN, RECORD = "class token", "record"
 Record = TypeVar("Record")
 
@@ -48,11 +49,11 @@ class FittedAbout:
     strength: float
     """Inverse L2 strength of all findings; not defined where none is fitted."""
     reads: str
-    """Which features: "class token" after the final norm of the encoder, or "record"."""
+    """Which features: "class token" after the final norm of the encoder, "pixels" of a thumbnail, or "record"."""
     weights_sha256: str
     """Of the encoder; empty without one."""
     uncertain: str
-    """What a label of -1 counted as."""
+    """What a label of -1 counted as: "zeros, but Edema=ones"."""
     blank: str
     """What a label that is not mentioned counted as."""
     cohort: str
@@ -138,19 +139,32 @@ class Calibrations:
     findings: dict[str, FindingCalibration] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CarriedFrom:
+    """carried.json: the evaluation whose probe was applied unchanged."""
+
+    eval_id: str
+    content_sha256: str
+    findings: dict[str, str]
+    """Name in this cohort -> name where the probe was fitted."""
+
+
 @dataclass(frozen=True, eq=False)
 class FitFiles:
-    """What an evaluation keeps of a fit beside the scores; a carried one has no probe of its own."""
+    """What an evaluation keeps of a fit beside the scores: the probe, or where it came from."""
 
     thresholds: Thresholds
     calibrations: Calibrations
     fitted: Fitted | None = None
+    source: CarriedFrom | None = None
 
     def to_files(self) -> dict[str, bytes]:
         """Return the files by name."""
         files = {THRESHOLDS: _dump(self.thresholds), CALIBRATION: _dump(self.calibrations)}
         if self.fitted is not None:
             files |= {WEIGHTS: pack_arrays(self.fitted.weights), ABOUT: _dump(self.fitted.about)}
+        if self.source is not None:
+            files[SOURCE] = _dump(self.source)
         return files
 
 
@@ -190,8 +204,17 @@ def find_calibrations(evaluation: Evaluation) -> Calibrations | None:
     return _read(path, Calibrations) if path.is_file() else None
 
 
+def find_source(evaluation: Evaluation) -> CarriedFrom | None:
+    """Return which evaluation fitted the probe, None where it was fitted here. Raises: IntegrityError."""
+    path = evaluation.path / SOURCE
+    return _read(path, CarriedFrom) if path.is_file() else None
+
+
 def _name_missing(evaluation: Evaluation) -> DataError:
     settings = evaluation.settings
+    if settings.carried:
+        what = f"evaluation {evaluation.eval_id} applied the probe of another cohort, {settings.carried.cohort}"
+        return DataError(what, evaluation.path, "name the evaluation that fitted it")
     if settings.probe.folds:
         what = f"evaluation {evaluation.eval_id} has a probe for each fold, and none for new films"
         return DataError(what, evaluation.path, "probe again without --folds")

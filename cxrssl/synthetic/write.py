@@ -6,7 +6,7 @@ Never: a byte that depends on the number of workers, the clock or the machine's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrssl.core.errors import DataError
@@ -32,6 +32,8 @@ class HospitalSpec:
     """Short side of a film."""
     record: Record = "mixed"
     """What the record tells: the world, see `hospital.worlds`."""
+    odds: float = 1.0
+    """Of every finding, as a multiple of the usual ones: another hospital, where the same findings look the same."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def write_hospital(
     """
     ehr_root, cxr_root = root / EHR_FOLDER, root / CXR_FOLDER
     _refuse_if_there(ehr_root, cxr_root)
-    histories = [draw_history(spec.seed, k, spec.record) for k in range(spec.num_patients)]
+    drawn = [draw_history(spec.seed, k, spec.record) for k in range(spec.num_patients)]
+    histories = [replace(each, odds=spec.odds) for each in drawn]
     visits = [Visit(h, tuple(draw_studies(spec.seed, k, h, spec.film_px))) for k, h in enumerate(histories)]
     write_tables(ehr_root, histories, spec.seed)
     answers = write_archive(cxr_root, visits, spec.seed, on_film, num_workers)

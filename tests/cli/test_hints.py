@@ -56,6 +56,7 @@ SHOWN_BY = {
     "model/external.py": ["probe"],
     "model/tensors.py": ["probe"],
     "cli/external.py": ["probe"],
+    "cli/transfer.py": ["probe"],
     "synthetic/hospital/worlds.py": ["demo"],
     "records/encoder.py": ["probe", "export", "embed"],
     "records/evaluation.py": ["probe"],

@@ -171,7 +171,7 @@ def test_an_older_evaluation_stays_readable_and_says_that_the_probe_must_be_fitt
     publish_evaluation(path, evaluation.settings, evaluation.scores, evaluation.predictions(), evaluation.fit())
     older = open_evaluation(path)
     assert not has_fitted(older)
-    assert find_thresholds(older) is find_calibrations(older) is None
+    assert (find_thresholds(older), find_calibrations(older)) == (None, None)
     with pytest.raises(DataError, match="did not keep the fitted probe") as caught:
         open_fitted(older)
     assert caught.value.hint == "fit it again: cxrssl probe own --cohort nih"

@@ -111,11 +111,11 @@ def log_odds(risk: Risk, who: Circumstances) -> float:
 
 
 def draw_findings(
-    seed: int, subject_id: int, study_id: int, who: Circumstances, illness: str | None = None
+    seed: int, subject_id: int, study_id: int, who: Circumstances, illness: str | None = None, times: float = 1.0
 ) -> dict[str, float]:
     """Return finding -> severity in [0.1, 1]; likelier findings are severer, lasting ones return in each study.
 
-    `illness` is that of the world `disease`, None in others.
+    `illness` is that of the world `disease`, None in others. `times` multiplies the odds of every finding.
     """
     signs: dict[str, float] = {}
     owns = stream(seed, "patient's liability", subject_id).standard_normal(len(RISKS)).tolist()
@@ -123,7 +123,7 @@ def draw_findings(
     for (finding, risk), own, new in zip(RISKS.items(), owns, news, strict=True):
         liability = math.sqrt(risk.lasting) * own + math.sqrt(1 - risk.lasting) * new
         rank = 0.5 * (1 + math.erf(liability / math.sqrt(2)))
-        odds = log_odds(risk, who) + (0.0 if illness is None else raised_by(illness, finding))
+        odds = log_odds(risk, who) + math.log(times) + (0.0 if illness is None else raised_by(illness, finding))
         cause, weight = FOLLOWS.get(finding, ("", 0.0))
         frac = 1 / (1 + math.exp(-odds - weight * (cause in signs)))
         if rank < frac:

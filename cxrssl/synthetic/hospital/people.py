@@ -74,6 +74,8 @@ class History:
     """What the record tells: the world that the patient lives in."""
     illness: str = ""
     """In the world `disease`, a key of ILLNESSES."""
+    odds: float = 1.0
+    """Of every finding, as a multiple of the usual ones: the hospital that the patient comes to."""
 
 
 def draw_history(seed: int, index: int, record: Record = "mixed") -> History:

@@ -175,7 +175,7 @@ def make_study(
         is_male = patient.gender == "M"
         who = Circumstances(is_male, patient.age_at(when), views[0] == "AP", stay_id is not None, has_died)
     illness = history.illness if history.record == "disease" else None
-    signs = draw_findings(seed, patient.subject_id, study_id, who, illness)
+    signs = draw_findings(seed, patient.subject_id, study_id, who, illness, history.odds)
     others = draw_looks(seed, patient.subject_id, study_id)
     films = []
     for k, told in enumerate(looks):

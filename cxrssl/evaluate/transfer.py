@@ -1,0 +1,320 @@
+"""A probe applied unchanged to other cohorts, beside one that is fitted there.
+
+In: an evaluation with its fitted probe, cohorts by name. Out: for each cohort two published evaluations on the same
+test films, of the findings that both cohorts have, and their paired difference.
+Never: a weight, a threshold or a map of the carried probe that has seen the other cohort, a cohort whose test films the
+encoder or the probe has seen, unless that is allowed and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.audit.looks import find_near
+from cxrssl.cohort.finding_names import explain_unlike, shared_findings
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.artefact import is_published
+from cxrssl.core.durable import hash_settings
+from cxrssl.core.errors import DataError, LeakageError, UsageError
+from cxrssl.core.text import count_noun
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.asked import Asked, settle
+from cxrssl.evaluate.candidate import Candidate, open_run, run_candidate
+from cxrssl.evaluate.compare import compare_published
+from cxrssl.evaluate.evaluation import evaluate_plan
+from cxrssl.evaluate.external import external_candidate, read_seen
+from cxrssl.evaluate.fitted import (
+    fit_calibrations,
+    name_films,
+    predict_rows,
+    score_calibrations,
+    score_thresholds,
+    to_probe,
+)
+from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
+from cxrssl.evaluate.probe import LinearProbe
+from cxrssl.evaluate.run import ProbeChoices, check_findings
+from cxrssl.images.store import ImageStore
+from cxrssl.model.external import ExternalChoices, open_external
+from cxrssl.records.evaluation import (
+    CARRIED_LABEL,
+    KIND,
+    Carried,
+    Evaluation,
+    ProbeSettings,
+    open_evaluation,
+    publish_evaluation,
+)
+from cxrssl.records.fitted import (
+    Calibrations,
+    CarriedFrom,
+    FindingCalibration,
+    FindingPoints,
+    FitFiles,
+    Fitted,
+    Thresholds,
+    find_calibrations,
+    find_source,
+    find_thresholds,
+    open_fitted,
+)
+from cxrssl.records.scores import ALL, EvalScores
+from cxrssl.stats.scores import Comparison, score_predictions
+from cxrssl.train.device import choose_device
+from cxrssl.train.plan import open_films
+
+Pairs = tuple[tuple[str, str], ...]
+"""Names of findings where the probe was fitted, and where it is carried to."""
+MakeCandidate = Callable[[Cohort, ImageStore, str], Candidate]
+"""The encoder of the evaluation as a candidate for another cohort, under a split."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What came of a probe in another cohort."""
+
+    carried: Evaluation
+    there: Evaluation
+    """The same encoder with a probe fitted there, on the same findings."""
+    difference: Comparison
+    """Fitted there minus carried, on the same resamples."""
+    unlike: tuple[str, ...]
+    """Findings that are taken for each other and are not the same, in sentences."""
+    left_out: tuple[str, ...]
+    """Shared findings without both classes in train there, which cannot be fitted there."""
+
+
+def run_maker(workspace: Workspace, evaluation: Evaluation, device: str) -> MakeCandidate:
+    """Return what makes the run of an evaluation a candidate for other cohorts."""
+    settings = evaluation.settings
+    which = settings.candidate.encoder or "target"
+    run_id, encoder = open_run(workspace, settings.run_id, which)
+    place = choose_device(device)
+    return lambda cohort, images, scheme: run_candidate(workspace, run_id, encoder, images, place, which)
+
+
+def external_maker(
+    workspace: Workspace, external: ExternalChoices, seen_path: Path | None, device: str
+) -> MakeCandidate:
+    """Return what makes an encoder of others a candidate for other cohorts."""
+    seen = read_seen(seen_path) if seen_path else None
+    encoder, origin = open_external(external)
+    place, name = choose_device(device), external.path.absolute().name.removesuffix(".safetensors")
+
+    def make(cohort: Cohort, images: ImageStore, scheme: str) -> Candidate:
+        return external_candidate(workspace, name, encoder, origin, (cohort, images, scheme), seen, place)
+
+    return make
+
+
+def check_carriable(settings: ProbeSettings) -> None:
+    """Raise UsageError for a probe that cannot be carried."""
+    if settings.folds:
+        what = "--folds fits a probe for each fold, and none that could be carried to another cohort"
+        raise UsageError(what, hint="leave out --folds or --test-on")
+
+
+def carry_probe(
+    workspace: Workspace,
+    source: Evaluation,
+    cohort_names: Sequence[str],
+    make_candidate: MakeCandidate,
+    choices: ProbeChoices,
+) -> list[Transfer]:
+    """Apply the fitted probe of an evaluation to the test films of other cohorts, beside a probe fitted there.
+
+    Raises: UsageError for the cohort that it was fitted on, DataError when no finding is shared or the probe was not
+        recorded, LeakageError when the encoder or the probe has seen test films or subjects there.
+    """
+    check_carriable(source.settings.probe)
+    fitted = open_fitted(source)
+    if source.settings.cohort in cohort_names:
+        what = f"--test-on names {source.settings.cohort}, the cohort that the probe is fitted on"
+        raise UsageError(what, hint="its test films are scored anyway: name other cohorts")
+    opened = [open_films(workspace, name) for name in dict.fromkeys(cohort_names)]
+    for cohort, _ in opened:
+        check_findings(cohort)
+    return [_carry_to(workspace, source, fitted, films, make_candidate, choices) for films in opened]
+
+
+def _carry_to(
+    workspace: Workspace,
+    source: Evaluation,
+    fitted: Fitted,
+    films: tuple[Cohort, ImageStore],
+    make_candidate: MakeCandidate,
+    choices: ProbeChoices,
+) -> Transfer:
+    cohort, images = films
+    about = source.settings
+    is_alike = cohort.dataset == about.dataset and about.split in cohort.schemes
+    scheme = about.split if is_alike else cohort.default_split
+    candidate = make_candidate(cohort, images, scheme)
+    asked = Asked(where=about.probe.where or "", find_films=choices.asked.find_films)
+
+    def plan_of(pairs: Pairs) -> EvalPlan:
+        if not pairs:
+            what = f"no finding of the probe means the same in cohort {cohort.name} and can be fitted there"
+            raise DataError(what, cohort.folder, f"the probe has {', '.join(fitted.finding_names)}")
+        settings, is_kept_N = settle(_settings_there(about.probe, cohort, pairs), cohort, asked)
+        return plan_evaluation(workspace, candidate, cohort, images, scheme, settings, choices.may_overlap, is_kept_N)
+
+    shared = shared_findings(fitted.finding_names, cohort.finding_names.tolist())
+    plan = plan_of(shared)
+    unfit = _find_unfit(plan)
+    pairs = tuple(pair for pair in shared if pair[1] not in unfit)
+    if unfit:
+        plan = plan_of(pairs)
+    leak = find_fitted_on(workspace, source, plan)
+    if leak and not choices.may_overlap:
+        hint = "test on a cohort of other patients; or --allow-overlap"
+        raise LeakageError(leak, candidate.candidate_id, hint)
+    features = cache(candidate.features)
+    there = evaluate_plan(plan, features)
+    carried = _evaluate_carried(source, fitted, pairs, _plan_carried(plan, source, leak), features)
+    difference = compare_published(workspace, there, carried).differences
+    unlike = explain_unlike(fitted.finding_names, cohort.finding_names.tolist())
+    return Transfer(carried, there, difference, unlike, tuple(unfit))
+
+
+def _find_unfit(plan: EvalPlan) -> list[str]:
+    """Return the findings of a plan of which train holds one class, or no label."""
+    labels_NL = plan.labels()[plan.rows["train"]]
+    has_both_L = (labels_NL == 1).any(axis=0) & (labels_NL == 0).any(axis=0)
+    return [name for name, has_both in zip(plan.findings, has_both_L.tolist(), strict=True) if not has_both]
+
+
+def _settings_there(probe: ProbeSettings, cohort: Cohort, pairs: Pairs) -> ProbeSettings:
+    """Return the settings of a probe in another cohort: the shared findings, by the names that they have there."""
+    name_there = dict(pairs)
+    wanted = {name for _, name in pairs}
+    chosen = tuple(name for name in cohort.finding_names.tolist() if name in wanted)
+    policies = [each.rsplit("=", 1) for each in probe.uncertain_by or ()]
+    own = tuple(f"{name_there[name]}={policy}" for name, policy in policies if name in name_there)
+    is_all = len(chosen) == len(cohort.finding_names)
+    return replace(probe, findings=None if is_all else chosen, uncertain_by=own or None, where=None, where_sha256=None)
+
+
+def _plan_carried(plan: EvalPlan, source: Evaluation, leak: str) -> EvalPlan:
+    """Return the plan of the same test films for the probe that was fitted elsewhere."""
+    about = source.settings
+    origin = Carried(about.cohort, about.split, about.cohort_sha256, hash_settings([about.terms]))
+    said = "; ".join(part for part in (plan.settings.leak, leak) if part)
+    label = f"{plan.settings.label}{CARRIED_LABEL}{about.cohort}"
+    settings = replace(plan.settings, label=label, carried=origin, leak=said)
+    name = f"{settings.candidate_id}-on-{settings.cohort}-{settings.split}"
+    eval_id = f"{name}-{hash_settings(settings.to_dict())[:8]}"
+    return replace(plan, eval_id=eval_id, path=plan.path.parent / eval_id, settings=settings)
+
+
+def _evaluate_carried(
+    source: Evaluation,
+    fitted: Fitted,
+    pairs: Pairs,
+    plan: EvalPlan,
+    features: Callable[[], NDArray[np.float32]],
+) -> Evaluation:
+    """Score the test films by the carried probe and publish that, unless it is published of this very probe."""
+    origin = CarriedFrom(source.eval_id, source.content_sha256, {there: here for here, there in pairs})
+    if is_published(plan.path, KIND, plan.settings.to_dict()):
+        made = open_evaluation(plan.path)
+        if find_source(made) == origin:
+            return made
+    features_ND, labels_NL, probe = features(), plan.labels(), _choose_findings(fitted, plan.findings, pairs)
+    test = predict_rows(plan, probe, features_ND, labels_NL, plan.rows["test"])
+    val = predict_rows(plan, probe, features_ND, labels_NL, plan.rows["val"])
+    how = plan.settings.probe
+    scores = EvalScores.of(
+        score_predictions(
+            test.logits, test.labels, test.subject_id, plan.findings, num_resamples=how.num_resamples, seed=how.seed
+        ),
+        plan.num_not_packed,
+        plan.num_twins_left_out,
+        (),
+        num_left_out=plan.num_left_out,
+        strengths={ALL: fitted.about.strength},
+    )
+    thresholds, calibrations = find_thresholds(source), find_calibrations(source)
+    assert thresholds is not None, "recorded with the probe"
+    assert calibrations is not None, "recorded with the probe"
+    points = {there: thresholds.findings[here] for here, there in pairs}
+    maps = {there: calibrations.findings[here] for here, there in pairs}
+    files = FitFiles(
+        score_thresholds(_unscored(thresholds, points), test, how),
+        score_calibrations(_with_maps_there(calibrations, maps, fit_calibrations(val, name_films(plan))), test, how),
+        source=origin,
+    )
+    publish_evaluation(plan.path, plan.settings, scores, test, None, files.to_files())
+    return open_evaluation(plan.path)
+
+
+def _choose_findings(fitted: Fitted, findings: Sequence[str], pairs: Pairs) -> LinearProbe:
+    """Return the probe of these findings, in their order."""
+    here = {there: name for name, there in pairs}
+    names = fitted.weights.finding_names.tolist()
+    columns = [names.index(here[name]) for name in findings]
+    probe = to_probe(fitted)
+    return replace(
+        probe,
+        weight_LD=probe.weight_LD[columns],
+        bias_L=probe.bias_L[columns],
+        is_fitted_L=probe.is_fitted_L[columns],
+        is_judged_L=probe.is_judged_L[columns],
+    )
+
+
+def _unscored(thresholds: Thresholds, findings: dict[str, FindingPoints]) -> Thresholds:
+    """Return the thresholds by the names of findings in another cohort, without what they decided in their own."""
+    bare = {
+        name: replace(each, points={rule: replace(point, test=None) for rule, point in each.points.items()})
+        for name, each in findings.items()
+    }
+    return replace(thresholds, findings=bare)
+
+
+def _with_maps_there(
+    calibrations: Calibrations, findings: dict[str, FindingCalibration], there: Calibrations
+) -> Calibrations:
+    """Return the carried maps, with those fitted on val films of the other cohort beside them."""
+    bare = {
+        name: FindingCalibration(
+            platt=each.platt,
+            isotonic=each.isotonic,
+            there_platt=there.findings[name].platt,
+            why_none=each.why_none,
+        )
+        for name, each in findings.items()
+    }
+    return Calibrations(calibrations.fitted_on, there.fitted_on, bare)
+
+
+def find_fitted_on(workspace: Workspace, source: Evaluation, plan: EvalPlan) -> str:
+    """Return which test films of a plan the probe of an evaluation was fitted on, or whose subjects; empty for none.
+
+    Raises: DataError when the cohort that it was fitted on has changed since.
+    """
+    origin, packed = open_films(workspace, source.settings.cohort)
+    fit = source.fit()
+    if fit is None or origin.content_sha256 != source.settings.cohort_sha256:
+        what = f"cohort {origin.name} has changed since the probe was fitted on it"
+        raise DataError(what, origin.folder, f"fit it again: cxrssl probe --cohort {origin.name}")
+    rows, cohort, images, test = fit.fitted_on, plan.cohort, plan.images, plan.rows["test"]
+    is_known = np.zeros(len(test), np.bool_)
+    if origin.dataset == cohort.dataset:
+        is_known = np.isin(cohort.subject_id[test], origin.subject_id[rows])
+    left = test[~is_known]
+    is_equal = np.isin(images.index.pixel_hash[left], packed.index.pixel_hash[rows])
+    alike = np.union1d(left[is_equal], find_near(packed, rows, images, left).second)
+    parts = []
+    if is_known.any():
+        num = len(np.unique(cohort.subject_id[test[is_known]]))
+        parts.append(f"{count_noun(num, 'test subject')} of cohort {cohort.name} took part")
+    if len(alike):
+        parts.append(f"{count_noun(len(alike), 'test film')} of cohort {cohort.name} looks like a film that took part")
+    return f"{' and '.join(parts)} in fitting the probe on cohort {origin.name}" if parts else ""

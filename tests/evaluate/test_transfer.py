@@ -1,0 +1,284 @@
+"""A fitted probe in another hospital: unchanged, beside one fitted there, its probabilities off and repaired."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxrssl.cohort.ingest import IngestOptions
+from cxrssl.cohort.split import Shares
+from cxrssl.core.errors import DataError, LeakageError, UsageError
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.compare import list_carried
+from cxrssl.evaluate.fitted import to_probe
+from cxrssl.evaluate.run import ProbeChoices, probe_run
+from cxrssl.evaluate.transfer import Transfer, carry_probe, find_fitted_on, run_maker
+from cxrssl.images.store import open_images
+from cxrssl.ingest import ingest_dataset
+from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations, objective_of
+from cxrssl.records.features import FeatureKey, open_features
+from cxrssl.records.fitted import find_calibrations, find_source, find_thresholds, has_fitted, open_fitted
+from cxrssl.stats.calibration import is_off, sigmoid
+from cxrssl.stats.metrics import auroc
+from tests.cli.command import Result, run
+from tests.export.encoders import publish_run
+from tests.world import HEADER
+
+SMALL = ("views.global_px=32", "model.patch_px=8")
+SETTINGS = ProbeSettings(num_resamples=200)
+World = tuple[Workspace, Evaluation, list[Transfer]]
+
+
+def write_films(root: Path, rate: float, first: int, seed: int, num_patients: int = 240, px: int = 48) -> Path:
+    """Write a hospital in which `rate` of the films have an effusion, and look the same whatever the rate."""
+    rng = np.random.default_rng(seed)
+    (root / "images").mkdir(parents=True)
+    rows = [HEADER]
+    for patient in range(first, first + num_patients):
+        for follow_up in range(2):
+            name, has = f"{patient:08d}_{follow_up:03d}.png", rng.random() < rate
+            film = rng.integers(40, 120, (px, px)).astype(np.uint8)
+            film[px // 2 :] += np.uint8(np.clip(rng.normal(45 + 40 * has, 20), 0, 130))
+            Image.fromarray(film).save(root / "images" / name)
+            finding = "Effusion" if has else "No Finding"
+            rows.append(f"{name},{finding},{follow_up},{patient},{20 + patient % 60},M,PA,{px},{px},0.1,0.1")
+    (root / "Data_Entry_2017.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+def ingest(workspace: Workspace, root: Path, name: str) -> None:
+    options = IngestOptions("nih", root, name=name, size_px=48, num_workers=1, shares=Shares(40, 30, 30))
+    ingest_dataset(workspace, options)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A probe fitted in a hospital where half of the films have an effusion, carried to one where a sixth have."""
+    folder = tmp_path_factory.mktemp("transfer")
+    workspace = Workspace(folder / "workspace").create()
+    ingest(workspace, write_films(folder / "half", 0.5, 1, 0), "half")
+    ingest(workspace, write_films(folder / "sixth", 1 / 6, 5001, 1), "sixth")
+    packed = open_images(workspace.images / "half")
+    publish_run(workspace, "own", dataset="nih", cohort="half", images_sha256=packed.content_sha256, changes=SMALL)
+    (evaluation,) = probe_run(workspace, "own", "half", "hash", SETTINGS, ProbeChoices(baselines=False))
+    maker = run_maker(workspace, evaluation, "cpu")
+    return workspace, evaluation, carry_probe(workspace, evaluation, ["sixth"], maker, ProbeChoices())
+
+
+def probe(workspace: Workspace, *words: object) -> Result:
+    return run("probe", "own", "--no-baselines", "--resamples", 50, "--device", "cpu", *words, workspace=workspace.root)
+
+
+def test_where_the_finding_is_rarer_the_ranking_stays_and_the_probabilities_are_off_until_val_there_repairs_them(
+    world: World,
+) -> None:
+    _, _, (transfer,) = world
+    assert transfer.carried.scores.macro_auroc.value > 0.75
+    difference = transfer.difference.findings["Effusion"].auroc
+    assert difference.lo <= 0 <= difference.hi
+    calibrations = find_calibrations(transfer.carried)
+    assert calibrations is not None
+    found = calibrations.findings["Effusion"]
+    assert found.raw is not None
+    assert found.after_platt is not None
+    assert found.after_there is not None
+    assert is_off(found.raw.intercept)
+    assert found.raw.intercept.value == pytest.approx(-np.log(5), abs=0.6)
+    assert is_off(found.after_platt.intercept)  # the map of the first hospital does not know the second
+    assert not is_off(found.after_there.intercept)
+    assert found.after_there.brier.value < found.raw.brier.value
+    assert calibrations.fitted_on == "half, split hash"
+    assert calibrations.there == "sixth, split hash"
+
+
+def test_the_carried_probe_is_the_one_that_was_fitted_weight_for_weight(world: World) -> None:
+    workspace, evaluation, (transfer,) = world
+    settings = transfer.carried.settings
+    assert settings.candidate.weights_sha256 is not None
+    assert settings.candidate.architecture is not None
+    key = FeatureKey(settings.candidate.weights_sha256, settings.images_sha256, settings.candidate.architecture)
+    images, predicted = open_images(workspace.images / "sixth"), transfer.carried.predictions()
+    rows = [images.image_id.tolist().index(each) for each in predicted.image_id.tolist()]
+    fitted = open_fitted(evaluation)
+    column = fitted.weights.finding_names.tolist().index("Effusion")
+    logits = to_probe(fitted).predict_logits(open_features(key.folder(workspace))[rows])[:, column]
+    assert predicted.logits[:, 0] == pytest.approx(logits, abs=1e-12)
+    assert transfer.carried.scores.macro_auroc.value == auroc(logits, predicted.labels[:, 0])
+    assert (has_fitted(transfer.carried), has_fitted(transfer.there)) == (False, True)
+    source = find_source(transfer.carried)
+    assert source is not None
+    assert (source.eval_id, source.findings) == (evaluation.eval_id, {"Effusion": "Effusion"})
+    with pytest.raises(DataError, match="applied the probe of another cohort, half"):
+        open_fitted(transfer.carried)
+
+
+def test_both_are_scored_on_the_same_films_and_say_where_they_were_fitted(world: World) -> None:
+    workspace, evaluation, (transfer,) = world
+    carried, there = transfer.carried, transfer.there
+    assert carried.settings.carried is not None
+    assert (carried.settings.carried.cohort, there.settings.carried) == ("half", None)
+    assert carried.settings.label == f"{there.settings.label}, probe of half"
+    assert objective_of(carried.settings) == objective_of(there.settings) == "MSN"
+    assert carried.predictions().image_id.tolist() == there.predictions().image_id.tolist()
+    assert carried.settings.terms != there.settings.terms
+    assert evaluation.settings.carried is None
+    evaluations, damage = list_evaluations(workspace)
+    assert not damage
+    assert [(a.eval_id, b.eval_id) for a, b in list_carried(evaluations)] == [(there.eval_id, carried.eval_id)]
+
+
+def test_thresholds_are_carried_and_scored_there(world: World) -> None:
+    _, evaluation, (transfer,) = world
+    here, there = find_thresholds(evaluation), find_thresholds(transfer.carried)
+    assert here is not None
+    assert there is not None
+    assert there.fitted_on == "half, split hash"
+    predicted = transfer.carried.predictions()
+    for rule, point in there.findings["Effusion"].points.items():
+        assert point.threshold_logit == here.findings["Effusion"].points[rule].threshold_logit
+        called = predicted.logits[:, 0] >= point.threshold_logit
+        assert point.threshold == pytest.approx(float(sigmoid(np.array(point.threshold_logit))))
+        assert point.test is not None
+        assert point.test.sensitivity.value == pytest.approx(called[predicted.labels[:, 0] == 1].mean())
+        assert point.test.ppv.value == pytest.approx((predicted.labels[called, 0] == 1).mean())
+    own = here.findings["Effusion"].points["youden"].test
+    rarer = there.findings["Effusion"].points["youden"].test
+    assert own is not None
+    assert rarer is not None
+    assert rarer.ppv.value < own.ppv.value  # the finding is rarer
+
+
+def test_the_same_transfer_is_made_once_and_again_when_its_probe_is_another(world: World) -> None:
+    workspace, evaluation, (transfer,) = world
+    maker = run_maker(workspace, evaluation, "cpu")
+    before = (transfer.carried.path / "manifest.json").stat().st_mtime_ns
+    carry_probe(workspace, evaluation, ["sixth"], maker, ProbeChoices())
+    assert (transfer.carried.path / "manifest.json").stat().st_mtime_ns == before
+    other = dataclasses.replace(evaluation, content_sha256="0" * 64)
+    (again,) = carry_probe(workspace, other, ["sixth"], maker, ProbeChoices())
+    source = find_source(again.carried)
+    assert again.carried.eval_id == transfer.carried.eval_id
+    assert source is not None
+    assert source.content_sha256 == "0" * 64
+    carry_probe(workspace, evaluation, ["sixth"], maker, ProbeChoices())
+
+
+def test_probe_and_report_say_which_is_which(world: World) -> None:
+    workspace, _, _ = world
+    shown = probe(workspace, "--on", "half", "--split", "hash", "--test-on", "sixth")
+    assert shown.returncode == 0, shown.stderr
+    text = " ".join(shown.stdout.split())
+    assert "Carried to cohort sixth, split hash: " in text
+    for row in ("probe of half, unchanged 0.", "probe fitted on sixth 0.", "fitted there - carried "):
+        assert row in text
+    assert "Thresholds (youden, sens=0.9, spec=0.9) fitted on val for 1 of " in text
+    asked = probe(workspace, "--on", "half", "--split", "hash", "--test-on", "sixth", "--json")
+    summary: dict[str, Any] = json.loads(asked.stdout)
+    (carried,) = [each for each in summary.values() if "carried" in each["settings"]]
+    assert carried["settings"]["carried"]["cohort"] == "half"
+    assert carried["fitted_there"] in summary
+    assert carried["fitted_there_minus_carried"]["macro_auroc"]["num_resamples"] == 50
+
+
+def test_a_cohort_whose_test_subjects_the_probe_was_fitted_on_is_refused(world: World, tmp_path: Path) -> None:
+    """The same people under another split: some are test subjects here and were train subjects there."""
+    workspace, evaluation, (transfer,) = world
+    shares = Shares(10, 10, 80)
+    root = workspace.root.parent / "half"
+    ingest_dataset(workspace, IngestOptions("nih", root, name="again", size_px=48, num_workers=1, shares=shares))
+    maker = run_maker(workspace, evaluation, "cpu")
+    with pytest.raises(LeakageError, match="took part in fitting the probe on cohort half"):
+        carry_probe(workspace, evaluation, ["again"], maker, ProbeChoices())
+    (leaky,) = carry_probe(workspace, evaluation, ["again"], maker, ProbeChoices(may_overlap=True))
+    assert "took part in fitting the probe" in leaky.carried.settings.leak
+    assert not leaky.there.settings.leak
+    assert transfer.carried.settings.leak == ""
+
+
+def test_films_that_look_alike_are_found_between_data_sets(world: World) -> None:
+    workspace, evaluation, (transfer,) = world
+    maker = run_maker(workspace, evaluation, "cpu")
+    images = open_images(workspace.images / "half")
+    from cxrssl.evaluate.plan import plan_evaluation
+    from cxrssl.train.plan import open_films
+
+    cohort, _ = open_films(workspace, "half")
+    renamed = dataclasses.replace(cohort, dataset="dicom", subject_id=np.char.add("x", cohort.subject_id))
+    plan = plan_evaluation(workspace, maker(cohort, images, "hash"), cohort, images, "hash", SETTINGS)
+    fit = evaluation.fit()
+    assert fit is not None
+    rows = {**plan.rows, "test": fit.fitted_on[:7]}
+    leak = find_fitted_on(workspace, evaluation, dataclasses.replace(plan, cohort=renamed, rows=rows))
+    assert leak.startswith("7 test films of cohort half look")
+    assert find_fitted_on(workspace, evaluation, dataclasses.replace(plan, cohort=renamed)) == ""
+    assert transfer.carried.scores.num_films > 7
+
+
+def test_a_run_that_has_seen_the_other_cohort_is_refused_alike(world: World) -> None:
+    workspace, evaluation, _ = world
+    cohort = workspace.cohorts / "sixth"
+    from cxrssl.cohort.read import open_cohort
+
+    opened = open_cohort(cohort)
+    maker = run_maker(workspace, evaluation, "cpu")
+    images = open_images(workspace.images / "sixth")
+    candidate = maker(opened, images, "hash")
+    assert candidate.pretraining is not None
+    films = candidate.pretraining.films
+    test = opened.rows_of("test", "hash")
+    seen = dataclasses.replace(films, image_id=opened.image_id[test][:3], subject_id=opened.subject_id[test][:3])
+    shown = dataclasses.replace(candidate, pretraining=dataclasses.replace(candidate.pretraining, films=seen))
+    with pytest.raises(LeakageError, match="of cohort sixth took part in pretraining"):
+        carry_probe(workspace, evaluation, ["sixth"], lambda *_: shown, ProbeChoices())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "what"),
+    [
+        (("--test-on", "half"), 2, "the cohort that the probe is fitted on"),
+        (("--test-on", "third"), 2, 'no cohort "third"'),
+        (("--test-on", ","), 2, "--test-on names no cohort"),
+        (("--test-on", "sixth", "--folds", "5"), 2, "none that could be carried"),
+        (("--threshold", "f1"), 2, '"f1" is no rule for a threshold'),
+        (("--threshold", "youden", "--folds", "5"), 2, "--threshold has no effect on folds"),
+    ],
+)
+def test_what_cannot_be_carried_is_one_sentence(world: World, words: tuple[str, ...], code: int, what: str) -> None:
+    refused = (
+        probe(world[0], "--on", "half", "--split", "hash", *words)
+        if "--folds" not in words
+        else probe(world[0], "--on", "half", *words)
+    )
+    assert (refused.returncode, refused.stdout) == (code, "")
+    assert what in refused.stderr
+
+
+def test_rules_of_ones_own_make_an_evaluation_of_its_own(world: World) -> None:
+    workspace, evaluation, _ = world
+    shown = probe(workspace, "--on", "half", "--split", "hash", "--threshold", "spec=0.8, youden", "--json")
+    assert shown.returncode == 0, shown.stderr
+    (eval_id,) = json.loads(shown.stdout)
+    assert eval_id != evaluation.eval_id
+    (made,) = [each for each in list_evaluations(workspace)[0] if each.eval_id == eval_id]
+    thresholds = find_thresholds(made)
+    assert thresholds is not None
+    assert list(thresholds.findings["Effusion"].points) == ["spec=0.8", "youden"]
+
+
+def test_a_probe_without_folds_is_asked_for(world: World) -> None:
+    workspace, evaluation, _ = world
+    settings = dataclasses.replace(evaluation.settings, probe=ProbeSettings(folds=3))
+    with pytest.raises(UsageError, match="none that could be carried"):
+        carry_probe(
+            workspace,
+            dataclasses.replace(evaluation, settings=settings),
+            ["sixth"],
+            run_maker(workspace, evaluation, "cpu"),
+            ProbeChoices(),
+        )
