@@ -314,7 +314,7 @@ def _read_arrays(read: Published) -> tuple[list[Evaluated], list[Damage]]:
     """Return the published evaluations with their arrays, and what of these and of what is made of them is damaged."""
     derived = EVALUATION, COMPARISON, GROUP, ABLATION
     evaluated, damage = [], [each for each in read.damage if each.kind in derived]
-    for each in read.evaluations:
+    for each in (*read.evaluations, *read.points):
         if each.imported:
             continue  # without the films there is nothing to compare it with
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxrssl.cli.completion import complete_cohort, complete_run
+from cxrssl.cli.curves import describe_curves, list_curves, mark_few
 from cxrssl.cli.external import (
     Architecture,
     ExternalOptions,
@@ -95,6 +96,14 @@ def probe(
     blank: Annotated[
         str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
     ] = "zeros",
+    fractions: Annotated[
+        str,
+        typer.Option(
+            help="Learning curve: percentages of the train subjects whose labels are used, as 1,5,10,25,50,100.",
+            metavar="PERCENTS",
+        ),
+    ] = "",
+    draws: Annotated[int, typer.Option(help="Draws of each of the --fractions.")] = 3,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of subjects.")] = 1000,
     threshold: ThresholdRules = "",
     baselines: Annotated[
@@ -134,6 +143,10 @@ def probe(
     files.check(run, which)
     values = {"blank": blank, "num_resamples": resamples, "folds": folds, "thresholds": parse_rules(threshold, folds)}
     settings = build_settings(ProbeSettings, values)
+    from cxrssl.evaluate.learning import check_fractions, read_fractions
+
+    shares = read_fractions(fractions) if fractions else ()
+    check_fractions(shares, draws, settings)
     place = load_machine(device=device).device
     elsewhere = parse_cohorts(test_on, folds)
     opened = open_workspace(workspace)
@@ -148,7 +161,7 @@ def probe(
     from cxrssl.stats.resample import explain_marks
 
     asked = Asked(findings, uncertain, where, _find_films)
-    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined)
+    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, shares, draws)
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:
@@ -189,8 +202,15 @@ def probe(
     by_finding = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
     leak = f"Not a fair test: {about.leak}." if about.leak else ""
     notes = [note for note in (leak, seen, STRENGTH, scores.choice_note) if note]
-    summary = {each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations}
+    curves = list_curves(opened, evaluations) if shares else []
+    summary: dict[str, Any] = {
+        each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations
+    }
     summary |= summarise_transfers(transfers)
+    if curves:
+        summary["learning"] = {
+            curve.curve_id: {"label": curve.settings.label, **numbers.to_dict()} for curve, numbers in curves
+        }
     then = next_line("report", workspace=workspace)
     about_source = describe_source(source) if source else []
     lines = [
@@ -203,6 +223,7 @@ def probe(
         *by_finding,
         *([scores.check_note] if scores.check_note else []),
         *describe_fit(evaluations[0]),
+        *describe_curves(curves),
         *record,
         *describe_transfers(transfers),
         *marks,
@@ -256,10 +277,3 @@ def table_of_findings(evaluation: Evaluation) -> list[list[str]]:
         ]
         for name, score in scores.findings.items()
     ]
-
-
-def mark_few(num: int) -> str:
-    """Return a number of subjects, marked where it is so small that an interval is too narrow."""
-    from cxrssl.stats.resample import FEW_SUBJECTS
-
-    return f"{num} few" if 0 < num < FEW_SUBJECTS else f"{num:,}"

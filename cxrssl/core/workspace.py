@@ -33,6 +33,7 @@ FOLDERS = (
     "comparisons",
     "ablations",
     "groups",
+    "learning",
     "reports",
     "tracebacks",
 )
@@ -94,6 +95,11 @@ class Workspace:
     def groups(self) -> Path:
         """Means over the seeds of evaluations that differ in the seed alone."""
         return self.root / "groups"
+
+    @property
+    def learning(self) -> Path:
+        """Learning curves: means over draws of a share of the labels."""
+        return self.root / "learning"
 
     @property
     def reports(self) -> Path:

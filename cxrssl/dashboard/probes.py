@@ -26,8 +26,11 @@ class ProbeFolder:
         self._entries: tuple[Entry, ...] | None = None
         self._read: Evaluation | Damage = Damage(KIND, folder.name, "")
 
-    def poll(self, datasets: Mapping[str, str]) -> ProbeRow | Damage:
-        """Return the evaluation as it is published now; `datasets` are those of the workspace's cohorts."""
+    def poll(self, datasets: Mapping[str, str]) -> ProbeRow | Damage | None:
+        """Return the evaluation as it is published now; `datasets` are those of the workspace's cohorts.
+
+        None for a point of a learning curve: it says nothing of the run with all labels.
+        """
         try:
             entries = list_entries(self.folder)
         except OSError:
@@ -40,6 +43,8 @@ class ProbeFolder:
                 self._read = Damage(KIND, self.folder.name, error.what)
         if isinstance(self._read, Damage):
             return self._read
+        if self._read.settings.probe.fraction is not None:
+            return None
         return self._read.find_gone(datasets) or make_probe_row(self._read)
 
 

@@ -88,7 +88,7 @@ class Reader:
 def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
     """Add the macro AUROC of the run's own probe on the cohort and split it was pretrained on."""
     key = (run.run_id, run.cohort, run.split)
-    own = [probe for probe in probes if (probe.candidate_id, probe.cohort, probe.split) == key]
+    own = [probe for probe in probes if (probe.candidate_id, probe.cohort, probe.split) == key and probe.is_whole]
     if not own:
         return run
     defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value)]

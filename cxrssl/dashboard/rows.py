@@ -69,6 +69,7 @@ def make_probe_row(evaluation: Evaluation) -> ProbeRow:
         terms=settings.terms,
         method=scores.method,
         imported=evaluation.imported.sentence if evaluation.imported else "",
+        is_whole=settings.probe.is_whole,
     )
 
 

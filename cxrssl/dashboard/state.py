@@ -94,6 +94,8 @@ class ProbeRow:
     """How the intervals were made."""
     imported: str = ""
     """From which archive it is, in words."""
+    is_whole: bool = True
+    """Whether it is of all findings and all films."""
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,13 @@ def _is_made(plan: EvalPlan) -> bool:
 
 
 def _is_encoded(plan: EvalPlan) -> bool:
-    """Return whether the features are those of an encoder, of which it is asked what they show of the record."""
-    return plan.settings.candidate.weights_sha256 is not None and plan.settings.kind != JOINED
+    """Return whether the features are those of an encoder, of which it is asked what they show of the record.
+
+    Of a share of the labels it is not asked again: the record is no label.
+    """
+    settings = plan.settings
+    is_encoder = settings.candidate.weights_sha256 is not None and settings.kind != JOINED
+    return is_encoder and settings.probe.fraction is None
 
 
 def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     fitted, strengths = fit_split(plan, features_ND, labels_NL)
     predictions = _predict(plan, fitted.predict_logits(features_ND[test]), labels_NL, fitted.is_fitted_L)
     pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
-    about = {"strengths": strengths, **_decode(plan, features_ND)}
+    about = {"strengths": strengths, **_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
     files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
     return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), files
@@ -94,6 +99,17 @@ def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     about = {"strengths": strengths, **_decode(plan, features_ND, fold_R)}
     scores = _score(plan, predictions, fitted, rarer_L, about, fold_R)
     return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD), {}
+
+
+def _count_labelled(plan: EvalPlan, labels_NL: Labels) -> dict[str, Any]:
+    """Return whose labels were drawn, and how many of them have each finding, as fields of the scores."""
+    if plan.settings.probe.fraction is None:
+        return {}
+    rows = plan.rows["train"]
+    subjects = plan.cohort.subject_id[rows]
+    pos_L, _ = count_subjects(labels_NL[rows], subjects)
+    by_finding = dict(zip(plan.findings, map(int, pos_L), strict=True))
+    return {"num_train_subjects": len(np.unique(subjects)), "train_pos_subjects": by_finding}
 
 
 def _predict(plan: EvalPlan, logits_RL: Floats, labels_NL: Labels, is_fitted_L: NDArray[np.bool_]) -> Predictions:

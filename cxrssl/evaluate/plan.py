@@ -21,6 +21,7 @@ from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, LeakageError
+from cxrssl.core.seed import subject_fraction
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
@@ -117,6 +118,9 @@ def plan_evaluation(
     leak = describe_leaks(audit)
     if leak and not may_overlap:
         raise LeakageError(leak, candidate.candidate_id, f"{audit.refusals[0].hint}; or --allow-overlap")
+    num_twins_left_out = {split: len(packed[split]) - len(rows[split]) for split in SPLITS}
+    if probe.fraction is not None:
+        rows["train"] = draw_labelled(cohort, rows["train"], probe)
     settings = _make_settings(candidate, cohort, images, scheme, probe, audit)
     eval_id = f"{candidate.candidate_id}-on-{cohort.name}-{scheme}-{hash_settings(settings.to_dict())[:8]}"
     return EvalPlan(
@@ -126,11 +130,25 @@ def plan_evaluation(
         cohort=cohort,
         images=images,
         rows=rows,
-        num_twins_left_out={split: len(packed[split]) - len(rows[split]) for split in SPLITS},
+        num_twins_left_out=num_twins_left_out,
         num_not_packed=int(is_kept_N[rows_scored(cohort, scheme)].sum()) - len(rows["test"]),
         group_N=group_N,
         num_left_out=num_left_out if probe.where else {},
     )
+
+
+def draw_labelled(cohort: Cohort, rows: Rows, probe: ProbeSettings) -> Rows:
+    """Return the rows of a drawn share of their subjects, one at least.
+
+    Each draw orders the subjects by a number of their own, so that a larger share holds the smaller ones, and a
+    subject keeps its place whoever else is there.
+    Differs: the published code draws films, not people (paper.md 1.3).
+    """
+    assert probe.fraction is not None, "a share of the labels"
+    subjects = np.unique(cohort.subject_id[rows])
+    place = [subject_fraction(subject, f"labels/{probe.seed}/{probe.draw}") for subject in subjects.tolist()]
+    drawn = subjects[np.argsort(place, kind="stable")[: max(1, round(probe.fraction * len(subjects)))]]
+    return rows[np.isin(cohort.subject_id[rows], drawn)]
 
 
 def describe_leaks(audit: Audit) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError, UsageError
@@ -17,6 +18,7 @@ from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, 
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.joined import choose_record, join_record
+from cxrssl.evaluate.learning import list_draws
 from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.images.store import ImageStore
@@ -38,6 +40,10 @@ class ProbeChoices:
     asked: Asked = EVERYTHING
     joined: str = ""
     """Which of the record is joined to the encoder's features, too; see `joined.choose_record`."""
+    fractions: tuple[float, ...] = ()
+    """Shares of the labels that a learning curve has beside all of them."""
+    draws: int = 3
+    """Of each share."""
 
 
 def probe_run(
@@ -91,12 +97,19 @@ def evaluate_candidates(
     settings: ProbeSettings,
     choices: ProbeChoices,
 ) -> list[Evaluation]:
-    """Evaluate candidates on one split, and publish the comparisons that a report shows of them."""
+    """Evaluate candidates on one split, and publish the comparisons that a report shows of them.
+
+    Where shares of the labels are asked for, these are evaluated too; returned are the evaluations with all labels.
+    """
     settings, is_kept_N = settle(settings, cohort, choices.asked)
     evaluations = []
     for candidate in candidates:
-        plan = plan_evaluation(workspace, candidate, cohort, images, scheme, settings, choices.may_overlap, is_kept_N)
-        evaluations.append(evaluate_plan(plan, candidate.features))
+        features = cache(candidate.features)
+        for each in (settings, *list_draws(settings, choices.fractions, choices.draws)):
+            plan = plan_evaluation(workspace, candidate, cohort, images, scheme, each, choices.may_overlap, is_kept_N)
+            evaluation = evaluate_plan(plan, features)
+            if each is settings:
+                evaluations.append(evaluation)
     _compare(workspace, {evaluation.eval_id for evaluation in evaluations})
     return evaluations
 

@@ -302,7 +302,16 @@ def open_evaluation(path: Path) -> Evaluation:
 
 
 def list_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damage]]:
-    """Return the evaluations of a workspace by their ids, and those that cannot be used or whose cohort is gone."""
+    """Return the evaluations of a workspace by their ids, and those that cannot be used or whose cohort is gone.
+
+    Those of a share of the labels are points of a curve, and are not among them: see `list_all_evaluations`.
+    """
+    evaluations, damage = list_all_evaluations(workspace)
+    return [each for each in evaluations if each.settings.probe.fraction is None], damage
+
+
+def list_all_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damage]]:
+    """Return the evaluations of a workspace, points of learning curves among them, and those that cannot be used."""
     evaluations, damage = [], []
     datasets = find_datasets(workspace)
     for name in workspace.eval_ids():

@@ -23,7 +23,7 @@ from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.comparison import ComparisonRecord, list_comparisons
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
-from cxrssl.records.evaluation import Evaluation, list_evaluations
+from cxrssl.records.evaluation import Evaluation, list_all_evaluations
 from cxrssl.records.file import Entry, list_entries
 from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.group import GroupRecord, list_groups
@@ -59,6 +59,8 @@ class Published:
     groups: tuple[GroupRecord, ...] = ()
     ablations: tuple[Ablation, ...] = ()
     """Those that have a table, by name."""
+    points: tuple[Evaluation, ...] = ()
+    """Evaluations of a share of the labels: points of learning curves."""
 
     @property
     def probed(self) -> list[tuple[str, str]]:
@@ -70,18 +72,19 @@ def read_published(workspace: Workspace) -> Published:
     """Return what a workspace holds now."""
     sources = look_at_sources(workspace)
     runs, of_runs = list_runs(workspace)
-    evaluations, of_evaluations = list_evaluations(workspace)
+    evaluations, of_evaluations = list_all_evaluations(workspace)
     comparisons, of_comparisons = list_comparisons(workspace)
     groups, of_groups = list_groups(workspace)
     ablations, of_ablations = list_ablations(workspace)
     return Published(
         runs=tuple(runs),
-        evaluations=tuple(evaluations),
+        evaluations=tuple(each for each in evaluations if each.settings.probe.fraction is None),
         comparisons=tuple(comparisons),
         damage=(*of_runs, *of_evaluations, *of_comparisons, *of_groups, *of_ablations),
         sources=sources,
         groups=tuple(groups),
         ablations=tuple(ablations),
+        points=tuple(each for each in evaluations if each.settings.probe.fraction is not None),
     )
 
 

@@ -16,7 +16,7 @@ from cxrssl.stats.scores import Scores, rarer_of_mean
 
 ALL = "all"
 FEATURES_ON_RECORD = "features on record"
-WRITTEN_IF_ANY = ("num_left_out",)
+WRITTEN_IF_ANY = ("num_left_out", "num_train_subjects", "train_pos_subjects")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,10 @@ class EvalScores(Scores):
     """How much of the variance of the features the record explains."""
     num_left_out: dict[str, int] = dataclasses.field(default_factory=dict)
     """Films by split that do not meet the condition of the settings; empty, and not written, without one."""
+    num_train_subjects: int = 0
+    """Of whom the probe was fitted, where that is a share of the train subjects."""
+    train_pos_subjects: dict[str, int] = dataclasses.field(default_factory=dict)
+    """By finding, how many of them have a film with it."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""

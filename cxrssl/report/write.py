@@ -20,6 +20,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.averages import Averages, has_seeds, publish_averages, table_groups
 from cxrssl.evaluate.compare import Differences, group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.groups import SeedGroup, group_seeds
+from cxrssl.evaluate.learning import find_curves, publish_curves
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.cohorts import KIND as COHORT
 from cxrssl.records.damage import Damage
@@ -34,6 +35,7 @@ from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
+from cxrssl.report.learning_tables import learning_tables, list_learning_rows
 from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.seed_tables import list_seed_rows, seed_finding_table, seed_table
@@ -58,8 +60,9 @@ class Report:
 def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
     """Publish `reports/<name>/` over all evaluations and ablations, and fold the store.
 
-    It holds {report.md, results.csv, seeds.csv, ablations.csv, flow-*.svg}; the two before the last where there is
-    something to put into them. Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
+    It holds {report.md, results.csv, seeds.csv, learning.csv, ablations.csv, flow-*.svg}; those between results.csv and
+    flow-*.svg where there is something to put into them. Counts of fewer than ten subjects are hidden unless `small`
+    says otherwise: see `small`.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
@@ -78,7 +81,10 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
     flows = {file: flow.hide_small(small) for file, flow in made.items()}
     results = replace(before, damage=(*before.damage, *unfollowed))  # also of comparisons that were made again now
     audit = _audit_lines(workspace, published)
+    curves = find_curves(before.evaluations, before.points)
+    numbers = publish_curves(workspace, curves)
     tables = _list_tables(results.evaluations, differences, seeds, averages, small)
+    tables += learning_tables(curves, numbers, small)
     markdown = _write_text(workspace, results, tables, flows, audit, small)
     folder = workspace.reports / name
     settings = {"evaluations": [evaluation.eval_id for evaluation in results.evaluations], "small_cells": small}
@@ -89,6 +95,8 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
         )
         if seeds:
             write_bytes(building / "seeds.csv", write_csv(_list_means(seeds, averages, small)).encode())
+        if curves:
+            write_bytes(building / "learning.csv", write_csv(list_learning_rows(curves, numbers, small)).encode())
         if before.ablations:
             write_bytes(building / "ablations.csv", write_csv(list_ablation_rows(before.ablations, small)).encode())
         for file, flow in flows.items():

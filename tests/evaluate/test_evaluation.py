@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from cxrssl.cli.probe import mark_few, table_of_decodings, table_of_findings
+from cxrssl.cli.curves import mark_few
+from cxrssl.cli.probe import table_of_decodings, table_of_findings
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import DataError, LeakageError, UsageError
