@@ -24,7 +24,7 @@ from cxrssl.core.text import plain
 from cxrssl.core.version import __version__
 from cxrssl.records.file import describe_os_error, open_plain
 
-KIND = "cxrssl safe archive"
+KIND = "archive of cxrssl runs"
 FORMAT_VERSION = 1
 README = "README.txt"
 NAME = r"(?!\.)[\w+.-]{1,240}"

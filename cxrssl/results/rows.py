@@ -164,8 +164,7 @@ def decoding_rows(evaluation: Evaluation) -> list[DecodingRow]:
     about = {key: valid(getattr(evaluation.settings, key)) for key in ("candidate_id", "label", "cohort", "split")}
     rows = []
     for feature, decoding in evaluation.scores.decodings.items():
-        numbers: dict[str, Any] = {**about, **decoding.score.to_dict()}
-        del numbers["num_rarer"]
+        numbers: dict[str, Any] = {**about, **_fields_of(decoding.score)}
         rows.append(
             DecodingRow(
                 eval_id=valid(evaluation.eval_id),
@@ -240,6 +239,9 @@ def _numbers(scores: Scores | Comparison) -> Iterator[_Number]:
 
 
 def _make_number(finding: str, metric: str, interval: Interval, counts: Mapping[str, Any]) -> _Number:
-    numbers = interval.to_dict()
-    del numbers["num_rarer"]
-    return _Number(valid(finding), metric, **numbers, **counts)
+    return _Number(valid(finding), metric, **_fields_of(interval), **counts)
+
+
+def _fields_of(interval: Interval) -> dict[str, Any]:
+    """Return the columns of a number; how its interval was made follows from its counts, and the row says the rule."""
+    return {name: value for name, value in interval.to_dict().items() if name not in ("num_rarer", "method")}
