@@ -172,12 +172,13 @@ def _print_error(what: str, where: str, hint: str) -> None:
 def _save_traceback(error: BaseException) -> str:
     """Write the traceback into the workspace of the command; without one, into a temporary file. Return its path."""
     import tempfile
-    import traceback
+
+    from cxrssl.core.traces import format_error
 
     folder = None
     with contextlib.suppress(OSError):
         folder = tracebacks_folder()
     descriptor, name = tempfile.mkstemp(".txt", "cxrssl-traceback-", folder)
     with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        traceback.print_exception(error, file=file)
+        file.write(format_error(error))
     return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from cxrssl.cohort.tables.columns import count_shown
 from cxrssl.core.text import plain
 
 FILLER_DATES = ("00010101", "11111111", "18000101", "19000101", "19010101", "99991231")
@@ -108,6 +109,7 @@ def _remark_strange(values: pl.Series, tag: str) -> list[str]:
     if not len(values):
         return []
     counts = values.value_counts(sort=True).sort(["count", values.name], descending=[True, False])
-    shown = ", ".join(f"{plain(word, 20)} {num:,}" for word, num in counts.head(MAX_SHOWN).iter_rows())
-    more = ", ..." if counts.height > MAX_SHOWN else ""
+    words = count_shown(counts.iter_rows())
+    shown = ", ".join(f"{plain(word, 20)} {num:,}" for word, num in list(words.items())[:MAX_SHOWN])
+    more = ", ..." if len(words) > MAX_SHOWN else ""
     return [f"words of {tag} that are not understood: {shown}{more}"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cxrssl.cohort.tables.columns import Column, TableSpec
+from cxrssl.cohort.tables.columns import Column, TableSpec, describe_form
 from cxrssl.cohort.tables.peek import peek_columns
 from cxrssl.cohort.tables.table import SourceTable, read_table
 from cxrssl.core.errors import DataError
@@ -49,8 +49,8 @@ def read_split_file(path: Path, films: pl.DataFrame) -> tuple[pl.DataFrame, list
     owners = _owners(films, kind)
     listed = _match(table.frame[column], owners)
     if listed.null_count() == len(listed):
-        id_ = next(iter(owners))
-        hint = f"use the ids of the dataset's tables{'' if kind == 'subject' else f', such as {plain(id_, 80)}'}"
+        form = plain(describe_form(next(iter(owners))), 80)
+        hint = f"use the ids of the dataset's tables, such as {form}"
         raise DataError(f"{shown} names no {kind} of this dataset", path, hint)
     own = pl.DataFrame({"subject_id": listed, "split": table.frame["split"].replace_strict(FILE_SPLITS)})
     return own.drop_nulls("subject_id"), _find_remarks(table, column, listed, films, kind)

@@ -15,9 +15,9 @@ import polars as pl
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.pseudonym import make_key, name_id
 from cxrssl.cohort.sources import SourceTables
+from cxrssl.cohort.tables.columns import count_shown
 from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.filestate import Seen
-from cxrssl.core.text import plain
 from cxrssl.db import Database
 
 
@@ -137,10 +137,10 @@ def _count_known(database: Database) -> dict[str, dict[str, int]]:
 
 def _count_strange_words(database: Database) -> dict[str, dict[str, int]]:
     """Return feature -> word that no category is declared for -> rows of the sources with it."""
-    counts: dict[str, dict[str, int]] = {}
+    counts: dict[str, list[tuple[str, int]]] = {}
     for feature, word, rows in database.rows("SELECT feature, word, rows FROM strange_word"):
-        counts.setdefault(feature, {})[plain(word, 60)] = rows
-    return counts
+        counts.setdefault(feature, []).append((word, rows))
+    return {feature: count_shown(words) for feature, words in counts.items()}
 
 
 def _count_splits(database: Database) -> dict[str, dict[str, dict[str, int]]]:

@@ -104,9 +104,7 @@ class ImageStore:
         shard, row = self.index.shard[wanted], self.index.row[wanted]
         absent = wanted[shard < 0]
         if len(absent):
-            what = (
-                f"{count_noun(len(absent), 'film')} asked for but not packed, first: {plain(self.image_id[absent[0]])}"
-            )
+            what = f"{count_noun(len(absent), 'film')} asked for but not packed, the first in row {absent[0]:,}"
             raise DataError(what, self.path, "see rejects.csv")
         films = np.empty((len(wanted), self.size_px, self.size_px), np.uint8)
         for number in np.unique(shard):

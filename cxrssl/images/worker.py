@@ -215,8 +215,8 @@ def _find_deadly(in_hand: Iterable[int], pending: Iterable[Batch]) -> frozenset[
     held = {index: films[index] for index in sorted(in_hand) if index in films}
     deadly = frozenset(index for index, (batch, path) in held.items() if _is_deadly(batch, path))
     if not deadly:
-        names = ", ".join(plain(path, 120) for _, path in held.values())
-        what = f"a worker process died; {count_noun(len(held), 'film')} in hand" + (f": {names}" if held else "")
+        rows = ", ".join(f"{index:,}" for index in held)
+        what = f"a worker process died; {count_noun(len(held), 'film')} in hand" + (f": row {rows}" if held else "")
         raise SetupError(what, hint="run the same command to resume; with fewer workers if memory is short")
     return deadly
 

@@ -185,7 +185,7 @@ def test_sex_is_read_without_regard_to_case_and_other_words_are_counted(
     (value,) = feature(cohort, "sex")
     assert value == sex or (sex is None and value is None)
     remarks = [remark for remark in cohort.summary["remarks"] if "PatientSex" in remark]
-    assert remarks == ([f"words of PatientSex that are not understood: {word} 1"] if word in ("W", "X") else [])
+    assert remarks == (["words of PatientSex that are not understood: a 1"] if word in ("W", "X") else [])
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -209,7 +209,7 @@ def test_what_two_tags_say_differently_is_unknown_and_counted(workspace: Workspa
     assert "films whose age and birth date contradict each other, age unknown: 1" in remarks
     assert "films whose PatientAge is a filler, such as 000Y: 1" in remarks
     assert "films whose ViewPosition and ViewCodeSequence contradict each other, view unknown: 2" in remarks
-    assert "words of PatientAge that are not understood: fifty 1" in remarks
+    assert "words of PatientAge that are not understood: aaaaa 1" in remarks
 
 
 @pytest.mark.parametrize(
@@ -330,16 +330,16 @@ def test_map_gives_findings_and_features(key: str, workspace: Workspace, tmp_pat
 
 @pytest.mark.parametrize(
     ("key", "ids", "shown"),
-    [("image", ("case1", "case2"), "case1"), ("patient", ("MRN-007", "MRN-008"), "aaa-999"), ("file", ("a", "b"), "a")],
+    [("image", ("case1", "case2"), "aaaa9"), ("patient", ("MRN-007", "MRN-008"), "aaa-999"), ("file", ("a", "b"), "a")],
 )
-def test_table_of_which_no_row_belongs_to_a_film_is_an_error_with_an_id_of_either(
+def test_table_of_which_no_row_belongs_to_a_film_is_an_error_with_the_form_of_either(
     key: str, ids: tuple[str, str], shown: str, workspace: Workspace, tmp_path: Path
 ) -> None:
     root = write_mapped(tmp_path, key)
     (root / "labels.csv").write_text("id,oedema,effusion\n" + "".join(f"{each},1,0\n" for each in ids))
     with pytest.raises(DataError, match=r"labels\.csv: none of its 2 rows fits the films") as caught:
         build_cohort(workspace, IngestOptions("dicom", root / "dicom", map=root / "map.toml"))
-    theirs = {"image": "1.2.3.1", "patient": "9", "file": "1"}[key]
+    theirs = {"image": "9.9.9.9", "patient": "9", "file": "9"}[key]
     assert f"its id is such as {shown}, that of the films such as {theirs}:" in caught.value.hint
     assert "MRN" not in caught.value.hint
 

@@ -1,5 +1,6 @@
 """A world whose only signal is known after the film; and nothing that is fitted has seen a val or test row."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cxrssl.cohort.read import Cohort, Films
 from cxrssl.core.artefact import Artefact
 from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.evaluate.ridge import Rows, predict_by_ridge
 from cxrssl.recipe.load import load_recipe
 from cxrssl.stats.scores import score_predictions
 from tests.world import TINY
@@ -86,10 +88,23 @@ def test_garbage_in_val_and_test_rows_leaves_every_fitted_value_bit_identical(co
     garbage = features.copy()
     outside = cohort.split_of() != "train"
     garbage[outside] = rng.normal(0, 1e3, garbage[outside].shape)
-    first, second = (fit(cohort, each, strengths=(0.1,))[0] for each in (features, garbage))
+    labels = cohort.label_values.copy()
+    labels[outside] = rng.permutation(labels[outside])
+    lying = dataclasses.replace(cohort, label_values=labels)
+    first, second = (fit(films, each, strengths=(0.1,))[0] for films, each in ((cohort, features), (lying, garbage)))
     for field in first.__dataclass_fields__:
         assert np.asarray(getattr(first, field)).tobytes() == np.asarray(getattr(second, field)).tobytes(), field
     usual = fit(cohort, features)[0]
     chosen_on_garbage = fit(cohort, garbage)[0]  # val chooses the strength, and nothing else
     assert usual.mean_D.tobytes() == chosen_on_garbage.mean_D.tobytes() == first.mean_D.tobytes()
     assert usual.scale_D.tobytes() == chosen_on_garbage.scale_D.tobytes() == first.scale_D.tobytes()
+
+
+def test_garbage_in_test_rows_leaves_all_that_a_ridge_predicts_of_others_bit_identical(cohort: Cohort) -> None:
+    """Of val rows only the choice of the penalty may change; without any there is no choice."""
+    features = cohort.features(tuple(f.name for f in FEATURES if f.known != "after")).astype(np.float64)
+    train, test = cohort.rows_of("train"), cohort.rows_of("test")
+    fitted, none = Rows(features[train], features[train, :3]), Rows(features[:0], features[:0, :3])
+    garbage = np.concatenate([features[train], np.random.default_rng(24).normal(0, 1e3, features[test].shape)])
+    first = predict_by_ridge(fitted, none, np.concatenate([features[train], features[test]]))[: len(train)]
+    assert first.tobytes() == predict_by_ridge(fitted, none, garbage)[: len(train)].tobytes()

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,19 @@ START_S = 0.05
 """Within this time both have forked, and wait for their moment."""
 SERVER = """
 import json, os, sys, time
-import cxrssl.cli.app, cxrssl.cohort.export, cxrssl.ingest, cxrssl.cohort.sources.nih, cxrssl.report.write
+import cxrssl.cli.app, cxrssl.cohort.export, cxrssl.core.durable, cxrssl.ingest, cxrssl.report.write
+import cxrssl.cohort.sources.nih
 if sys.argv[1:]:
     import cxrssl.evaluate.run, cxrssl.train.loop
 print("ready", flush=True)
 for line in sys.stdin:
-    words, log, moment = json.loads(line)
+    words, log, moment, kill_at = json.loads(line)
     child = os.fork()
     if child == 0:
+        os.umask(0o022)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(out, 1), os.dup2(out, 2)
-        sys.argv = ["cxrssl", *words]
+        sys.argv, cxrssl.core.durable._KILL_AT = ["cxrssl", *words], kill_at
         code = 99
         time.sleep(max(0.0, moment - time.monotonic()))
         try:
@@ -63,10 +66,10 @@ class Ended:
 class Container:
     """A process 1 that runs commands, each in a child with a process id that the other container has too."""
 
-    def __init__(self, folder: Path, has_torch: bool) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    def __init__(self, folder: Path, has_torch: bool, apart: Sequence[str] = APART, **more: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2]), **more}
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        command = [*APART, sys.executable, "-c", SERVER, *["torch"] * has_torch]
+        command = [*apart, sys.executable, "-c", SERVER, *["torch"] * has_torch]
         self.process = subprocess.Popen(command, env=environment, text=True, **pipes)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -75,17 +78,17 @@ class Container:
         self.log = folder / "log.txt"
         assert self.answers.readline() == "ready\n"
 
-    def begin(self, words: str, workspace: Path, moment: float = 0.0) -> None:
-        """Begin a command at a moment of the clock that all processes of the machine share."""
+    def begin(self, words: str, workspace: Path, moment: float = 0.0, kill_at: str = "") -> None:
+        """Begin a command at a moment of the clock that all processes of the machine share; or kill it at a point."""
         argv = [*shlex.split(words), "--workspace", str(workspace)]
-        self.orders.write(json.dumps([argv, str(self.log), moment]) + "\n")
+        self.orders.write(json.dumps([argv, str(self.log), moment, kill_at]) + "\n")
         self.orders.flush()
 
     def end(self) -> Ended:
         return Ended(int(self.answers.readline()), self.log.read_text())
 
-    def run(self, words: str, workspace: Path) -> Ended:
-        self.begin(words, workspace)
+    def run(self, words: str, workspace: Path, kill_at: str = "") -> Ended:
+        self.begin(words, workspace, kill_at=kill_at)
         return self.end()
 
     def close(self) -> None:

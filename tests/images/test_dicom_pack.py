@@ -86,7 +86,7 @@ def test_worker_that_is_killed_from_outside_blames_no_film(tmp_path: Path, monke
     paths = write_films(tmp_path / "data", [GOOD] * 3, EXPLICIT)
     with monkeypatch.context() as patch:
         patch.setenv("CXRSSL_KILL_AT", "pack-film:2")
-        with pytest.raises(SetupError, match="a worker process died; 1 film in hand: film-01"):
+        with pytest.raises(SetupError, match="a worker process died; 1 film in hand: row 1"):
             call_pack(tmp_path, paths)
     assert call_pack(tmp_path, paths).num_packed == 3
 

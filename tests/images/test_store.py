@@ -53,8 +53,8 @@ def test_read_all_returns_the_packed_films_in_order(packed: Path) -> None:
     )
 
 
-def test_film_that_was_not_packed_is_an_error_that_names_it(packed: Path) -> None:
-    with pytest.raises(DataError, match="2 films asked for but not packed, first: id-6"):
+def test_film_that_was_not_packed_is_an_error_that_names_its_row(packed: Path) -> None:
+    with pytest.raises(DataError, match="2 films asked for but not packed, the first in row 6"):
         open_images(packed).read_rows([1, 6, 3])
 
 

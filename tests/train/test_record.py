@@ -1,5 +1,6 @@
 """The record of a run's films: what is predicted, what is withheld, and the wrong records of a control."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from cxrssl.cohort.encoding import feature_columns
+from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import ConfigError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
@@ -138,6 +140,37 @@ def test_scales_are_those_of_the_known_training_films_alone(workspace: Workspace
     changed[np.setdiff1d(np.arange(len(cohort)), plan.rows)] = 1
     object.__setattr__(cohort, "ehr_values", changed)
     assert load_record(plan).columns.predicted == (sex, age)
+
+
+CONTROLS: list[dict[str, Any]] = [
+    {}, {"missing": "zero"}, {"control": "shuffled"}, {"control": "shuffled:age"}, {"control": "zeros"},
+    {"control": "noise"}, {"predict": ["view"], "predict_gate": "skill"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", CONTROLS, ids=str)
+def test_garbage_in_val_and_test_rows_leaves_all_that_a_run_is_shown_bit_identical(
+    workspace: Workspace, changes: dict[str, Any]
+) -> None:
+    """R24: scales, drawn noise, donors of other people's records, labels."""
+    objective = () if "predict" in changes else ("objective.name=supervised",)
+    plan = plan_with(workspace, *objective, **changes)
+    cohort, rng = plan.cohort, np.random.default_rng(24)
+    first, outside = load_record(plan), np.setdiff1d(np.arange(len(plan.cohort)), plan.rows)
+    arrays = {name: getattr(cohort, name).copy() for name in ("ehr_values", "ehr_known", "label_values")}
+    for column, feature in enumerate(FEATURES):
+        arrays["ehr_values"][outside, column] = rng.integers(0, feature.width + 50 * (not feature.categories), 1)
+    arrays["ehr_known"][outside] = rng.random((len(outside), len(FEATURES))) < 0.5
+    arrays["label_values"][outside] = rng.integers(-2, 2, (len(outside), len(cohort.finding_names)))
+    object.__setattr__(plan, "cohort", dataclasses.replace(cohort, **arrays))
+    second = load_record(plan)
+    assert second.columns == first.columns
+    for name in ("given_NM", "values_NP", "known_NF", "labels_NL", "unknown_M", "withheld_N"):
+        one, other = getattr(first, name), getattr(second, name)
+        if name != "unknown_M" and one is not None:
+            one, other = one[plan.rows], other[plan.rows]
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes(), name
+    assert not np.array_equal(first.given_NM[outside], second.given_NM[outside]) or changes.get("control") == "zeros"
 
 
 def test_what_never_varies_or_is_never_known_cannot_be_predicted(workspace: Workspace) -> None:

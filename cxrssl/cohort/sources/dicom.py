@@ -244,7 +244,7 @@ def _ids(frame: pl.DataFrame, table: SourceTable, key: str) -> pl.Series:
     """
     known = name_files(table, frame["path"]) if key == "file" else frame[KEYS[key]]
     advice = f'does it name what key = "{key}" says, image, study, patient or file?'
-    table.check_fit("id", known.drop_nulls(), "the films", key == "patient", advice)
+    table.check_fit("id", known.drop_nulls(), "the films", advice)
     _remark_strangers(table, known)
     return known
 

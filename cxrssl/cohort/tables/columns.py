@@ -11,10 +11,13 @@ and NaN, NaT, None, NULL, <NA> as blank where a number, a time or an id may be b
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
+
+from cxrssl.core.text import plain
 
 Kind = Literal["text", "id", "int", "float", "time", "date"]
 POLARS_TYPES: dict[Kind, pl.DataType] = {
@@ -109,6 +112,19 @@ def cast_column(cells: pl.Series, column: Column) -> tuple[pl.Series, pl.Series]
         # A cell that breaks a rule is never shown, whether its row is kept or rejected.
         frame = frame.with_columns(pl.when(pl.col("rule").is_null()).then(pl.col("typed")).alias("typed"))
     return frame["typed"].alias(column.name), frame["rule"].alias(column.name)
+
+
+SHOWN_ROWS = 10
+"""A word of a table that no list has is shown if so many rows have it: others may be of one person."""
+
+
+def count_shown(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return word -> rows for what people are shown, in the order given; of rare words only how they are written."""
+    shown: dict[str, int] = {}
+    for word, rows in counts:
+        text = plain(word if rows >= SHOWN_ROWS else describe_form(word), 60)
+        shown[text] = shown.get(text, 0) + rows
+    return shown
 
 
 def describe_form(cell: str) -> str:

@@ -80,17 +80,14 @@ class SourceTable:
         """Return the subjects of whom the table lost a row, or a cell whose blank says "no"."""
         return pl.concat([self.lost()["subject"].alias("subject_id"), *self.doubts]).drop_nulls().unique()
 
-    def check_fit(self, column: str, known: pl.Series, of: str, is_person: bool = False, advice: str = "") -> None:
-        """Raise DataError if none of the ids in `column` is among those that `of` has; it shows one of each.
-
-        Of the ids of people it shows only how they are written.
-        """
+    def check_fit(self, column: str, known: pl.Series, of: str, advice: str = "") -> None:
+        """Raise DataError if none of the ids in `column` is among those that `of` has; it shows how each is written."""
         ids = self.frame[column].drop_nulls()
         if ids.is_empty() or known.is_empty() or known.is_in(ids.head(1_000).implode()).any():
             return  # a few ids decide nearly always, and are looked for in no time
         if ids.is_in(known.implode()).any():
             return
-        theirs, ours = (describe_form(each[0]) if is_person else plain(each[0], 80) for each in (ids, known))
+        theirs, ours = (plain(describe_form(each[0]), 80) for each in (ids, known))
         what = f"{self.file}: none of its {count_noun(len(ids), 'row')} fits {of}"
         hint = f"its {column} is such as {theirs}, that of {of} such as {ours}: {advice or 'are they of one release?'}"
         raise DataError(what, hint=hint)

@@ -20,7 +20,7 @@ def check_hospital(tables: dict[str, SourceTable]) -> None:
     people = known_subjects(patients)
     for name in ("admissions", "icustays", "edstays"):
         if name in tables:
-            tables[name].check_fit("subject_id", people, patients.file, is_person=True)
+            tables[name].check_fit("subject_id", people, patients.file)
     if admissions.lost().is_empty():  # otherwise `losses` has more to say
         tables["icustays"].check_fit("hadm_id", admissions.frame["hadm_id"], admissions.file)
     admissions.reject(is_stranger(people), STRANGER)

@@ -85,7 +85,7 @@ def _check_film_tables(
 def _check_films(films: SourceTable, patients: SourceTable) -> None:
     films.reject(pl.col("subject_id").n_unique().over("study_id") > 1, "study under two subjects")
     people = known_subjects(patients)
-    films.check_fit("subject_id", people, patients.file, is_person=True)
+    films.check_fit("subject_id", people, patients.file)
     films.reject(is_stranger(people), STRANGER)
 
 
