@@ -152,22 +152,20 @@ CONTROLS: list[dict[str, Any]] = [
 def test_garbage_in_val_and_test_rows_leaves_all_that_a_run_is_shown_bit_identical(
     workspace: Workspace, changes: dict[str, Any]
 ) -> None:
-    """R24: scales, drawn noise, donors of other people's records, labels."""
-    objective = () if "predict" in changes else ("objective.name=supervised",)
-    plan = plan_with(workspace, *objective, **changes)
+    """R24: scales, drawn noise, donors of other people's records."""
+    plan = plan_with(workspace, **changes)
     cohort, rng = plan.cohort, np.random.default_rng(24)
     first, outside = load_record(plan), np.setdiff1d(np.arange(len(plan.cohort)), plan.rows)
-    arrays = {name: getattr(cohort, name).copy() for name in ("ehr_values", "ehr_known", "label_values")}
+    arrays = {name: getattr(cohort, name).copy() for name in ("ehr_values", "ehr_known")}
     for column, feature in enumerate(FEATURES):
         arrays["ehr_values"][outside, column] = rng.integers(0, feature.width + 50 * (not feature.categories), 1)
     arrays["ehr_known"][outside] = rng.random((len(outside), len(FEATURES))) < 0.5
-    arrays["label_values"][outside] = rng.integers(-2, 2, (len(outside), len(cohort.finding_names)))
     object.__setattr__(plan, "cohort", dataclasses.replace(cohort, **arrays))
     second = load_record(plan)
     assert second.columns == first.columns
-    for name in ("given_NM", "values_NP", "known_NF", "labels_NL", "unknown_M", "withheld_N"):
+    for name in ("given_NM", "values_NP", "known_NF", "unknown_M", "withheld_N"):
         one, other = getattr(first, name), getattr(second, name)
-        if name != "unknown_M" and one is not None:
+        if name != "unknown_M":
             one, other = one[plan.rows], other[plan.rows]
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes(), name
     assert not np.array_equal(first.given_NM[outside], second.given_NM[outside]) or changes.get("control") == "zeros"

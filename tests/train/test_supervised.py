@@ -50,6 +50,10 @@ def test_it_learns_the_labels_of_its_own_films_and_no_others(workspace: Workspac
     batch = load_record(plan).batch(plan.rows[:4], 0, torch.device("cpu"))
     assert batch.labels_BL is not None
     np.testing.assert_array_equal(batch.labels_BL.numpy(), labels[plan.rows[:4]])
+    garbage = plan.cohort.label_values.copy()
+    garbage[others] = np.random.default_rng(24).integers(-2, 2, garbage[others].shape)
+    lying = replace(plan, cohort=replace(plan.cohort, label_values=garbage))
+    np.testing.assert_array_equal(load_labels(lying), labels)
 
 
 def test_an_encoder_taught_with_labels_separates_the_finding_on_other_patients(workspace: Workspace) -> None:
