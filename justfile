@@ -47,6 +47,8 @@ bench:
     uv run python tests/benchmarks/cohort.py
     uv run python tests/benchmarks/views.py
     uv run python tests/benchmarks/step.py
+    uv run python tests/benchmarks/bootstrap.py
+    uv run python tests/benchmarks/probing.py
 
 # Decoding by commit BASE and by the working tree, in turns, by format.
 bench-decoding BASE:

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.stats.metrics import MAX_CHUNK_BYTES, Floats, check_finite, score_resamples
+from cxrssl.stats.metrics import Draws, Floats, check_finite, score_resamples
 from cxrssl.stats.resample import Counts, count_subjects, draw_subject_counts
 
+MAX_COUNTS_BYTES = 64 * 2**20
 Labels = npt.NDArray[np.int8]
 Folds = npt.NDArray[np.int64]
 
@@ -122,16 +123,19 @@ def _resample(probs_NL: npt.ArrayLike, labels_NL: Labels, counts_RN: Counts, fol
     probs_NL = np.asarray(probs_NL, dtype=np.float64)
     samples_TLR = np.full((2, labels_NL.shape[1], len(counts_RN)), np.nan)
     folds = [slice(None)] if fold_N is None else [np.flatnonzero(fold_N == fold) for fold in np.unique(fold_N)]
+    draws = [Draws.pack(counts_RN[:, rows]) for rows in folds]
     for column, labels_N in enumerate(labels_NL.T):
         if (labels_N == 1).any() and (labels_N == 0).any():
-            aurocs_R, precisions_R = _rank_within(probs_NL[:, column], labels_N, counts_RN, folds)
+            aurocs_R, precisions_R = _rank_within(probs_NL[:, column], labels_N, counts_RN, folds, draws)
             samples_TLR[:, column] = aurocs_R, np.where(np.isnan(aurocs_R), np.nan, precisions_R)
     return samples_TLR
 
 
-def _rank_within(scores_N: Floats, labels_N: Labels, counts_RN: Counts, folds: Sequence[Any]) -> tuple[Floats, Floats]:
+def _rank_within(
+    scores_N: Floats, labels_N: Labels, counts_RN: Counts, folds: Sequence[Any], draws: Sequence[Draws]
+) -> tuple[Floats, Floats]:
     """(AUROC, average precision) of each resample, the means over folds by pairs and by films with the finding."""
-    found = [score_resamples(scores_N[rows], labels_N[rows], counts_RN[:, rows]) for rows in folds]
+    found = [score_resamples(scores_N[rows], labels_N[rows], each) for rows, each in zip(folds, draws, strict=True)]
     if len(found) == 1:
         return found[0]
     pos_KR, neg_KR = (
@@ -154,7 +158,7 @@ def _leave_out(
     num_subjects = int(subject_N.max()) + 1
     values_TLS = np.full((2, labels_NL.shape[1], num_subjects), np.nan)
     probs_NM, labels_NM = np.asarray(probs_NL, dtype=np.float64)[:, is_needed_L], labels_NL[:, is_needed_L]
-    rows = max(1, MAX_CHUNK_BYTES // (2 * len(subject_N)))
+    rows = max(1, MAX_COUNTS_BYTES // (2 * len(subject_N)))
     for start in range(0, num_subjects, rows):
         chunk_S = np.arange(start, min(start + rows, num_subjects))
         counts_SN = (chunk_S[:, None] != subject_N).astype(np.uint16)

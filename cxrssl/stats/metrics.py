@@ -4,9 +4,10 @@ In: scores and labels of one finding, integer multiplicities for resamples. Out:
 defined. Never: a 0.5 or 0 in place of "not defined"; a row left out other than those labelled -1 (not scored).
 
 Suffix letters: N films, M scored films, P films with the finding, G groups of tied scores that hold a positive,
-R resamples, L findings, V distinct values.
+R resamples, K words of several resamples each, L findings, V distinct values.
 """
 
+import dataclasses
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +18,44 @@ from cxrssl.core.errors import DataError
 Floats: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 
-MAX_CHUNK_BYTES = 64 * 2**20
+MAX_CHUNK_BYTES = 4 * 2**20
+"""Of what is worked on at once, so that it stays in a cache."""
+WORD_BITS = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """Resamples packed side by side into the bits of words, so that one addition adds a film to several of them."""
+
+    words_KN: npt.NDArray[np.uint64]
+    """How often film n occurs in resamples k, k + K, k + 2 K and so on, from the lowest bits up."""
+    bits: int
+    """Of one resample: twice its films, all added up, fit into them."""
+    num_resamples: int
+
+    @classmethod
+    def pack(cls, counts_RN: Integers) -> "Draws":
+        """Return resamples in which film n occurs counts_RN[r, n] times."""
+        assert counts_RN.ndim == 2, "counts are [R, N]"
+        assert np.issubdtype(counts_RN.dtype, np.integer), "counts are integers"
+        most = int(counts_RN.sum(axis=1, dtype=np.int64).max(initial=0))
+        bits = max(1, (2 * most).bit_length())
+        assert bits <= WORD_BITS, "so many films cannot be counted"
+        num_words = -(-len(counts_RN) // (WORD_BITS // bits))
+        words_KN = np.zeros((num_words, counts_RN.shape[1]), np.uint64)
+        for lane, start in enumerate(range(0, len(counts_RN), max(1, num_words))):
+            part_RN = counts_RN[start : start + num_words].astype(np.uint64)
+            words_KN[: len(part_RN)] |= part_RN << np.uint64(lane * bits)
+        return cls(words_KN, bits, len(counts_RN))
+
+    def of(self, rows: Any) -> "Draws":
+        """Return those of some films."""
+        return dataclasses.replace(self, words_KN=self.words_KN[:, rows])
+
+    def unpack(self, words: npt.NDArray[np.uint64], lane: int) -> npt.NDArray[np.int64]:
+        """Return the sums of the resamples of a lane."""
+        mask = np.uint64((1 << self.bits) - 1)
+        return ((words >> np.uint64(lane * self.bits)) & mask).view(np.int64)
 
 
 def auroc(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike) -> float:
@@ -66,7 +104,9 @@ def average_precision_resampled(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike
     return score_resamples(scores_N, labels_N, counts_RN)[1]
 
 
-def score_resamples(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike, counts_RN: Integers) -> tuple[Floats, Floats]:
+def score_resamples(
+    scores_N: npt.ArrayLike, labels_N: npt.ArrayLike, counts_RN: Integers | Draws
+) -> tuple[Floats, Floats]:
     """(AUROC, average precision) of each resample from one sort of the scores; labels 1, 0, and -1 for "not scored".
 
     With the films sorted from the highest score down, g a group of tied scores, pos_g and neg_g the films in it, TP_g
@@ -76,16 +116,15 @@ def score_resamples(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike, counts_RN:
     Groups without a positive add nothing, so only the others are looked up in the cumulative counts. All counts are
     integers, so the results do not depend on the order of the films or on the chunking.
 
-    Shapes: [N], [N], [R, N] -> [R], [R].
+    Shapes: [N], [N], [R, N] or Draws packed from it, which saves time where many findings share them -> [R], [R].
     Raises: DataError if a score is not finite.
     """
     scores_N = np.asarray(scores_N, dtype=np.float64)
     labels_N = np.asarray(labels_N)
+    draws = counts_RN if isinstance(counts_RN, Draws) else Draws.pack(counts_RN)
     assert scores_N.ndim == 1, "scores are of one finding"
     assert labels_N.shape == scores_N.shape, "one label for each score"
-    assert counts_RN.ndim == 2, "counts are [R, N]"
-    assert counts_RN.shape[1] == len(scores_N), "one count for each score"
-    assert np.issubdtype(counts_RN.dtype, np.integer), "counts are integers"
+    assert draws.words_KN.shape[1] == len(scores_N), "one count for each score"
     assert bool(np.isin(labels_N, (1, 0, -1)).all()), "labels are 1, 0 or -1 (not scored)"
     check_finite(scores_N)
 
@@ -97,28 +136,29 @@ def score_resamples(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike, counts_RN:
     starts_G = np.searchsorted(-scores_N[order_M], thresholds_G, side="left")
     ends_G = np.searchsorted(-scores_N[order_M], thresholds_G, side="right")
 
-    aurocs_R = np.empty(len(counts_RN))
-    precisions_R = np.empty(len(counts_RN))
+    num_words = len(draws.words_KN)
+    num_lanes = -(-draws.num_resamples // max(1, num_words))
+    aurocs_R, precisions_R = np.empty((2, num_lanes * num_words))
     rows = max(1, MAX_CHUNK_BYTES // (16 * (len(order_M) + 1) + 80 * (len(pos_P) + 1)))
-    for start in range(0, len(counts_RN), rows):
-        chunk = slice(start, start + rows)
-        films_RM = _cumulate(counts_RN[chunk], order_M)
-        positives_RP = _cumulate(counts_RN[chunk], order_M[pos_P])
-        num_pos_R = positives_RP[:, -1]
-        num_neg_R = films_RM[:, -1] - num_pos_R
-
-        tp_before_RG = np.take(positives_RP, first_G, axis=1)
-        tp_RG = np.take(positives_RP, last_G, axis=1)
-        fp_before_RG = np.take(films_RM, starts_G, axis=1) - tp_before_RG
-        depth_RG = np.take(films_RM, ends_G, axis=1)
-        pos_RG = tp_RG - tp_before_RG
-
-        twice_below_RG = 2 * num_neg_R[:, None] - fp_before_RG - (depth_RG - tp_RG)
-        precision_RG = tp_RG / np.maximum(depth_RG, 1)
-        aurocs_R[chunk] = _area(pos_RG, twice_below_RG, num_pos_R, num_neg_R, axis=1)
-        with np.errstate(invalid="ignore"):
-            precisions_R[chunk] = (pos_RG * precision_RG).sum(axis=1) / num_pos_R
-    return aurocs_R, precisions_R
+    for start in range(0, num_words, rows):
+        words_KN = draws.words_KN[start : start + rows]
+        films_KM = _cumulate(words_KN, order_M)
+        positives_KP = _cumulate(words_KN, order_M[pos_P])
+        tp_before_KG, tp_KG = np.take(positives_KP, first_G, axis=1), np.take(positives_KP, last_G, axis=1)
+        depth_KG = np.take(films_KM, ends_G, axis=1)
+        # No lane of these is negative, and none is above twice the films.
+        twice_fp_KG = np.take(films_KM, starts_G, axis=1) - tp_before_KG + (depth_KG - tp_KG)
+        twice_below_KG = 2 * (films_KM[:, -1] - positives_KP[:, -1])[:, None] - twice_fp_KG
+        for lane in range(num_lanes):
+            num_pos_K = draws.unpack(positives_KP[:, -1], lane)
+            num_neg_K = draws.unpack(films_KM[:, -1], lane) - num_pos_K
+            found_G = draws.unpack(tp_KG - tp_before_KG, lane), draws.unpack(twice_below_KG, lane)
+            chunk = slice(lane * num_words + start, lane * num_words + start + len(words_KN))
+            aurocs_R[chunk] = _area(*found_G, num_pos_K, num_neg_K, axis=1)
+            precision_KG = draws.unpack(tp_KG, lane) / np.maximum(draws.unpack(depth_KG, lane), 1)
+            with np.errstate(invalid="ignore"):
+                precisions_R[chunk] = (found_G[0] * precision_KG).sum(axis=1) / num_pos_K
+    return aurocs_R[: draws.num_resamples], precisions_R[: draws.num_resamples]
 
 
 def check_finite(values: Floats, where: str = "") -> None:
@@ -147,8 +187,8 @@ def _each_once(labels_N: npt.ArrayLike) -> Integers:
     return np.ones((1, len(np.asarray(labels_N))), dtype=np.uint16)
 
 
-def _cumulate(counts_RN: Integers, films_M: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
-    """Counts of the films in the order given, summed from the left, with a 0 in front: [R, M + 1]."""
-    sums_RM = np.zeros((len(counts_RN), len(films_M) + 1), dtype=np.int64)
-    np.cumsum(np.take(counts_RN, films_M, axis=1), axis=1, dtype=np.int64, out=sums_RM[:, 1:])
-    return sums_RM
+def _cumulate(words_KN: npt.NDArray[np.uint64], films_M: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
+    """Words of the films in the order given, added up from the left, with a 0 in front: [K, M + 1]."""
+    sums_KM = np.zeros((len(words_KN), len(films_M) + 1), dtype=np.uint64)
+    np.cumsum(np.take(words_KN, films_M, axis=1), axis=1, out=sums_KM[:, 1:])
+    return sums_KM

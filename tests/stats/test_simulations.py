@@ -1,0 +1,120 @@
+"""Simulations: how often a paired test errs, what it finds, and how often an interval holds the truth.
+
+A few worlds in every suite; as many as promised with CXRSSL_FULL=1 (`just fuzz`). Scores are normal with variance 1, of
+which `shared` is the subject's; the means of the classes lie apart as the AUROC asks.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from cxrssl.stats.power import USUAL, find_smallest_difference
+from cxrssl.stats.scores import compare_predictions, score_predictions
+from tests.scale import scaled
+
+NORMAL = NormalDist()
+ALIKE = 0.75
+"""Correlation of the scores of two models, within a class."""
+
+
+def tell(line: str) -> None:
+    """Show a number that was measured (pytest -s)."""
+    sys.stdout.write(f"\n{line}\n")
+
+
+def shift_of(auroc: float) -> float:
+    """Return how far the means of two normal scores lie apart."""
+    return math.sqrt(2) * NORMAL.inv_cdf(auroc)
+
+
+def draw_scores(
+    rng: np.random.Generator,
+    aurocs: tuple[float, ...],
+    num_subjects: int,
+    films_each: int,
+    shared: float,
+    prevalence: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of models [N, J] that rank the same subjects much alike; labels and subject_ids."""
+    ids = np.repeat(np.arange(num_subjects), films_each)
+    labels = (rng.random(num_subjects) < prevalence)[ids].astype(np.int8)
+
+    def noise(num: int) -> np.ndarray:
+        of_subject = rng.normal(size=(num_subjects, num))[ids]
+        return math.sqrt(shared) * of_subject + math.sqrt(1 - shared) * rng.normal(size=(len(ids), num))
+
+    scores = math.sqrt(ALIKE) * noise(1) + math.sqrt(1 - ALIKE) * noise(len(aurocs))
+    return scores + labels[:, None] * np.array([shift_of(each) for each in aurocs]), labels, ids
+
+
+def share_of_findings(
+    aurocs: tuple[float, float], num_worlds: int, num_subjects: int, films_each: int, prevalence: float
+) -> float:
+    """Return in which share of worlds the interval of the difference of two models excludes zero."""
+    found = 0
+    for world in range(num_worlds):
+        rng = np.random.default_rng(world)
+        scores, labels, ids = draw_scores(rng, aurocs, num_subjects, films_each, 0.5, prevalence)
+        both = scores[:, :1], scores[:, 1:]
+        gap = compare_predictions(*both, labels[:, None], ids, ["a"], num_resamples=400, seed=world)
+        found += gap.macro_auroc.excludes_zero
+    return found / num_worlds
+
+
+@pytest.mark.fuzz
+def test_of_equal_models_one_in_twenty_differs() -> None:
+    num_worlds = scaled(60, 500)
+    share = share_of_findings((0.75, 0.75), num_worlds, 200, 2, 0.4)
+    tell(f"equal models: the paired test rejects {share:.1%} of {num_worlds}")
+    slack = 0.02 if num_worlds >= 500 else 0.08
+    assert abs(share - 0.05) <= slack
+
+
+@pytest.mark.fuzz
+def test_a_planted_difference_is_found_as_often_as_the_formula_says() -> None:
+    """.02 AUROC with 3,000 subjects of one film, 40 % with the finding."""
+    num_worlds, planted = scaled(12, 200), 0.02
+    share = share_of_findings((0.76, 0.74), num_worlds, 3000, 1, 0.4)
+    expected = _predict_power(planted)
+    tell(f"planted {planted}: found in {share:.1%} of {num_worlds}, the formula says {expected:.1%}")
+    if num_worlds >= 200:
+        assert share >= 0.80
+        assert abs(share - expected) <= 0.05
+    else:
+        assert share >= 0.5
+    assert expected >= 0.80
+
+
+def _predict_power(difference: float) -> float:
+    """Return the power at which the formula's smallest difference is this one, for the worlds above."""
+    pos, neg = np.array([1200]), np.array([1800])
+    # Areas correlate a little less than the scores within a class: Hanley & McNeil 1983, table 1, at .75 and .75.
+    given = replace(USUAL, auroc=0.75, of_arms=ALIKE - 0.02)
+    low, high = 0.5, 1 - 1e-9
+    for _ in range(60):
+        power = (low + high) / 2
+        smallest = find_smallest_difference(pos, neg, 1, replace(given, power=power))
+        low, high = (power, high) if smallest < difference else (low, power)
+    return low
+
+
+@pytest.mark.fuzz
+def test_intervals_of_subjects_hold_the_truth_where_those_of_films_do_not() -> None:
+    """Six films a subject, most of each score the subject's; both kinds of interval on the same films."""
+    num_worlds = scaled(50, 500)
+    held = np.zeros(2)
+    for world in range(num_worlds):
+        scores, labels, ids = draw_scores(np.random.default_rng(world), (0.8,), 150, 6, 0.8, 0.4)
+        for kind, clusters in enumerate((ids, np.arange(len(ids)))):
+            made = score_predictions(scores, labels[:, None], clusters, ["a"], num_resamples=400, seed=world)
+            held[kind] += made.macro_auroc.lo <= 0.8 <= made.macro_auroc.hi
+    of_subjects, of_films = held / num_worlds
+    tell(f"95 % intervals that hold the truth: by subject {of_subjects:.1%}, by film {of_films:.1%} of {num_worlds}")
+    assert abs(of_subjects - 0.95) <= (0.02 if num_worlds >= 500 else 0.09)
+    assert of_films < 0.80
