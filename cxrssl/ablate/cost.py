@@ -9,13 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from cxrssl.ablate.contract import Job
 from cxrssl.core.durable import hash_settings
+from cxrssl.evaluate.visible import find_visible
 from cxrssl.records.evaluation import ProbeSettings
-from cxrssl.stats.power import find_smallest_difference
-from cxrssl.stats.resample import count_subjects
 
 
 @dataclass(frozen=True)
@@ -62,16 +59,10 @@ def shape_of(job: Job) -> str:
 
 def smallest_differences(jobs: Sequence[Job], probe: ProbeSettings) -> dict[str, float]:
     """Return by cohort the smallest difference in macro AUROC of two arms that its test set can show; nan for none."""
-    found: dict[str, float] = {}
     num_seeds = len({job.seed for job in jobs})
-    for plan in {job.plan.cohort.name: job.plan for job in jobs}.values():
-        test = np.arange(len(plan.cohort)) if probe.folds else plan.cohort.rows_of("test", plan.scheme)
-        test = test[plan.images.is_packed_N[test]]
-        names = [str(name) for name in plan.cohort.finding_names]
-        if not names or not len(test):
-            found[plan.cohort.name] = math.nan
-            continue
-        labels_NL = plan.cohort.labels(names, probe.uncertain, probe.blank)[test]
-        pos_L, neg_L = count_subjects(labels_NL, plan.cohort.subject_id[test])
-        found[plan.cohort.name] = find_smallest_difference(pos_L, neg_L, num_seeds)
-    return found
+    plans = {job.plan.cohort.name: job.plan for job in jobs}
+    shown = {
+        name: find_visible(plan.cohort, plan.images, plan.scheme, num_seeds, probe)["macro"]
+        for name, plan in plans.items()
+    }
+    return {name: math.nan if value is None else value for name, value in shown.items()}

@@ -158,6 +158,8 @@ def probe(
     from cxrssl.evaluate.asked import Asked
     from cxrssl.evaluate.external import probe_external
     from cxrssl.evaluate.run import ProbeChoices, probe_run
+    from cxrssl.evaluate.visible import find_visible_of
+    from cxrssl.stats.power import describe_in_words
     from cxrssl.stats.resample import explain_marks
 
     asked = Asked(findings, uncertain, where, _find_films)
@@ -204,7 +206,12 @@ def probe(
     notes = [note for note in (leak, seen, STRENGTH, scores.choice_note) if note]
     curves = list_curves(opened, evaluations) if shares else []
     summary: dict[str, Any] = {
-        each.eval_id: {"settings": each.settings.to_dict(), **each.scores.to_dict()} for each in evaluations
+        each.eval_id: {
+            "settings": each.settings.to_dict(),
+            **each.scores.to_dict(),
+            "smallest_difference": find_visible_of(each.scores),
+        }
+        for each in evaluations
     }
     summary |= summarise_transfers(transfers)
     if curves:
@@ -222,6 +229,7 @@ def probe(
         *notes,
         *by_finding,
         *([scores.check_note] if scores.check_note else []),
+        describe_in_words(find_visible_of(scores)),
         *describe_fit(evaluations[0]),
         *describe_curves(curves),
         *record,

@@ -77,21 +77,24 @@ def describe_plans(plans: Sequence[RunPlan]) -> Summary:
     """Return what runs will take on this machine, as measured by a few steps of the first."""
     from dataclasses import asdict
 
+    from cxrssl.evaluate.visible import find_visible
     from cxrssl.train.device import choose_device
     from cxrssl.train.estimate import estimate_run
 
     plan = plans[0]
+    shown = {"smallest_difference": find_visible(plan.cohort, plan.images, plan.scheme, len(plans))}
     estimate = asdict(estimate_run(plan, choose_device(plan.machine.device)))
     sizes = {"num_films": len(plan.rows), "steps_per_epoch": plan.steps_per_epoch, "num_steps": plan.num_steps}
     several = {"run_ids": [each.run_id for each in plans], "all_runs_s": estimate["run_s"] * len(plans)}
     recipe = {"recipe": plan.recipe.to_dict()}
-    return {"run_id": plan.run_id, **sizes, **estimate, **recipe, **(several if len(plans) > 1 else {})}
+    return {"run_id": plan.run_id, **sizes, **estimate, **shown, **recipe, **(several if len(plans) > 1 else {})}
 
 
 def describe_plan_lines(plan: Summary) -> list[str]:
     """Return those numbers for people."""
     from cxrssl.core.progress import format_seconds
     from cxrssl.core.text import format_bytes
+    from cxrssl.stats.power import describe_in_words
 
     train, run_ids = plan["recipe"]["train"], plan.get("run_ids", [plan["run_id"]])
     films = f"{format_bytes(plan['films_bytes'])} of films"
@@ -109,6 +112,7 @@ def describe_plan_lines(plan: Summary) -> list[str]:
         *align(rows),
         f"  {films} will be " + ("held by the device" if plan["holds_films"] else "read as they are needed"),
         "  measured on a few small steps on this machine; nothing was trained",
+        describe_in_words(plan["smallest_difference"]),
     ]
 
 

@@ -1,6 +1,6 @@
 """The smallest difference of two arms that a test set can show, before anything is trained.
 
-In: how many test subjects have each finding and how many do not, the number of seeds. Out: a difference of macro AUROC.
+In: how many test subjects have each finding and how many do not, the number of seeds. Out: differences of AUROC.
 Never: a number without its assumptions, which `Assumptions` names.
 
 Suffix letters: L findings.
@@ -9,11 +9,15 @@ Suffix letters: L findings.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrssl.core.numbers import encode_numbers
+from cxrssl.core.text import count_noun, plain
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
 from cxrssl.stats.seeds import t_quantile
@@ -58,19 +62,46 @@ def find_smallest_difference(pos_L: Counts, neg_L: Counts, num_seeds: int, given
         the difference of two on the same cases; the degrees of freedom as in `stats.seeds.compare_seeds`.
     """
     is_defined_L = np.minimum(pos_L, neg_L) >= MIN_SUBJECTS
-    variances_L = auroc_variance(given.auroc, pos_L[is_defined_L], neg_L[is_defined_L])
-    num = len(variances_L)
+    of_arms_L = 2 * (1 - given.of_arms) * auroc_variance(given.auroc, pos_L[is_defined_L], neg_L[is_defined_L])
+    num = len(of_arms_L)
     if not num:
         return math.nan
-    of_arms = 2 * (1 - given.of_arms) * variances_L
-    deviations = np.sqrt(of_arms)
-    shared = deviations.sum() ** 2 - of_arms.sum()
-    of_subjects = float(of_arms.sum() + given.of_findings * shared) / num**2
+    shared = np.sqrt(of_arms_L).sum() ** 2 - of_arms_L.sum()
+    of_subjects = float(of_arms_L.sum() + given.of_findings * shared) / num**2
     of_seeds = given.sd_seeds**2 / num_seeds if num_seeds > 1 else 0.0
     variance = of_subjects + of_seeds
     freedom = (num_seeds - 1) * (variance / of_seeds) ** 2 if of_seeds else math.inf
     quantiles = t_quantile((1 + given.level) / 2, freedom) + t_quantile(given.power, freedom)
     return quantiles * math.sqrt(variance)
+
+
+def find_smallest_differences(pos_L: Counts, neg_L: Counts, num_seeds: int, given: Assumptions = USUAL) -> Floats:
+    """Return the same of each finding alone, [L]; nan for one with fewer than two subjects of either class."""
+    alone = zip(pos_L[:, None], neg_L[:, None], strict=True)
+    return np.array([find_smallest_difference(*pair, num_seeds, given) for pair in alone])
+
+
+def describe_smallest(findings: Sequence[str], pos_L: Counts, neg_L: Counts, num_seeds: int) -> dict[str, Any]:
+    """Return the smallest differences as JSON, by finding and of the macro mean; null where there is none."""
+    macro = find_smallest_difference(pos_L, neg_L, num_seeds)
+    by_finding = find_smallest_differences(pos_L, neg_L, num_seeds)
+    named = {name: encode_numbers(float(value), as_null=True) for name, value in zip(findings, by_finding, strict=True)}
+    macro_number = encode_numbers(macro, as_null=True)
+    return {"macro": macro_number, "findings": named, "num_seeds": num_seeds, "assumptions": str(USUAL)}
+
+
+def describe_in_words(smallest: Mapping[str, Any]) -> str:
+    """Return them in a sentence, with the findings that show the smallest and the largest."""
+    known = {name: value for name, value in smallest["findings"].items() if value is not None}
+    if smallest["macro"] is None or not known:
+        return "These test subjects show no difference: no finding has two with it and two without."
+    ordered = sorted(known, key=lambda name: known[name])
+    ends = f"{known[ordered[0]]:.3f} ({plain(ordered[0], 60)}) to {known[ordered[-1]]:.3f} ({plain(ordered[-1], 60)})"
+    seeds = f" of {count_noun(smallest['num_seeds'], 'seed')}" if smallest["num_seeds"] > 1 else ""
+    return (
+        f"Smallest difference in AUROC of two arms{seeds} that these test subjects can show: macro "
+        f"{smallest['macro']:.3f}, by finding {ends}. {smallest['assumptions']}."
+    )
 
 
 def auroc_variance(auroc: float, pos_L: Counts, neg_L: Counts) -> Floats:

@@ -129,7 +129,11 @@ def test_the_plan_names_each_run_and_the_time_of_all(workspace: Workspace) -> No
     assert [run_id.split("-")[-2] for run_id in told["run_ids"]] == ["s0", "s1", "s2"]
     assert told["run_id"] == told["run_ids"][0]
     assert told["all_runs_s"] == pytest.approx(3 * told["run_s"])
+    visible = told["smallest_difference"]
+    assert visible["num_seeds"] == 3
+    assert 0 < visible["macro"] < min(value for value in visible["findings"].values() if value is not None)
     lines = pretrain(workspace, "--seeds", 3, "--plan").stdout
+    assert "Smallest difference in AUROC of two arms of 3 seeds" in lines
     assert "3 runs, one after another" in lines
     one = pretrain(workspace, "--plan").stdout
     assert "one after another" not in one

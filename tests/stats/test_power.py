@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrssl.stats.power import USUAL, auroc_variance, find_smallest_difference
+from cxrssl.stats.power import (
+    USUAL,
+    auroc_variance,
+    describe_in_words,
+    describe_smallest,
+    find_smallest_difference,
+    find_smallest_differences,
+)
 from cxrssl.stats.seeds import t_quantile
 
 
@@ -63,3 +70,25 @@ def test_on_the_demos_test_set_it_is_near_what_its_bootstrap_says() -> None:
 def test_the_assumptions_are_told_in_words() -> None:
     assert "80% power" in str(USUAL)
     assert "correlation 0.6 of two arms" in str(USUAL)
+
+
+def test_each_finding_alone_shows_what_its_own_subjects_can() -> None:
+    pos, neg = counts(40, 400, 1), counts(60, 600, 99)
+    rare, common, alone = find_smallest_differences(pos, neg, 3)
+    assert rare == find_smallest_difference(counts(40), counts(60), 3)
+    assert common == find_smallest_difference(counts(400), counts(600), 3) < rare
+    assert math.isnan(alone)
+
+
+def test_what_a_test_set_can_show_is_one_sentence_and_json_without_nan() -> None:
+    shown = describe_smallest(["Hernia", "Edema", "Mass"], counts(40, 400, 1), counts(60, 600, 99), 3)
+    assert shown["findings"]["Mass"] is None
+    assert shown["macro"] == find_smallest_difference(counts(40, 400, 1), counts(60, 600, 99), 3)
+    rare, common = shown["findings"]["Hernia"], shown["findings"]["Edema"]
+    assert describe_in_words(shown) == (
+        f"Smallest difference in AUROC of two arms of 3 seeds that these test subjects can show: macro "
+        f"{shown['macro']:.3f}, by finding {common:.3f} (Edema) to {rare:.3f} (Hernia). {USUAL}."
+    )
+    nothing = describe_smallest([], counts(), counts(), 1)
+    assert (nothing["macro"], nothing["findings"]) == (None, {})
+    assert "show no difference" in describe_in_words(nothing)
