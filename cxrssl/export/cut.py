@@ -23,6 +23,7 @@ SMALL, DIGITS = 10, 3
 TENS = frozenset({
     "num_films", "num_subjects", "num_scored", "num_ignored", "num_pos", "num_pos_subjects", "num_neg_subjects",
     "num_rarer", "num_not_packed", "num_twins_left_out", "num_without_sex", "num_left_out",
+    "num_train_subjects", "train_pos_subjects",
 })  # fmt: skip
 """Counts of films and subjects."""
 RECORDS = (EvalScores, Comparison, FindingScore, Decoding, SeedScores, SeedNumbers, RunDescription)
@@ -54,7 +55,7 @@ def find_cut(scores: EvalScores) -> Cut:
     few += [FEATURES_ON_RECORD] if scores.record_r2 and _is_few(scores.record_r2) else []
     kept = [score for name, score in scores.findings.items() if name not in hidden]
     counts = [scores.num_films, scores.num_subjects, scores.num_not_packed, *scores.num_twins_left_out.values()]
-    counts += scores.num_left_out.values()
+    counts += [*scores.num_left_out.values(), scores.num_train_subjects, *scores.train_pos_subjects.values()]
     counts += [score.num_ignored for score in kept] + [score.num_scored - score.num_pos for score in kept]
     counts += [scores.num_films - each.num_films for each in scores.decodings.values()]
     return Cut(hidden, tuple(few), bool(hidden or few) or any(map(is_small, counts)))

@@ -22,11 +22,11 @@ LAYER = "encoder.layer.1."
 NAMES = ("vit", "dinov2", "dinov2_with_registers")
 
 
-def copy_model(name: str, tmp_path: Path, tensors: Tensors | None = None, **header: str) -> Path:
+def copy_model(name: str, tmp_path: Path, tensors: Tensors | None = None, header: dict[str, str] | None = None) -> Path:
     """Return a copy of a small model, its tensors or the header of their file changed."""
     folder = shutil.copytree(HERE / name, tmp_path / name)
     found = load_file(folder / "model.safetensors") if tensors is None else tensors
-    save_file({key: value.clone() for key, value in found.items()}, folder / "model.safetensors", header or None)
+    save_file({key: value.clone() for key, value in found.items()}, folder / "model.safetensors", header)
     return folder
 
 
@@ -78,14 +78,14 @@ def test_a_file_of_other_heads_or_another_normalisation_is_refused_by_name(
     tmp_path: Path, header: dict[str, str], what: str
 ) -> None:
     with pytest.raises(DataError) as caught:
-        open_external(ExternalChoices(copy_model("dinov2", tmp_path, **header)))
+        open_external(ExternalChoices(copy_model("dinov2", tmp_path, header=header)))
     assert what in caught.value.what
 
 
 def test_a_file_whose_header_agrees_or_says_nothing_of_it_is_taken(tmp_path: Path) -> None:
     headers: tuple[dict[str, str], ...] = ({"format": "pt"}, {"heads": "2", "norm_eps": "1e-06"})
     for number, header in enumerate(headers):
-        folder = copy_model("dinov2", tmp_path / str(number), **header)
+        folder = copy_model("dinov2", tmp_path / str(number), header=header)
         assert open_external(ExternalChoices(folder))[1].num_tensors > 20
 
 
