@@ -84,8 +84,10 @@ def import_runs(
 
     Example: cxrssl runs import results.zip
     """
+    from cxrssl.export.archive import read_archive
     from cxrssl.export.intake import import_runs as read
 
+    read_archive(archive)  # before a workspace is made for nothing
     made = read(make_workspace(workspace), archive)
     summary = {
         "sha256": made.sha256,

@@ -199,6 +199,7 @@ def test_what_is_no_file_is_refused_without_a_wait(tmp_path: Path) -> None:
         assert what in refuse(path, tmp_path / "in").what
     shown = run("runs", "import", tmp_path / "nowhere.zip", workspace=tmp_path / "x")
     assert (shown.returncode, "cxrssl: error: the archive is missing" in shown.stderr) == (3, True)
+    assert not (tmp_path / "x").exists()
 
 
 def test_equal_content_gives_equal_bytes_in_any_order() -> None:
