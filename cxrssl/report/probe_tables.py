@@ -16,6 +16,7 @@ from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
+from cxrssl.stats.holm import describe_family
 from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
 from cxrssl.stats.seeds import ONE_SEED
@@ -58,7 +59,8 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
     columns = ["Features", "AUROC", "AUPRC", *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
     beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
-    note = " ".join(part for part in (_legend(rows), *beaten, _macro_note(group, small)) if part)
+    parts = (_legend(rows), *beaten, _macro_note(group, small), *_families(group, differences))
+    note = " ".join(part for part in parts if part)
     return ReportTable(f"Probe on {name_terms(group[0].settings)}", columns, rows, note)
 
 
@@ -91,6 +93,20 @@ def _macro_note(group: Group, small: SmallCells) -> str:
         f"Labels: uncertain = {plain(probe.uncertain_text)}, not mentioned = {probe.blank}. "
         f"Each row is one training run with {ONE_SEED}."
     )
+
+
+def _families(group: Group, differences: Differences) -> list[str]:
+    """Return for each difference of a table which findings differ, adjusted for how many findings there are."""
+    sentences = []
+    for evaluation in group:
+        for name, find in REFERENCES.items():
+            other = find(evaluation, group)
+            difference = differences[evaluation.eval_id, other.eval_id] if other else ""
+            if not isinstance(difference, str):
+                findings = {plain(each, 60): score.auroc for each, score in difference.findings.items()}
+                what = f"findings, AUROC of {plain(_describe(evaluation), 120)} - {name}"
+                sentences.append(escape(describe_family(findings, what, difference.level), 1000))
+    return sentences
 
 
 def _choices(group: Group) -> str:

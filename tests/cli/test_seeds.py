@@ -131,7 +131,7 @@ def test_the_plan_names_each_run_and_the_time_of_all(workspace: Workspace) -> No
     assert told["all_runs_s"] == pytest.approx(3 * told["run_s"])
     visible = told["smallest_difference"]
     assert visible["num_seeds"] == 3
-    assert 0 < visible["macro"] < min(value for value in visible["findings"].values() if value is not None)
+    assert 0 < visible["macro"] <= min(value for value in visible["findings"].values() if value is not None)
     lines = pretrain(workspace, "--seeds", 3, "--plan").stdout
     assert "Smallest difference in AUROC of two arms of 3 seeds" in lines
     assert "3 runs, one after another" in lines
