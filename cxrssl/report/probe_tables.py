@@ -152,7 +152,9 @@ def name_terms(settings: EvalSettings) -> str:
     """Return how titles call what the evaluations of a table have in common."""
     link = f", {settings.link}" if settings.link else ""
     asked = f"; {plain(settings.probe.asked, 200)}" if settings.probe.asked else ""
-    return f"cohort {settings.cohort} ({settings.cohort_sha256[:8]}){link}, split {settings.split}{asked}"
+    origin = settings.carried
+    fitted = f"; probe fitted on cohort {origin.cohort}, split {origin.split}" if origin else ""
+    return f"cohort {settings.cohort} ({settings.cohort_sha256[:8]}){link}, split {settings.split}{asked}{fitted}"
 
 
 def _without_probe(scores: EvalScores) -> str:

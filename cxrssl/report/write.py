@@ -41,6 +41,7 @@ from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sente
 from cxrssl.report.seed_tables import list_seed_rows, seed_finding_table, seed_table
 from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_row, hide_in_sentence
 from cxrssl.report.tables import ReportTable
+from cxrssl.report.transfer_tables import fit_numbers, fit_tables
 from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows
 from cxrssl.results.store import rebuild_store
 
@@ -60,9 +61,9 @@ class Report:
 def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
     """Publish `reports/<name>/` over all evaluations and ablations, and fold the store.
 
-    It holds {report.md, results.csv, seeds.csv, learning.csv, ablations.csv, flow-*.svg}; those between results.csv and
-    flow-*.svg where there is something to put into them. Counts of fewer than ten subjects are hidden unless `small`
-    says otherwise: see `small`.
+    It holds {report.md, results.csv, seeds.csv, learning.csv, thresholds.csv, calibration.csv, reliability.csv,
+    ablations.csv, flow-*.svg}; those between results.csv and flow-*.svg where there is something to put into them.
+    Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
@@ -97,6 +98,8 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
             write_bytes(building / "seeds.csv", write_csv(_list_means(seeds, averages, small)).encode())
         if curves:
             write_bytes(building / "learning.csv", write_csv(list_learning_rows(curves, numbers, small)).encode())
+        for file, table in fit_numbers(results.evaluations, small).items():
+            write_bytes(building / file, write_csv(table).encode())
         if before.ablations:
             write_bytes(building / "ablations.csv", write_csv(list_ablation_rows(before.ablations, small)).encode())
         for file, flow in flows.items():
@@ -149,7 +152,7 @@ def _list_tables(
             tables += [singles, finding_table(group, small)]
         else:
             tables += [seed_table(table, averages), singles, seed_finding_table(table, averages, small)]
-    return tables
+    return tables + fit_tables(evaluations, differences)
 
 
 def _list_means(seeds: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells) -> ReportTable:

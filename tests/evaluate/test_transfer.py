@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -24,8 +25,13 @@ from cxrssl.ingest import ingest_dataset
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations, objective_of
 from cxrssl.records.features import FeatureKey, open_features
 from cxrssl.records.fitted import find_calibrations, find_source, find_thresholds, has_fitted, open_fitted
-from cxrssl.stats.calibration import is_off, sigmoid
+from cxrssl.report.cells import Number, show_cell
+from cxrssl.report.small import HIDDEN
+from cxrssl.report.transfer_tables import _bin_cells, _shares
+from cxrssl.stats.calibration import Bin, Calibration, is_off, sigmoid
 from cxrssl.stats.metrics import auroc
+from cxrssl.stats.resample import Interval
+from cxrssl.stats.thresholds import Decisions
 from tests.cli.command import Result, run
 from tests.export.encoders import publish_run
 from tests.world import HEADER
@@ -184,6 +190,40 @@ def test_probe_and_report_say_which_is_which(world: World) -> None:
     assert carried["settings"]["carried"]["cohort"] == "half"
     assert carried["fitted_there"] in summary
     assert carried["fitted_there_minus_carried"]["macro_auroc"]["num_resamples"] == 50
+
+
+def test_the_report_says_where_probes_were_fitted_and_how_true_they_are(world: World) -> None:
+    workspace, _, (transfer,) = world
+    shown = run("report", "--name", "fits", workspace=workspace.root)
+    assert shown.returncode == 0, shown.stderr
+    folder = workspace.reports / "fits"
+    text = (folder / "report.md").read_text()
+    assert "split hash; findings Effusion; probe fitted on cohort half, split hash" in text
+    assert "Probes carried to other cohorts" in text
+    assert "Calibration on test films" in text
+    rows = list(csv.DictReader((folder / "calibration.csv").read_text().splitlines()))
+    (raw,) = [each for each in rows if each["eval_id"] == transfer.carried.eval_id and each["map"] == "raw"]
+    assert float(raw["intercept hi"]) < 0
+    (repaired,) = [each for each in rows if each["map"] == "platt there"]
+    assert repaired["map_fitted_on"] == "sixth, split hash"
+    rows = list(csv.DictReader((folder / "thresholds.csv").read_text().splitlines()))
+    assert {each["rule"] for each in rows if each["eval_id"] == transfer.there.eval_id} >= {"youden", "sens=0.9"}
+    assert any(each["why_none"] == "there is no probe" for each in rows)
+
+
+def test_a_bin_of_few_subjects_is_hidden_and_cannot_be_computed() -> None:
+    interval = Interval(0.25, 0.1, 0.4, 10, 10, 40)
+    bins = (Bin(40, 10, 10, 30, 0.2, interval), Bin(57, 3, 3, 40, 0.5, interval))
+    scored = Calibration(interval, interval, interval, bins)
+    assert list(_bin_cells(scored, "hide")) == [
+        [1, "about 40", "about 10", Number(0.2), Number(0.25)],
+        [2, "about 60", HIDDEN, Number(0.5), HIDDEN],
+    ]
+    assert [cells[1:3] for cells in _bin_cells(scored, "show")] == [["40", "10"], ["57", "3"]]
+    few, many = dataclasses.replace(interval, num_rarer=4), dataclasses.replace(interval, num_rarer=10)
+    decisions = Decisions(few, many, many, many, 5, 50)
+    assert [show_cell(each) for each in _shares(decisions, "hide")][:2] == [HIDDEN, "0.250 [0.100, 0.400]"]
+    assert HIDDEN not in _shares(decisions, "show")
 
 
 def test_a_cohort_whose_test_subjects_the_probe_was_fitted_on_is_refused(world: World, tmp_path: Path) -> None:
