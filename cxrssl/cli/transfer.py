@@ -90,7 +90,7 @@ def _describe(transfer: Transfer) -> Iterator[str]:
     carried, there = transfer.carried, transfer.there
     origin = carried.settings.carried
     assert origin is not None, "a carried probe"
-    scores = carried.scores
+    scores, change = carried.scores, transfer.change.get("macro")
     films = f"{count_noun(scores.num_films, 'test film')} of {count_noun(scores.num_subjects, 'subject')}"
     yield f"Carried to cohort {carried.settings.cohort}, split {carried.settings.split}: {films}; macro AUROC of " + (
         f"{count_noun(len(scores.findings), 'shared finding')}:"
@@ -100,6 +100,7 @@ def _describe(transfer: Transfer) -> Iterator[str]:
             (f"probe of {origin.cohort}, unchanged", scores.macro_auroc.to_text()),
             (f"probe fitted on {carried.settings.cohort}", there.scores.macro_auroc.to_text()),
             ("fitted there - carried", transfer.difference.macro_auroc.to_text(signed=True)),
+            *([(f"carried - on {origin.cohort}", change.to_text(signed=True))] if change else []),
         ]
     )
     calibrations = find_calibrations(carried)
@@ -127,7 +128,11 @@ def summarise_transfers(transfers: Sequence[Transfer]) -> dict[str, Any]:
     summary = {}
     for each in transfers:
         about = {"settings": each.carried.settings.to_dict(), **each.carried.scores.to_dict()}
-        difference = {"fitted_there": each.there.eval_id, "fitted_there_minus_carried": each.difference.to_dict()}
+        difference = {
+            "fitted_there": each.there.eval_id,
+            "fitted_there_minus_carried": each.difference.to_dict(),
+            "carried_minus_home": {name: change.to_dict() for name, change in each.change.items()},
+        }
         summary[each.carried.eval_id] = about | difference
         summary[each.there.eval_id] = {"settings": each.there.settings.to_dict(), **each.there.scores.to_dict()}
     return summary

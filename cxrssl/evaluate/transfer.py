@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.looks import find_near
 from cxrssl.cohort.finding_names import explain_unlike, shared_findings
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.artefact import is_published
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, LeakageError, UsageError
-from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.apart import find_fitted_on, measure_change
 from cxrssl.evaluate.asked import Asked, settle
 from cxrssl.evaluate.candidate import Candidate, open_run, run_candidate
 from cxrssl.evaluate.compare import compare_published
@@ -65,6 +64,7 @@ from cxrssl.records.fitted import (
     open_fitted,
 )
 from cxrssl.records.scores import ALL, EvalScores
+from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, score_predictions
 from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
@@ -84,6 +84,8 @@ class Transfer:
     """The same encoder with a probe fitted there, on the same findings."""
     difference: Comparison
     """Fitted there minus carried, on the same resamples."""
+    change: dict[str, Interval]
+    """AUROC of the carried probe there minus at home, by finding and as "macro"; each cohort resampled apart."""
     unlike: tuple[str, ...]
     """Findings that are taken for each other and are not the same, in sentences."""
     left_out: tuple[str, ...]
@@ -180,7 +182,8 @@ def _carry_to(
     carried = _evaluate_carried(source, fitted, pairs, _plan_carried(plan, source, leak), features)
     difference = compare_published(workspace, there, carried).differences
     unlike = explain_unlike(fitted.finding_names, cohort.finding_names.tolist())
-    return Transfer(carried, there, difference, unlike, tuple(unfit))
+    change = measure_change(source, carried)
+    return Transfer(carried, there, difference, change, unlike, tuple(unfit))
 
 
 def _find_unfit(plan: EvalPlan) -> list[str]:
@@ -292,29 +295,3 @@ def _with_maps_there(
         for name, each in findings.items()
     }
     return Calibrations(calibrations.fitted_on, there.fitted_on, bare)
-
-
-def find_fitted_on(workspace: Workspace, source: Evaluation, plan: EvalPlan) -> str:
-    """Return which test films of a plan the probe of an evaluation was fitted on, or whose subjects; empty for none.
-
-    Raises: DataError when the cohort that it was fitted on has changed since.
-    """
-    origin, packed = open_films(workspace, source.settings.cohort)
-    fit = source.fit()
-    if fit is None or origin.content_sha256 != source.settings.cohort_sha256:
-        what = f"cohort {origin.name} has changed since the probe was fitted on it"
-        raise DataError(what, origin.folder, f"fit it again: cxrssl probe --cohort {origin.name}")
-    rows, cohort, images, test = fit.fitted_on, plan.cohort, plan.images, plan.rows["test"]
-    is_known = np.zeros(len(test), np.bool_)
-    if origin.dataset == cohort.dataset:
-        is_known = np.isin(cohort.subject_id[test], origin.subject_id[rows])
-    left = test[~is_known]
-    is_equal = np.isin(images.index.pixel_hash[left], packed.index.pixel_hash[rows])
-    alike = np.union1d(left[is_equal], find_near(packed, rows, images, left).second)
-    parts = []
-    if is_known.any():
-        num = len(np.unique(cohort.subject_id[test[is_known]]))
-        parts.append(f"{count_noun(num, 'test subject')} of cohort {cohort.name} took part")
-    if len(alike):
-        parts.append(f"{count_noun(len(alike), 'test film')} of cohort {cohort.name} looks like a film that took part")
-    return f"{' and '.join(parts)} in fitting the probe on cohort {origin.name}" if parts else ""

@@ -16,10 +16,11 @@ from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.cohort.split import Shares
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.apart import find_fitted_on
 from cxrssl.evaluate.compare import list_carried
 from cxrssl.evaluate.fitted import to_probe
 from cxrssl.evaluate.run import ProbeChoices, probe_run
-from cxrssl.evaluate.transfer import Transfer, carry_probe, find_fitted_on, run_maker
+from cxrssl.evaluate.transfer import Transfer, carry_probe, run_maker
 from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations, objective_of
@@ -65,16 +66,16 @@ def ingest(workspace: Workspace, root: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """A probe fitted in a hospital where half of the films have an effusion, carried to one where a sixth have."""
+    """A probe fitted in a hospital where half of the films have an effusion, carried to one where a fourth have."""
     folder = tmp_path_factory.mktemp("transfer")
     workspace = Workspace(folder / "workspace").create()
     ingest(workspace, write_films(folder / "half", 0.5, 1, 0), "half")
-    ingest(workspace, write_films(folder / "sixth", 1 / 6, 5001, 1), "sixth")
+    ingest(workspace, write_films(folder / "fourth", 1 / 4, 5001, 2), "fourth")
     packed = open_images(workspace.images / "half")
     publish_run(workspace, "own", dataset="nih", cohort="half", images_sha256=packed.content_sha256, changes=SMALL)
     (evaluation,) = probe_run(workspace, "own", "half", "hash", SETTINGS, ProbeChoices(baselines=False))
     maker = run_maker(workspace, evaluation, "cpu")
-    return workspace, evaluation, carry_probe(workspace, evaluation, ["sixth"], maker, ProbeChoices())
+    return workspace, evaluation, carry_probe(workspace, evaluation, ["fourth"], maker, ProbeChoices())
 
 
 def probe(workspace: Workspace, *words: object) -> Result:
@@ -86,8 +87,8 @@ def test_where_the_finding_is_rarer_the_ranking_stays_and_the_probabilities_are_
 ) -> None:
     _, _, (transfer,) = world
     assert transfer.carried.scores.macro_auroc.value > 0.75
-    difference = transfer.difference.findings["Effusion"].auroc
-    assert difference.lo <= 0 <= difference.hi
+    for stays in (transfer.difference.findings["Effusion"].auroc, transfer.change["Effusion"]):
+        assert stays.lo <= 0 <= stays.hi
     calibrations = find_calibrations(transfer.carried)
     assert calibrations is not None
     found = calibrations.findings["Effusion"]
@@ -95,12 +96,12 @@ def test_where_the_finding_is_rarer_the_ranking_stays_and_the_probabilities_are_
     assert found.after_platt is not None
     assert found.after_there is not None
     assert is_off(found.raw.intercept)
-    assert found.raw.intercept.value == pytest.approx(-np.log(5), abs=0.6)
+    assert found.raw.intercept.value == pytest.approx(-np.log(3), abs=0.6)
     assert is_off(found.after_platt.intercept)  # the map of the first hospital does not know the second
     assert not is_off(found.after_there.intercept)
     assert found.after_there.brier.value < found.raw.brier.value
     assert calibrations.fitted_on == "half, split hash"
-    assert calibrations.there == "sixth, split hash"
+    assert calibrations.there == "fourth, split hash"
 
 
 def test_the_carried_probe_is_the_one_that_was_fitted_weight_for_weight(world: World) -> None:
@@ -109,7 +110,7 @@ def test_the_carried_probe_is_the_one_that_was_fitted_weight_for_weight(world: W
     assert settings.candidate.weights_sha256 is not None
     assert settings.candidate.architecture is not None
     key = FeatureKey(settings.candidate.weights_sha256, settings.images_sha256, settings.candidate.architecture)
-    images, predicted = open_images(workspace.images / "sixth"), transfer.carried.predictions()
+    images, predicted = open_images(workspace.images / "fourth"), transfer.carried.predictions()
     rows = [images.image_id.tolist().index(each) for each in predicted.image_id.tolist()]
     fitted = open_fitted(evaluation)
     column = fitted.weights.finding_names.tolist().index("Effusion")
@@ -122,6 +123,16 @@ def test_the_carried_probe_is_the_one_that_was_fitted_weight_for_weight(world: W
     assert (source.eval_id, source.findings) == (evaluation.eval_id, {"Effusion": "Effusion"})
     with pytest.raises(DataError, match="applied the probe of another cohort, half"):
         open_fitted(transfer.carried)
+
+
+def test_the_change_from_home_resamples_both_cohorts_apart(world: World) -> None:
+    _, evaluation, (transfer,) = world
+    home, there = evaluation.scores.findings["Effusion"].auroc, transfer.carried.scores.findings["Effusion"].auroc
+    change = transfer.change["Effusion"]
+    assert change.value == pytest.approx(there.value - home.value, abs=1e-12)
+    assert change == transfer.change["macro"]
+    wide = np.hypot(home.hi - home.lo, there.hi - there.lo)
+    assert change.hi - change.lo == pytest.approx(wide, rel=0.3)
 
 
 def test_both_are_scored_on_the_same_films_and_say_where_they_were_fitted(world: World) -> None:
@@ -164,27 +175,27 @@ def test_the_same_transfer_is_made_once_and_again_when_its_probe_is_another(worl
     workspace, evaluation, (transfer,) = world
     maker = run_maker(workspace, evaluation, "cpu")
     before = (transfer.carried.path / "manifest.json").stat().st_mtime_ns
-    carry_probe(workspace, evaluation, ["sixth"], maker, ProbeChoices())
+    carry_probe(workspace, evaluation, ["fourth"], maker, ProbeChoices())
     assert (transfer.carried.path / "manifest.json").stat().st_mtime_ns == before
     other = dataclasses.replace(evaluation, content_sha256="0" * 64)
-    (again,) = carry_probe(workspace, other, ["sixth"], maker, ProbeChoices())
+    (again,) = carry_probe(workspace, other, ["fourth"], maker, ProbeChoices())
     source = find_source(again.carried)
     assert again.carried.eval_id == transfer.carried.eval_id
     assert source is not None
     assert source.content_sha256 == "0" * 64
-    carry_probe(workspace, evaluation, ["sixth"], maker, ProbeChoices())
+    carry_probe(workspace, evaluation, ["fourth"], maker, ProbeChoices())
 
 
 def test_probe_and_report_say_which_is_which(world: World) -> None:
     workspace, _, _ = world
-    shown = probe(workspace, "--on", "half", "--split", "hash", "--test-on", "sixth")
+    shown = probe(workspace, "--on", "half", "--split", "hash", "--test-on", "fourth")
     assert shown.returncode == 0, shown.stderr
     text = " ".join(shown.stdout.split())
-    assert "Carried to cohort sixth, split hash: " in text
-    for row in ("probe of half, unchanged 0.", "probe fitted on sixth 0.", "fitted there - carried "):
+    assert "Carried to cohort fourth, split hash: " in text
+    for row in ("probe of half, unchanged 0.", "probe fitted on fourth 0.", "fitted there - carried ", "on half "):
         assert row in text
     assert "Thresholds (youden, sens=0.9, spec=0.9) fitted on val for 1 of " in text
-    asked = probe(workspace, "--on", "half", "--split", "hash", "--test-on", "sixth", "--json")
+    asked = probe(workspace, "--on", "half", "--split", "hash", "--test-on", "fourth", "--json")
     summary: dict[str, Any] = json.loads(asked.stdout)
     (carried,) = [each for each in summary.values() if "carried" in each["settings"]]
     assert carried["settings"]["carried"]["cohort"] == "half"
@@ -204,8 +215,8 @@ def test_the_report_says_where_probes_were_fitted_and_how_true_they_are(world: W
     rows = list(csv.DictReader((folder / "calibration.csv").read_text().splitlines()))
     (raw,) = [each for each in rows if each["eval_id"] == transfer.carried.eval_id and each["map"] == "raw"]
     assert float(raw["intercept hi"]) < 0
-    (repaired,) = [each for each in rows if each["map"] == "platt there"]
-    assert repaired["map_fitted_on"] == "sixth, split hash"
+    repaired = next(each for each in rows if each["map"] == "platt there")
+    assert repaired["map_fitted_on"] == "fourth, split hash"
     rows = list(csv.DictReader((folder / "thresholds.csv").read_text().splitlines()))
     assert {each["rule"] for each in rows if each["eval_id"] == transfer.there.eval_id} >= {"youden", "sens=0.9"}
     assert any(each["why_none"] == "there is no probe" for each in rows)
@@ -262,20 +273,20 @@ def test_films_that_look_alike_are_found_between_data_sets(world: World) -> None
 
 def test_a_run_that_has_seen_the_other_cohort_is_refused_alike(world: World) -> None:
     workspace, evaluation, _ = world
-    cohort = workspace.cohorts / "sixth"
+    cohort = workspace.cohorts / "fourth"
     from cxrssl.cohort.read import open_cohort
 
     opened = open_cohort(cohort)
     maker = run_maker(workspace, evaluation, "cpu")
-    images = open_images(workspace.images / "sixth")
+    images = open_images(workspace.images / "fourth")
     candidate = maker(opened, images, "hash")
     assert candidate.pretraining is not None
     films = candidate.pretraining.films
     test = opened.rows_of("test", "hash")
     seen = dataclasses.replace(films, image_id=opened.image_id[test][:3], subject_id=opened.subject_id[test][:3])
     shown = dataclasses.replace(candidate, pretraining=dataclasses.replace(candidate.pretraining, films=seen))
-    with pytest.raises(LeakageError, match="of cohort sixth took part in pretraining"):
-        carry_probe(workspace, evaluation, ["sixth"], lambda *_: shown, ProbeChoices())
+    with pytest.raises(LeakageError, match="of cohort fourth took part in pretraining"):
+        carry_probe(workspace, evaluation, ["fourth"], lambda *_: shown, ProbeChoices())
 
 
 @pytest.mark.parametrize(
@@ -284,7 +295,7 @@ def test_a_run_that_has_seen_the_other_cohort_is_refused_alike(world: World) -> 
         (("--test-on", "half"), 2, "the cohort that the probe is fitted on"),
         (("--test-on", "third"), 2, 'no cohort "third"'),
         (("--test-on", ","), 2, "--test-on names no cohort"),
-        (("--test-on", "sixth", "--folds", "5"), 2, "none that could be carried"),
+        (("--test-on", "fourth", "--folds", "5"), 2, "none that could be carried"),
         (("--threshold", "f1"), 2, '"f1" is no rule for a threshold'),
         (("--threshold", "youden", "--folds", "5"), 2, "--threshold has no effect on folds"),
     ],
@@ -318,7 +329,7 @@ def test_a_probe_without_folds_is_asked_for(world: World) -> None:
         carry_probe(
             workspace,
             dataclasses.replace(evaluation, settings=settings),
-            ["sixth"],
+            ["fourth"],
             run_maker(workspace, evaluation, "cpu"),
             ProbeChoices(),
         )
