@@ -23,6 +23,7 @@ from cxrssl.images.store import ImageStore
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, NOT_SCORED, PIXELS, EvalSettings, Evaluation
 from cxrssl.records.features import FeatureKey, open_features
+from cxrssl.records.reading import parse_reading
 
 Rows = NDArray[np.int64]
 
@@ -93,7 +94,7 @@ def audit_reuse(evaluated: Sequence[Evaluated]) -> Result:
     compared = count_noun(len(evaluated), "evaluation")
     times: Counter[tuple[str, ...]] = Counter()
     for key in {
-        (e.settings.candidate_id, e.settings.cohort_sha256, e.settings.split, e.settings.probe)
+        (e.settings.encoder_id, e.settings.cohort_sha256, e.settings.split, e.settings.candidate.read, e.settings.probe)
         for e in evaluated
         if e.settings.kind == "run" and e.settings.probe.fraction is None
     }:
@@ -214,7 +215,9 @@ def _features_of(settings: EvalSettings, workspace: Workspace, cohort: Cohort) -
         return None
     if candidate.weights_sha256 is None or candidate.architecture is None:
         return cohort.features(settings.features, "mask")
-    folder = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture).folder(workspace)
+    read = parse_reading(candidate.read).features if candidate.read else None
+    key = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture, read)
+    folder = key.folder(workspace)
     if not folder.is_dir():
         return None
     features = open_features(folder)

@@ -73,6 +73,13 @@ def probe(
     folds: Annotated[
         int, typer.Option(help="Score every film, fitted on the other folds by patient: 3 to 20.", metavar="K")
     ] = 0,
+    read: Annotated[
+        str,
+        typer.Option(
+            help="What is read of encoders: cls, patches, last:N (class tokens of N layers) or knn:K (nearest films).",
+            metavar="WHAT",
+        ),
+    ] = "cls",
     findings: Annotated[
         str,
         typer.Option(
@@ -144,7 +151,10 @@ def probe(
     values = {"blank": blank, "num_resamples": resamples, "folds": folds, "thresholds": parse_rules(threshold, folds)}
     settings = build_settings(ProbeSettings, values)
     from cxrssl.evaluate.learning import check_fractions, read_fractions
+    from cxrssl.records.reading import check_reading, parse_reading
 
+    reading = parse_reading(read)
+    check_reading(reading, joined, test_on)
     shares = read_fractions(fractions) if fractions else ()
     check_fractions(shares, draws, settings)
     place = load_machine(device=device).device
@@ -163,7 +173,7 @@ def probe(
     from cxrssl.stats.resample import explain_marks
 
     asked = Asked(findings, uncertain, where, _find_films)
-    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, shares, draws)
+    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, reading, shares, draws)
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:
@@ -203,7 +213,16 @@ def probe(
     record = ["Linearly decodable from frozen features, by encoder:", *align(shown)] if shown else []
     by_finding = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
     leak = f"Not a fair test: {about.leak}." if about.leak else ""
-    notes = [note for note in (leak, seen, STRENGTH, scores.choice_note) if note]
+    notes = [
+        note
+        for note in (
+            leak,
+            seen,
+            STRENGTH if any(each.scores.strengths for each in evaluations) else "",
+            scores.choice_note,
+        )
+        if note
+    ]
     curves = list_curves(opened, evaluations) if shares else []
     summary: dict[str, Any] = {
         each.eval_id: {

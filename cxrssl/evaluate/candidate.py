@@ -46,6 +46,8 @@ class Candidate:
     pretraining: Pretraining | None = None
     """What its encoder was shown; None for baselines."""
     is_outcome_used: bool = False
+    encoder: Encoder | None = None
+    """What can be read in other ways than `features` does; None for what has none."""
 
 
 def open_run(workspace: Workspace, run_id: str, which: EncoderName = "target") -> tuple[str, Encoder]:
@@ -91,6 +93,7 @@ def run_candidate(
         features=lambda: extract_features(workspace, encoder, images, device),
         pretraining=read_pretraining(workspace, run_id),
         is_outcome_used=is_outcome_used(names),
+        encoder=encoder,
     )
 
 
@@ -113,6 +116,7 @@ def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, d
         label=f"random {recipe.model.backbone}, seed {recipe.train.seed}",
         settings=CandidateSettings(weights_sha256=sha256, architecture=architecture_of(recipe)),
         features=lambda: extract_features(workspace, encoder, images, device),
+        encoder=encoder,
     )
 
 

@@ -105,9 +105,10 @@ def find_untrained(evaluation: Evaluation, group: Group) -> Evaluation | None:
     """Return the untrained encoder of the same architecture and seed, for a run."""
     if evaluation.settings.kind != "run":
         return None
-    shape = evaluation.settings.candidate.architecture
+    wanted = evaluation.settings.candidate
     untrained = (each for each in group if each.settings.kind == "random-init")
-    return next((each for each in untrained if each.settings.candidate.architecture == shape), None)
+    alike = (each for each in untrained if each.settings.candidate.read == wanted.read)
+    return next((each for each in alike if each.settings.candidate.architecture == wanted.architecture), None)
 
 
 def find_vanilla(evaluation: Evaluation, group: Group) -> Evaluation | None:

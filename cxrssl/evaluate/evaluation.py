@@ -20,6 +20,7 @@ from cxrssl.evaluate.fitting import fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
+from cxrssl.evaluate.reading import KnnProbe
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import has_fitted
@@ -52,18 +53,19 @@ def _is_made(plan: EvalPlan) -> bool:
     if not is_published(plan.path, KIND, plan.settings.to_dict()):
         return False
     made = open_evaluation(plan.path)
-    has_all_fits = plan.group_N is not None or has_fitted(made)
+    has_all_fits = plan.group_N is not None or plan.reading.kind == "knn" or has_fitted(made)
     return made.was_counted and made.scores.is_decoded == _is_encoded(plan) and has_all_fits
 
 
 def _is_encoded(plan: EvalPlan) -> bool:
     """Return whether the features are those of an encoder, of which it is asked what they show of the record.
 
-    Of a share of the labels it is not asked again: the record is no label.
+    It is not asked again of a share of the labels, as the record is no label, nor of neighbours, as it is decoded from
+    the same features.
     """
     settings = plan.settings
     is_encoder = settings.candidate.weights_sha256 is not None and settings.kind != JOINED
-    return is_encoder and settings.probe.fraction is None
+    return is_encoder and settings.probe.fraction is None and plan.reading.kind != "knn"
 
 
 def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -82,7 +84,9 @@ def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
     about = {"strengths": strengths, **_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
-    files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
+    files: Mapping[str, bytes] = {}
+    if isinstance(fitted, LinearProbe):  # neighbours are people, and there are no weights to keep
+        files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
     return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), files
 
 
@@ -124,7 +128,7 @@ def _predict(plan: EvalPlan, logits_RL: Floats, labels_NL: Labels, is_fitted_L: 
 def _score(
     plan: EvalPlan,
     predictions: Predictions,
-    fitted: LinearProbe | CrossFit,
+    fitted: LinearProbe | KnnProbe | CrossFit,
     rarer_L: NDArray[np.int64],
     about: dict[str, Any],
     fold_R: NDArray[np.int64] | None = None,
@@ -146,7 +150,7 @@ def _score(
         plan.num_not_packed,
         plan.num_twins_left_out,
         _names(plan, ~fitted.is_fitted_L),
-        not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L),
+        not_chosen=_names(plan, fitted.is_fitted_L & ~fitted.is_judged_L & bool(about["strengths"])),
         chosen_on_few=_names(plan, fitted.is_judged_L & is_few_L),
         num_left_out=plan.num_left_out,
         **about,

@@ -25,6 +25,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate, record_candidates
 from cxrssl.evaluate.features import architecture_of, extract_features
+from cxrssl.evaluate.reading import read_candidate
 from cxrssl.evaluate.run import ProbeChoices, check_findings, check_split, evaluate_candidates, list_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
@@ -77,6 +78,7 @@ def probe_external(
     name = external.path.absolute().name.removesuffix(".safetensors")
     films = (cohort, images, settings.split_name or scheme)
     candidate = external_candidate(workspace, name, encoder, source, films, seen, place)
+    candidate = read_candidate(workspace, candidate, choices.reading, images, place)
     candidates = list_candidates(candidate, record_candidates(cohort), cohort, images, choices)
     return evaluate_candidates(workspace, candidates, cohort, images, scheme, settings, choices)
 
@@ -117,6 +119,7 @@ def external_candidate(
         settings=CandidateSettings(architecture=architecture, weights_sha256=encoder.weights_sha256, external=source),
         features=lambda: extract_features(workspace, encoder, images, device),
         pretraining=pretraining,
+        encoder=encoder,
     )
 
 

@@ -18,25 +18,28 @@ from cxrssl.core.progress import track
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
+from cxrssl.model.reading import count_features, read_films
 from cxrssl.recipe.settings import Recipe
 from cxrssl.records.features import FEATURES, KIND, Architecture, FeatureKey, open_features
+from cxrssl.records.reading import CLS, Reading
 
 BATCH_FILMS = 64
 
 
 def extract_features(
-    workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device
+    workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device, reading: Reading = CLS
 ) -> NDArray[np.float32]:
     """Return the features of all packed films, from the cache if this encoder has encoded these films before.
 
     Source: Shurrab et al. 2024, evaluation: class token of the target encoder after the final norm, whole film.
     """
-    key = FeatureKey(encoder.weights_sha256, images.content_sha256, architecture_of(encoder.recipe))
+    shape = architecture_of(encoder.recipe)
+    key = FeatureKey(encoder.weights_sha256, images.content_sha256, shape, reading.features)
     path = key.folder(workspace)
     if not is_published(path, KIND, key.to_dict()):
         with publish(path, KIND, key.to_dict()) as building:
             with track("features", int(images.is_packed_N.sum()), "films") as progress:
-                values = _encode_all(encoder, images, device, progress.advance)
+                values = _encode_all(encoder, images, device, reading, progress.advance)
             buffer = io.BytesIO()
             np.save(buffer, values)
             write_bytes(building / FEATURES, buffer.getvalue())
@@ -44,16 +47,16 @@ def extract_features(
 
 
 def _encode_all(
-    encoder: Encoder, images: ImageStore, device: torch.device, advance: Callable[[int], None]
+    encoder: Encoder, images: ImageStore, device: torch.device, reading: Reading, advance: Callable[[int], None]
 ) -> NDArray[np.float32]:
-    module = encoder.module.to(device)
+    encoder.module.to(device)
     packed = np.flatnonzero(images.is_packed_N)
-    values = np.full((len(images.is_packed_N), int(module.embed_dim)), np.nan, np.float32)
+    values = np.full((len(images.is_packed_N), count_features(encoder, reading)), np.nan, np.float32)
     for start in range(0, len(packed), BATCH_FILMS):
         rows = packed[start : start + BATCH_FILMS]
         films = torch.from_numpy(images.read_rows(rows)).to(device)
         valid = torch.from_numpy(images.box_N4[rows].astype(np.float32)).to(device)
-        values[rows] = encoder.encode_films(films, valid).float().cpu().numpy()
+        values[rows] = read_films(encoder, films, valid, reading).float().cpu().numpy()
         advance(len(rows))
     return values
 

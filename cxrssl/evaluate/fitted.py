@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import Predictions, Weights
-from cxrssl.records.evaluation import NOT_SCORED, PIXELS, ProbeSettings
+from cxrssl.records.evaluation import NOT_SCORED, PIXELS, EvalSettings, ProbeSettings
 from cxrssl.records.fitted import (
     CLASS_TOKEN,
     RECORD,
@@ -31,6 +31,7 @@ from cxrssl.records.fitted import (
     Thresholds,
     read_pack,
 )
+from cxrssl.records.reading import parse_reading
 from cxrssl.stats.calibration import Calibration, Platt, fit_isotonic, fit_platt, score_calibration, sigmoid
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
@@ -64,7 +65,7 @@ def record_fit(
     rules = settings.probe.thresholds or DEFAULT_RULES
     about = FittedAbout(
         strength=probe.strength,
-        reads=CLASS_TOKEN if settings.candidate.weights_sha256 else PIXELS if settings.kind == PIXELS else RECORD,
+        reads=_name_features(settings),
         weights_sha256=settings.candidate.weights_sha256 or "",
         uncertain=settings.probe.uncertain_text,
         blank=settings.probe.blank,
@@ -81,6 +82,12 @@ def record_fit(
         score_calibrations(fit_calibrations(val, where), test, settings.probe),
         Fitted(weights, about),
     )
+
+
+def _name_features(settings: EvalSettings) -> str:
+    if settings.candidate.read:
+        return parse_reading(settings.candidate.read).words
+    return CLASS_TOKEN if settings.candidate.weights_sha256 else PIXELS if settings.kind == PIXELS else RECORD
 
 
 def to_probe(fitted: Fitted) -> LinearProbe:

@@ -16,6 +16,7 @@ from cxrssl.evaluate.folds import CrossFit, cross_fit, score_folds
 from cxrssl.evaluate.joined import cross_fit_joined, fit_joined_probe
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.evaluate.reading import KnnProbe, fit_knn
 from cxrssl.evaluate.shrink import fit_shrunk_probe
 from cxrssl.records.scores import ALL
 from cxrssl.stats.metrics import Floats
@@ -27,9 +28,11 @@ OF_FILM, OF_RECORD = "film", "record"
 """The two strengths where the record is joined to an encoder."""
 
 
-def fit_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> tuple[LinearProbe, Strengths]:
-    """Return the probe fitted on the train films of a plan."""
+def fit_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> tuple[LinearProbe | KnnProbe, Strengths]:
+    """Return the probe fitted on the train films of a plan; of neighbours nothing is chosen."""
     train, val = plan.rows["train"], plan.rows["val"]
+    if plan.reading.kind == "knn":
+        return fit_knn(features_ND[train], labels_NL[train], plan.reading.count), {}
     x_ND, y_NL, subject_N = features_ND[train], labels_NL[train], plan.cohort.subject_id
     if plan.num_joined:
         x_val_ND, y_val_NL = features_ND[val], labels_NL[val]
@@ -48,18 +51,20 @@ def fit_folds(
     """Return the probes of all folds of the scored films of a plan."""
     subject_R, seed = plan.cohort.subject_id[plan.rows["test"]], plan.settings.probe.seed
 
-    def fit(k: int) -> LinearProbe:
+    def fit(k: int) -> LinearProbe | KnnProbe:
         seen = fold_R != k
+        if plan.reading.kind == "knn":
+            return fit_knn(features_RD[seen], labels_RL[seen], plan.reading.count)
         return fit_shrunk_probe(features_RD[seen], labels_RL[seen], subject_R[seen], seed)
 
     of_record: Floats = np.empty(0)
     if plan.num_joined:
         fitted, of_record = cross_fit_joined(features_RD, labels_RL, fold_R, subject_R, plan.num_joined)
-    elif plan.is_chosen_in_train:
+    elif plan.is_chosen_in_train or plan.reading.kind == "knn":
         fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.ones(labels_RL.shape[1], np.bool_))
     else:
         fitted = cross_fit(features_RD, labels_RL, fold_R, subject_R)
-    if not fitted.is_fitted_L.any():
+    if not fitted.is_fitted_L.any() or plan.reading.kind == "knn":
         return fitted, {}
     strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)}
     return fitted, strengths | {f"fold {k + 1}, {OF_RECORD}": float(each) for k, each in enumerate(of_record)}

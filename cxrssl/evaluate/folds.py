@@ -109,7 +109,7 @@ def score_folds(
     features_ND: npt.NDArray[np.floating[Any]],
     labels_NL: npt.NDArray[np.int8],
     fold_N: Folds,
-    fit: Callable[[int], LinearProbe],
+    fit: Callable[[int], Any],
     is_judged_L: npt.NDArray[np.bool_],
 ) -> CrossFit:
     """Return each film's logits by the probe that `fit` returns for its fold, fitted on the films of the others."""

@@ -254,7 +254,7 @@ def _without_seed(settings: EvalSettings, left_out: Sequence[str] = ()) -> dict[
 
 def _untrained_key(settings: EvalSettings) -> Any:
     shape = _without_seed(settings)["candidate"].get("architecture")
-    return settings.terms, shape
+    return settings.terms, settings.candidate.read, shape
 
 
 def _setup_of(evaluation: Evaluation, setups: Mapping[str, Setup]) -> Setup | None:

@@ -28,6 +28,7 @@ from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
 from cxrssl.records.evaluation import JOINED, EvalSettings, ProbeSettings, check_folds
 from cxrssl.records.evaluation import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
+from cxrssl.records.reading import CLS, Reading, parse_reading
 
 PROTOCOL_VERSION = 3
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
@@ -60,6 +61,11 @@ class EvalPlan:
     @property
     def findings(self) -> list[str]:
         return list(self.settings.probe.findings or map(str, self.cohort.finding_names))
+
+    @property
+    def reading(self) -> Reading:
+        """What is read of an encoder; of what has none, the class token stands for its features."""
+        return parse_reading(self.settings.candidate.read or CLS.name)
 
     @property
     def is_chosen_in_train(self) -> bool:

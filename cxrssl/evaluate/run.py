@@ -21,9 +21,11 @@ from cxrssl.evaluate.joined import choose_record, join_record
 from cxrssl.evaluate.learning import list_draws
 from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.evaluate.reading import read_candidate
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, check_folds, list_evaluations
+from cxrssl.records.reading import CLS, Reading
 from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
 
@@ -40,6 +42,8 @@ class ProbeChoices:
     asked: Asked = EVERYTHING
     joined: str = ""
     """Which of the record is joined to the encoder's features, too; see `joined.choose_record`."""
+    reading: Reading = CLS
+    """What is read of encoders."""
     fractions: tuple[float, ...] = ()
     """Shares of the labels that a learning curve has beside all of them."""
     draws: int = 3
@@ -67,6 +71,9 @@ def probe_run(
     own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
     candidate = run_candidate(workspace, run_id, encoder, images, place, choices.encoder)
     baselines = baseline_candidates(workspace, encoder.recipe, cohort, images, place) if choices.baselines else []
+    candidate, *baselines = (
+        read_candidate(workspace, each, choices.reading, images, place) for each in (candidate, *baselines)
+    )
     candidates = list_candidates(candidate, baselines, cohort, images, choices)
     return evaluate_candidates(workspace, candidates, cohort, images, split or own_split, settings, choices)
 

@@ -30,6 +30,7 @@ from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
 from cxrssl.records.imported import HERE, Imported
+from cxrssl.records.reading import parse_reading
 from cxrssl.records.scores import EvalScores as EvalScores
 
 KIND = "evaluation"
@@ -140,6 +141,8 @@ class CandidateSettings:
     """What chooses the strength of its probe, where that is not val."""
     external: ExternalSource | None = None
     """Of an encoder that others trained."""
+    read: str | None = None
+    """What is read of an encoder where that is not its class token; see `records.reading`."""
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
@@ -192,8 +195,14 @@ class EvalSettings:
         """The run whose encoder it is, also where the record is joined to it; empty for a baseline."""
         if self.kind not in ("run", JOINED) or self.candidate.external:
             return ""
-        name = self.candidate_id.rpartition(JOINED_WITH)[0] if self.kind == JOINED else self.candidate_id
+        name = self.encoder_id.rpartition(JOINED_WITH)[0] if self.kind == JOINED else self.encoder_id
         return name.removeprefix(ANCHOR_PREFIX) if self.candidate.encoder else name
+
+    @property
+    def encoder_id(self) -> str:
+        """The candidate, whatever is read of its encoder."""
+        read = self.candidate.read
+        return self.candidate_id.removeprefix(f"{parse_reading(read).slug}-") if read else self.candidate_id
 
     @property
     def features(self) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ class FeatureKey:
     weights_sha256: str
     images_sha256: str
     architecture: Architecture
+    read: str | None = None
+    """Which features, where they are not class tokens; see `records.reading`."""
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
