@@ -23,7 +23,7 @@ from cxrssl.images.store import ImageStore
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, NOT_SCORED, PIXELS, EvalSettings, Evaluation
 from cxrssl.records.features import FeatureKey, open_features
-from cxrssl.records.reading import parse_reading
+from cxrssl.records.reading import TOKENS, parse_reading
 
 Rows = NDArray[np.int64]
 
@@ -216,6 +216,8 @@ def _features_of(settings: EvalSettings, workspace: Workspace, cohort: Cohort) -
     if candidate.weights_sha256 is None or candidate.architecture is None:
         return cohort.features(settings.features, "mask")
     read = parse_reading(candidate.read).features if candidate.read else None
+    if read == TOKENS:
+        return None  # too many to be read for this
     key = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture, read)
     folder = key.folder(workspace)
     if not folder.is_dir():

@@ -76,7 +76,7 @@ def probe(
     read: Annotated[
         str,
         typer.Option(
-            help="What is read of encoders: cls, patches, last:N (class tokens of N layers) or knn:K (nearest films).",
+            help="What is read of encoders: cls, patches, last:N layers, knn:K films, attention or max of patches.",
             metavar="WHAT",
         ),
     ] = "cls",
@@ -154,7 +154,7 @@ def probe(
     from cxrssl.records.reading import check_reading, parse_reading
 
     reading = parse_reading(read)
-    check_reading(reading, joined, test_on)
+    check_reading(reading, joined, test_on, folds)
     shares = read_fractions(fractions) if fractions else ()
     check_fractions(shares, draws, settings)
     place = load_machine(device=device).device

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cxrssl.audit.pretraining import Pretraining, read_pretraining
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features
@@ -42,7 +41,8 @@ class Candidate:
     """How tables call it; see `label_run`."""
     settings: CandidateSettings
     """What decides its features."""
-    features: Callable[[], NDArray[np.float32]]
+    features: Callable[[], Any]
+    """A row for each film of the cohort, [N, D]; for a probe that sees patches `patches.Tokens`."""
     pretraining: Pretraining | None = None
     """What its encoder was shown; None for baselines."""
     is_outcome_used: bool = False

@@ -16,11 +16,10 @@ from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
 from cxrssl.evaluate.decode import decode_record, explain_features
 from cxrssl.evaluate.fitted import clip_logits, record_fit
-from cxrssl.evaluate.fitting import fit_folds, fit_split
+from cxrssl.evaluate.fitting import Fitted, fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
-from cxrssl.evaluate.reading import KnnProbe
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import has_fitted
@@ -34,7 +33,7 @@ Labels = NDArray[np.int8]
 Made = tuple[EvalScores, Predictions, ProbeFit | FoldFit, Mapping[str, bytes]]
 
 
-def evaluate_plan(plan: EvalPlan, features: Callable[[], NDArray[np.float32]]) -> Evaluation:
+def evaluate_plan(plan: EvalPlan, features: Callable[[], Any]) -> Evaluation:
     """Fit the probe on train films, choose its strength on validation films, score all test films, publish.
 
     With folds every film is scored by a probe of the other folds. `features` returns a row for each film of the cohort.
@@ -53,7 +52,7 @@ def _is_made(plan: EvalPlan) -> bool:
     if not is_published(plan.path, KIND, plan.settings.to_dict()):
         return False
     made = open_evaluation(plan.path)
-    has_all_fits = plan.group_N is not None or plan.reading.kind == "knn" or has_fitted(made)
+    has_all_fits = plan.group_N is not None or not plan.reading.is_linear or has_fitted(made)
     return made.was_counted and made.scores.is_decoded == _is_encoded(plan) and has_all_fits
 
 
@@ -65,7 +64,7 @@ def _is_encoded(plan: EvalPlan) -> bool:
     """
     settings = plan.settings
     is_encoder = settings.candidate.weights_sha256 is not None and settings.kind != JOINED
-    return is_encoder and settings.probe.fraction is None and plan.reading.kind != "knn"
+    return is_encoder and settings.probe.fraction is None and plan.reading.is_linear
 
 
 def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -76,7 +75,7 @@ def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | N
     return {"is_decoded": True, "decoded": decoded, "record_r2": r2}
 
 
-def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:
+def _score_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> Made:
     """Fit on train, choose the strength on val, score test."""
     train, val, test = (plan.rows[split] for split in SPLITS)
     fitted, strengths = fit_split(plan, features_ND, labels_NL)
@@ -85,7 +84,7 @@ def _score_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     about = {"strengths": strengths, **_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
     files: Mapping[str, bytes] = {}
-    if isinstance(fitted, LinearProbe):  # neighbours are people, and there are no weights to keep
+    if isinstance(fitted, LinearProbe):  # of neighbours, who are people, there are no weights to keep
         files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
     return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), files
 
@@ -128,7 +127,7 @@ def _predict(plan: EvalPlan, logits_RL: Floats, labels_NL: Labels, is_fitted_L: 
 def _score(
     plan: EvalPlan,
     predictions: Predictions,
-    fitted: LinearProbe | KnnProbe | CrossFit,
+    fitted: Fitted | CrossFit,
     rarer_L: NDArray[np.int64],
     about: dict[str, Any],
     fold_R: NDArray[np.int64] | None = None,

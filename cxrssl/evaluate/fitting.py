@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cxrssl.evaluate.folds import CrossFit, cross_fit, score_folds
 from cxrssl.evaluate.joined import cross_fit_joined, fit_joined_probe
+from cxrssl.evaluate.patches import PatchProbe, fit_patch_probe
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.evaluate.reading import KnnProbe, fit_knn
@@ -23,16 +24,21 @@ from cxrssl.stats.metrics import Floats
 
 Features = NDArray[np.floating[Any]]
 Labels = NDArray[np.int8]
+Fitted = LinearProbe | KnnProbe | PatchProbe
 Strengths = dict[str, float]
 OF_FILM, OF_RECORD = "film", "record"
 """The two strengths where the record is joined to an encoder."""
 
 
-def fit_split(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> tuple[LinearProbe | KnnProbe, Strengths]:
+def fit_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> tuple[Fitted, Strengths]:
     """Return the probe fitted on the train films of a plan; of neighbours nothing is chosen."""
     train, val = plan.rows["train"], plan.rows["val"]
     if plan.reading.kind == "knn":
         return fit_knn(features_ND[train], labels_NL[train], plan.reading.count), {}
+    if plan.reading.pooling:
+        of_val = features_ND[val], labels_NL[val], plan.cohort.subject_id[val]
+        patches = fit_patch_probe(features_ND[train], labels_NL[train], *of_val, plan.reading.pooling)
+        return patches, {ALL: patches.strength} if patches.is_fitted_L.any() else {}
     x_ND, y_NL, subject_N = features_ND[train], labels_NL[train], plan.cohort.subject_id
     if plan.num_joined:
         x_val_ND, y_val_NL = features_ND[val], labels_NL[val]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import torch
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
-from cxrssl.evaluate.features import extract_features
+from cxrssl.evaluate.features import extract_features, extract_tokens
 from cxrssl.evaluate.probe import fit_scaling
 from cxrssl.images.store import ImageStore
 from cxrssl.model.reading import count_features
@@ -49,7 +50,9 @@ def read_candidate(
         candidate_id=f"{reading.slug}-{candidate.candidate_id}",
         label=f"{reading.words} of {candidate.label}",
         settings=dataclasses.replace(settings, read=reading.setting, setup_sha256=setup),
-        features=lambda: extract_features(workspace, encoder, images, device, reading),
+        features=partial(
+            extract_tokens if reading.pooling else extract_features, workspace, encoder, images, device, reading
+        ),
     )
 
 

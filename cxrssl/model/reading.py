@@ -20,7 +20,7 @@ from cxrssl.views.resample import whole_views
 
 @torch.no_grad()
 def read_films(encoder: Encoder, films_BSS: Tensor, valid_B4: Tensor, reading: Reading) -> Tensor:
-    """Return features [B, E] of whole films, uint8 [B, S, S] with boxes.
+    """Return features [B, E] of whole films, uint8 [B, S, S] with boxes; for a probe that sees patches [B, N, D].
 
     `patches`: the mean of the patch tokens after the final norm, without registers. `last:N`: the class tokens after
     each of the last N blocks, each through the final norm, the last block's at the end; other kinds the class token.
@@ -29,8 +29,9 @@ def read_films(encoder: Encoder, films_BSS: Tensor, valid_B4: Tensor, reading: R
     if reading.features is None:
         return encoder.encode_films(films_BSS, valid_B4)
     module, views_B1PP = encoder.module, whole_views(films_BSS, valid_B4, encoder.recipe.views)
-    if reading.kind == "patches":
-        return encode_tokens(module, views_B1PP)[:, module.num_prefix_tokens :].mean(dim=1)
+    if reading.kind != "last":
+        patches_BND = encode_tokens(module, views_B1PP)[:, module.num_prefix_tokens :]
+        return patches_BND if reading.pooling else patches_BND.mean(dim=1)
     blocks = cast(Any, module.blocks)
     tokens_BTD = module.norm_pre(embed_patches(module, views_B1PP, None))
     kept = []
@@ -41,8 +42,13 @@ def read_films(encoder: Encoder, films_BSS: Tensor, valid_B4: Tensor, reading: R
     return torch.cat(kept, dim=1)
 
 
+def count_patches(encoder: Encoder) -> int:
+    """Return how many patches the encoder has of a film."""
+    return int((encoder.recipe.views.global_px // encoder.recipe.model.patch_px) ** 2)
+
+
 def count_features(encoder: Encoder, reading: Reading) -> int:
-    """Return how many features a film has. Raises: UsageError for more layers than there are."""
+    """Return how many features a film, or a patch, has. Raises: UsageError for more layers than there are."""
     depth, width = len(cast(Any, encoder.module.blocks)), int(encoder.module.embed_dim)
     if reading.kind == "last" and reading.count > depth:
         what = f"--read {reading.name} asks for more layers than the encoder has"

@@ -52,6 +52,16 @@ class FeatureKey:
         return workspace.features / hash_settings(self.to_dict())[:16]
 
 
+def open_tokens(folder: Path) -> NDArray[np.float16]:
+    """Return published patch tokens [N, P, D], mapped into memory and not read. Raises: IntegrityError."""
+    open_artefact(folder, KIND)
+    try:
+        values: NDArray[np.float16] = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise IntegrityError(f"{FEATURES} cannot be read: {plain(error, 120)}", folder) from None
+    return values
+
+
 def open_features(folder: Path) -> NDArray[np.float32]:
     """Return published features [N, D], NaN where a film is not packed. Raises: IntegrityError."""
     open_artefact(folder, KIND)
