@@ -10,6 +10,13 @@ from cxrssl.evaluate.compare import REFERENCES, Group, describe_against_pixels, 
 from cxrssl.records.evaluation import JOINED, PIXELS, Evaluation
 
 
+def describe_scores(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return the row of an evaluation: its label, macro AUROC, where it was matched that too, strength of the probe."""
+    scores = evaluation.scores
+    matched = [scores.matched_text] if scores.macro_matched else []
+    return evaluation.settings.label, scores.macro_auroc.to_text(), *matched, f"C {scores.strength_text or 'none'}"
+
+
 def describe_differences(workspace: Workspace, evaluations: Sequence[Evaluation]) -> list[str]:
     """Return lines on by how much each encoder is better than each of its references among these evaluations."""
     group = list(evaluations)

@@ -164,7 +164,7 @@ def probe(
         opened.find_cohort(name)
     run_id = "" if external else opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to probe {external or f'run {run_id}'}")
-    from cxrssl.cli.baselines import describe_differences
+    from cxrssl.cli.baselines import describe_differences, describe_scores
     from cxrssl.evaluate.asked import Asked
     from cxrssl.evaluate.external import probe_external
     from cxrssl.evaluate.run import ProbeChoices, probe_run
@@ -192,11 +192,9 @@ def probe(
     where = ", ".join(part for part in (about.cohort, about.link, "" if folds else f"split {about.split}") if part)
     how = f", each scored by a probe of the other of {folds} folds" if folds else ""
     films = count_noun(scores.num_films, "film" if folds else "test film")
-    head = f"{films} of {count_noun(scores.num_subjects, 'subject')}{how}, cohort {where}; macro AUROC:"
-    rows = [
-        (each.settings.label, each.scores.macro_auroc.to_text(), f"C {each.scores.strength_text or 'none'}")
-        for each in evaluations
-    ]
+    beside = f", and matched on {', '.join(scores.matched_on)}" if scores.matched_on else ""
+    head = f"{films} of {count_noun(scores.num_subjects, 'subject')}{how}, cohort {where}; macro AUROC{beside}:"
+    rows = [describe_scores(each) for each in evaluations]
     source = about.candidate.external
     decodings = [each.score for one in evaluations for each in one.scores.decodings.values()]
     carried = [each for one in transfers for each in (*one.carried.scores.intervals, *one.there.scores.intervals)]
@@ -205,13 +203,14 @@ def probe(
             *carried,
             *(each.scores.macro_auroc for each in evaluations),
             *(each.auroc for each in scores.findings.values()),
+            *(each.auroc for each in scores.matched.values() if not each.is_vacuous),
         ]
         + decodings
     )
     seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
     shown = table_of_decodings(evaluations)
     record = ["Linearly decodable from frozen features, by encoder:", *align(shown)] if shown else []
-    by_finding = ["Subjects with the finding, and its AUROC:", *align(table_of_findings(evaluations[0]))]
+    by_finding = [f"Subjects with the finding, and its AUROC{beside}:", *align(table_of_findings(evaluations[0]))]
     leak = f"Not a fair test: {about.leak}." if about.leak else ""
     notes = [
         note
@@ -294,13 +293,14 @@ def table_of_decodings(evaluations: Sequence[Evaluation]) -> list[list[str]]:
 
 
 def table_of_findings(evaluation: Evaluation) -> list[list[str]]:
-    """Return for each finding the scored subjects who have it, few of them marked, and its AUROC."""
+    """Return for each finding the scored subjects who have it, few of them marked, its AUROC, and the matched one."""
     scores = evaluation.scores
     return [
         [
             plain(name, 60),
             "no probe" if name in scores.not_fitted else mark_few(score.num_pos_subjects or 0),
             score.auroc.to_text(),
+            *([scores.matched[name].to_text()] if name in scores.matched else []),
         ]
         for name, score in scores.findings.items()
     ]

@@ -20,10 +20,12 @@ from cxrssl.evaluate.fitting import Fitted, fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
+from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import has_fitted
 from cxrssl.records.scores import EvalScores
+from cxrssl.records.subgroups import write_subgroups
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
@@ -43,8 +45,26 @@ def evaluate_plan(plan: EvalPlan, features: Callable[[], Any]) -> Evaluation:
     if not _is_made(plan):
         features_ND, labels_NL = features(), plan.labels()
         made = _score_folds if plan.group_N is not None else _score_split
-        publish_evaluation(plan.path, plan.settings, *made(plan, features_ND, labels_NL))
+        _publish(plan, *made(plan, features_ND, labels_NL))
+    evaluation = open_evaluation(plan.path)
+    if evaluation.scores.is_matched or not is_grouped(plan):
+        return evaluation
+    fit = evaluation.folds() or evaluation.fit()
+    _publish(plan, evaluation.scores, evaluation.predictions(), fit, evaluation.read_more())
     return open_evaluation(plan.path)
+
+
+def _publish(
+    plan: EvalPlan,
+    scores: EvalScores,
+    predictions: Predictions,
+    fit: ProbeFit | FoldFit | None,
+    more: Mapping[str, bytes],
+) -> None:
+    """Publish an evaluation with its scores of alike films and of groups, which need no fit."""
+    fold_R = fit.fold_N if isinstance(fit, FoldFit) else None
+    scores, subgroups = add_groups(plan, scores, predictions, fold_R)
+    publish_evaluation(plan.path, plan.settings, scores, predictions, fit, {**more, **write_subgroups(subgroups)})
 
 
 def _is_made(plan: EvalPlan) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import Predictions, Weights
-from cxrssl.records.evaluation import NOT_SCORED, PIXELS, EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import JOINED, NOT_SCORED, PIXELS, EvalSettings, ProbeSettings
 from cxrssl.records.fitted import (
     CLASS_TOKEN,
     RECORD,
@@ -65,7 +65,7 @@ def record_fit(
     rules = settings.probe.thresholds or DEFAULT_RULES
     about = FittedAbout(
         strength=probe.strength,
-        reads=_name_features(settings),
+        reads=_name_inputs(settings),
         weights_sha256=settings.candidate.weights_sha256 or "",
         uncertain=settings.probe.uncertain_text,
         blank=settings.probe.blank,
@@ -84,7 +84,10 @@ def record_fit(
     )
 
 
-def _name_features(settings: EvalSettings) -> str:
+def _name_inputs(settings: EvalSettings) -> str:
+    """Return which features a probe reads."""
+    if settings.kind == JOINED:
+        return f"{CLASS_TOKEN}, {RECORD}"
     if settings.candidate.read:
         return parse_reading(settings.candidate.read).words
     return CLASS_TOKEN if settings.candidate.weights_sha256 else PIXELS if settings.kind == PIXELS else RECORD

@@ -32,6 +32,7 @@ from cxrssl.records.file import read_json
 from cxrssl.records.imported import HERE, Imported
 from cxrssl.records.reading import parse_reading
 from cxrssl.records.scores import EvalScores as EvalScores
+from cxrssl.records.subgroups import SUBGROUPS, Subgroup, read_subgroups
 
 KIND = "evaluation"
 PREDICTIONS, FIT, FOLD_FIT, SCORES = "predictions.npz", "probe.npz", "folds.npz", "scores.json"
@@ -253,6 +254,16 @@ class Evaluation:
     def fit(self) -> ProbeFit | None:
         """Return what the probe was fitted on, None where that was not recorded. Raises: IntegrityError."""
         return read_arrays(self.path / FIT, ProbeFit) if self.has_fit else None
+
+    def subgroups(self) -> tuple[Subgroup, ...]:
+        """Return the scores of groups of people, none where they were not made. Raises: IntegrityError."""
+        path = self.path / SUBGROUPS
+        return read_subgroups(path) if path.exists() else ()
+
+    def read_more(self) -> dict[str, bytes]:
+        """Return the files that it was published with beside its own; see `publish_evaluation`."""
+        own = (MANIFEST, PREDICTIONS, FIT, FOLD_FIT, SCORES)
+        return {path.name: path.read_bytes() for path in sorted(self.path.iterdir()) if path.name not in own}
 
     def find_folds(self) -> NDArray[np.int64] | None:
         """Return the fold of each test film, None without folds. Raises: IntegrityError."""

@@ -49,7 +49,8 @@ class FittedAbout:
     strength: float
     """Inverse L2 strength of all findings; not defined where none is fitted."""
     reads: str
-    """Which features: "class token" after the final norm of the encoder, "pixels" of a thumbnail, or "record"."""
+    """Which features: "class token" after the final norm of the encoder, "pixels" of a thumbnail, "record", or the
+    first and the last joined by a comma."""
     weights_sha256: str
     """Of the encoder; empty without one."""
     uncertain: str

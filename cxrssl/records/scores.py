@@ -11,12 +11,15 @@ from typing import Any
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.records.arrays import Predictions
+from cxrssl.stats.matched import Matched
 from cxrssl.stats.resample import FEW_SUBJECTS, Interval, count_subjects
 from cxrssl.stats.scores import Scores, rarer_of_mean
 
 ALL = "all"
 FEATURES_ON_RECORD = "features on record"
-WRITTEN_IF_ANY = ("num_left_out", "num_train_subjects", "train_pos_subjects")
+WRITTEN_IF_ANY = (
+    "num_left_out", "num_train_subjects", "train_pos_subjects", "is_matched", "matched_on", "matched", "macro_matched",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,37 @@ class EvalScores(Scores):
     train_pos_subjects: dict[str, int] = dataclasses.field(default_factory=dict)
     """By finding, how many of them have a film with it."""
 
+    is_matched: bool = False
+    """Whether it was asked what remains among films alike: of older versions it was not."""
+    matched_on: tuple[str, ...] = ()
+    """Of view, sex and age (in bands) those that differ between the test films; empty where none does."""
+    matched: dict[str, Matched] = dataclasses.field(default_factory=dict)
+    """By finding: AUROC over pairs of films alike in these."""
+    macro_matched: Interval | None = None
+    """Mean over the findings whose match is not vacuous."""
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
         r2 = self.record_r2.to_dict() if self.record_r2 else None
         decoded = {name: each.to_dict() for name, each in self.decoded.items()}
-        values = {**super().to_dict(), "decoded": decoded, "record_r2": r2}
+        matched = {name: each.to_dict() for name, each in self.matched.items()}
+        mean = self.macro_matched.to_dict() if self.macro_matched else None
+        found = {"decoded": decoded, "record_r2": r2, "matched": matched, "macro_matched": mean}
+        values = {**super().to_dict(), **found}
         return {key: value for key, value in values.items() if value or key not in WRITTEN_IF_ANY}
 
     @property
     def decodings(self) -> dict[str, Decoding]:
         """What was decoded, by its name in tables; "features on record" last."""
         return {**self.decoded, **({FEATURES_ON_RECORD: self.record_r2} if self.record_r2 else {})}
+
+    @property
+    def matched_text(self) -> str:
+        """The mean as tables show it, with how many findings have no part in it; empty where nothing was matched."""
+        if self.macro_matched is None:
+            return ""
+        num = sum(each.is_vacuous for each in self.matched.values())
+        return self.macro_matched.to_text() + (f", {num} vacuous" if num else "")
 
     @classmethod
     def of(

@@ -50,25 +50,44 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     """Return macro AUROC and AUPRC, and paired differences to the REFERENCES of an evaluation."""
     found = {name: [find(each, group) for each in group] for name, find in REFERENCES.items()}
     found = {name: others for name, others in found.items() if name in ALWAYS_SHOWN or any(others)}
+    is_matched = any(each.scores.macro_matched for each in group)
     rows: list[list[Cell]] = []
     for place, evaluation in enumerate(group):
         scores = evaluation.scores
+        own: list[Cell] = [Estimate(scores.macro_auroc), Estimate(scores.macro_auprc)]
+        own += [_matched_cell(scores)] if is_matched else []
         against = [_difference(evaluation, others[place], differences) for others in found.values()]
-        rows.append([_describe(evaluation), Estimate(scores.macro_auroc), Estimate(scores.macro_auprc), *against])
+        rows.append([describe_row(evaluation), *own, *against])
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
-    columns = ["Features", "AUROC", "AUPRC", *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
+    numbers = ["AUROC", "AUPRC", *(["AUROC matched"] if is_matched else [])]
+    columns = ["Features", *numbers, *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
     beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
-    parts = (_legend(rows), *beaten, _macro_note(group, small), *_families(group, differences))
+    parts = (explain_cells(rows), *beaten, _macro_note(group, small), *_families(group, differences))
     note = " ".join(part for part in parts if part)
     return ReportTable(f"Probe on {name_terms(group[0].settings)}", columns, rows, note)
+
+
+def _matched_cell(scores: EvalScores) -> Cell:
+    """Return mean matched AUROC, with how many findings have no part in it; blank where nothing was matched."""
+    num = sum(each.is_vacuous for each in scores.matched.values())
+    return Estimate(scores.macro_matched, remark=f"{num} vacuous" if num else "") if scores.macro_matched else ""
+
+
+def _match_note(group: Group) -> str:
+    """Return what matched means, in a sentence; empty where nothing was matched."""
+    on = dict.fromkeys(name for each in group for name in each.scores.matched_on)
+    if not on:
+        return ""
+    what = f"Matched: over pairs of films alike in {', '.join(on)}{' (bands of 20 years)' if 'age' in on else ''}; "
+    return what + "vacuous findings, of which these leave few pairs, have no part in its mean. "
 
 
 def _not_beaten(group: Group, others: Sequence[Evaluation | None], differences: Differences) -> list[str]:
     """Return which encoders do not beat the thumbnails, each in a sentence."""
     cells = [_difference(each, other, differences) for each, other in zip(group, others, strict=False)]
     pairs = zip(group, cells, strict=False)
-    return [describe_against_pixels(_describe(each), c.interval) for each, c in pairs if isinstance(c, Estimate)]
+    return [describe_against_pixels(describe_row(each), c.interval) for each, c in pairs if isinstance(c, Estimate)]
 
 
 def _macro_note(group: Group, small: SmallCells) -> str:
@@ -87,7 +106,7 @@ def _macro_note(group: Group, small: SmallCells) -> str:
         f"{count_noun(films, 'film' if probe.folds else 'test film')} of {count_noun(subjects, 'subject')} scored, "
         f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
         f"{f'Films that do not meet the condition: {outside}. ' if outside else ''}"
-        f"{_choices(group)}"
+        f"{_choices(group)}{_match_note(group)}"
         f"{RANKED if probe.folds else ''}"
         f"Intervals: {scores.method}; differences are paired (macro AUROC). "
         f"Labels: uncertain = {plain(probe.uncertain_text)}, not mentioned = {probe.blank}. "
@@ -104,7 +123,7 @@ def _families(group: Group, differences: Differences) -> list[str]:
             difference = differences[evaluation.eval_id, other.eval_id] if other else ""
             if not isinstance(difference, str):
                 findings = {plain(each, 60): score.auroc for each, score in difference.findings.items()}
-                what = f"findings, AUROC of {plain(_describe(evaluation), 120)} - {name}"
+                what = f"findings, AUROC of {plain(describe_row(evaluation), 120)} - {name}"
                 sentences.append(escape(describe_family(findings, what, difference.level), 1000))
     return sentences
 
@@ -117,7 +136,7 @@ def _choices(group: Group) -> str:
     return "".join(f"{note} " for note in notes if note)
 
 
-def _legend(rows: Sequence[Sequence[Cell]]) -> str:
+def explain_cells(rows: Sequence[Sequence[Cell]]) -> str:
     """Return what the marks in a table mean; empty where there are none."""
     return " ".join(explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate)))
 
@@ -130,8 +149,8 @@ def finding_table(group: Group, small: SmallCells = "hide") -> ReportTable:
         cells = [Estimate(each.auroc) if each else "" for each in scored]
         rows.append([finding, *count_cells(score, small), *cells])
     title = f"AUROC by finding: {name_terms(group[0].settings)}"
-    columns = ["Finding", "Positive / scored", "Subjects with / without", *map(_describe, group)]
-    note = " ".join(part for part in (_legend(rows), escape(group[0].scores.check_note, 300)) if part)
+    columns = ["Finding", "Positive / scored", "Subjects with / without", *map(describe_row, group)]
+    note = " ".join(part for part in (explain_cells(rows), escape(group[0].scores.check_note, 300)) if part)
     return ReportTable(title, columns, rows, note)
 
 
@@ -164,7 +183,8 @@ def _without_probe(scores: EvalScores) -> str:
     return f"No probe, because train lacks positives or negatives: {names}. "
 
 
-def _describe(evaluation: Evaluation) -> str:
+def describe_row(evaluation: Evaluation) -> str:
+    """Return how tables call a candidate; of a run also its encoder, length, seed and the end of its id."""
     settings, shape = evaluation.settings, evaluation.settings.candidate.architecture
     if settings.kind == "ehr-only" and settings.candidate.chosen_by is None:
         return f"{settings.label} (by an older version: val chose its strength)"

@@ -35,6 +35,7 @@ from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
+from cxrssl.report.group_tables import list_group_tables, list_matched_rows, list_subgroup_rows
 from cxrssl.report.learning_tables import learning_tables, list_learning_rows
 from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
@@ -46,6 +47,7 @@ from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows
 from cxrssl.results.store import rebuild_store
 
 KIND = "report"
+MATCHED, SUBGROUPS = "matched.csv", "subgroups.csv"
 MISSHAPEN = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError)
 """What looking at a cohort raises that another version or another program has made, whole as its files are."""
 
@@ -61,9 +63,10 @@ class Report:
 def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
     """Publish `reports/<name>/` over all evaluations and ablations, and fold the store.
 
-    It holds {report.md, results.csv, seeds.csv, learning.csv, thresholds.csv, calibration.csv, reliability.csv,
-    ablations.csv, flow-*.svg}; those between results.csv and flow-*.svg where there is something to put into them.
-    Counts of fewer than ten subjects are hidden unless `small` says otherwise: see `small`.
+    It holds {report.md, results.csv, matched.csv, subgroups.csv, seeds.csv, learning.csv, thresholds.csv,
+    calibration.csv, reliability.csv, ablations.csv, flow-*.svg}; those between results.csv and flow-*.svg where there
+    is something to put into them. Counts of fewer than ten subjects are hidden, and groups of so few left out, unless
+    `small` says otherwise: see `small`.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
@@ -94,6 +97,8 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
         write_bytes(
             building / "results.csv", write_csv(_list_numbers(results.evaluations, group_of(groups), small)).encode()
         )
+        for file, table in _list_group_rows(results.evaluations, small).items():
+            write_bytes(building / file, write_csv(table).encode())
         if seeds:
             write_bytes(building / "seeds.csv", write_csv(_list_means(seeds, averages, small)).encode())
         if curves:
@@ -152,7 +157,14 @@ def _list_tables(
             tables += [singles, finding_table(group, small)]
         else:
             tables += [seed_table(table, averages), singles, seed_finding_table(table, averages, small)]
+        tables += list_group_tables(group, small)
     return tables + fit_tables(evaluations, differences)
+
+
+def _list_group_rows(evaluations: Sequence[Evaluation], small: SmallCells) -> dict[str, ReportTable]:
+    """Return the rows on alike films and on groups by the name of their file, where there are any."""
+    tables = {MATCHED: list_matched_rows(evaluations), SUBGROUPS: list_subgroup_rows(evaluations, small)}
+    return {file: table for file, table in tables.items() if table.rows}
 
 
 def _list_means(seeds: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells) -> ReportTable:

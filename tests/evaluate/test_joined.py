@@ -16,6 +16,7 @@ from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.evaluation import Evaluation, ProbeSettings
+from cxrssl.records.fitted import open_fitted
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.stats.metrics import Floats, auroc
 from cxrssl.train.loop import pretrain
@@ -97,6 +98,7 @@ def test_the_joined_probe_stands_beside_encoder_and_record_and_is_compared_with_
     assert joined.features == made[-1].settings.features == ("sex", "age")
     assert list(made[1].scores.strengths) == ["film", "record"]
     assert not made[1].scores.decodings, "the record is an input"
+    assert open_fitted(made[1]).about.reads == "class token, record"
     (group,) = group_evaluations(made)
     pairs = {(a.settings.kind, b.eval_id) for a, b in list_pairs(group)}
     assert {("joined", made[0].eval_id), ("joined", made[-1].eval_id)} <= pairs
