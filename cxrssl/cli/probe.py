@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxrssl.cli.completion import complete_cohort, complete_run
-from cxrssl.cli.curves import describe_curves, list_curves, mark_few
+from cxrssl.cli.curves import list_curves
 from cxrssl.cli.external import (
     Architecture,
     ExternalOptions,
@@ -18,14 +17,12 @@ from cxrssl.cli.external import (
     PixelMean,
     PixelStd,
     SeenFilms,
-    describe_source,
 )
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
     DeviceName,
     WorkspacePath,
-    align,
     narrate,
     next_line,
     open_workspace,
@@ -34,22 +31,15 @@ from cxrssl.cli.options import (
 from cxrssl.cli.transfer import (
     TestOn,
     ThresholdRules,
-    describe_fit,
-    describe_transfers,
     parse_cohorts,
     parse_rules,
-    summarise_transfers,
 )
-from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from cxrssl.cohort.read import Cohort
-    from cxrssl.records.evaluation import Evaluation
-
-STRENGTH = "C: inverse L2 strength, one for all findings, of highest mean val AUROC (record: in folds of train)."
 
 
 def probe(
@@ -164,13 +154,10 @@ def probe(
         opened.find_cohort(name)
     run_id = "" if external else opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to probe {external or f'run {run_id}'}")
-    from cxrssl.cli.baselines import describe_differences, describe_scores
+    from cxrssl.cli.probed import Probed
     from cxrssl.evaluate.asked import Asked
     from cxrssl.evaluate.external import probe_external
     from cxrssl.evaluate.run import ProbeChoices, probe_run
-    from cxrssl.evaluate.visible import find_visible_of
-    from cxrssl.stats.power import describe_in_words
-    from cxrssl.stats.resample import explain_marks
 
     asked = Asked(findings, uncertain, where, _find_films)
     choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, reading, shares, draws)
@@ -188,74 +175,8 @@ def probe(
             else run_maker(opened, evaluations[0], place)
         )
         transfers = carry_probe(opened, evaluations[0], elsewhere, maker, choices)
-    scores, about = evaluations[0].scores, evaluations[0].settings
-    where = ", ".join(part for part in (about.cohort, about.link, "" if folds else f"split {about.split}") if part)
-    how = f", each scored by a probe of the other of {folds} folds" if folds else ""
-    films = count_noun(scores.num_films, "film" if folds else "test film")
-    beside = f", and matched on {', '.join(scores.matched_on)}" if scores.matched_on else ""
-    head = f"{films} of {count_noun(scores.num_subjects, 'subject')}{how}, cohort {where}; macro AUROC{beside}:"
-    rows = [describe_scores(each) for each in evaluations]
-    source = about.candidate.external
-    decodings = [each.score for one in evaluations for each in one.scores.decodings.values()]
-    carried = [each for one in transfers for each in (*one.carried.scores.intervals, *one.there.scores.intervals)]
-    marks = explain_marks(
-        [
-            *carried,
-            *(each.scores.macro_auroc for each in evaluations),
-            *(each.auroc for each in scores.findings.values()),
-            *(each.auroc for each in scores.matched.values() if not each.is_vacuous),
-        ]
-        + decodings
-    )
-    seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
-    shown = table_of_decodings(evaluations)
-    record = ["Linearly decodable from frozen features, by encoder:", *align(shown)] if shown else []
-    by_finding = [f"Subjects with the finding, and its AUROC{beside}:", *align(table_of_findings(evaluations[0]))]
-    leak = f"Not a fair test: {about.leak}." if about.leak else ""
-    notes = [
-        note
-        for note in (
-            leak,
-            seen,
-            STRENGTH if any(each.scores.strengths for each in evaluations) else "",
-            scores.choice_note,
-        )
-        if note
-    ]
-    curves = list_curves(opened, evaluations) if shares else []
-    summary: dict[str, Any] = {
-        each.eval_id: {
-            "settings": each.settings.to_dict(),
-            **each.scores.to_dict(),
-            "smallest_difference": find_visible_of(each.scores),
-        }
-        for each in evaluations
-    }
-    summary |= summarise_transfers(transfers)
-    if curves:
-        summary["learning"] = {
-            curve.curve_id: {"label": curve.settings.label, **numbers.to_dict()} for curve, numbers in curves
-        }
-    then = next_line("report", workspace=workspace)
-    about_source = describe_source(source) if source else []
-    lines = [
-        head,
-        *align(rows),
-        *describe_differences(opened, evaluations),
-        *describe_asked(evaluations[0]),
-        *about_source,
-        *notes,
-        *by_finding,
-        *([scores.check_note] if scores.check_note else []),
-        describe_in_words(find_visible_of(scores)),
-        *describe_fit(evaluations[0]),
-        *describe_curves(curves),
-        *record,
-        *describe_transfers(transfers),
-        *marks,
-        then,
-    ]
-    print_summary(summary, as_json, lines)
+    probed = Probed(opened, evaluations, transfers, list_curves(opened, evaluations) if shares else [])
+    print_summary(probed.summarise(), as_json, [*probed.describe(), next_line("report", workspace=workspace)])
 
 
 def _find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:
@@ -263,44 +184,3 @@ def _find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:
     from cxrssl.cohort.where import find_films
 
     return find_films(cohort, condition)
-
-
-def describe_asked(evaluation: Evaluation) -> list[str]:
-    """Return what was asked, in a line each, where that is not all findings of all films, uncertain labels ignored."""
-    probe, scores = evaluation.settings.probe, evaluation.scores
-    lines = []
-    if probe.findings:
-        lines.append(f"Asked: {', '.join(plain(name, 60) for name in probe.findings)}.")
-    if probe.uncertain_by:
-        lines.append(f"Uncertain labels count as {probe.uncertain_text}.")
-    if probe.where:
-        left_out = ", ".join(count_noun(num, f"{split} film") for split, num in scores.num_left_out.items())
-        lines.append(f"Only films where {plain(probe.where, 300)}; left out: {left_out}.")
-    return lines
-
-
-def table_of_decodings(evaluations: Sequence[Evaluation]) -> list[list[str]]:
-    """Return what was decoded, one row a feature and one column an encoder; nothing where nothing was."""
-    asked = [each for each in evaluations if each.scores.decodings]
-    if not asked:
-        return []
-    rows = [["", *(plain(each.settings.label, 60) for each in asked), "films", "subjects"]]
-    for name, first in asked[0].scores.decodings.items():
-        found = [each.scores.decodings.get(name) for each in asked]
-        numbers = [each.score.to_text() if each else "" for each in found]
-        rows.append([f"{name} ({first.metric})", *numbers, f"{first.num_films:,}", f"{first.num_subjects:,}"])
-    return rows
-
-
-def table_of_findings(evaluation: Evaluation) -> list[list[str]]:
-    """Return for each finding the scored subjects who have it, few of them marked, its AUROC, and the matched one."""
-    scores = evaluation.scores
-    return [
-        [
-            plain(name, 60),
-            "no probe" if name in scores.not_fitted else mark_few(score.num_pos_subjects or 0),
-            score.auroc.to_text(),
-            *([scores.matched[name].to_text()] if name in scores.matched else []),
-        ]
-        for name, score in scores.findings.items()
-    ]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cxrssl.cli.curves import mark_few
-from cxrssl.cli.probe import table_of_decodings, table_of_findings
+from cxrssl.cli.probed import table_of_decodings, table_of_findings
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import DataError, LeakageError, UsageError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxrssl.audit.evaluations import audit_evaluation, read_evaluated
-from cxrssl.cli.baselines import describe_differences
+from cxrssl.cli.probed import describe_differences
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons

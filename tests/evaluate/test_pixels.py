@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrssl.cli.baselines import describe_differences
+from cxrssl.cli.probed import describe_differences
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import describe_against_pixels, group_evaluations, list_pairs, publish_comparisons
 from cxrssl.evaluate.pixels import GRID_PX, average_areas, pixels_candidate, read_thumbnails
