@@ -15,6 +15,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fitted import find_source
+from cxrssl.stats.measure import mean_defined
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import Interval, percentile_interval
 from cxrssl.stats.scores import resample_metrics
@@ -27,7 +28,7 @@ def measure_change(here: Evaluation, carried: Evaluation) -> dict[str, Interval]
     """Return AUROC of a probe in the cohort that it was carried to, minus that at home, by finding and of their mean.
 
     The test films are of other subjects, so that both cohorts are resampled apart. The mean is over the findings that
-    both test sets define.
+    both test sets define; in a resample over those of them that both define in it.
     """
     source = find_source(carried)
     assert source is not None, "a carried probe"
@@ -45,8 +46,10 @@ def measure_change(here: Evaluation, carried: Evaluation) -> dict[str, Interval]
     if not names:
         return {}
     rarer = min(each.scores.macro_auroc.num_rarer or 0 for each in (here, carried))
-    mean_R = there_LR.mean(axis=0) - here_LR.mean(axis=0)
-    return {MACRO: percentile_interval(float((there_L - here_L).mean()), mean_R, rarer), **changes}
+    return {
+        MACRO: percentile_interval(float((there_L - here_L).mean()), mean_defined(there_LR - here_LR), rarer),
+        **changes,
+    }
 
 
 def _resample(evaluation: Evaluation, names: list[str], offset: int) -> tuple[Floats, Floats]:

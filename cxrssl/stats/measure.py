@@ -47,7 +47,7 @@ class Measured:
         """Return it with the mean over findings in front of them; of resamples over those that are defined in them."""
 
         def put_first(values: Floats) -> Floats:
-            mean = np.stack([_mean_defined(each) for each in values.reshape(*values.shape[:2], -1)])
+            mean = np.stack([mean_defined(each) for each in values.reshape(*values.shape[:2], -1)])
             return np.concatenate([mean.reshape(len(values), 1, *values.shape[2:]), values], axis=1)
 
         without = None if self.without_TLS is None else put_first(self.without_TLS)
@@ -173,7 +173,7 @@ def _weigh(values_KR: Floats, weight_KR: npt.NDArray[np.int64]) -> Floats:
     return np.where(num_R > 0, total_R / np.maximum(num_R, 1), np.nan)
 
 
-def _mean_defined(values_LR: Floats) -> Floats:
+def mean_defined(values_LR: Floats) -> Floats:
     """Mean over the findings that are not nan, [L, R] -> [R]; nan where all are."""
     is_defined_LR = ~np.isnan(values_LR)
     num_defined_R = is_defined_LR.sum(axis=0)
