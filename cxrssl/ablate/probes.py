@@ -56,5 +56,7 @@ def _check_probe(plan: RunPlan, scheme: str, probe: ProbeSettings) -> None:
         films=list_films(cohort, images, plan.rows),
         images=images,
         may_know_labels=learns_labels(plan.recipe.to_dict()),
+        before=plan.start.seen() if plan.start else (),
+        unlisted=plan.start.unlisted if plan.start else (),
     )
     refuse(audit_candidate("run", run.features, run, cohort, images, scheme), f"cohort {cohort.name}")

@@ -61,6 +61,11 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("pretrained-on-test-subject", "refuse", _PRETRAIN_ON_TRAIN),
     ("pretrained-on-identical-film", "refuse", "leave these films out of one of the two cohorts"),
     ("pretrained-on-near-film", "refuse", "look at the pairs; leave these films out of one of the two cohorts"),
+    (
+        "start-films-unknown",
+        "warn",
+        "say beside the number that its start may have seen the test films",
+    ),
     ("transductive", "warn", "say beside the number that pretraining saw the films, without their labels"),
     ("outcome-undeclared", "refuse", "declare it: ehr.may_use_outcomes = true, or name it with cxrssl pretrain --ehr"),
     ("target-was-input", "refuse", "a target that was an input cannot be scored: choose other features"),

@@ -111,7 +111,7 @@ def _find_unreported(settings: EvalSettings, stated: Sequence[Result]) -> Result
     code, compared = "leak-not-reported", f"{count_noun(len(stated), 'leak')} of the run"
     said = {True: settings.transductive, False: settings.leak}
     unsaid = [result for result in stated if not said[result.code == TRANSDUCTIVE]]
-    is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in settings.features)
+    is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in settings.taught)
     if unsaid:
         return report_finding(code, compared, f"the evaluation does not report that {unsaid[0].finding}")
     if is_outcome_used and not settings.is_outcome_used:

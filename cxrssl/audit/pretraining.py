@@ -6,8 +6,8 @@ Never: a skipped comparison that is not reported as skipped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
-from cxrssl.records.encoder import EhrInput, SeenFilms, open_record
+from cxrssl.records.encoder import Ancestor, EhrInput, SeenFilms, open_record, read_films
 from cxrssl.records.evaluation import is_of_folds
 from cxrssl.records.run import RunFiles
 
@@ -45,6 +45,10 @@ class Pretraining:
     """The packed films of its cohort, where they are in the workspace; row for row those of its cohort."""
     may_know_labels: bool = False
     """Whether it saw the labels of these films too, or may have."""
+    before: tuple[Pretraining, ...] = ()
+    """What the encoders were shown that it descends from, nearest first."""
+    unlisted: tuple[str, ...] = ()
+    """Names of those whose films are unknown."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -65,7 +69,15 @@ def read_pretraining(
     Raises: IntegrityError when its encoder is damaged or the list of films cannot be read.
     """
     record = open_record(RunFiles(workspace.runs / run_id).encoder)
-    cohort, known = record.origin.cohort, opened or {}
+    known = dict(opened or {})
+    cohort = record.origin.cohort
+
+    def find_images(name: str) -> ImageStore | None:
+        if known.get(name) is None:
+            known[name] = _open_packed(workspace, name)
+        return known[name]
+
+    lists = {each.films: read_films(record.folder / each.films) for each in record.ancestors if each.films}
     return Pretraining(
         run_id=run_id,
         dataset=record.origin.dataset,
@@ -74,8 +86,34 @@ def read_pretraining(
         cohort_sha256=record.origin.cohort_sha256,
         ehr=record.ehr,
         films=record.films(),
-        images=known.get(cohort) or _open_packed(workspace, cohort),
+        images=find_images(cohort),
         may_know_labels=record.learnt_labels,
+        before=trace_ancestors(record.ancestors, lists, find_images),
+        unlisted=record.unlisted,
+    )
+
+
+def trace_ancestors(
+    ancestors: Sequence[Ancestor], lists: Mapping[str, SeenFilms], find_images: Callable[[str], ImageStore | None]
+) -> tuple[Pretraining, ...]:
+    """Return what the ancestors of an encoder were shown, those left out whose films are unknown.
+
+    `lists` are their films, by the file that each names; `find_images` returns the packed films of a cohort.
+    """
+    return tuple(
+        Pretraining(
+            run_id=each.name,
+            dataset=each.origin.dataset,
+            cohort=each.origin.cohort,
+            scheme=each.origin.split,
+            cohort_sha256=each.origin.cohort_sha256,
+            ehr=each.ehr,
+            films=lists[each.films],
+            images=find_images(each.origin.cohort),
+            may_know_labels=each.learnt_labels,
+        )
+        for each in ancestors
+        if each.films
     )
 
 
@@ -84,16 +122,28 @@ def audit_pretraining(
 ) -> list[Result]:
     """Return what makes the test films of a cohort worthless for a run.
 
-    `targets` are findings, or features that are to be predicted; none named means all findings of the cohort.
+    `targets` are findings, or features that are to be predicted; none named means all findings of the cohort. What the
+    run descends from is held against them as the run itself is; a finding names whose it is.
     """
     targets = targets or cohort.finding_names.tolist()
-    return [
+    results = [
         *audit_films(run, cohort, images, scheme),
         audit_outcomes(run.ehr),
         audit_imputation(run.ehr),
         _find_targets(run.features, targets),
         _find_revealing(run.features, cohort, scheme, targets),
     ]
+    for each in run.before:
+        found = audit_pretraining(each, cohort, images, scheme, targets)
+        results += [replace(one, finding=f"before, in {each.run_id}: {one.finding}") if one.finding else one
+                    for one in found]  # fmt: skip
+    return results + _find_unlisted(run)
+
+
+def _find_unlisted(run: Pretraining) -> list[Result]:
+    what = f"it started from {', '.join(run.unlisted)}, whose training films are unknown"
+    compared = f"{count_noun(len(run.before) + len(run.unlisted), 'encoder')} that the run descends from"
+    return [report_finding("start-films-unknown", compared, what)] if run.unlisted else []
 
 
 def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, scheme: str) -> list[Result]:

@@ -76,11 +76,12 @@ class ExternalOptions(NamedTuple):
         from cxrssl.model.external import ExternalChoices
 
         assert self.path is not None, "checked"
-        mean, std = _numbers(self.pixel_mean, "--pixel-mean"), _numbers(self.pixel_std, "--pixel-std")
+        mean, std = read_numbers(self.pixel_mean, "--pixel-mean"), read_numbers(self.pixel_std, "--pixel-std")
         return ExternalChoices(self.path, self.arch, self.input_px, mean, std, tuple(self.ignore or ()))
 
 
-def _numbers(text: str, name: str) -> tuple[float, ...]:
+def read_numbers(text: str, name: str) -> tuple[float, ...]:
+    """Return the numbers of an option. Raises: UsageError."""
     try:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:

@@ -15,7 +15,9 @@ from cxrssl.cli.completion import (
     complete_machine_key,
     complete_recipe,
     complete_recipe_key,
+    complete_run,
 )
+from cxrssl.cli.external import read_numbers
 from cxrssl.cli.options import (
     COHORT_HELP,
     DEFAULT_WORKSPACE,
@@ -36,7 +38,7 @@ from cxrssl.cli.seeds import (
 )
 from cxrssl.core.errors import UsageError
 
-WHAT, WHERE = "What to train", "Where to train it"
+WHAT, FILES, WHERE = "What to train", "Files of --init, from others", "Where to train it"
 
 
 def _option(
@@ -64,6 +66,20 @@ def pretrain(
         ),
     ] = "",
     predict: Annotated[str, _option(WHAT, "LIST", "Features that are predicted from the film.")] = "",
+    init: Annotated[
+        str,
+        _option(
+            WHAT,
+            "RUN|PATH",
+            "Start from a run, RUN:anchor or files; see cxrssl help finetuning.",
+            complete_run,
+        ),
+    ] = "",
+    pixel_mean: Annotated[str, _option(FILES, "LIST", "Of pixels in [0, 1], one or three [as the files say].")] = "",
+    pixel_std: Annotated[str, _option(FILES, "LIST", "Deviation of pixels [as the files say].")] = "",
+    ignore: Annotated[
+        list[str] | None, _option(FILES, "PATTERN", "Tensors that are no part of it, as 'head*'; repeatable.")
+    ] = None,
     seed: Annotated[int | None, _option(WHAT, "N", "Seed of the weights, the order, crops and masks.")] = None,
     seeds: Annotated[int, _option(WHAT, "N", "Runs, of this seed and the next.", minimum=1)] = 1,
     set_: Annotated[
@@ -111,11 +127,18 @@ def pretrain(
     from cxrssl.launch.torchrun import check_devices
     from cxrssl.recipe.load import load_machine, load_recipe
     from cxrssl.train.plan import plan_run, plan_seeds
+    from cxrssl.train.start import FileOptions, find_start
 
     options = parse_options(slurm) if slurm else {}
-    settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed, predict))
-    place = load_machine(machine or [], device)
-    plans = plan_seeds(plan_run(open_workspace(workspace), cohort, settings, place, name), seeds)
+    settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed, predict, init))
+    place, opened = load_machine(machine or [], device), open_workspace(workspace)
+    said = FileOptions(
+        read_numbers(pixel_mean, "--pixel-mean"), read_numbers(pixel_std, "--pixel-std"), tuple(ignore or ())
+    )
+    if said != FileOptions() and not settings.model.init:
+        raise UsageError("--pixel-mean, --pixel-std and --ignore are of the files of --init, which is left out")
+    start = find_start(opened, settings, said) if settings.model.init else None
+    plans = plan_seeds(plan_run(opened, cohort, settings, place, name, start=start), seeds)
     if is_first():
         for sentence in plans[0].warnings:
             typer.echo(f"cxrssl: note: {sentence}", err=True)
@@ -170,7 +193,7 @@ def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool, se
 
 
 def recipe_changes(
-    backbone: str = "", ehr: str = "", seed: int | None = None, predict: str = ""
+    backbone: str = "", ehr: str = "", seed: int | None = None, predict: str = "", init: str = ""
 ) -> dict[str, dict[str, Any]]:
     """Return the recipe tables that the flags change; a flag left out changes nothing.
 
@@ -182,6 +205,7 @@ def recipe_changes(
     changes: dict[str, dict[str, Any]] = {"ehr": {key: list(names) for key, names in named.items()}} if named else {}
     if is_outcome_used([name for names in named.values() for name in names]):
         changes["ehr"]["may_use_outcomes"] = True
-    if backbone:
-        changes["model"] = {"backbone": backbone}
+    model = {key: text for key, text in (("backbone", backbone), ("init", init)) if text}
+    if model:
+        changes["model"] = model
     return changes if seed is None else {**changes, "train": {"seed": seed}}

@@ -24,7 +24,7 @@ from cxrssl.model.encoder import Encoder, open_encoder, pack_weights
 from cxrssl.model.record import NO_RECORD
 from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE, EncoderName
-from cxrssl.records.evaluation import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run
+from cxrssl.records.evaluation import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run, label_start
 from cxrssl.records.fields import write_fields
 from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunFiles
@@ -74,13 +74,17 @@ def run_candidate(
     """Return the target or the anchor encoder of a finished run."""
     recipe, origin = encoder.recipe, encoder.origin
     names = tuple(dict.fromkeys((*recipe.ehr.features, *recipe.ehr.predict)))
+    seen = read_pretraining(workspace, run_id)
+    taught = tuple(dict.fromkeys(name for each in (seen, *seen.before) for name in each.features))
+    start = recipe.model.init.partition("@")[0]
     without_ehr = {key: value for key, value in recipe.to_dict().items() if key != "ehr"}
     hashes = {"cohort_sha256": origin.cohort_sha256, "images_sha256": origin.images_sha256}
     is_target = which == "target"
     return Candidate(
         candidate_id=run_id if is_target else f"{ANCHOR_PREFIX}{run_id}",
         kind="run",
-        label=label_run(recipe.objective.label, describe_record(recipe.ehr), which),
+        label=label_run(recipe.objective.label, describe_record(recipe.ehr), which)
+        + (label_start(start, seen.unlisted) if start else ""),
         settings=CandidateSettings(
             weights_sha256=encoder.weights_sha256,
             features=names,
@@ -89,11 +93,14 @@ def run_candidate(
             architecture=architecture_of(recipe),
             setup_sha256=hash_settings([without_ehr, hashes] if is_target else [without_ehr, hashes, which]),
             encoder=None if is_target else which,
+            start=recipe.model.init or None,
+            taught_before=taught if set(taught) - set(names) else None,
+            unlisted=seen.unlisted or None,
         ),
         features=lambda: extract_features(workspace, encoder, images, device),
-        pretraining=read_pretraining(workspace, run_id),
-        is_outcome_used=is_outcome_used(names),
         encoder=encoder,
+        pretraining=seen,
+        is_outcome_used=is_outcome_used(taught),
     )
 
 

@@ -100,6 +100,7 @@ def _training(lineage: Lineage) -> str:
         "batch size": _of_recipe(lineage, "train", "batch_size"),
         "seed": _of_recipe(lineage, "train", "seed"),
         "steps": f"{origin.step:,}",
+        **({"started from": ", before it ".join(each.name for each in record.ancestors)} if record.ancestors else {}),
         "dataset": origin.dataset,
         "cohort": f"{origin.cohort}, split {origin.split}" + (f", {origin.link}" if origin.link else ""),
         "films": f"{_count(lineage.num_films, lineage.num_subjects)} of {_count(lineage.num_subjects)} subjects",
@@ -153,8 +154,12 @@ def _warnings(lineage: Lineage) -> list[str]:
     found = []
     if lineage.taught_outcome:
         found.append("An outcome of the stay took part in pretraining: do not test on that outcome.")
-    if lineage.record.learnt_labels:
+    if lineage.learnt_labels:
         found.append("The labels of its training films shaped it: it is no self-supervised encoder.")
+    found += [
+        f"It started from {plain(name, 120)}, whose training films are unknown: they may be those that you test on."
+        for name in lineage.record.unlisted
+    ]
     if lineage.which == "anchor":
         found.append("This is the anchor, the encoder that was trained; the target is its moving average.")
     return found

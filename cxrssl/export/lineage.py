@@ -18,7 +18,7 @@ from cxrssl.core.errors import CxrsslError
 from cxrssl.core.workspace import Workspace
 from cxrssl.export.load import find_pack_px
 from cxrssl.export.terms import SYNTHETIC, Terms, find_terms
-from cxrssl.records.encoder import EncoderName, EncoderRecord
+from cxrssl.records.encoder import EncoderName, EncoderOrigin, EncoderRecord, SeenFilms, read_films
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 
 HOSPITAL = "synthetic hospital"
@@ -35,7 +35,7 @@ class Lineage:
     num_films: int
     num_subjects: int
     films_csv: bytes
-    """One pixel hash a training film, sorted; see `list_hashes`."""
+    """One pixel hash a training film, also of what it descends from, sorted; see `list_hashes`."""
     terms: tuple[Terms, ...]
     """Of each dataset, the strictest first."""
     pack_px: int
@@ -46,15 +46,20 @@ class Lineage:
 
     @property
     def taught_outcome(self) -> bool:
-        """Whether an outcome of the stay was a pretraining input or target."""
-        return is_outcome_used(self.record.ehr.taught)
+        """Whether an outcome of the stay was a pretraining input or target, in its own run or before."""
+        return is_outcome_used(self.record.taught)
+
+    @property
+    def learnt_labels(self) -> bool:
+        """Whether labels of films shaped it, in its own run or before."""
+        return self.record.learnt_labels or any(each.learnt_labels for each in self.record.ancestors)
 
 
 def trace_lineage(workspace: Workspace, record: EncoderRecord, which: EncoderName) -> Lineage:
     """Return the lineage of a run's encoder. Raises: IntegrityError when its list of films is damaged."""
     origin, films = record.origin, record.films()
-    cohort = _find_cohort(workspace, record)
-    dataset = find_dataset(cohort) if cohort is not None else origin.dataset
+    cohort = _find_cohort(workspace, origin)
+    before = [_name_dataset(workspace, each.origin) if each.films else each.dataset for each in record.ancestors]
     own = [
         each
         for each in list_evaluations(workspace)[0]
@@ -65,8 +70,8 @@ def trace_lineage(workspace: Workspace, record: EncoderRecord, which: EncoderNam
         which=which,
         num_films=len(films.image_id),
         num_subjects=len(set(films.subject_id.tolist())),
-        films_csv=list_hashes([value.decode("ascii") for value in films.pixel_hash.tolist()]),
-        terms=tuple(find_terms([dataset])),
+        films_csv=list_hashes(_find_hashes(record, films)),
+        terms=tuple(find_terms([_name_dataset(workspace, origin), *before])),
         pack_px=find_pack_px(workspace.images / origin.cohort, origin.images_sha256),
         root=cohort.root if cohort is not None else None,
         evaluations=tuple(sorted(own, key=lambda each: (each.settings.cohort, each.settings.split))),
@@ -89,13 +94,27 @@ def list_hashes(hashes: list[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def _find_cohort(workspace: Workspace, record: EncoderRecord) -> Cohort | None:
-    """Return the cohort that the encoder was trained on, None where it is gone or another one has its name."""
+def _find_hashes(record: EncoderRecord, films: SeenFilms) -> list[str]:
+    """Return the hashes of the films of a run, with those of what it descends from."""
+    own: list[bytes] = films.pixel_hash.tolist()
+    lists = (read_films(record.folder / each.films) for each in record.ancestors if each.films)
+    before = {value for each in lists for value in each.pixel_hash.tolist()}
+    return [value.decode("ascii") for value in (*own, *(before - set(own)))]
+
+
+def _name_dataset(workspace: Workspace, origin: EncoderOrigin) -> str:
+    """Return whose terms hold for the films of an origin."""
+    cohort = _find_cohort(workspace, origin)
+    return find_dataset(cohort) if cohort is not None else origin.dataset
+
+
+def _find_cohort(workspace: Workspace, origin: EncoderOrigin) -> Cohort | None:
+    """Return the cohort that an encoder was trained on, None where it is gone or another one has its name."""
     try:
-        cohort = open_cohort(workspace.find_cohort(record.origin.cohort), verify=False)
+        cohort = open_cohort(workspace.find_cohort(origin.cohort), verify=False)
     except CxrsslError:
         return None
-    return cohort if cohort.content_sha256 == record.origin.cohort_sha256 else None
+    return cohort if cohort.content_sha256 == origin.cohort_sha256 else None
 
 
 def _is_drawn(root: Path) -> bool:

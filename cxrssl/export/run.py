@@ -117,6 +117,7 @@ def _write_common(folder: Path, bundle: Bundle, lineage: Lineage) -> None:
 
 def _settings(run_id: str, choices: ExportChoices, bundle: Bundle, lineage: Lineage) -> dict[str, Any]:
     """Return all that changes what is written."""
+    before = lineage.record.ancestors
     return {
         "version": VERSION,
         "format": choices.to,
@@ -126,6 +127,7 @@ def _settings(run_id: str, choices: ExportChoices, bundle: Bundle, lineage: Line
         "shape": bundle.shape.to_dict(),
         "pixels": bundle.pixels.to_dict(),
         "origin": lineage.record.origin.to_dict(),
+        **({"started_from": [each.name for each in before]} if before else {}),
         "verdicts": {terms.dataset: terms.verdict for terms in lineage.terms},
         "evaluations": {each.eval_id: each.content_sha256 for each in lineage.evaluations},
     }

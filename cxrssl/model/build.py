@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cxrssl.model.dino import DINO
+from cxrssl.model.finetune import Finetune
 from cxrssl.model.mae import MAE
 from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Objective
@@ -20,6 +21,7 @@ OBJECTIVES: dict[str, Callable[[Recipe, RecordColumns], Objective]] = {
     "mae": MAE,
     "simclr": SimCLR,
     "supervised": Supervised,
+    "finetune": Finetune,
 }
 """By the name in the recipe: from the recipe and what it takes of the record, with weights of torch's generator."""
 

@@ -28,6 +28,7 @@ from cxrssl.records.encoder import (
     WEIGHTS_OF,
     EncoderName,
     EncoderOrigin,
+    Lineage,
     SeenFilms,
     make_settings,
     open_record,
@@ -58,13 +59,19 @@ def publish_encoder(
     origin: EncoderOrigin,
     films: SeenFilms,
     anchor: VisionTransformer | None = None,
+    lineage: Lineage = ((), {}),
 ) -> None:
-    """Publish an encoder, and its anchor if it has one, with its recipe, its origin and the films it was trained on."""
-    with publish(dest, KIND, make_settings(recipe.to_dict(), origin)) as building:
+    """Publish an encoder, and its anchor if it has one, with its recipe, its origin and the films it was trained on.
+
+    `lineage` are its ancestors, and by file the lists of the films that these were trained on.
+    """
+    ancestors, lists = lineage
+    with publish(dest, KIND, make_settings(recipe.to_dict(), origin, ancestors)) as building:
         write_bytes(building / WEIGHTS, pack_weights(module))
         if anchor is not None:
             write_bytes(building / ANCHOR, pack_weights(anchor))
-        write_bytes(building / FILMS, films.to_csv())
+        for name, data in {FILMS: films.to_csv(), **lists}.items():
+            write_bytes(building / name, data)
 
 
 def pack_weights(module: VisionTransformer) -> bytes:

@@ -49,6 +49,7 @@ class Supervised(Objective):
     def __init__(self, recipe: Recipe, columns: RecordColumns = NO_RECORD) -> None:
         super().__init__()
         assert isinstance(recipe.objective, SupervisedSettings), "the recipe names this objective"
+        self.settings = recipe.objective
         crop = ViewKind(CROP, 1, recipe.views.global_px, recipe.views.global_scale)
         self.view_plan = ViewPlan((crop,), recipe.views, recipe.model.patch_px)
         self.encoder = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)

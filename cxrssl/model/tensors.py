@@ -23,6 +23,7 @@ from cxrssl.core.text import count_noun, plain
 HUGGINGFACE, TIMM = "huggingface", "timm"
 CLASS_TOKENS = {"embeddings.cls_token": HUGGINGFACE, "cls_token": TIMM}
 """Name of the class token -> whose names the tensors have."""
+PATCH_WEIGHT, PATCH_BIAS = "patch_embed.proj.weight", "patch_embed.proj.bias"
 UNUSED = "mask_token"
 """Stands for hidden patches, of which a whole film has none."""
 LAYER = r"encoder\.layer\.(\d+)\."
@@ -127,6 +128,20 @@ def fold_pixels(weight_DCPP: Tensor, bias_D: Tensor | None, mean_C: Sequence[flo
     bias = torch.zeros(len(weight_DCPP), dtype=torch.float64) if bias_D is None else bias_D.double()
     offset = bias - (scaled * mean).sum(dim=(1, 2, 3))
     return torch.cat([scaled.sum(dim=1).flatten(1), offset[:, None]], dim=1).float()
+
+
+def renormalise_pixels(
+    weight_D1PP: Tensor, bias_D: Tensor | None, old: tuple[float, float], new: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of a patch embedding for pixels normalised with another mean and deviation: the same sum.
+
+    With y = (x - n) / t in place of (x - m) / s:  w (x - m) / s = (t / s) w y + w (n - m) / s.
+    """
+    (old_mean, old_std), (new_mean, new_std) = old, new
+    weight = weight_D1PP.double()
+    bias = torch.zeros(len(weight), dtype=torch.float64) if bias_D is None else bias_D.double()
+    offset = weight.sum(dim=(1, 2, 3)) * ((new_mean - old_mean) / old_std)
+    return (weight * (new_std / old_std)).float(), (bias + offset).float()
 
 
 def spread_pixels(weight_D1PP: Tensor, channels: int) -> Tensor:

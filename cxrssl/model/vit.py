@@ -133,7 +133,7 @@ def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     pixels_BNC = cut_patches(views_B1PP, patch_px)
     num_prefix = 0 if encoder.no_embed_class else encoder.num_prefix_tokens
     positions = cast(Tensor, encoder.pos_embed)
-    position_ND = _resample_positions(positions[0, num_prefix:], embed.grid_size, (rows, columns))
+    position_ND = resample_positions(positions[0, num_prefix:], embed.grid_size, (rows, columns))
     position_BND = position_ND.expand(len(pixels_BNC), -1, -1)
     if kept_BK is not None:
         # Before the embedding: a dropped patch costs nothing at all.
@@ -147,7 +147,7 @@ def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     return torch.cat([prefix.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
 
 
-def _resample_positions(position_ND: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+def resample_positions(position_ND: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """Return the positions of a grid of `new` rows and columns, by bicubic interpolation as timm does it.
 
     As a product with constant weights: on a GPU the gradient of torch's own interpolation adds up in any order.

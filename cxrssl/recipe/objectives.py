@@ -169,11 +169,28 @@ class SupervisedSettings(ObjectiveSettings):
 
     def check(self, values: Mapping[str, Any]) -> None:
         if values["train.rows"] == "all":
-            what = 'objective "supervised" would learn the labels of the films that it is tested on'
+            what = f'objective "{self.name}" would learn the labels of the films that it is tested on'
             raise ConfigError(f'{what}: "train.rows" is "all"', hint="leave train.rows at train")
         if values["ehr.features"]:
             hint = "predict features with --predict, or choose another objective"
-            raise ConfigError('objective "supervised" cannot join the record to a film', hint=hint)
+            raise ConfigError(f'objective "{self.name}" cannot join the record to a film', hint=hint)
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(SupervisedSettings):
+    """The labels of the training films, or of a share of their subjects, from the weights of `model.init`.
+
+    Source: Bao et al. 2022 (BEiT) and He et al. 2022, table 9, for rates that fall by layer.
+    """
+
+    name: str = "finetune"
+    layer_decay: float = setting(0.75, low=0.01, high=1.0)
+    """What the learning rate is multiplied by from each layer to the one before it; the layer for findings has all of
+    it."""
+    label_frac: float = setting(1.0, low=0.0001, high=1.0)
+    """Share of the train subjects whose films and labels are used; a larger share holds the smaller ones."""
+    label_draw: int = setting(0, low=0, high=2**31, needs="objective.label_frac < 1")
+    """Which draw of them."""
 
 
 OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
@@ -182,5 +199,6 @@ OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
     "mae": MaeSettings,
     "simclr": SimclrSettings,
     "supervised": SupervisedSettings,
+    "finetune": FinetuneSettings,
 }
 """The class of each objective, by the name that chooses it."""

@@ -34,6 +34,8 @@ class ModelSettings:
     """Side of a patch."""
     head_hidden_mult: int = setting(4, low=1, high=16)
     """Width of the projection head's hidden layers, in multiples of the embedding width."""
+    init: str = ""
+    """Weights that the encoder starts from: a run, RUN:anchor, or a path; a run's own recipe says NAME@HASH of them."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,11 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Return the values by section; `model.init` only where it is set, as recipes from before it hash the same."""
+        values = dataclasses.asdict(self)
+        if not self.model.init:
+            del values["model"]["init"]
+        return values
 
     @property
     def sha256(self) -> str:

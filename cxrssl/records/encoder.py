@@ -1,7 +1,7 @@
 """What a finished run publishes: its weights, the recipe that says how films enter them, and who shaped them.
 
-In: `encoder/{encoder.safetensors, anchor.safetensors, films.csv, manifest.json}`. Out: EncoderRecord, SeenFilms. The
-weights themselves are read in model. Never: a manifest or a list of films that is taken half.
+In: `encoder/{encoder.safetensors, anchor.safetensors, films.csv, ancestor-1.csv, manifest.json}`. Out: EncoderRecord,
+SeenFilms. The weights themselves are read in model. Never: a manifest or a list of films that is taken half.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +20,14 @@ from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact
 from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.text import escape_formula, from_csv_text, nearest_hint, plain
 from cxrssl.records.damage import refuse_faults
+from cxrssl.records.external import ExternalSource
 from cxrssl.records.fields import read_fields, write_fields
 
 KIND = "encoder"
 WEIGHTS, ANCHOR, FILMS = "encoder.safetensors", "anchor.safetensors", "films.csv"
 EncoderName = Literal["target", "anchor"]
 """`target` is what every run publishes; `anchor` the trained encoder of a run whose target is its moving average."""
+ANCHOR_NAME: EncoderName = "anchor"
 WEIGHTS_OF: dict[EncoderName, str] = {"target": WEIGHTS, "anchor": ANCHOR}
 COLUMNS = ("image_id", "subject_id", "pixel_hash")
 
@@ -69,6 +71,32 @@ class EhrInput:
 
 
 @dataclass(frozen=True)
+class Ancestor:
+    """A run, or an encoder of others, that an encoder descends from."""
+
+    name: str
+    """A run id, with ":anchor" where it was that encoder; of others the name of their file or folder."""
+    weights_sha256: str
+    origin: EncoderOrigin
+    """NOWHERE for an encoder of others."""
+    ehr: EhrInput
+    learnt_labels: bool
+    films: str = ""
+    """File of the descendant's artefact that lists the films that shaped it; empty where they are unknown."""
+    external: ExternalSource | None = None
+    """Of an encoder of others."""
+
+    @property
+    def dataset(self) -> str:
+        """Whose films it has seen, in words where that is not known."""
+        return self.origin.dataset if self.films else f"unknown films of {self.name}"
+
+
+Lineage = tuple[tuple[Ancestor, ...], Mapping[str, bytes]]
+"""Ancestors, nearest first, and the lists of the films that shaped them, by the file that each names."""
+
+
+@dataclass(frozen=True)
 class EncoderRecord:
     """A published encoder without its weights."""
 
@@ -79,15 +107,50 @@ class EncoderRecord:
     weights_sha256: str
     anchor_sha256: str = ""
     """Empty where no anchor was published."""
+    ancestors: tuple[Ancestor, ...] = ()
+    """What its training started from, then what that started from; none for weights that were drawn."""
 
     @property
     def learnt_labels(self) -> bool:
         """Whether the labels of its films shaped it too."""
         return learns_labels(self.recipe)
 
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """All features of the record that shaped the weights, in this run or before it."""
+        inputs = [self.ehr, *(each.ehr for each in self.ancestors)]
+        return tuple(dict.fromkeys(name for each in inputs for name in each.taught))
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Names of what it started from whose films are unknown."""
+        return tuple(each.name for each in self.ancestors if not each.films)
+
     def films(self) -> SeenFilms:
-        """Return the films that shaped it. Raises: IntegrityError."""
+        """Return the films that shaped it in its own run. Raises: IntegrityError."""
         return read_films(self.folder / FILMS)
+
+    def lineage(self, name: str) -> Lineage:
+        """Return the ancestors of a run that starts from it under this name, nearest first, and their lists by file.
+
+        Raises: IntegrityError when a list cannot be read.
+        """
+        which = self.anchor_sha256 if name.endswith(f":{ANCHOR_NAME}") else self.weights_sha256
+        itself = Ancestor(name, which, self.origin, self.ehr, self.learnt_labels, FILMS)
+        listed, lists = [], dict[str, bytes]()
+        for number, each in enumerate((itself, *self.ancestors), 1):
+            file = f"ancestor-{number}.csv" if each.films else ""
+            listed.append(replace(each, films=file))
+            if file:
+                lists[file] = read_films(self.folder / each.films).to_csv()
+        return tuple(listed), lists
+
+
+@dataclass(frozen=True)
+class _Lineage:
+    """The part of a manifest that names the ancestors; that of an older version does not."""
+
+    ancestors: tuple[Ancestor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +185,12 @@ def parse_encoder_name(text: str) -> EncoderName:
     raise UsageError(f'--encoder is "{plain(text, 40)}"', hint=nearest_hint(text, WEIGHTS_OF))
 
 
-def make_settings(recipe: dict[str, Any], origin: EncoderOrigin) -> dict[str, Any]:
+def make_settings(
+    recipe: dict[str, Any], origin: EncoderOrigin, ancestors: tuple[Ancestor, ...] = ()
+) -> dict[str, Any]:
     """Return what the manifest of an encoder says of it."""
-    return {"recipe": recipe, **origin.to_dict()}
+    settings = {"recipe": recipe, **origin.to_dict()}
+    return {**settings, "ancestors": [write_fields(each) for each in ancestors]} if ancestors else settings
 
 
 def open_record(folder: Path, verify: bool = True) -> EncoderRecord:
@@ -156,14 +222,22 @@ def name_fault(error: IntegrityError) -> str:
 def read_films(path: Path) -> SeenFilms:
     """Return a list of films. Raises: IntegrityError."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            header, *lines = csv.reader(file)
+        data = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path, "pretrain again") from None
+    return parse_films(data, path)
+
+
+def parse_films(data: bytes, path: Path) -> SeenFilms:
+    """Return a list of films from the bytes of its file, `path`. Raises: IntegrityError."""
+    try:
+        header, *lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""))
         if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
             raise ValueError("its columns are not " + ", ".join(COLUMNS))
         columns = ([from_csv_text(line[k]) for line in lines] for k in range(len(COLUMNS)))
         image_id, subject_id, pixel_hash = (np.array(column, np.str_) for column in columns)
         return SeenFilms(image_id, subject_id, np.char.encode(pixel_hash, "ascii"))
-    except (OSError, ValueError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path, "pretrain again") from None
 
 
@@ -175,5 +249,8 @@ def _read_settings(artefact: Artefact, faults: list[str]) -> EncoderRecord:
         faults.append('has no table in "recipe"')
         recipe = {}
     ehr = read_fields(EhrInput, recipe.get("ehr", {}), faults, "recipe.ehr")
-    target, anchor = (artefact.manifest["files"].get(name, {}).get("sha256", "") for name in (WEIGHTS, ANCHOR))
-    return EncoderRecord(artefact.path, recipe, origin, ehr, target, anchor)
+    files = artefact.manifest["files"]
+    ancestors = read_fields(_Lineage, settings, faults).ancestors
+    faults += [f"does not list {plain(each.films, 60)}" for each in ancestors if each.films and each.films not in files]
+    target, anchor = (files.get(name, {}).get("sha256", "") for name in (WEIGHTS, ANCHOR))
+    return EncoderRecord(artefact.path, recipe, origin, ehr, target, anchor, ancestors)

@@ -42,6 +42,8 @@ TRANSDUCTIVE = ", transductive"
 """At the end of the label of a candidate whose pretraining saw films that folds score."""
 CARRIED_LABEL = ", probe of "
 """In the label of a candidate whose probe was fitted on another cohort."""
+STARTED = ", from "
+"""In the label of a run that did not start from weights that were drawn, before their name."""
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
@@ -144,6 +146,12 @@ class CandidateSettings:
     """Of an encoder that others trained."""
     read: str | None = None
     """What is read of an encoder where that is not its class token; see `records.reading`."""
+    start: str | None = None
+    """What a run started from: its name and the beginning of the SHA-256 of its weights."""
+    taught_before: tuple[str, ...] | None = None
+    """All features of the record that shaped a run, where some did so before it, in what it started from."""
+    unlisted: tuple[str, ...] | None = None
+    """Names of what a run descends from whose training films are unknown."""
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
@@ -208,6 +216,11 @@ class EvalSettings:
     @property
     def features(self) -> tuple[str, ...]:
         return self.candidate.features or ()
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """All features of the record that shaped it, also before its own run."""
+        return self.candidate.taught_before or self.features
 
     @property
     def terms(self) -> str:
@@ -281,9 +294,16 @@ def label_run(objective: str, names: str, encoder: EncoderName = "target") -> st
     return f"{shown} + {names}" if names else shown
 
 
+def label_start(name: str, unlisted: Sequence[str]) -> str:
+    """Return what follows in the label of a run that started from other weights; `unlisted` have unknown films."""
+    seen = f"; {', '.join(unlisted)} saw the test films: unknown" if unlisted else ""
+    return f"{STARTED}{name}{seen}"
+
+
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
-    return settings.label.removesuffix(TRANSDUCTIVE).partition(CARRIED_LABEL)[0].partition(" + ")[0]
+    shown = settings.label.removesuffix(TRANSDUCTIVE).partition(CARRIED_LABEL)[0]
+    return shown.partition(STARTED)[0].partition(" + ")[0]
 
 
 def describe_strengths(evaluations: Sequence[Evaluation]) -> str:

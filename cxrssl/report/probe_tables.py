@@ -30,7 +30,7 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     """Return the first line of a report: which runs were given an outcome, and which have seen test subjects."""
     settings = [evaluation.settings for evaluation in evaluations]
     named = sorted({each.candidate_id for each in settings if each.kind == "run" and each.is_outcome_used})
-    features = {name for each in settings if each.kind == "run" for name in each.features}
+    features = {name for each in settings if each.kind == "run" for name in each.taught}
     subject = ", ".join(map(code, named)) or "any run"
     sentences = [describe_outcomes(bool(named), features, subject)]
     imputed = {each.candidate_id for each in settings if each.candidate.missing == "paper"}
@@ -39,6 +39,11 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
         sentences.append(
             f"Unknown views and positions were imputed from the films of all splits, as published: {runs}."
         )
+    unlisted = {each.candidate_id: each.candidate.unlisted for each in settings if each.candidate.unlisted}
+    sentences += [
+        f"{code(name)} started from {escape(', '.join(names), 300)}; whether that saw the test films is unknown."
+        for name, names in sorted(unlisted.items())
+    ]
     seen = {each.candidate_id: each.transductive for each in settings if each.transductive}
     sentences += [f"{code(name)} is transductive: {escape(what, 500)}." for name, what in sorted(seen.items())]
     leaks = {each.candidate_id: each.leak for each in settings if each.leak}

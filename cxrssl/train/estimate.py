@@ -8,6 +8,7 @@ number, activations belong to one film each. So two sizes give the slope, and th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import multiprocessing
 import time
@@ -31,6 +32,7 @@ from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.ranks import Ranks
 from cxrssl.train.record import load_record
 from cxrssl.train.schedule import settings_at
+from cxrssl.train.start import Start
 from cxrssl.train.state import TrainState, flatten_state, init_state
 from cxrssl.train.step import Batch, take_step
 from cxrssl.train.threads import set_threads
@@ -118,7 +120,9 @@ def _try(plan: RunPlan, device: torch.device, sizes: tuple[int, int]) -> _Trials
     context = multiprocessing.get_context("spawn")
     root = plan.folder.parent.parent
     ours, theirs = context.Pipe(duplex=False)
-    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, sizes)
+    # The weights of a start change no time, and what they have seen is long.
+    start = dataclasses.replace(plan.start, lineage=((), {})) if plan.start else None
+    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, sizes, start)
     child = context.Process(target=_run_trials, args=inputs, daemon=True)
     child.start()
     theirs.close()
@@ -143,6 +147,7 @@ def _run_trials(
     machine: Machine,
     device_type: str,
     sizes: tuple[int, int],
+    start: Start | None,
 ) -> None:
     device = torch.device(device_type)
     if device.type == "cpu":
@@ -151,9 +156,10 @@ def _run_trials(
         free_bytes = torch.cuda.mem_get_info()[0] if device.type == "cuda" else 0
         is_compiled = choose_compile(machine.compile, device, Ranks())
         # The smaller first, and nothing of it kept: each is the peak of the process so far.
-        low = _take_steps(root, cohort, recipe, machine, device, sizes[0], is_compiled)[0]
+        take = functools.partial(_take_steps, root, cohort, recipe, machine, device, start)
+        low = take(sizes[0], is_compiled)[0]
         gc.collect()
-        high, state = _take_steps(root, cohort, recipe, machine, device, sizes[1], is_compiled)
+        high, state = take(sizes[1], is_compiled)
         pipe.send(_Trials(low, high, _save_bytes(state, device), free_bytes))
     except torch.OutOfMemoryError:
         pipe.send(SetupError(f"the device has not enough memory for {sizes[1]} films at a time"))
@@ -162,11 +168,18 @@ def _run_trials(
 
 
 def _take_steps(
-    root: Path, cohort: str, recipe: Recipe, machine: Machine, device: torch.device, size: int, is_compiled: bool
+    root: Path,
+    cohort: str,
+    recipe: Recipe,
+    machine: Machine,
+    device: torch.device,
+    start: Start | None,
+    size: int,
+    is_compiled: bool,
 ) -> tuple[_Trial, TrainState]:
     set_threads(machine.num_threads)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
-    plan = plan_run(Workspace(root), cohort, recipe, machine)
+    plan = plan_run(Workspace(root), cohort, recipe, machine, start=start)
     record = load_record(plan)
     state = init_state(recipe, record.columns, device)
     if is_compiled:

@@ -63,7 +63,8 @@ def publish_run(plan: RunPlan, state: TrainState, path: Path) -> None:
         split=plan.scheme,
         **plan.origin,
     )
-    publish_encoder(path, state.model.published, plan.recipe, origin, films, state.model.anchor)
+    lineage = plan.start.lineage if plan.start else ((), {})
+    publish_encoder(path, state.model.published, plan.recipe, origin, films, state.model.anchor, lineage)
 
 
 def record_finish(files: RunFiles, num_steps: int) -> None:

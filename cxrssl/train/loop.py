@@ -46,6 +46,7 @@ from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks, wai
 from cxrssl.train.record import RunRecord, load_record
 from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import settings_at
+from cxrssl.train.start import load_weights
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state, state_bytes
 from cxrssl.train.step import Batch, split_batch, take_step
 from cxrssl.train.threads import set_threads
@@ -110,6 +111,8 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
         remove_leftovers(plan.folder, events)
     # Every process reads the checkpoint itself; they must agree on which, or they would train apart.
     resumed_from = _restore_newest(checkpoints, state, ranks, events)
+    if plan.start is not None and not resumed_from:
+        load_weights(plan.start, plan.recipe, state.model)
     check_same_step(resumed_from, ranks, device)
     place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
     append_record(

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.gate import check_cohort, leave_out_twins
+from cxrssl.audit.pretraining import audit_films
 from cxrssl.cohort.encoding import Missing, feature_columns
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features, parse_ehr
+from cxrssl.cohort.labelled import draw_subjects
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, UsageError
@@ -24,10 +26,12 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
+from cxrssl.recipe.objectives import FinetuneSettings
 from cxrssl.recipe.settings import MAX_SEED, Recipe
 from cxrssl.records.encoder import EhrInput
 from cxrssl.records.run import RunFiles
 from cxrssl.train.schedule import share_covered
+from cxrssl.train.start import Start, find_start, with_name
 
 SLOW_TARGET = "lower train.ema_start or train.ema_horizon"
 
@@ -51,6 +55,8 @@ class RunPlan:
     """Films left out because their sex is unknown, as the published code does (`missing = "paper"`)."""
     label: str = ""
     """What the run's id calls it: its objective and record, or the name that it was given."""
+    start: Start | None = None
+    """What it starts from, where that is not weights drawn from the seed."""
 
     @property
     def files(self) -> RunFiles:
@@ -100,6 +106,15 @@ class RunPlan:
             sentences.append(
                 "validation and test films are pretrained on, as in the paper; only a probe in folds may score them"
             )
+        if self.start is not None:
+            sentences += self.start.describe(self.recipe)
+            audits = [(each, audit_films(each, self.cohort, self.images, self.scheme)) for each in self.start.seen()]
+            sentences += [
+                f"{each.run_id}, which it starts from: {result.finding}; cxrssl probe will refuse this run"
+                for each, results in audits
+                for result in results
+                if result.finding
+            ]
         return sentences
 
     @cached_property
@@ -119,17 +134,26 @@ def plan_run(
     machine: Machine,
     name: str = "",
     films: tuple[Cohort, ImageStore] | None = None,
+    start: Start | None = None,
 ) -> RunPlan:
     """Return the plan of a run on a published cohort, or on its `films`, which were opened before.
 
-    Raises: UsageError or DataError when cohort, films and recipe do not fit together, LeakageError when nothing that is
-    trained on this cohort could be tested on it.
+    `start` is what `model.init` names, where it was looked up before. It is left out of the recipe of the plan but for
+    its name and the hash of its weights.
+
+    Raises: UsageError or DataError when cohort, films, recipe and start do not fit together, LeakageError when nothing
+    that is trained on this cohort could be tested on it.
     """
     cohort, images = films or open_films(workspace, cohort_name)
     scheme = recipe.train.split or cohort.default_split
     cohort.split_of(scheme)
-    recipe = _resolve(recipe, scheme)
-    ehr = recipe.ehr
+    if start is None and recipe.model.init:
+        start = find_start(workspace, recipe)
+    recipe = with_name(_resolve(recipe, scheme), start)
+    ehr, objective = recipe.ehr, recipe.objective
+    if isinstance(objective, FinetuneSettings) and start is None:
+        hint = "name a run or files with --init; from weights that are drawn it is objective.name=supervised"
+        raise UsageError('objective "finetune" has no weights to start from', hint=hint)
     check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
@@ -141,13 +165,15 @@ def plan_run(
     if recipe.ehr.features and recipe.ehr.missing == "paper":
         has_sex = cohort.ehr_known[rows, FEATURE_NAMES.index("sex")]
         num_without_sex, rows = int((~has_sex).sum()), rows[has_sex]
+    if isinstance(objective, FinetuneSettings) and objective.label_frac < 1:
+        rows = rows[draw_subjects(cohort.subject_id[rows], objective.label_frac, 0, objective.label_draw)]
     if len(rows) < recipe.train.batch_size:
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
     folder = workspace.runs / _name_run(recipe, cohort, images, label)
     return RunPlan(
-        folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label
+        folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label, start
     )
 
 

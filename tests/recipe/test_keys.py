@@ -30,12 +30,18 @@ IDLE = {
     "objective.mask_frac": ("0.3", ["views.num_random=0"]),
     "objective.mask_focal": ("true", ["objective.mask_frac=0"]),
     "objective.hide_last_patch": ("true", ["objective.mask_frac=0"]),
+    "objective.label_draw": ("1", ["objective.name=finetune"]),
     "train.lr_start_frac": ("0.5", ["train.warmup_frac=0"]),
     "train.lr_final_frac": ("0.5", ["train.warmup_frac=1"]),
     "train.decay_all": ("true", ["train.weight_decay_start=0", "train.weight_decay_final=0"]),
     "deterministic": ("true", ["device=cpu"]),
 }
 """A value of each key that has a condition, and settings under which the condition fails."""
+ACTS = {
+    "ehr": ['ehr.features=["sex"]', 'ehr.predict=["sex"]'],
+    "objective.label_draw": ["objective.name=finetune", "objective.label_frac=0.5"],
+}
+"""Settings under which the keys of a section, or one key, have an effect, where the defaults do not do."""
 REASON = {
     "ehr.features": '"ehr.features" is empty',
     "ehr.predict": '"ehr.predict" is empty',
@@ -45,6 +51,7 @@ REASON = {
     "objective.sinkhorn_iters or objective.memax_weight": '"objective.sinkhorn_iters" is 0 and "objective.memax_weight',
     "views.num_random or objective.mask_focal": '"views.num_random" is 0 and "objective.mask_focal" is false',
     "objective.mask_frac": '"objective.mask_frac" is 0.0',
+    "objective.label_frac < 1": '"objective.label_frac" is 1.0',
     "train.warmup_frac": '"train.warmup_frac" is 0.0',
     "train.warmup_frac < 1": '"train.warmup_frac" is 1.0',
     "train.weight_decay_start or train.weight_decay_final": '"train.weight_decay_start" is 0.0 and "train.weight_decay',
@@ -117,8 +124,7 @@ def test_a_key_without_effect_is_an_error_that_names_why(name: str) -> None:
     assert any(error.what.startswith(f'"{name}" has no effect: {REASON[need]}') for need in key.needs), error.what
     assert name in error.hint
     load(key, *others)
-    features = [] if key.section != "ehr" else ['ehr.features=["sex"]', 'ehr.predict=["sex"]']
-    load(key, f"{name}={value}", *features)
+    load(key, f"{name}={value}", *ACTS.get(name, ACTS.get(key.section, [])))
 
 
 def test_the_other_condition_of_a_key_is_enforced_too() -> None:

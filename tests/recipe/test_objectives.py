@@ -98,4 +98,7 @@ def test_the_keys_of_a_registered_objective_are_listed_with_their_meaning() -> N
     assert set(toys) == {"objective.mask_frac", "objective.depth"}
     assert toys["objective.depth"].doc == "Blocks of the decoder."
     choice = next(key for key in recipe_keys() if key.name == "objective.name")
-    assert (choice.default, choice.options) == ("msn", ("msn", "dino", "mae", "simclr", "supervised", "toy"))
+    assert (choice.default, choice.options) == (
+        "msn",
+        ("msn", "dino", "mae", "simclr", "supervised", "finetune", "toy"),
+    )

@@ -97,7 +97,7 @@ def test_the_hash_is_stable_under_key_order_comments_and_written_defaults(tmp_pa
 
 
 def test_every_recipe_of_the_package_loads_and_round_trips() -> None:
-    assert set(recipe_names()) == {"demo", "paper", "strict"}
+    assert set(recipe_names()) == {"demo", "finetune", "paper", "strict"}
     for name in recipe_names():
         recipe = load_recipe(name)
         assert build_settings(Recipe, recipe.to_dict()) == recipe

@@ -1,0 +1,140 @@
+"""Fine-tuning: rates by layer, and whose labels are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cxrssl.cohort.labelled import draw_subjects
+from cxrssl.core.errors import ConfigError, UsageError
+from cxrssl.core.workspace import Workspace
+from cxrssl.recipe.load import load_recipe
+from cxrssl.recipe.objectives import FinetuneSettings
+from cxrssl.recipe.settings import BACKBONES
+from cxrssl.records.encoder import open_record
+from cxrssl.records.steps import iter_metrics
+from cxrssl.train.loop import pretrain
+from cxrssl.train.plan import RunPlan, plan_run
+from cxrssl.train.record import load_labels, load_record
+from cxrssl.train.state import init_state
+from tests.small_runs import CPU, two_layers
+from tests.world import make_workspace
+
+__all__ = ["two_layers"]
+SMALL = ["model.backbone=vit-micro", "model.patch_px=8", "views.global_px=16", "train.batch_size=8"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_workspace(tmp_path_factory.mktemp("world"), num_patients=60)
+
+
+@pytest.fixture(scope="module")
+def source(workspace: Workspace) -> str:
+    changes = [*SMALL, "train.split=hash", "train.num_epochs=1"]
+    recipe = load_recipe("strict", changes, {"objective": {"name": "simclr"}})
+    return pretrain(plan_run(workspace, "nih", recipe, CPU)).run_id
+
+
+def plan_of(workspace: Workspace, source: str, *overrides: str) -> RunPlan:
+    start = [f"model.init={source}"] if source else []
+    return plan_run(workspace, "nih", load_recipe("finetune", [*SMALL, *start, "train.split=hash", *overrides]), CPU)
+
+
+def test_the_rate_falls_by_layer_from_the_head_to_the_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKBONES, "vit-micro", (24, 12, 2))
+    recipe = load_recipe("finetune", [*SMALL, "objective.layer_decay=0.5"])
+    state = init_state(recipe, _no_record(), torch.device("cpu"))
+    rates = {id(p): group["lr_mult"] for group in state.optimizer.param_groups for p in group["params"]}
+    found = {name: rates[id(value)] for name, value in state.model.trained_parameters()}
+    assert len(found) == len(rates)
+    for name, rate in found.items():
+        part = name.removeprefix("encoder.").split(".")
+        wanted = 0.5 ** (12 - int(part[1])) if part[0] == "blocks" else 0.5**13
+        assert rate == (1.0 if part[0] in ("head", "norm") else wanted), name
+    assert (found["encoder.blocks.11.attn.qkv.weight"], found["encoder.blocks.1.attn.qkv.weight"]) == (0.5, 0.5**11)
+    assert {found[f"encoder.{name}"] for name in ("cls_token", "pos_embed", "patch_embed.proj.bias")} == {0.5**13}
+
+
+def _no_record() -> Any:
+    from cxrssl.model.record import NO_RECORD
+
+    return NO_RECORD
+
+
+def test_the_preset_says_what_the_paper_does() -> None:
+    """He et al. 2022, table 9: base rate 1e-3 for 256 images, decay 0.75 and 0.05, 5 of 100 epochs of warm-up."""
+    recipe = load_recipe("finetune")
+    assert isinstance(recipe.objective, FinetuneSettings)
+    assert recipe.objective.layer_decay == 0.75
+    train = recipe.train
+    assert train.lr == 1e-3 * train.batch_size / 256
+    assert (train.weight_decay_start, train.weight_decay_final, train.warmup_frac * train.num_epochs) == (0.05, 0.05, 5)
+
+
+def test_it_learns_from_the_weights_that_it_starts_from(workspace: Workspace, source: str) -> None:
+    plan = plan_of(workspace, source, "train.num_epochs=20", "train.lr=1e-3")
+    pretrain(plan)
+    losses = [step["label_loss"] for step in iter_metrics(plan.folder)]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+    assert open_record(plan.files.encoder).learnt_labels
+
+
+def test_without_weights_to_start_from_it_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(UsageError, match='objective "finetune" has no weights to start from') as caught:
+        plan_of(workspace, "")
+    assert "--init" in caught.value.hint
+
+
+def test_a_share_of_the_subjects_is_used_and_a_larger_share_holds_it(workspace: Workspace, source: str) -> None:
+    plans = {
+        share: plan_of(workspace, source, "train.batch_size=2", f"objective.label_frac={share}")
+        for share in (0.1, 0.5, 1.0)
+    }
+    subjects = {share: set(plan.cohort.subject_id[plan.rows].tolist()) for share, plan in plans.items()}
+    num = len(subjects[1.0])
+    assert (len(subjects[0.1]), len(subjects[0.5])) == (round(0.1 * num), round(0.5 * num))
+    assert subjects[0.1] < subjects[0.5] < subjects[1.0]
+    half = plans[0.5]
+    is_theirs = np.isin(half.cohort.subject_id[plans[1.0].rows], list(subjects[0.5]))
+    assert half.rows.tolist() == plans[1.0].rows[is_theirs].tolist()
+    labels = load_labels(half)
+    assert labels is not None
+    others = np.setdiff1d(np.arange(len(half.cohort)), half.rows)
+    assert (labels[others] == -1).all()
+    other = plan_of(workspace, source, "train.batch_size=2", "objective.label_frac=0.5", "objective.label_draw=1")
+    assert set(other.cohort.subject_id[other.rows].tolist()) != subjects[0.5]
+    assert len({plan.run_id for plan in (*plans.values(), other)}) == 4
+    assert load_record(half).columns.num_findings == len(half.cohort.finding_names)
+
+
+def test_a_draw_takes_whole_subjects_and_never_none() -> None:
+    subjects = np.array(["a", "b", "a", "c", "d"])
+    taken = draw_subjects(subjects, 0.001, 0, 0)
+    assert len(set(subjects[taken].tolist())) == 1
+    assert draw_subjects(subjects, 1.0, 0, 0).all()
+    half = draw_subjects(subjects, 0.5, 0, 0)
+    assert (half >= taken).all()
+    assert draw_subjects(subjects[::-1], 0.5, 0, 0).tolist() == half[::-1].tolist()
+
+
+def test_a_share_too_small_for_a_batch_is_refused(workspace: Workspace, source: str) -> None:
+    with pytest.raises(UsageError, match="fewer than one batch of 8"):
+        plan_of(workspace, source, "objective.label_frac=0.02")
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("train.rows=all", 'objective "finetune" would learn the labels of the films that it is tested on'),
+        ("ehr.features=[\"sex\"]", 'objective "finetune" cannot join the record to a film'),
+        ("objective.label_draw=2", '"objective.label_draw" has no effect: "objective.label_frac" is 1.0'),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_when_fine_tuning_is_refused(override: str, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe("finetune", [override])
+    assert what in caught.value.what
