@@ -43,7 +43,7 @@ CREATE TABLE event (
 CREATE TABLE eval_result (
     eval_id      VARCHAR NOT NULL,
     candidate_id VARCHAR NOT NULL, -- a run_id, or a baseline
-    kind         VARCHAR NOT NULL, -- run external joined random-init pixels ehr-only view-only
+    kind         VARCHAR NOT NULL, -- run head external joined random-init pixels ehr-only view-only
     label        VARCHAR NOT NULL,
     cohort       VARCHAR NOT NULL,
     split        VARCHAR NOT NULL,

@@ -34,6 +34,7 @@ from cxrssl.cli.transfer import (
     parse_cohorts,
     parse_rules,
 )
+from cxrssl.core.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,6 +107,10 @@ def probe(
     baselines: Annotated[
         bool, typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.")
     ] = True,
+    head: Annotated[
+        bool,
+        typer.Option("--head", help="Also score films by the head of a run that learnt labels; nothing is fitted."),
+    ] = False,
     joined: Annotated[
         str,
         typer.Option("--with", help="Also join the record to the features: ehr, or groups and names.", metavar="EHR"),
@@ -138,6 +143,8 @@ def probe(
     files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore, seen_films)
     which = parse_encoder_name(encoder)
     files.check(run, which)
+    if head and external:
+        raise UsageError("--head is of a run that learnt labels, and says nothing with --external")
     values = {"blank": blank, "num_resamples": resamples, "folds": folds, "thresholds": parse_rules(threshold, folds)}
     settings = build_settings(ProbeSettings, values)
     from cxrssl.evaluate.learning import check_fractions, read_fractions
@@ -160,7 +167,7 @@ def probe(
     from cxrssl.evaluate.run import ProbeChoices, probe_run
 
     asked = Asked(findings, uncertain, where, _find_films)
-    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, reading, shares, draws)
+    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head)
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:

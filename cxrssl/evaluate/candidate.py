@@ -21,6 +21,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder, open_encoder, pack_weights
+from cxrssl.model.finding_head import FindingHead
 from cxrssl.model.record import NO_RECORD
 from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE, EncoderName
@@ -48,6 +49,8 @@ class Candidate:
     is_outcome_used: bool = False
     encoder: Encoder | None = None
     """What can be read in other ways than `features` does; None for what has none."""
+    head: FindingHead | None = None
+    """The run's own layer for findings, where that scores films in place of a probe."""
 
 
 def open_run(workspace: Workspace, run_id: str, which: EncoderName = "target") -> tuple[str, Encoder]:

@@ -18,7 +18,7 @@ from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
 from cxrssl.evaluate.compare import SHARED
 from cxrssl.records.arrays import Predictions
-from cxrssl.records.evaluation import JOINED, EvalSettings, Evaluation, kind_rank
+from cxrssl.records.evaluation import HEAD, JOINED, EvalSettings, Evaluation, kind_rank
 from cxrssl.records.setup import RIGHT, Setup
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.scores import rarer_of_mean, resample_metrics
@@ -128,7 +128,7 @@ def group_seeds(evaluations: Sequence[Evaluation], setups: Mapping[str, Setup]) 
 def find_seed(evaluation: Evaluation) -> int | None:
     """Return the seed of what was trained or drawn; None for what has none."""
     settings, shape = evaluation.settings, evaluation.settings.candidate.architecture
-    return shape.seed if shape is not None and settings.kind in ("run", "random-init") else None
+    return shape.seed if shape is not None and settings.kind in ("run", HEAD, "random-init") else None
 
 
 def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | None = None) -> SeedScores:
@@ -243,8 +243,8 @@ def _without_seed(settings: EvalSettings, left_out: Sequence[str] = ()) -> dict[
     With OF_RECORD left out, nor those of the candidate that the record decides.
     """
     values, candidate = settings.to_dict(), dict(settings.to_dict()["candidate"])
-    hashes = ("weights_sha256", "setup_sha256")
-    dropped = (*hashes, "features", "missing") if left_out and settings.kind != JOINED else hashes
+    hashes = ("weights_sha256", "setup_sha256", "head_sha256")
+    dropped = (*hashes, "features", "missing", "taught_before") if left_out and settings.kind != JOINED else hashes
     kept = {key: value for key, value in candidate.items() if key not in dropped}
     if "architecture" in kept:
         kept["architecture"] = {key: value for key, value in kept["architecture"].items() if key != "seed"}

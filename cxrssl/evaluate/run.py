@@ -17,6 +17,7 @@ from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
 from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate, table_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
+from cxrssl.evaluate.head import evaluate_head, head_candidate, read_head
 from cxrssl.evaluate.joined import choose_record, join_record
 from cxrssl.evaluate.learning import list_draws
 from cxrssl.evaluate.pixels import pixels_candidate
@@ -48,6 +49,8 @@ class ProbeChoices:
     """Shares of the labels that a learning curve has beside all of them."""
     draws: int = 3
     """Of each share."""
+    head: bool = False
+    """Score films by the run's own head, too; see `head.evaluate_head`."""
 
 
 def probe_run(
@@ -64,17 +67,22 @@ def probe_run(
         UsageError for folds and a split, or a feature of the record that is known only after the film.
     """
     check_split(settings, split)
+    if choices.head and settings.folds:
+        what = "--head scores films by a head that is there, and --folds fits a probe for each fold"
+        raise UsageError(what, hint="leave one of them out")
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
     check_findings(cohort)
     place = choose_device(choices.device)
     own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
-    candidate = run_candidate(workspace, run_id, encoder, images, place, choices.encoder)
+    own = run_candidate(workspace, run_id, encoder, images, place, choices.encoder)
     baselines = baseline_candidates(workspace, encoder.recipe, cohort, images, place) if choices.baselines else []
     candidate, *baselines = (
-        read_candidate(workspace, each, choices.reading, images, place) for each in (candidate, *baselines)
+        read_candidate(workspace, each, choices.reading, images, place) for each in (own, *baselines)
     )
     candidates = list_candidates(candidate, baselines, cohort, images, choices)
+    if choices.head:
+        candidates.insert(1, head_candidate(own, read_head(workspace, run_id)))  # it reads the class token
     return evaluate_candidates(workspace, candidates, cohort, images, split or own_split, settings, choices)
 
 
@@ -112,9 +120,11 @@ def evaluate_candidates(
     evaluations = []
     for candidate in candidates:
         features = cache(candidate.features)
-        for each in (settings, *list_draws(settings, choices.fractions, choices.draws)):
+        draws = [] if candidate.head else list_draws(settings, choices.fractions, choices.draws)  # a head fits nothing
+        for each in (settings, *draws):
             plan = plan_evaluation(workspace, candidate, cohort, images, scheme, each, choices.may_overlap, is_kept_N)
-            evaluation = evaluate_plan(plan, features)
+            head = candidate.head
+            evaluation = evaluate_head(plan, head, features) if head else evaluate_plan(plan, features)
             if each is settings:
                 evaluations.append(evaluation)
     _compare(workspace, {evaluation.eval_id for evaluation in evaluations})

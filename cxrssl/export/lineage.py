@@ -19,7 +19,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.export.load import find_pack_px
 from cxrssl.export.terms import SYNTHETIC, Terms, find_terms
 from cxrssl.records.encoder import EncoderName, EncoderOrigin, EncoderRecord, SeenFilms, read_films
-from cxrssl.records.evaluation import Evaluation, list_evaluations
+from cxrssl.records.evaluation import HEAD, Evaluation, list_evaluations
 
 HOSPITAL = "synthetic hospital"
 """Kind of the folder that `cxrssl demo` draws."""
@@ -63,7 +63,9 @@ def trace_lineage(workspace: Workspace, record: EncoderRecord, which: EncoderNam
     own = [
         each
         for each in list_evaluations(workspace)[0]
-        if each.settings.run_id == origin.run_id and (each.settings.candidate.encoder or "target") == which
+        if each.settings.kind != HEAD
+        and each.settings.run_id == origin.run_id
+        and (each.settings.candidate.encoder or "target") == which
     ]
     return Lineage(
         record=record,

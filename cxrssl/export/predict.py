@@ -37,7 +37,7 @@ from cxrssl.images.pack import pack_images
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.model.encoder import Encoder
 from cxrssl.records.encoder import open_record
-from cxrssl.records.evaluation import Evaluation, open_evaluation
+from cxrssl.records.evaluation import HEAD, Evaluation, open_evaluation
 from cxrssl.records.fitted import (
     CLASS_TOKEN,
     Calibrations,
@@ -176,7 +176,7 @@ def find_evaluation(workspace: Workspace, name: str) -> Evaluation:
 def _open_encoder(workspace: Workspace, evaluation: Evaluation, fitted: Fitted) -> Encoder:
     """Return the encoder whose features the probe reads. Raises: DataError when it is not there."""
     settings = evaluation.settings
-    if settings.kind != "run" or fitted.about.reads != CLASS_TOKEN:
+    if settings.kind not in ("run", HEAD) or fitted.about.reads != CLASS_TOKEN:
         what = f"this probe reads {plain(settings.label, 120)}, and only the class token of a run is made of new films"
         raise DataError(what, evaluation.path, "name a run, or an evaluation of one")
     _, encoder = open_run(workspace, settings.run_id, settings.candidate.encoder or "target")

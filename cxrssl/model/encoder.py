@@ -23,6 +23,7 @@ from cxrssl.recipe.settings import Recipe
 from cxrssl.records.encoder import (
     ANCHOR,
     FILMS,
+    HEAD,
     KIND,
     WEIGHTS,
     WEIGHTS_OF,
@@ -60,17 +61,19 @@ def publish_encoder(
     films: SeenFilms,
     anchor: VisionTransformer | None = None,
     lineage: Lineage = ((), {}),
+    head: bytes = b"",
 ) -> None:
     """Publish an encoder, and its anchor if it has one, with its recipe, its origin and the films it was trained on.
 
-    `lineage` are its ancestors, and by file the lists of the films that these were trained on.
+    `lineage` are its ancestors, and by file the lists of the films that these were trained on; `head` is the file of
+    its layer for findings, if it has one.
     """
     ancestors, lists = lineage
     with publish(dest, KIND, make_settings(recipe.to_dict(), origin, ancestors)) as building:
         write_bytes(building / WEIGHTS, pack_weights(module))
         if anchor is not None:
             write_bytes(building / ANCHOR, pack_weights(anchor))
-        for name, data in {FILMS: films.to_csv(), **lists}.items():
+        for name, data in {FILMS: films.to_csv(), **lists, **({HEAD: head} if head else {})}.items():
             write_bytes(building / name, data)
 
 

@@ -111,6 +111,11 @@ class Objective(nn.Module, ABC):
         """The trained encoder that `published` follows as its moving average; None where that is itself trained."""
         return None
 
+    @property
+    def finding_head(self) -> nn.Linear | None:
+        """The layer that scores findings from the class token; None where labels are not learnt."""
+        return None
+
     def film_parameters(self) -> Sequence[Tensor]:
         """Return the parameters that `encode` uses: several processes add up their gradients."""
         return list(self.published.parameters())

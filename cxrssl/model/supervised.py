@@ -78,6 +78,11 @@ class Supervised(Objective):
             return add_record_loss(loss, self.record_head, cls_B1D, record)
 
     @property
+    def finding_head(self) -> nn.Linear:
+        """The layer for findings."""
+        return self.head
+
+    @property
     def published(self) -> VisionTransformer:
         """The encoder, without its layer for findings."""
         return self.encoder

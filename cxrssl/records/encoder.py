@@ -1,7 +1,8 @@
 """What a finished run publishes: its weights, the recipe that says how films enter them, and who shaped them.
 
-In: `encoder/{encoder.safetensors, anchor.safetensors, films.csv, ancestor-1.csv, manifest.json}`. Out: EncoderRecord,
-SeenFilms. The weights themselves are read in model. Never: a manifest or a list of films that is taken half.
+In: `encoder/{encoder.safetensors, anchor.safetensors, head.safetensors, films.csv, ancestor-1.csv, manifest.json}`.
+Out: EncoderRecord, SeenFilms. The weights themselves are read in model. Never: a manifest or a list of films that is
+taken half.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from cxrssl.records.fields import read_fields, write_fields
 
 KIND = "encoder"
 WEIGHTS, ANCHOR, FILMS = "encoder.safetensors", "anchor.safetensors", "films.csv"
+HEAD = "head.safetensors"
+"""Of a run that learnt labels: its layer for findings."""
 EncoderName = Literal["target", "anchor"]
 """`target` is what every run publishes; `anchor` the trained encoder of a run whose target is its moving average."""
 ANCHOR_NAME: EncoderName = "anchor"
@@ -107,6 +110,8 @@ class EncoderRecord:
     weights_sha256: str
     anchor_sha256: str = ""
     """Empty where no anchor was published."""
+    head_sha256: str = ""
+    """Of its layer for findings; empty where none was published."""
     ancestors: tuple[Ancestor, ...] = ()
     """What its training started from, then what that started from; none for weights that were drawn."""
 
@@ -252,5 +257,5 @@ def _read_settings(artefact: Artefact, faults: list[str]) -> EncoderRecord:
     files = artefact.manifest["files"]
     ancestors = read_fields(_Lineage, settings, faults).ancestors
     faults += [f"does not list {plain(each.films, 60)}" for each in ancestors if each.films and each.films not in files]
-    target, anchor = (files.get(name, {}).get("sha256", "") for name in (WEIGHTS, ANCHOR))
-    return EncoderRecord(artefact.path, recipe, origin, ehr, target, anchor, ancestors)
+    target, anchor, head = (files.get(name, {}).get("sha256", "") for name in (WEIGHTS, ANCHOR, HEAD))
+    return EncoderRecord(artefact.path, recipe, origin, ehr, target, anchor, head, ancestors)

@@ -47,12 +47,15 @@ STARTED = ", from "
 ANCHOR_PREFIX = "anchor-"
 NOT_SCORED = -1
 """A label that does not count."""
-CandidateKind = Literal["run", "external", "joined", "random-init", "pixels", "ehr-only", "view-only"]
+CandidateKind = Literal["run", "head", "external", "joined", "random-init", "pixels", "ehr-only", "view-only"]
 KIND_ORDER: tuple[CandidateKind, ...] = (
-    "run", "external", "joined", "random-init", "pixels", "ehr-only", "view-only",
+    "run", "head", "external", "joined", "random-init", "pixels", "ehr-only", "view-only",
 )  # fmt: skip
 PIXELS: CandidateKind = "pixels"
 JOINED: CandidateKind = "joined"
+HEAD: CandidateKind = "head"
+HEAD_PREFIX = "head-of-"
+"""Before the id of a run whose own head scores films, in place of a probe."""
 JOINED_WITH = "-with-"
 """Between the id of an encoder and the features of the record that are joined to its own."""
 
@@ -153,6 +156,9 @@ class CandidateSettings:
     unlisted: tuple[str, ...] | None = None
     """Names of what a run descends from whose training films are unknown."""
 
+    head_sha256: str | None = None
+    """Of a run's own layer for findings, where that is what scores films."""
+
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
 
@@ -202,9 +208,10 @@ class EvalSettings:
     @property
     def run_id(self) -> str:
         """The run whose encoder it is, also where the record is joined to it; empty for a baseline."""
-        if self.kind not in ("run", JOINED) or self.candidate.external:
+        if self.kind not in ("run", HEAD, JOINED) or self.candidate.external:
             return ""
-        name = self.encoder_id.rpartition(JOINED_WITH)[0] if self.kind == JOINED else self.encoder_id
+        name = self.encoder_id.removeprefix(HEAD_PREFIX if self.kind == HEAD else "")
+        name = name.rpartition(JOINED_WITH)[0] if self.kind == JOINED else name
         return name.removeprefix(ANCHOR_PREFIX) if self.candidate.encoder else name
 
     @property

@@ -7,15 +7,18 @@ from typing import Any
 
 import torch
 
+from cxrssl.cohort.read import IGNORE
 from cxrssl.core.durable import find_leftovers, remove_leftover, write_json
 from cxrssl.core.errors import CxrsslError, Preempted
 from cxrssl.core.journal import append_record
 from cxrssl.core.version import __version__
 from cxrssl.model.encoder import publish_encoder
+from cxrssl.model.finding_head import pack_head
 from cxrssl.records.encoder import EncoderOrigin, SeenFilms
 from cxrssl.records.events import has_finished
 from cxrssl.records.run import RunDescription, RunFiles
 from cxrssl.train.plan import RunPlan
+from cxrssl.train.record import load_labels
 from cxrssl.train.state import TrainState
 
 
@@ -64,7 +67,16 @@ def publish_run(plan: RunPlan, state: TrainState, path: Path) -> None:
         **plan.origin,
     )
     lineage = plan.start.lineage if plan.start else ((), {})
-    publish_encoder(path, state.model.published, plan.recipe, origin, films, state.model.anchor, lineage)
+    head = _pack_head(plan, state)
+    publish_encoder(path, state.model.published, plan.recipe, origin, films, state.model.anchor, lineage, head)
+
+
+def _pack_head(plan: RunPlan, state: TrainState) -> bytes:
+    """Return the file of the layer for findings, of those that were taught; empty where labels are not learnt."""
+    layer, labels_NL = state.model.finding_head, load_labels(plan)
+    if layer is None or labels_NL is None:
+        return b""
+    return pack_head(layer, plan.cohort.finding_names.tolist(), (labels_NL != IGNORE).any(axis=0))
 
 
 def record_finish(files: RunFiles, num_steps: int) -> None:

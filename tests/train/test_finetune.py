@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
+from cxrssl.audit.checks import make_audit
+from cxrssl.audit.evaluations import audit_evaluation, read_evaluated
 from cxrssl.cohort.labelled import draw_subjects
-from cxrssl.core.errors import ConfigError, UsageError
+from cxrssl.core.errors import ConfigError, DataError, IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.head import read_head
+from cxrssl.evaluate.run import ProbeChoices, probe_run
+from cxrssl.model.encoder import open_encoder
+from cxrssl.model.finding_head import open_head
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import FinetuneSettings
 from cxrssl.recipe.settings import BACKBONES
 from cxrssl.records.encoder import open_record
+from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.fitted import find_thresholds
 from cxrssl.records.steps import iter_metrics
+from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import RunPlan, plan_run
+from cxrssl.train.plan import RunPlan, open_films, plan_run
 from cxrssl.train.record import load_labels, load_record
 from cxrssl.train.state import init_state
 from tests.small_runs import CPU, two_layers
@@ -138,3 +149,64 @@ def test_what_makes_no_sense_when_fine_tuning_is_refused(override: str, what: st
     with pytest.raises(ConfigError) as caught:
         load_recipe("finetune", [override])
     assert what in caught.value.what
+
+
+# ---- the run's own head
+
+
+@pytest.fixture(scope="module")
+def finetuned(workspace: Workspace, source: str) -> str:
+    return pretrain(plan_of(workspace, source, "train.num_epochs=12", "train.lr=3e-3", "train.seed=4")).run_id
+
+
+def test_the_head_scores_test_films_as_the_loss_does_and_nothing_is_fitted(
+    workspace: Workspace, finetuned: str
+) -> None:
+    head = read_head(workspace, finetuned)
+    assert head.finding_names == ("Effusion",)  # the only one that is both there and not
+    settings, choices = ProbeSettings(num_resamples=20), ProbeChoices(baselines=False, head=True)
+    probed, scored = probe_run(workspace, finetuned, "", "", settings, choices)
+    assert (probed.settings.kind, scored.settings.kind) == ("run", "head")
+    assert scored.settings.label == f"{probed.settings.label}, its own head"
+    assert (scored.settings.run_id, scored.fit()) == (finetuned, None)
+    assert not scored.scores.strengths
+    assert not scored.scores.strength_text
+    assert "Effusion" not in scored.scores.not_fitted
+    assert set(scored.scores.not_fitted) == set(scored.scores.findings) - {"Effusion"}
+    films = scored.predictions()
+    encoder = open_encoder(workspace.runs / finetuned / "encoder")
+    cohort, images = open_films(workspace, "nih")
+    rows = np.flatnonzero(np.isin(cohort.image_id, films.image_id))
+    boxes = torch.from_numpy(images.box_N4[rows].astype(np.float32))
+    features = encoder.encode_films(torch.from_numpy(images.read_rows(rows)), boxes).double().numpy()
+    wanted = features @ head.weight_LD[0] + head.bias_L[0]
+    column = films.finding_names.tolist().index("Effusion")
+    np.testing.assert_allclose(films.logits[:, column], wanted, rtol=1e-5, atol=1e-5)
+    assert scored.scores.findings["Effusion"].auroc.value == pytest.approx(
+        roc_auc_score(films.labels[:, column], wanted), abs=1e-12
+    )
+    assert scored.scores.findings["Effusion"].auroc.value > 0.9
+    assert len(films.image_id) == len(probed.predictions().image_id)
+    assert probe_run(workspace, finetuned, "", "", settings, choices)[1].content_sha256 == scored.content_sha256
+    assert find_thresholds(scored) is not None
+    audited = make_audit("", audit_evaluation(read_evaluated(scored), workspace, cohort, images))
+    assert not audited.findings
+    markdown = write_report(workspace).markdown
+    assert f"{probed.settings.label}, its own head" in markdown
+
+
+def test_a_run_without_labels_has_no_head(workspace: Workspace, source: str) -> None:
+    with pytest.raises(DataError, match="has no head of its own: its objective learns no labels"):
+        probe_run(workspace, source, "", "", ProbeSettings(num_resamples=20), ProbeChoices(head=True))
+
+
+def test_folds_fit_what_a_head_does_not(workspace: Workspace, finetuned: str) -> None:
+    with pytest.raises(UsageError, match="--folds fits a probe for each fold"):
+        probe_run(workspace, finetuned, "", "", ProbeSettings(folds=3), ProbeChoices(head=True))
+
+
+def test_a_head_that_is_damaged_is_named(workspace: Workspace, finetuned: str, tmp_path: Path) -> None:
+    data = (workspace.runs / finetuned / "encoder" / "head.safetensors").read_bytes()
+    (tmp_path / "head.safetensors").write_bytes(data[:-4])
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        open_head(tmp_path, "")
