@@ -18,10 +18,10 @@ from cxrssl.audit.checks import Audit
 from cxrssl.audit.gate import audit_candidate, leave_out_twins
 from cxrssl.audit.looks import join_look_alikes
 from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
+from cxrssl.cohort.labelled import draw_subjects
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, LeakageError
-from cxrssl.core.seed import subject_fraction
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
@@ -144,17 +144,9 @@ def plan_evaluation(
 
 
 def draw_labelled(cohort: Cohort, rows: Rows, probe: ProbeSettings) -> Rows:
-    """Return the rows of a drawn share of their subjects, one at least.
-
-    Each draw orders the subjects by a number of their own, so that a larger share holds the smaller ones, and a
-    subject keeps its place whoever else is there.
-    Differs: the published code draws films, not people (paper.md 1.3).
-    """
+    """Return the rows of a drawn share of their subjects, one at least; see `draw_subjects`."""
     assert probe.fraction is not None, "a share of the labels"
-    subjects = np.unique(cohort.subject_id[rows])
-    place = [subject_fraction(subject, f"labels/{probe.seed}/{probe.draw}") for subject in subjects.tolist()]
-    drawn = subjects[np.argsort(place, kind="stable")[: max(1, round(probe.fraction * len(subjects)))]]
-    return rows[np.isin(cohort.subject_id[rows], drawn)]
+    return rows[draw_subjects(cohort.subject_id[rows], probe.fraction, probe.seed, probe.draw or 0)]
 
 
 def describe_leaks(audit: Audit) -> str:
