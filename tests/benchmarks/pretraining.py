@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,15 +63,14 @@ WHOSE = ("cxrssl", "lightly")
 class Peer(nn.Module):
     """An encoder and a head that are taught, and the moving average of both that teaches them."""
 
-    def __init__(self, recipe: Recipe, head: nn.Module) -> None:
+    def __init__(self, recipe: Recipe, make_head: Callable[[], nn.Module]) -> None:
         super().__init__()
         vit = build_encoder(recipe.model.backbone, recipe.model.patch_px, recipe.views.global_px)
-        self.backbone, self.head = MaskedVisionTransformerTIMM(vit=vit), head
-        self.teacher, self.teacher_head = (copy.deepcopy(part).requires_grad_(False) for part in self.parts)
-
-    @property
-    def parts(self) -> tuple[nn.Module, nn.Module]:
-        return self.backbone, self.head
+        self.backbone, self.head = MaskedVisionTransformerTIMM(vit=vit), make_head()
+        self.teacher = copy.deepcopy(self.backbone).requires_grad_(False)
+        # Made anew, as a layer under weight_norm cannot be copied.
+        self.teacher_head = make_head().requires_grad_(False)
+        self.teacher_head.load_state_dict(self.head.state_dict())
 
     def loss_of(self, views: Views) -> Tensor:
         raise NotImplementedError
@@ -97,7 +97,8 @@ class PeerMSN(Peer):
     def __init__(self, recipe: Recipe) -> None:
         assert isinstance(recipe.objective, MsnSettings), "of the recipe"
         width, self.settings = width_of(recipe), recipe.objective
-        super().__init__(recipe, MSNProjectionHead(width, width * recipe.model.head_hidden_mult, width))
+        hidden = width * recipe.model.head_hidden_mult
+        super().__init__(recipe, lambda: MSNProjectionHead(width, hidden, width))
         self.prototypes = nn.Linear(width, self.settings.num_prototypes, bias=False)
         self.loss = MSNLoss(self.settings.anchor_temp, self.settings.sinkhorn_iters, self.settings.memax_weight)
 
@@ -114,7 +115,7 @@ class PeerDINO(Peer):
         assert isinstance(recipe.objective, DinoSettings), "of the recipe"
         width, settings = width_of(recipe), recipe.objective
         sizes = (width, width * recipe.model.head_hidden_mult, settings.bottleneck_dim, settings.num_outputs)
-        super().__init__(recipe, DINOProjectionHead(*sizes))
+        super().__init__(recipe, lambda: DINOProjectionHead(*sizes))
         temps = {"teacher_temp": settings.teacher_temp, "student_temp": settings.student_temp}
         self.loss = DINOLoss(settings.num_outputs, center_momentum=settings.centre_momentum, **temps)
 
@@ -210,8 +211,10 @@ def jobs_of(args: argparse.Namespace) -> Iterator[Job]:
             yield from (Job(whose, objective, seed) for whose in WHOSE)
 
 
-def cpu_s_of(job: Job, words: list[str]) -> float:
-    """Train in a child, and return the CPU time that it took, start included."""
+def cpu_s_of(job: Job, args: argparse.Namespace, words: list[str]) -> float:
+    """Train in a child, and return the CPU time that it took, start included; nan for a run that was done before."""
+    if job.plan(args).files.is_published if job.whose == "cxrssl" else job.weights(args).exists():
+        return math.nan
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = [sys.executable, "-m", "tests.benchmarks.pretraining", *words]
     subprocess.run([*child, "--only", job.whose, job.objective, str(job.seed)], check=True)
@@ -228,7 +231,7 @@ def main(words: list[str]) -> None:
         return
     found: dict[Job, tuple[float, Evaluation]] = {}
     for job in jobs_of(args):
-        found[job] = cpu_s_of(job, words), job.probe(args)
+        found[job] = cpu_s_of(job, args, words), job.probe(args)
         print(job, f"{found[job][0]:.0f} s", found[job][1].scores.macro_auroc.to_text(), flush=True)
     print("\nobjective  whose    macro AUROC by seed         CPU s a run")
     for objective in OBJECTIVES:
