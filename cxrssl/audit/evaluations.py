@@ -123,7 +123,9 @@ def _find_other_films(evaluated: Evaluated, cohort: Cohort, images: ImageStore) 
     code = "scored-other-films"
     test = rows_scored(cohort, evaluated.settings.split)
     test = test[images.is_packed_N[test]]
-    scored = evaluated.predictions.image_id
+    scored, drop_batch = evaluated.predictions.image_id, evaluated.settings.probe.drop_batch
+    if drop_batch and not evaluated.settings.probe.where:  # and which films are the last of those that meet it
+        test = test[: len(test) - len(test) % drop_batch]
     compared = f"{count_noun(len(scored), 'scored film')} with {count_noun(len(test), 'test film')}"
     num_other = int((~np.isin(scored, cohort.image_id[test])).sum())
     is_left_out = ~np.isin(cohort.image_id[test], scored)
@@ -211,8 +213,8 @@ def _is_close(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> boo
 def _features_of(settings: EvalSettings, workspace: Workspace, cohort: Cohort) -> NDArray[np.floating[Any]] | None:
     """Return the candidate's features: of the record from the cohort, of an encoder from the workspace."""
     candidate = settings.candidate
-    if settings.kind == PIXELS:
-        return None
+    if settings.kind == PIXELS or (settings.probe.protocol and candidate.weights_sha256):
+        return None  # these are not kept, or not in the cache by this key
     if candidate.weights_sha256 is None or candidate.architecture is None:
         return cohort.features(settings.features, "mask")
     read = parse_reading(candidate.read).features if candidate.read else None

@@ -30,6 +30,13 @@ def _remember(context: typer.Context, path: Path) -> Path:
     return path
 
 
+def is_given(name: str) -> bool:
+    """Return whether the user gave an option of the current command, by the name of its parameter."""
+    current = _current.get()
+    source = current[0].get_parameter_source(name) if current else None
+    return source is not None and source.name == "COMMANDLINE"
+
+
 WorkspacePath = Annotated[
     Path,
     typer.Option(

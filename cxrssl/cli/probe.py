@@ -28,6 +28,7 @@ from cxrssl.cli.options import (
     open_workspace,
     print_summary,
 )
+from cxrssl.cli.protocol import ProtocolName, open_protocol
 from cxrssl.cli.transfer import (
     TestOn,
     ThresholdRules,
@@ -104,6 +105,7 @@ def probe(
     draws: Annotated[int, typer.Option(help="Draws of each of the --fractions.")] = 3,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples of subjects.")] = 1000,
     threshold: ThresholdRules = "",
+    protocol: ProtocolName = "",
     baselines: Annotated[
         bool, typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.")
     ] = True,
@@ -154,6 +156,7 @@ def probe(
     check_reading(reading, joined, test_on, folds)
     shares = read_fractions(fractions) if fractions else ()
     check_fractions(shares, draws, settings)
+    followed = open_protocol(protocol)
     place = load_machine(device=device).device
     elsewhere = parse_cohorts(test_on, folds)
     opened = open_workspace(workspace)
@@ -167,7 +170,9 @@ def probe(
     from cxrssl.evaluate.run import ProbeChoices, probe_run
 
     asked = Asked(findings, uncertain, where, _find_films)
-    choices = ProbeChoices(which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head)
+    choices = ProbeChoices(
+        which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head, followed, narrate
+    )
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
     else:

@@ -9,6 +9,7 @@ from typing import Any
 from cxrssl.cli.curves import describe_curves, mark_few
 from cxrssl.cli.external import describe_source
 from cxrssl.cli.options import align
+from cxrssl.cli.protocol import describe_protocol_use, first_line
 from cxrssl.cli.transfer import describe_fit, describe_transfers, summarise_transfers
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
@@ -57,9 +58,11 @@ class Probed:
         first = self.evaluations[0]
         source, decoded = first.settings.candidate.external, table_of_decodings(self.evaluations)
         return [
+            *first_line(self.evaluations),
             f"{self._films}; macro AUROC{self._matched}:",
             *align([describe_scores(each) for each in self.evaluations]),
             *describe_differences(self.workspace, self.evaluations),
+            *describe_protocol_use(self.evaluations),
             *describe_asked(first),
             *(describe_source(source) if source else []),
             *self._notes,
@@ -115,7 +118,8 @@ def describe_scores(evaluation: Evaluation) -> tuple[str, ...]:
     """Return the row of an evaluation: its label, macro AUROC, where it was matched that too, strength of the probe."""
     scores = evaluation.scores
     matched = [scores.matched_text] if scores.macro_matched else []
-    return evaluation.settings.label, scores.macro_auroc.to_text(), *matched, f"C {scores.strength_text or 'none'}"
+    chosen = scores.head.text if scores.head else f"C {scores.strength_text or 'none'}"
+    return evaluation.settings.label, scores.macro_auroc.to_text(), *matched, chosen
 
 
 def describe_differences(workspace: Workspace, evaluations: Sequence[Evaluation]) -> list[str]:

@@ -6,6 +6,8 @@ Never: a fit that has seen a row that it scores, or a test film left out.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
 from cxrssl.evaluate.decode import decode_record, explain_features
+from cxrssl.evaluate.descent import fit_heads
 from cxrssl.evaluate.fitted import clip_logits, record_fit
 from cxrssl.evaluate.fitting import Fitted, fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
+from cxrssl.evaluate.shown import ShownFilms
 from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
@@ -30,6 +34,7 @@ from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
 from cxrssl.stats.scores import score_predictions
 
+DROPPED = "dropped.csv"
 Features = NDArray[np.float32]
 Labels = NDArray[np.int8]
 Made = tuple[EvalScores, Predictions, ProbeFit | FoldFit, Mapping[str, bytes]]
@@ -79,12 +84,13 @@ def _is_made(plan: EvalPlan) -> bool:
 def _is_encoded(plan: EvalPlan) -> bool:
     """Return whether the features are those of an encoder, of which it is asked what they show of the record.
 
-    It is not asked again of a share of the labels, as the record is no label, nor of neighbours, as it is decoded from
-    the same features.
+    It is not asked again of a share of the labels or under a protocol of others, as the record is no label, nor of
+    neighbours, as it is decoded from the same features.
     """
     settings = plan.settings
     is_encoder = settings.candidate.weights_sha256 is not None and settings.kind != JOINED
-    return is_encoder and settings.probe.fraction is None and plan.reading.is_linear
+    is_ours = settings.probe.fraction is None and settings.probe.protocol is None
+    return is_encoder and is_ours and plan.reading.is_linear
 
 
 def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -96,17 +102,33 @@ def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | N
 
 
 def _score_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> Made:
-    """Fit on train, choose the strength on val, score test."""
+    """Fit on train, choose the strength on val, score test; a protocol of others trains heads and chooses one."""
     train, val, test = (plan.rows[split] for split in SPLITS)
-    fitted, strengths = fit_split(plan, features_ND, labels_NL)
+    about: dict[str, Any] = {"strengths": {}, "num_dropped": {key: len(rows) for key, rows in plan.dropped.items()}}
+    fitted: Fitted
+    if isinstance(features_ND, ShownFilms):
+        fitted, about["head"] = fit_heads(plan, features_ND, labels_NL)
+        about["selected_on"] = about["head"].selected_on
+    else:
+        fitted, about["strengths"] = fit_split(plan, features_ND, labels_NL)
     predictions = _predict(plan, fitted.predict_logits(features_ND[test]), labels_NL, fitted.is_fitted_L)
     pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
-    about = {"strengths": strengths, **_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
+    about |= {**_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
     files: Mapping[str, bytes] = {}
     if isinstance(fitted, LinearProbe):  # of neighbours, who are people, there are no weights to keep
         files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
-    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), files
+    dropped = {DROPPED: list_dropped(plan)} if plan.dropped else {}
+    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), {**files, **dropped}
+
+
+def list_dropped(plan: EvalPlan) -> bytes:
+    """Return the films that a protocol leaves out, as a CSV of split and image_id."""
+    lines = [["split", "image_id"]]
+    lines += [[split, str(plan.cohort.image_id[row])] for split, rows in plan.dropped.items() for row in rows]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
 
 
 def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Made:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def clip_logits(logits_NL: Floats) -> Floats:
 def record_fit(
     plan: EvalPlan,
     probe: LinearProbe,
-    features_ND: NDArray[np.float32],
+    features_ND: Any,
     labels_NL: NDArray[np.int8],
     test: Predictions,
 ) -> FitFiles:
@@ -88,6 +89,8 @@ def _name_inputs(settings: EvalSettings) -> str:
     """Return which features a probe reads."""
     if settings.kind == JOINED:
         return f"{CLASS_TOKEN}, {RECORD}"
+    if settings.probe.protocol and settings.candidate.weights_sha256:
+        return f"films as protocol {settings.probe.protocol} shows them"
     if settings.candidate.read:
         return parse_reading(settings.candidate.read).words
     return CLASS_TOKEN if settings.candidate.weights_sha256 else PIXELS if settings.kind == PIXELS else RECORD
@@ -110,7 +113,7 @@ def to_probe(fitted: Fitted) -> LinearProbe:
 def predict_rows(
     plan: EvalPlan,
     probe: LinearProbe,
-    features_ND: NDArray[np.float32],
+    features_ND: Any,
     labels_NL: NDArray[np.int8],
     rows: NDArray[np.int64],
 ) -> Predictions:

@@ -26,7 +26,7 @@ from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import JOINED, EvalSettings, ProbeSettings, check_folds
+from cxrssl.records.evaluation import JOINED, SELECTED_ON_TEST, EvalSettings, ProbeSettings, check_folds
 from cxrssl.records.evaluation import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
 from cxrssl.records.reading import CLS, Reading, parse_reading
 
@@ -57,6 +57,8 @@ class EvalPlan:
     """With folds, equal numbers for the test films that one fold must hold together."""
     num_left_out: dict[str, int] = field(default_factory=dict)
     """Packed films by split that do not meet the condition of the settings; empty without one."""
+    dropped: Mapping[str, Rows] = field(default_factory=dict)
+    """Rows by split that do not fill the last batch, where a protocol leaves them out."""
 
     @property
     def findings(self) -> list[str]:
@@ -129,6 +131,8 @@ def plan_evaluation(
         rows["train"] = draw_labelled(cohort, rows["train"], probe)
     settings = _make_settings(candidate, cohort, images, scheme, probe, audit)
     eval_id = f"{candidate.candidate_id}-on-{cohort.name}-{scheme}-{hash_settings(settings.to_dict())[:8]}"
+    num_not_packed = int(is_kept_N[rows_scored(cohort, scheme)].sum()) - len(rows["test"])
+    rows, dropped = drop_last(rows, probe, cohort)
     return EvalPlan(
         eval_id=eval_id,
         path=workspace.evals / eval_id,
@@ -137,10 +141,27 @@ def plan_evaluation(
         images=images,
         rows=rows,
         num_twins_left_out=num_twins_left_out,
-        num_not_packed=int(is_kept_N[rows_scored(cohort, scheme)].sum()) - len(rows["test"]),
+        num_not_packed=num_not_packed,
         group_N=group_N,
         num_left_out=num_left_out if probe.where else {},
+        dropped=dropped,
     )
+
+
+def drop_last(rows: dict[str, Rows], probe: ProbeSettings, cohort: Cohort) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    """Return the rows without the last val and test films that do not fill a batch, and those, if a probe drops them.
+
+    Raises: DataError when they do not fill one batch.
+    """
+    if probe.drop_batch is None:
+        return rows, {}
+    ends = {split: len(rows[split]) - len(rows[split]) % probe.drop_batch for split in ("val", "test")}
+    for split, end in ends.items():
+        if len(rows[split]) and not end:
+            what = f"protocol {probe.protocol} leaves out the last {split} films that do not fill a batch of "
+            raise DataError(f"{what}{probe.drop_batch}, and there are {len(rows[split])} in all", cohort.folder)
+    kept = {split: rows[split][: ends.get(split, len(rows[split]))] for split in rows}
+    return kept, {split: rows[split][end:] for split, end in ends.items()}
 
 
 def draw_labelled(cohort: Cohort, rows: Rows, probe: ProbeSettings) -> Rows:
@@ -161,7 +182,9 @@ def _make_settings(
     return EvalSettings(
         candidate_id=candidate.candidate_id,
         kind=candidate.kind,
-        label=candidate.label + (TRANSDUCTIVE_LABEL if transductive else ""),
+        label=candidate.label
+        + (TRANSDUCTIVE_LABEL if transductive else "")
+        + (SELECTED_ON_TEST if probe.selected_on == "test" and candidate.encoder is not None else ""),
         candidate=candidate.settings,
         is_outcome_used=candidate.is_outcome_used,
         leak=describe_leaks(audit),

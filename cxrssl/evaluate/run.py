@@ -6,7 +6,7 @@ the comparisons that a report shows of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,7 +22,9 @@ from cxrssl.evaluate.joined import choose_record, join_record
 from cxrssl.evaluate.learning import list_draws
 from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.plan import plan_evaluation
+from cxrssl.evaluate.protocol import Protocol, describe_cost, follow
 from cxrssl.evaluate.reading import read_candidate
+from cxrssl.evaluate.shown import shown_candidate
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
 from cxrssl.records.evaluation import Evaluation, ProbeSettings, check_folds, list_evaluations
@@ -51,6 +53,10 @@ class ProbeChoices:
     """Of each share."""
     head: bool = False
     """Score films by the run's own head, too; see `head.evaluate_head`."""
+    protocol: Protocol | None = None
+    """Of others, in place of our probe."""
+    tell: Callable[[str], None] | None = None
+    """Who is told what a protocol costs, before it begins."""
 
 
 def probe_run(
@@ -116,7 +122,10 @@ def evaluate_candidates(
 
     Where shares of the labels are asked for, these are evaluated too; returned are the evaluations with all labels.
     """
-    settings, is_kept_N = settle(settings, cohort, choices.asked)
+    settings, asked = follow(choices.protocol, settings, choices.asked)
+    settings, is_kept_N = settle(settings, cohort, asked)
+    if choices.protocol is not None:
+        candidates = _show(workspace, candidates, cohort, images, scheme, choices)
     evaluations = []
     for candidate in candidates:
         features = cache(candidate.features)
@@ -129,6 +138,23 @@ def evaluate_candidates(
                 evaluations.append(evaluation)
     _compare(workspace, {evaluation.eval_id for evaluation in evaluations})
     return evaluations
+
+
+def _show(
+    workspace: Workspace,
+    candidates: Sequence[Candidate],
+    cohort: Cohort,
+    images: ImageStore,
+    scheme: str,
+    choices: ProbeChoices,
+) -> list[Candidate]:
+    """Return candidates whose encoders are shown films by a protocol, once it has been told what that costs."""
+    assert choices.protocol is not None, "asked before"
+    num_train = int(images.is_packed_N[cohort.rows_of("train", scheme)].sum())
+    if choices.tell is not None:
+        choices.tell(describe_cost(choices.protocol, num_train, sum(each.encoder is not None for each in candidates)))
+    place = choose_device(choices.device)
+    return [shown_candidate(workspace, each, choices.protocol, images, place) for each in candidates]
 
 
 def _compare(workspace: Workspace, eval_ids: set[str]) -> None:

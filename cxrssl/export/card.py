@@ -147,6 +147,12 @@ def _notes(evaluations: Sequence[Evaluation]) -> list[str]:
         notes += [f"{where}: the run has seen films or people that it is tested on."] if each.settings.leak else []
         seen = "transductive: the run has seen films that are scored, without their labels"
         notes += [f"{where}: {seen}."] if each.settings.transductive else []
+        probe = each.settings.probe
+        notes += (
+            [f"{where}: protocol {plain(probe.protocol, 60)}, selected on: {probe.selected_on}."]
+            if probe.protocol
+            else []
+        )
     return notes
 
 

@@ -49,7 +49,7 @@ PROBED = "probe_"
 SCORE_FIELDS = frozenset({
     "findings", "macro_auroc", "macro_auprc", "num_films", "num_subjects", "num_resamples", "level", "seed",
     "num_not_packed", "num_twins_left_out", "not_fitted", "not_chosen", "chosen_on_few", "strengths", "is_decoded",
-    "decoded", "record_r2", "num_left_out", "num_train_subjects", "train_pos_subjects",
+    "decoded", "record_r2", "num_left_out", "num_train_subjects", "train_pos_subjects", "head", "selected_on",
 })  # fmt: skip
 """Of scores.json; a field that is not named here stays inside until somebody has looked at what it tells."""
 VERSIONS = ("cxrssl", "torch")

@@ -32,13 +32,26 @@ def read_films(encoder: Encoder, films_BSS: Tensor, valid_B4: Tensor, reading: R
     if reading.kind != "last":
         patches_BND = encode_tokens(module, views_B1PP)[:, module.num_prefix_tokens :]
         return patches_BND if reading.pooling else patches_BND.mean(dim=1)
+    return read_layers(encoder, views_B1PP, reading.count, has_patches=False)
+
+
+@torch.no_grad()
+def read_layers(encoder: Encoder, views_B1PP: Tensor, num_layers: int, has_patches: bool) -> Tensor:
+    """Return of views the class tokens after each of the last blocks, each through the final norm, [B, E].
+
+    After them, where they are asked for, the mean of the patch tokens of the last block through the final norm, without
+    registers.
+    """
+    module = encoder.module
     blocks = cast(Any, module.blocks)
     tokens_BTD = module.norm_pre(embed_patches(module, views_B1PP, None))
     kept = []
     for place, block in enumerate(blocks):
         tokens_BTD = block(tokens_BTD)
-        if place >= len(blocks) - reading.count:
+        if place >= len(blocks) - num_layers:
             kept.append(module.norm(tokens_BTD[:, 0]))
+    if has_patches:
+        kept.append(module.norm(tokens_BTD[:, module.num_prefix_tokens :]).mean(dim=1))
     return torch.cat(kept, dim=1)
 
 

@@ -40,6 +40,8 @@ MIN_FOLDS, MAX_FOLDS = 3, 20
 FOLDS_SUFFIX = "-folds"
 TRANSDUCTIVE = ", transductive"
 """At the end of the label of a candidate whose pretraining saw films that folds score."""
+SELECTED_ON_TEST = ", selected on test"
+"""At the end of the label of an encoder whose head, or weights, were chosen by the films that are scored."""
 CARRIED_LABEL = ", probe of "
 """In the label of a candidate whose probe was fitted on another cohort."""
 STARTED = ", from "
@@ -87,16 +89,27 @@ class ProbeSettings:
     """Which draw of them."""
     thresholds: tuple[str, ...] | None = None
     """Rules by which thresholds are fitted on val films; None for `stats.thresholds.DEFAULT_RULES`."""
+    protocol: str | None = None
+    """By whose protocol films are shown to encoders and heads trained; None for our own probe."""
+    protocol_sha256: str | None = None
+    """Of all that the protocol says and that changes numbers."""
+    selected_on: str | None = setting(None, options=("val", "test"))
+    """Films by which the protocol chooses a head."""
+    drop_batch: int | None = setting(None, low=1)
+    """The last val and test films that do not fill a batch of this many are left out."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether it asks for all findings of all films, with all labels: what a flow of films and a run's row show."""
-        return self.findings is None and self.where is None and self.fraction is None
+        """Whether our probe asks for all findings of all films, with all labels: what a flow and a run's row show."""
+        is_ours = self.protocol is None and self.fraction is None
+        return is_ours and self.findings is None and self.where is None
 
     @property
     def asked(self) -> str:
         """What is asked, where that is not all findings of all films with all labels, in words; else empty."""
         parts = []
+        if self.protocol is not None:
+            parts.append(f"protocol {self.protocol}, selected on {self.selected_on}")
         if self.findings is not None:
             parts.append(f"findings {', '.join(self.findings)}")
         if self.where is not None:
@@ -309,8 +322,8 @@ def label_start(name: str, unlisted: Sequence[str]) -> str:
 
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
-    shown = settings.label.removesuffix(TRANSDUCTIVE).partition(CARRIED_LABEL)[0]
-    return shown.partition(STARTED)[0].partition(" + ")[0]
+    shown = settings.label.removesuffix(SELECTED_ON_TEST).removesuffix(TRANSDUCTIVE)
+    return shown.partition(CARRIED_LABEL)[0].partition(STARTED)[0].partition(" + ")[0]
 
 
 def describe_strengths(evaluations: Sequence[Evaluation]) -> str:

@@ -19,6 +19,7 @@ ALL = "all"
 FEATURES_ON_RECORD = "features on record"
 WRITTEN_IF_ANY = (
     "num_left_out", "num_train_subjects", "train_pos_subjects", "is_matched", "matched_on", "matched", "macro_matched",
+    "head", "selected_on", "num_dropped",
 )  # fmt: skip
 
 
@@ -36,6 +37,28 @@ class Decoding:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
         return {**vars(self), "score": self.score.to_dict()}
+
+
+@dataclass(frozen=True)
+class HeadChoice:
+    """Which of the heads that a protocol trained was kept."""
+
+    read: str
+    """What it reads, as the protocol says it."""
+    rate: float
+    epoch: int
+    """After which it was kept, from 1 on."""
+    num_epochs: int
+    """After which training ended."""
+    selected_on: str
+    """Films that chose it: val or test."""
+    auroc: float
+    """Its macro AUROC on these."""
+
+    @property
+    def text(self) -> str:
+        """In tables: "rate 0.0001, epoch 3 of 8"."""
+        return f"{self.read}, rate {self.rate:g}, epoch {self.epoch} of {self.num_epochs}"
 
 
 @dataclass(frozen=True)
@@ -77,6 +100,12 @@ class EvalScores(Scores):
     """By finding: AUROC over pairs of films alike in these."""
     macro_matched: Interval | None = None
     """Mean over the findings whose match is not vacuous."""
+    head: HeadChoice | None = None
+    """Of a protocol: the head that was kept."""
+    selected_on: str = ""
+    """Films by which it was; empty, and not written, where no protocol chose."""
+    num_dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Films by split that do not fill the last batch, and that a protocol leaves out."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""
@@ -84,7 +113,8 @@ class EvalScores(Scores):
         decoded = {name: each.to_dict() for name, each in self.decoded.items()}
         matched = {name: each.to_dict() for name, each in self.matched.items()}
         mean = self.macro_matched.to_dict() if self.macro_matched else None
-        found = {"decoded": decoded, "record_r2": r2, "matched": matched, "macro_matched": mean}
+        head = vars(self.head) if self.head else None
+        found = {"decoded": decoded, "record_r2": r2, "matched": matched, "macro_matched": mean, "head": head}
         values = {**super().to_dict(), **found}
         return {key: value for key, value in values.items() if value or key not in WRITTEN_IF_ANY}
 
@@ -138,7 +168,7 @@ class EvalScores(Scores):
         if self.chosen_on_few:
             num = count_noun(len(self.chosen_on_few), "finding")
             few = f"fewer than {FEW_SUBJECTS} val subjects with or without the finding"
-            sentences.append(f"Strength chosen on {few}: {num}.")
+            sentences.append(f"{'Head' if self.head else 'Strength'} chosen on {few}: {num}.")
         return " ".join(sentences)
 
     def count_on(self, predictions: Predictions) -> EvalScores:

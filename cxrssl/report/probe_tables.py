@@ -10,7 +10,15 @@ from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import REFERENCES, UNTRAINED, VANILLA, Differences, Group, describe_against_pixels
-from cxrssl.records.evaluation import PIXELS, EvalScores, EvalSettings, Evaluation, describe_strengths, objective_of
+from cxrssl.records.evaluation import (
+    PIXELS,
+    EvalScores,
+    EvalSettings,
+    Evaluation,
+    ProbeSettings,
+    describe_strengths,
+    objective_of,
+)
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small
@@ -32,7 +40,7 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     named = sorted({each.candidate_id for each in settings if each.kind == "run" and each.is_outcome_used})
     features = {name for each in settings if each.kind == "run" for name in each.taught}
     subject = ", ".join(map(code, named)) or "any run"
-    sentences = [describe_outcomes(bool(named), features, subject)]
+    sentences = [*_selected_on_test(settings), describe_outcomes(bool(named), features, subject)]
     imputed = {each.candidate_id for each in settings if each.candidate.missing == "paper"}
     if imputed:
         runs = ", ".join(map(code, sorted(imputed)))
@@ -49,6 +57,14 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
     leaks = {each.candidate_id: each.leak for each in settings if each.leak}
     sentences += [f"{code(name)}: {escape(leak, 500)}." for name, leak in sorted(leaks.items())]
     return " ".join(sentences)
+
+
+def _selected_on_test(settings: Sequence[EvalSettings]) -> list[str]:
+    """Return which protocols chose by the films that are scored, in a sentence; nothing where none did."""
+    protocols = sorted({each.probe.protocol or "" for each in settings if each.probe.selected_on == "test"})
+    if not protocols:
+        return []
+    return [f"selected on: test, by protocol {', '.join(code(name) for name in protocols)}; such scores are too high."]
 
 
 def macro_table(group: Group, differences: Differences, small: SmallCells = "hide") -> ReportTable:
@@ -107,16 +123,35 @@ def _macro_note(group: Group, small: SmallCells) -> str:
     left_out = hide_small([Count(num) for num in scores.num_left_out.values()], small=small)
     outside = ", ".join(f"{num:,} {split}" for split, num in zip(scores.num_left_out, left_out, strict=True))
     return (
-        f"Linear probe on frozen features, macro mean over {count_noun(num_defined, 'finding')}; "
+        f"{_how_fitted(group)}, macro mean over {count_noun(num_defined, 'finding')}; "
         f"{count_noun(films, 'film' if probe.folds else 'test film')} of {count_noun(subjects, 'subject')} scored, "
         f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
-        f"{f'Films that do not meet the condition: {outside}. ' if outside else ''}"
+        f"{f'Films that do not meet the condition: {outside}. ' if outside else ''}{_dropped(scores, probe, small)}"
         f"{_choices(group)}{_match_note(group)}"
         f"{RANKED if probe.folds else ''}"
         f"Intervals: {scores.method}; differences are paired (macro AUROC). "
         f"Labels: uncertain = {plain(probe.uncertain_text)}, not mentioned = {probe.blank}. "
         f"Each row is one training run with {ONE_SEED}."
     )
+
+
+def _how_fitted(group: Group) -> str:
+    """Return what was fitted on what; of a protocol of others also which heads were kept."""
+    probe = group[0].settings.probe
+    if probe.protocol is None:
+        return "Linear probe on frozen features"
+    kept = [f"{escape(describe_row(each), 200)}: {each.scores.head.text}" for each in group if each.scores.head]
+    heads = f"Heads by protocol {code(probe.protocol)}, selected on {probe.selected_on} ({'; '.join(kept)})"
+    return f"{heads}; our linear probe on what has no encoder"
+
+
+def _dropped(scores: EvalScores, probe: ProbeSettings, small: SmallCells) -> str:
+    """Return how many films a protocol leaves out, in a sentence; empty where it leaves out none."""
+    if not probe.drop_batch:
+        return ""
+    shown = hide_small([Count(num) for num in scores.num_dropped.values()], small=small)
+    films = ", ".join(f"{num:,} {split}" for split, num in zip(scores.num_dropped, shown, strict=True))
+    return f"Films that do not fill the last batch of {probe.drop_batch}, left out: {films}. "
 
 
 def _families(group: Group, differences: Differences) -> list[str]:

@@ -1,0 +1,88 @@
+"""The option of `cxrssl probe` that follows a protocol of others, and the lines that say what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrssl.cli.options import is_given
+from cxrssl.core.errors import UsageError
+from cxrssl.core.text import count_noun, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cxrssl.evaluate.protocol import Protocol
+    from cxrssl.records.evaluation import Evaluation
+
+
+def complete_protocol(incomplete: str) -> list[str]:
+    """Return the names of protocols that begin as typed."""
+    from cxrssl.evaluate.protocol import protocol_names
+
+    return [name for name in protocol_names() if name.startswith(incomplete)]
+
+
+ProtocolName = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        help="Train and choose heads as others do: paper, cxformer (cxrssl help protocols), or a TOML file.",
+        metavar="NAME",
+        autocompletion=complete_protocol,
+    ),
+]
+
+SAID = {"uncertain": "--uncertain", "blank": "--blank", "read": "--read"}
+NEVER = {
+    "folds": "--folds", "fractions": "--fractions", "draws": "--draws", "joined": "--with", "test_on": "--test-on",
+    "head": "--head",
+}  # fmt: skip
+
+
+def open_protocol(text: str) -> Protocol | None:
+    """Return the protocol that is named, None for our own probe.
+
+    Raises: UsageError for an option beside it that the protocol decides, or that has no meaning with it.
+    """
+    if not text.strip():
+        return None
+    from cxrssl.evaluate.protocol import load_protocol
+
+    protocol = load_protocol(text)
+    decided = {**SAID, **({"findings": "--findings"} if protocol.findings else {})}
+    for name, option in decided.items():
+        if is_given(name):
+            what = f"protocol {protocol.name} decides what {option} would say"
+            raise UsageError(what, hint=f"leave {option} out; cxrssl help protocols")
+    for name, option in NEVER.items():
+        if is_given(name):
+            raise UsageError(f"{option} goes without --protocol, and says nothing with it", hint="name one of them")
+    return protocol
+
+
+def describe_protocol_use(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return what a protocol decided and left out, in sentences; nothing where none was followed."""
+    probe, scores = evaluations[0].settings.probe, evaluations[0].scores
+    if probe.protocol is None:
+        return []
+    lines = [
+        f"Protocol {plain(probe.protocol, 60)}, heads selected on: {probe.selected_on}. Uncertain labels count as "
+        f"{probe.uncertain_text}, labels that are not mentioned as {probe.blank}. What has no encoder gets our probe."
+    ]
+    if probe.drop_batch:
+        num = ", ".join(count_noun(num, f"{split} film") for split, num in scores.num_dropped.items())
+        lines.append(
+            f"Left out, as they do not fill a batch of {probe.drop_batch}: {num}, the last of the cohort; their ids: "
+            f"{evaluations[0].path.name}/dropped.csv."
+        )
+    return lines
+
+
+def first_line(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return that heads were selected on test, where they were: it stands before all else."""
+    probe = evaluations[0].settings.probe
+    if probe.selected_on != "test":
+        return []
+    return [f"selected on: test (protocol {plain(probe.protocol or '', 60)}); such scores are too high."]
