@@ -206,7 +206,7 @@ def plain_head(
             known = labels >= 0
             loss = torch.nn.functional.binary_cross_entropy_with_logits(logits[known], labels[known].double())
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             if fit.schedule == "step":
                 schedule.step()
