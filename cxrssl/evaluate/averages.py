@@ -16,11 +16,13 @@ from cxrssl.evaluate.groups import (
     Resamples,
     SeedGroup,
     compare_groups,
+    find_pixels_group,
     find_untrained_group,
     find_vanilla_group,
     find_wrong_groups,
     score_group,
 )
+from cxrssl.records.evaluation import PIXELS
 from cxrssl.records.group import GroupNumbers, GroupRecord, GroupSettings, find_group, publish_group
 from cxrssl.records.setup import RIGHT
 
@@ -43,8 +45,12 @@ def has_seeds(table: Sequence[SeedGroup]) -> bool:
 
 
 def find_references(group: SeedGroup, groups: Sequence[SeedGroup]) -> dict[str, SeedGroup]:
-    """Return what a group is compared with: untrained, vanilla, and by control its own wrong record."""
-    found = {UNTRAINED: find_untrained_group(group, groups), VANILLA: find_vanilla_group(group, groups)}
+    """Return what a group is compared with: untrained, vanilla, pixels, and by control its own wrong record."""
+    found = {
+        UNTRAINED: find_untrained_group(group, groups),
+        VANILLA: find_vanilla_group(group, groups),
+        PIXELS: find_pixels_group(group, groups),
+    }
     return {name: each for name, each in found.items() if each is not None} | find_wrong_groups(group, groups)
 
 
@@ -69,8 +75,14 @@ def publish_averages(
             try:
                 averages[group.group_id] = _average(workspace, settings, group, references, resamples)
             except DataError as error:
-                averages[group.group_id] = error.what
+                is_kept = record is not None and _is_of_imported(group, record)
+                averages[group.group_id] = record if record is not None and is_kept else error.what
     return averages
+
+
+def _is_of_imported(group: SeedGroup, record: GroupRecord) -> bool:
+    """Return whether a published group came with evaluations that it cannot be made of again, as they now are."""
+    return any(each.imported for each in group.evaluations) and record.settings.members == _members(group)
 
 
 def _average(

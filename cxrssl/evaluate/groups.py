@@ -9,20 +9,18 @@ Suffix letters: T the two metrics (AUROC, average precision), L the macro mean a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
-from cxrssl.evaluate.compare import SHARED
-from cxrssl.records.arrays import Predictions
-from cxrssl.records.evaluation import HEAD, JOINED, EvalSettings, Evaluation, kind_rank
+from cxrssl.evaluate.resamples import Resamples as Resamples
+from cxrssl.records.evaluation import HEAD, JOINED, PIXELS, EvalSettings, Evaluation, kind_rank
 from cxrssl.records.setup import RIGHT, Setup
-from cxrssl.stats.metrics import Floats
-from cxrssl.stats.scores import rarer_of_mean, resample_metrics
-from cxrssl.stats.seeds import SeedMean, SeedNumbers, average_seeds, compare_seeds, compare_unpaired
+from cxrssl.stats.scores import rarer_of_mean
+from cxrssl.stats.seeds import LeftOut, SeedMean, SeedNumbers, average_seeds, compare_seeds, compare_unpaired
 from cxrssl.stats.seeds import SeedScores as SeedScores
 
 OF_SEED = ("candidate_id", "label")
@@ -66,51 +64,6 @@ class SeedGroup:
         return self.settings.label.partition(", seed ")[0]
 
 
-@dataclass
-class Resamples:
-    """The metrics of evaluations in the resamples of their test subjects; each evaluation is measured once."""
-
-    _measured: dict[str, tuple[Floats, Floats]] = field(default_factory=dict)
-    """By the content of an evaluation."""
-    _first: dict[str, Predictions] = field(default_factory=dict)
-    """What all evaluations on equal terms must have in common."""
-
-    def names(self, group: SeedGroup) -> list[str]:
-        """Return the findings of a group that was measured, in the order of what was measured."""
-        names: list[str] = self._first[group.settings.terms].finding_names.tolist()
-        return names
-
-    def measure(self, group: SeedGroup) -> tuple[Floats, Floats]:
-        """Return both metrics of each seed on the full test set [T, L, S] and in resamples [T, L, S, R].
-
-        Raises: DataError when the test films or labels of an evaluation are not those of the others on equal terms.
-        """
-        found = [self._measure_one(evaluation) for evaluation in group.evaluations]
-        return np.stack([values for values, _ in found], axis=2), np.stack([drawn for _, drawn in found], axis=2)
-
-    def _measure_one(self, evaluation: Evaluation) -> tuple[Floats, Floats]:
-        if evaluation.content_sha256 not in self._measured:
-            self._measured[evaluation.content_sha256] = self._resample(evaluation)
-        return self._measured[evaluation.content_sha256]
-
-    def _resample(self, evaluation: Evaluation) -> tuple[Floats, Floats]:
-        predictions, probe = evaluation.predictions(), evaluation.settings.probe
-        first = self._first.setdefault(evaluation.settings.terms, predictions)
-        if not all(
-            np.array_equal(getattr(first, name), getattr(predictions, name)) for name in (*SHARED, "subject_id")
-        ):
-            raise DataError("its test films or labels are not those of the others", evaluation.eval_id)
-        return resample_metrics(
-            predictions.logits,
-            predictions.labels,
-            predictions.subject_id,
-            predictions.finding_names.tolist(),
-            num_resamples=probe.num_resamples,
-            seed=probe.seed,
-            fold_N=evaluation.find_folds(),
-        )
-
-
 def group_seeds(evaluations: Sequence[Evaluation], setups: Mapping[str, Setup]) -> list[SeedGroup]:
     """Return every evaluation in a group, those that differ in the seed alone together; runs first.
 
@@ -136,7 +89,7 @@ def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | 
 
     The interval holds for other test subjects and other seeds; see `stats.seeds.compare_seeds`. Groups of the same
     seeds are paired seed by seed, and a group without a seed is the same for each; others are not paired. With one seed
-    on a side the interval is of the subjects alone, and `says_nothing_about_method` is true.
+    on a side the interval is of the subjects alone, as of single evaluations, and `says_nothing_about_method` is true.
     `resamples` keeps what was measured for further comparisons.
 
     Raises: DataError when the two were not made on equal terms, or not on the same test films and labels.
@@ -145,7 +98,7 @@ def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | 
         where = f"{group.evaluations[0].eval_id}, {against.evaluations[0].eval_id}"
         raise DataError("these evaluations are not of the same test films, labels and settings of the probe", where)
     resamples = resamples or Resamples()
-    (a_TLS, a_TLSR), (b_TLS, b_TLSR) = resamples.measure(group), resamples.measure(against)
+    (a_TLS, a_TLSR), (b_TLS, b_TLSR) = resamples.measure(group.evaluations), resamples.measure(against.evaluations)
     is_paired = group.seeds == against.seeds or not (group.seeds and against.seeds)
     if is_paired:
         a_TLS, b_TLS = np.broadcast_arrays(a_TLS, b_TLS)  # what has no seed is the same for each seed of the other
@@ -153,12 +106,16 @@ def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | 
         a_TLSR, b_TLSR = np.broadcast_to(a_TLSR, shape), np.broadcast_to(b_TLSR, shape)
     compare = compare_seeds if is_paired else compare_unpaired
     level = group.evaluations[0].scores.level
+    without_TLS = None
+    if min(a_TLS.shape[2], b_TLS.shape[2]) < 2:
+        ours_TLS, theirs_TLS = (resamples.leave_out(each.evaluations) for each in (group, against))
+        without_TLS = None if ours_TLS is None or theirs_TLS is None else ours_TLS - theirs_TLS
 
-    def conclude(metric: int, row: int) -> SeedMean:
-        at = metric, row
-        return compare(a_TLS[at], b_TLS[at], a_TLSR[at], b_TLSR[at], level)
+    def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
+        left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
+        return compare(a_TLS[at], b_TLS[at], a_TLSR[at], b_TLSR[at], level, left_out)
 
-    return _tabulate(group, resamples.names(group), conclude, is_paired)
+    return _tabulate(group, resamples.names(group.evaluations), conclude, is_paired)
 
 
 def score_group(group: SeedGroup, resamples: Resamples | None = None) -> SeedScores:
@@ -167,10 +124,23 @@ def score_group(group: SeedGroup, resamples: Resamples | None = None) -> SeedSco
     Raises: DataError when its evaluations are not of the same test films and labels.
     """
     resamples = resamples or Resamples()
-    values_TLS, samples_TLSR = resamples.measure(group)
+    values_TLS, samples_TLSR = resamples.measure(group.evaluations)
     level = group.evaluations[0].scores.level
-    names = resamples.names(group)
-    return _tabulate(group, names, lambda *at: average_seeds(values_TLS[at], samples_TLSR[at], level), True)
+    without_TLS = resamples.leave_out(group.evaluations) if len(group.evaluations) < 2 else None
+
+    def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
+        left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
+        return average_seeds(values_TLS[at], samples_TLSR[at], level, left_out)
+
+    return _tabulate(group, resamples.names(group.evaluations), conclude, True)
+
+
+def find_pixels_group(group: SeedGroup, groups: Sequence[SeedGroup]) -> SeedGroup | None:
+    """Return the thumbnails of the same films, for trained encoders."""
+    if group.settings.kind not in ("run", "external"):
+        return None
+    alike = (each for each in groups if each.settings.terms == group.settings.terms)
+    return next((each for each in alike if each.settings.kind == PIXELS), None)
 
 
 def find_untrained_group(group: SeedGroup, groups: Sequence[SeedGroup]) -> SeedGroup | None:
@@ -267,12 +237,17 @@ def _seed_of(evaluation: Evaluation, setups: Mapping[str, Setup]) -> int | None:
 
 
 def _tabulate(
-    group: SeedGroup, names: Sequence[str], conclude: Callable[[int, int], SeedMean], is_paired: bool
+    group: SeedGroup, names: Sequence[str], conclude: Callable[[tuple[int, int], int], SeedMean], is_paired: bool
 ) -> SeedScores:
-    """Return the means of both metrics of the macro mean (row 0) and of each finding, with what they rest on."""
+    """Return the means of both metrics of the macro mean (row 0) and of each finding, with what they rest on.
+
+    `conclude` makes one of the place in [T, L] and of the subjects with the finding or without it, the fewer.
+    """
     scores = group.evaluations[0].scores.findings
     rests_on = [rarer_of_mean(scores), *(scores[name].auroc.num_rarer or 0 if name in scores else 0 for name in names)]
-    auroc, auprc = ([conclude(metric, row).counted(num) for row, num in enumerate(rests_on)] for metric in range(2))
+    auroc, auprc = (
+        [conclude((metric, row), num).counted(num) for row, num in enumerate(rests_on)] for metric in range(2)
+    )
     macro, *findings = (SeedNumbers(*pair) for pair in zip(auroc, auprc, strict=True))
     return SeedScores(macro, dict(zip(names, findings, strict=True)), is_paired)
 

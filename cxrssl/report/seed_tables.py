@@ -6,13 +6,15 @@ Never: a number of one seed that looks like one of the method.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages
+from cxrssl.evaluate.compare import describe_against_pixels
 from cxrssl.evaluate.groups import SeedGroup, find_seed
-from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.evaluation import PIXELS, Evaluation
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate, Number
 from cxrssl.report.probe_tables import count_cells, name_terms
@@ -23,11 +25,14 @@ from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.seeds import ONE_SEED, SeedMean, SeedScores
 
 NOTE = (
-    "Each row is the mean over its seeds. Intervals are for other test subjects and other seeds (95 %, Student's t); "
-    "SD is that of the seeds. Differences are paired by film, and by seed where both rows have the same seeds. "
-    "Unpaired: their seeds differ. One seed: on a side; the interval is of the test subjects alone. "
+    "Each row is the mean over its seeds. SD over seeds: how far one training lies from the next on these films; more "
+    "test subjects do not make it smaller. SE over subjects: how far the mean would move with other test subjects; "
+    "more seeds hardly make it smaller. Intervals are for other test subjects and other seeds (95 %, Student's t). "
+    "Differences are paired by film, and by seed where both rows have the same seeds. Unpaired: their seeds differ. "
+    "One seed: on a side; the interval is then of the test subjects alone, made as for a single evaluation. "
     "Right - wrong record: the same setup with a wrong record is subtracted."
 )
+BASELINES = (UNTRAINED, VANILLA, PIXELS)
 ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects")
 
 
@@ -35,15 +40,29 @@ def seed_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:
     """Return macro AUROC and AUPRC of each setup, and its differences to untrained, vanilla and its wrong record."""
     records = [averages[group.group_id] for group in table]
     controls = sorted({name for each in records if isinstance(each, GroupRecord) for name in each.numbers.differences})
-    controls = [name for name in controls if name not in (UNTRAINED, VANILLA)]
+    controls = [name for name in controls if name not in BASELINES]
+    has_pixels = any(isinstance(each, GroupRecord) and PIXELS in each.numbers.differences for each in records)
+    baselines = [name for name in BASELINES if name != PIXELS or has_pixels]
     columns = [
-        "Features", "Seeds", "AUROC", "SD", "AUPRC", "AUROC - untrained", "AUROC - vanilla",
+        "Features", "Seeds", "AUROC", "SD over seeds", "SE over subjects", "AUPRC",
+        *(f"AUROC - {name}" for name in baselines),
         *(f"AUROC right - {plain(name, 60)} record" for name in controls),
     ]  # fmt: skip
-    names = (UNTRAINED, VANILLA, *controls)
+    names = (*baselines, *controls)
     rows = [_make_row(group, record, names) for group, record in zip(table, records, strict=True)]
     title = f"Means over seeds on {name_terms(table[0].settings)}"
-    return ReportTable(title, columns, rows, " ".join([*_marks(rows), NOTE, *_repeats(table)]))
+    note = " ".join(filter(None, [*_marks(rows), *_not_beaten(table, records), NOTE, *_repeats(table)]))
+    return ReportTable(title, columns, rows, note)
+
+
+def describe_mixed(table: Sequence[SeedGroup]) -> str:
+    """Return which single evaluations of a table differ in the seed alone, in a sentence; empty where none do."""
+    setups = [
+        f"{plain(name_group(group), 120)}: seeds {', '.join(map(str, group.seeds))}"
+        for group in table
+        if group.num_seeds > 1
+    ]
+    return f"Rows that differ in the seed alone, and are of one setup: {'; '.join(setups)}." if setups else ""
 
 
 def seed_finding_table(table: Sequence[SeedGroup], averages: Averages, small: SmallCells = "hide") -> ReportTable:
@@ -89,12 +108,23 @@ def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str])
     if group.num_seeds == 1 and group.settings.kind == "run":
         seeds += f" ({ONE_SEED})"
     if isinstance(record, str):
-        return [name_group(group), seeds, record, *[""] * (len(names) + 2)]
+        return [name_group(group), seeds, record, *[""] * (len(names) + 3)]
     numbers = record.numbers
     macro = numbers.scores.macro
-    spread: Cell = Number(macro.auroc.sd_seeds) if macro.auroc.num_seeds > 1 else ""
+    spreads = [_spread(each) for each in (macro.auroc.sd_seeds, macro.auroc.se_subjects)]
     others = [_difference_cell(numbers.differences.get(name)) for name in names]
-    return [name_group(group), seeds, _cell(macro.auroc), spread, _cell(macro.auprc), *others]
+    return [name_group(group), seeds, _cell(macro.auroc), *spreads, _cell(macro.auprc), *others]
+
+
+def _spread(value: float) -> Cell:
+    return "" if math.isnan(value) else Number(value)
+
+
+def _not_beaten(table: Sequence[SeedGroup], records: Sequence[GroupRecord | str]) -> list[str]:
+    """Return which setups do not beat the thumbnails, each in a sentence."""
+    found = [None if isinstance(each, str) else each.numbers.differences.get(PIXELS) for each in records]
+    pairs = zip(table, found, strict=True)
+    return [describe_against_pixels(name_group(group), each.macro.auroc.interval) for group, each in pairs if each]
 
 
 def _cell(mean: SeedMean) -> Estimate:

@@ -39,7 +39,7 @@ from cxrssl.report.group_tables import list_group_tables, list_matched_rows, lis
 from cxrssl.report.learning_tables import learning_tables, list_learning_rows
 from cxrssl.report.markdown import code, escape, image, write_markdown
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
-from cxrssl.report.seed_tables import list_seed_rows, seed_finding_table, seed_table
+from cxrssl.report.seed_tables import describe_mixed, list_seed_rows, seed_finding_table, seed_table
 from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_row, hide_in_sentence
 from cxrssl.report.tables import ReportTable
 from cxrssl.report.transfer_tables import fit_numbers, fit_tables
@@ -87,7 +87,7 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
     audit = _audit_lines(workspace, published)
     curves = find_curves(before.evaluations, before.points)
     numbers = publish_curves(workspace, curves)
-    tables = _list_tables(results.evaluations, differences, seeds, averages, small)
+    tables = _list_tables(results.evaluations, differences, table_groups(groups), averages, small)
     tables += learning_tables(curves, numbers, small)
     markdown = _write_text(workspace, results, tables, flows, audit, small)
     folder = workspace.reports / name
@@ -143,21 +143,24 @@ def _write_text(
 def _list_tables(
     evaluations: Sequence[Evaluation],
     differences: Differences,
-    seeds: Sequence[Sequence[SeedGroup]],
+    setups: Sequence[Sequence[SeedGroup]],
     averages: Averages,
     small: SmallCells,
 ) -> list[ReportTable]:
     """Return the tables on what was scored on equal terms: means over seeds, single evaluations, findings."""
-    by_terms = {table[0].settings.terms: table for table in seeds}
+    by_terms = {table[0].settings.terms: table for table in setups}
     tables = []
     for group in group_evaluations(evaluations):
-        table = by_terms.get(group[0].settings.terms)
-        singles = macro_table(group, differences, small)
-        if table is None:
-            tables += [singles, finding_table(group, small)]
+        table = by_terms[group[0].settings.terms]
+        singles = [macro_table(group, differences, small), *list_group_tables(group, small)]
+        means = []
+        if has_seeds(table):
+            means = [seed_table(table, averages), seed_finding_table(table, averages, small)]
         else:
-            tables += [seed_table(table, averages), singles, seed_finding_table(table, averages, small)]
-        tables += list_group_tables(group, small)
+            singles.insert(1, finding_table(group, small))
+        mixed = describe_mixed(table)
+        singles = [replace(each, note=" ".join(filter(None, [mixed, each.note]))) for each in singles]
+        tables += [*means[:1], singles[0], *means[1:], *singles[1:]]
     return tables + fit_tables(evaluations, differences)
 
 

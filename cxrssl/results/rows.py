@@ -5,7 +5,7 @@ In: published evaluations and comparisons. Out: frozen rows, "macro" first; what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -40,6 +40,8 @@ class _Number:
     num_pos: int | None
     num_pos_subjects: int | None
     num_neg_subjects: int | None
+    ci_method: str
+    """How its interval was made, in words; empty for a number without one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,6 @@ class _Scored:
     group_id: str
     """The same for evaluations that differ in the seed alone."""
     num_subjects: int
-    ci_method: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,6 @@ class _Compared:
     candidate_id: str
     against_candidate_id: str
     num_subjects: int
-    ci_method: str
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,6 @@ def result_rows(evaluation: Evaluation, group: SeedGroup | None = None) -> list[
         control=valid(group.control) if group and group.control is not None else None,
         group_id=group.group_id if group else "",
         num_subjects=scores.num_subjects,
-        ci_method=scores.method,
     )
     return [ResultRow(**vars(about), **vars(number)) for number in _numbers(scores)]
 
@@ -188,7 +187,6 @@ def difference_rows(record: ComparisonRecord) -> list[DifferenceRow]:
         candidate_id=valid(settings.candidate_id),
         against_candidate_id=valid(settings.against_candidate_id),
         num_subjects=differences.num_subjects,
-        ci_method=differences.method,
     )
     return [DifferenceRow(**vars(about), **vars(number)) for number in _numbers(differences)]
 
@@ -201,7 +199,6 @@ def seed_rows(record: GroupRecord) -> list[SeedRow]:
         **{key: valid(getattr(settings, key)) for key in ("label", "kind", "cohort", "split")},
         "control": None if settings.control is None else valid(settings.control),
         "seeds": ",".join(map(str, settings.seeds)),
-        "ci_method": valid(settings.method),
     }
     tables = {"": numbers.scores, **numbers.differences}
     return [
@@ -219,8 +216,8 @@ def _seed_numbers(scores: SeedScores) -> Iterator[dict[str, Any]]:
             values = mean.to_dict()
             kept = ("value", "lo", "hi", "num_seeds", "sd_seeds", "se_subjects", "num_defined", "num_resamples")
             by_seed = ",".join(f"{value:.17g}" for value in mean.by_seed)
-            row = {key: values[key] for key in kept}
-            yield {"finding": valid(finding), "metric": metric, "mark": mean.interval.mark, "by_seed": by_seed, **row}
+            row = {key: values[key] for key in kept} | {"by_seed": by_seed, "ci_method": mean.method_text}
+            yield {"finding": valid(finding), "metric": metric, "mark": mean.interval.mark, **row}
 
 
 def _not_macro(finding: str) -> str:
@@ -232,16 +229,17 @@ def _numbers(scores: Scores | Comparison) -> Iterator[_Number]:
     for metric in METRICS:
         macro: Interval = getattr(scores, f"macro_{metric}")
         nothing = {"num_pos": None, "num_pos_subjects": None, "num_neg_subjects": None}
-        yield _make_number(MACRO, metric, macro, {"num_scored": scores.num_films, **nothing})
+        named: list[tuple[str, Interval, dict[str, Any]]] = [
+            (MACRO, macro, {"num_scored": scores.num_films, **nothing})
+        ]
         for finding, score in scores.findings.items():
             counts = {key: getattr(score, key) for key in ("num_scored", *nothing)}
-            yield _make_number(_not_macro(finding), metric, getattr(score, metric), counts)
-
-
-def _make_number(finding: str, metric: str, interval: Interval, counts: Mapping[str, Any]) -> _Number:
-    return _Number(valid(finding), metric, **_fields_of(interval), **counts)
+            named.append((_not_macro(finding), getattr(score, metric), counts))
+        for name, interval, counts in named:
+            values = {**_fields_of(interval), **counts, "ci_method": scores.method_of(interval)}
+            yield _Number(valid(name), metric, **values)
 
 
 def _fields_of(interval: Interval) -> dict[str, Any]:
-    """Return the columns of a number; how its interval was made follows from its counts, and the row says the rule."""
+    """Return the columns of a number that a plain score has, too."""
     return {name: value for name, value in interval.to_dict().items() if name not in ("num_rarer", "method")}

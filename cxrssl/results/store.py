@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cxrssl.db import Database
 
 SCHEMA = "3_results.sql"
-ROWS_VERSION = 1
+ROWS_VERSION = 2
 """Raise it when the same journals make other rows: nothing is then kept from the store before."""
 STORE, MADE_BY, MADE_NS = "store", "made by", "made at, Unix ns"
 """What the store says of itself among its sources."""

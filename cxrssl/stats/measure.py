@@ -74,6 +74,16 @@ class Measured:
         return dataclasses.replace(self, without_TLS=first - others[0] if others else first)
 
 
+def leave_out_each(
+    probs_NL: npt.ArrayLike, labels_NL: npt.ArrayLike, subject_ids_N: npt.NDArray[Any], fold_N: Folds | None, below: int
+) -> Floats | None:
+    """Return both metrics without each subject, the macro mean first, [T, 1 + L, S]; see `Measured.without_each`."""
+    labels_NL = np.asarray(labels_NL).astype(np.int8)
+    whole_TL1 = _resample(probs_NL, labels_NL, np.ones((1, len(labels_NL)), dtype=np.uint16), fold_N)
+    measured = Measured(labels_NL, whole_TL1[:, :, 0], whole_TL1)
+    return measured.without_each([probs_NL], subject_ids_N, fold_N, below).with_mean().without_TLS
+
+
 def lower_quartile(counts: Sequence[int]) -> int:
     """Return the lower quartile of counts, one of them; 0 where there are none."""
     return sorted(counts)[(len(counts) - 1) // 4] if counts else 0

@@ -20,7 +20,7 @@ from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
-from cxrssl.stats.seeds import t_quantile
+from cxrssl.stats.student import t_quantile
 
 Counts = npt.NDArray[np.int64]
 

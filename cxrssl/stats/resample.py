@@ -29,7 +29,7 @@ FEW_SUBJECTS = 10
 BCA_BELOW = 15
 """Below so many the interval is BCa, which holds the truth more often; the manual (numbers) has what was measured."""
 NO_WIDTH = 1e-12
-PERCENTILE, BCA, DELONG = "percentile", "BCa", "DeLong"
+PERCENTILE, BCA, DELONG, STUDENT = "percentile", "BCa", "DeLong", "Student's t"
 """How an interval was made."""
 
 
@@ -98,7 +98,7 @@ class Interval:
     """Subjects with the finding or without it, whichever are fewer; of a mean, the lower quartile over its findings.
     None where that was not recorded."""
     method: str = PERCENTILE
-    """PERCENTILE, BCA or DELONG."""
+    """PERCENTILE, BCA or DELONG; STUDENT of a mean over seeds."""
 
     @property
     def has_interval(self) -> bool:

@@ -18,7 +18,7 @@ from cxrssl.stats.bca import choose_interval
 from cxrssl.stats.delong import check_findings
 from cxrssl.stats.measure import Folds, Measured, lower_quartile, measure_resamples
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import BCA, BCA_BELOW, Interval, count_subjects
+from cxrssl.stats.resample import BCA, BCA_BELOW, PERCENTILE, Interval, count_subjects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,13 +112,16 @@ class _Table:
     @property
     def method(self) -> str:
         """How the intervals were made, in words."""
-        few = (
-            f" (BCa below {BCA_BELOW} with or without it)" if any(each.method == BCA for each in self.intervals) else ""
-        )
-        return (
-            f"{self.level:.0%} percentile bootstrap over subjects{few}, {self.num_resamples:,} resamples, "
-            f"seed {self.seed}"
-        )
+        is_any_bca = any(each.method == BCA for each in self.intervals)
+        return self._describe(PERCENTILE, f" (BCa below {BCA_BELOW} with or without it)" if is_any_bca else "")
+
+    def method_of(self, interval: Interval) -> str:
+        """How one of the intervals was made, in words; empty for a number without one."""
+        return self._describe(interval.method) if interval.has_interval else ""
+
+    def _describe(self, method: str, exception: str = "") -> str:
+        resamples = f"{self.num_resamples:,} resamples, seed {self.seed}"
+        return f"{self.level:.0%} {method} bootstrap over subjects{exception}, {resamples}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: "not defined" is None."""

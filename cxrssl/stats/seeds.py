@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from cxrssl.core.numbers import encode_numbers
+from cxrssl.stats.bca import choose_interval
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import Interval
+from cxrssl.stats.resample import MIN_SUBJECTS, PERCENTILE, STUDENT, Interval
+from cxrssl.stats.student import LARGEST_FREEDOM, t_quantile
 
-T_POINTS = 2001
-MAX_STEPS = 100
 ONE_SEED = "one seed: says nothing about the method"
 
 
@@ -32,7 +32,8 @@ class SeedMean:
     """Mean over the seeds; of arms that are not paired the mean of a minus the mean of b."""
     lo: float
     hi: float
-    """With one seed the interval is of the patients alone, and says nothing about another seed."""
+    """With one seed the interval is of the patients alone, as that of one evaluation; it says nothing about another
+    seed."""
     by_seed: tuple[float, ...]
     """In the order of the seeds; empty for a difference of arms that are not paired."""
     sd_seeds: float
@@ -47,6 +48,10 @@ class SeedMean:
     num_resamples: int = 0
     num_rarer: int | None = None
     """Subjects with the finding or without it, whichever are fewer; see `Interval`."""
+    method: str = PERCENTILE
+    """Of an interval of the subjects alone: PERCENTILE or BCA."""
+    freedom: float | None = None
+    """Degrees of freedom of Student's t; None of one seed, and where an older version did not record them."""
 
     @property
     def says_nothing_about_method(self) -> bool:
@@ -61,7 +66,16 @@ class SeedMean:
     @property
     def interval(self) -> Interval:
         """Its number as tables show it, with the mark that its test subjects give it."""
-        return Interval(self.value, self.lo, self.hi, self.num_defined, self.num_resamples, self.num_rarer)
+        counts = self.num_defined, self.num_resamples, self.num_rarer
+        return Interval(self.value, self.lo, self.hi, *counts, self.method if self.num_seeds < 2 else STUDENT)
+
+    @property
+    def method_text(self) -> str:
+        """How its interval was made, in words; empty without one."""
+        if not self.interval.has_interval:
+            return ""
+        how = self.method if self.num_seeds < 2 else f"{STUDENT} over seeds and"
+        return f"{self.level:.0%} {how} bootstrap over subjects, {self.num_resamples:,} resamples"
 
     def counted(self, num_rarer: int) -> SeedMean:
         """Return it with the subjects that it rests on, and without an interval that would look certain.
@@ -72,8 +86,10 @@ class SeedMean:
         return dataclasses.replace(self, lo=counted.lo, hi=counted.hi, num_rarer=num_rarer)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: "not defined" is None."""
-        return {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
+        """JSON-ready: "not defined" is None; `method` and `freedom` are left out where they have their defaults."""
+        values = {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
+        left_out = {"method": PERCENTILE, "freedom": None}
+        return {key: value for key, value in values.items() if key not in left_out or value != left_out[key]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,28 +126,43 @@ class SeedScores:
         return {"macro": self.macro.to_dict(), "findings": findings, "is_paired": self.is_paired}
 
 
-def average_seeds(a_S: Floats, a_SR: Floats, level: float = 0.95) -> SeedMean:
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What an interval of few subjects alone needs more than resamples; see `stats.bca`."""
+
+    without_S: Floats
+    """The mean without each subject; here S are subjects."""
+    num_rarer: int
+    """Subjects with the finding or without it, whichever are fewer."""
+
+
+def average_seeds(a_S: Floats, a_SR: Floats, level: float = 0.95, left_out: LeftOut | None = None) -> SeedMean:
     """Return the mean over seeds with an interval for other seeds and other subjects; see `compare_seeds`.
 
     Shapes: on the whole test set [S], on the same resamples for every seed [S, R].
     """
-    return _conclude(a_S, a_SR.mean(axis=0), level)
+    return _conclude(a_S, a_SR.mean(axis=0), level, left_out)
 
 
-def compare_seeds(a_S: Floats, b_S: Floats, a_SR: Floats, b_SR: Floats, level: float = 0.95) -> SeedMean:
+def compare_seeds(
+    a_S: Floats, b_S: Floats, a_SR: Floats, b_SR: Floats, level: float = 0.95, left_out: LeftOut | None = None
+) -> SeedMean:
     """Return the mean difference of paired seeds with an interval for other seeds and other subjects.
 
     The variance of the mean is that over resamples of the subjects, which all seeds share, plus that over seeds divided
     by their number. The second is estimated with S - 1 degrees of freedom, so the interval is of Student's t with
     Satterthwaite's degrees of freedom: with three seeds that differ much it is wide, as it should be.
+    With one seed it is of the subjects alone: the percentiles, or BCa of few subjects where `left_out` is given.
     Shapes: a and b on the whole test set [S], on the same resamples [S, R].
     Source: Satterthwaite 1946; Bouthillier et al. 2021 (Accounting for variance in machine learning benchmarks).
     """
     assert a_S.shape == b_S.shape == a_SR.shape[:1] == b_SR.shape[:1], "arms have the same seeds"
-    return _conclude(a_S - b_S, (a_SR - b_SR).mean(axis=0), level)
+    return _conclude(a_S - b_S, (a_SR - b_SR).mean(axis=0), level, left_out)
 
 
-def compare_unpaired(a_A: Floats, b_B: Floats, a_AR: Floats, b_BR: Floats, level: float = 0.95) -> SeedMean:
+def compare_unpaired(
+    a_A: Floats, b_B: Floats, a_AR: Floats, b_BR: Floats, level: float = 0.95, left_out: LeftOut | None = None
+) -> SeedMean:
     """Return the difference of the means of arms whose seeds are not the same, with an interval like that of paired.
 
     Each arm adds its own variance over seeds. Where one has a single seed the interval is of the subjects alone.
@@ -141,63 +172,39 @@ def compare_unpaired(a_A: Floats, b_B: Floats, a_AR: Floats, b_BR: Floats, level
     value, means_R = float(a_A.mean() - b_B.mean()), a_AR.mean(axis=0) - b_BR.mean(axis=0)
     num_seeds = min(len(a_A), len(b_B))
     of_seeds = [(float(arm.var(ddof=1)) / len(arm), len(arm) - 1) for arm in (a_A, b_B)] if num_seeds > 1 else []
-    lo, hi, se_subjects = _limits(value, means_R, of_seeds, level)
-    is_defined_R = ~np.isnan(means_R)
-    return SeedMean(
-        value, lo, hi, (), math.nan, se_subjects, level, num_seeds, int(is_defined_R.sum()), len(is_defined_R)
-    )
+    found = _bound(value, means_R, of_seeds, level, left_out)
+    return SeedMean(value=value, by_seed=(), sd_seeds=math.nan, level=level, num_seeds=num_seeds, **found)
 
 
-def _conclude(by_seed_S: Floats, means_R: Floats, level: float) -> SeedMean:
+def _conclude(by_seed_S: Floats, means_R: Floats, level: float, left_out: LeftOut | None) -> SeedMean:
     """Return the mean of values of seeds, whose mean in each resample is known."""
     value, num_seeds = float(by_seed_S.mean()), len(by_seed_S)
     sd_seeds = float(by_seed_S.std(ddof=1)) if num_seeds > 1 else math.nan
     of_seeds = [(sd_seeds**2 / num_seeds, num_seeds - 1)] if num_seeds > 1 else []
-    lo, hi, se_subjects = _limits(value, means_R, of_seeds, level)
-    num_defined = int((~np.isnan(means_R)).sum())
+    found = _bound(value, means_R, of_seeds, level, left_out)
     by_seed = tuple(by_seed_S.tolist())
-    return SeedMean(value, lo, hi, by_seed, sd_seeds, se_subjects, level, num_seeds, num_defined, len(means_R))
+    return SeedMean(value=value, by_seed=by_seed, sd_seeds=sd_seeds, level=level, num_seeds=num_seeds, **found)
 
 
-def _limits(
-    value: float, means_R: Floats, of_seeds: Sequence[tuple[float, int]], level: float
-) -> tuple[float, float, float]:
-    """Return the ends of an interval and the standard error of the subjects.
+def _bound(
+    value: float, means_R: Floats, of_seeds: Sequence[tuple[float, int]], level: float, left_out: LeftOut | None
+) -> dict[str, Any]:
+    """Return the ends of an interval, and the other fields that follow from the resamples.
 
     `of_seeds` has the variance that seeds leave in the mean, with its degrees of freedom, one an arm; without any the
-    interval is the percentiles of the resamples of subjects.
+    interval is of the subjects alone.
     """
     defined = means_R[~np.isnan(means_R)]
     se_subjects = float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
+    counts = {"se_subjects": se_subjects, "num_defined": len(defined), "num_resamples": len(means_R)}
     if not of_seeds:
-        if math.isnan(value) or not len(defined):
-            return math.nan, math.nan, se_subjects
-        lo, hi = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-        return float(lo), float(hi), se_subjects
+        rarer, without_S = (left_out.num_rarer, left_out.without_S) if left_out else (MIN_SUBJECTS, None)
+        alone = choose_interval(value, means_R, without_S, rarer, level)
+        return {**counts, "lo": alone.lo, "hi": alone.hi, "method": alone.method}
     variance = se_subjects**2 + sum(of for of, _ in of_seeds)
     spread = sum(of**2 / freedom for of, freedom in of_seeds)
-    freedom = math.inf if spread == 0 else variance**2 / spread
-    half = math.nan if math.isnan(variance) else t_quantile((1 + level) / 2, freedom) * math.sqrt(variance)
-    return value - half, value + half, se_subjects
-
-
-def t_quantile(probability: float, freedom: float) -> float:
-    """Return the quantile of Student's t, for a probability above a half, within 1e-6.
-
-    By Newton's method on the integral of its density in the variable t = sqrt(freedom) tan(angle), where it is bounded.
-    The integral is concave there, so that from 0 the steps come to the quantile and never past it.
-    """
-    assert 0.5 < probability < 1, "an upper quantile"
-    freedom = min(freedom, 1e6)  # where it is the normal one
-    scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
-    angle, mass = 0.0, 0.0
-    for _ in range(MAX_STEPS):
-        step = (probability - 0.5 - mass) / (scale * math.cos(angle) ** (freedom - 1))
-        angle += step
-        if abs(step) <= 1e-12 * angle:
-            break
-        heights = np.cos(np.linspace(0, angle, T_POINTS)) ** (freedom - 1)
-        # Simpson's rule.
-        mass = scale * angle * float(heights[0] + heights[-1] + 4 * heights[1::2].sum() + 2 * heights[2:-1:2].sum())
-        mass /= 3 * (T_POINTS - 1)
-    return math.sqrt(freedom) * math.tan(angle)
+    freedom = LARGEST_FREEDOM if spread == 0 else min(LARGEST_FREEDOM, variance**2 / spread)
+    if math.isnan(variance):
+        return {**counts, "lo": math.nan, "hi": math.nan}
+    half = t_quantile((1 + level) / 2, freedom) * math.sqrt(variance)
+    return {**counts, "lo": value - half, "hi": value + half, "freedom": freedom}

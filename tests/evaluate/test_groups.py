@@ -225,7 +225,7 @@ def test_each_evaluation_is_measured_once(workspace: Workspace, monkeypatch: pyt
         measured.append(1)
         return resample_metrics(*args, **kwargs)
 
-    monkeypatch.setattr("cxrssl.evaluate.groups.resample_metrics", count)
+    monkeypatch.setattr("cxrssl.evaluate.resamples.resample_metrics", count)
     groups, resamples = groups_of(workspace), Resamples()
     for against in ("vanilla", "shuffled"):
         compare_groups(groups["right"], groups[against], resamples)

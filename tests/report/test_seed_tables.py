@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
-from cxrssl.evaluate import groups
+from cxrssl.evaluate import resamples
 from cxrssl.evaluate.groups import compare_groups, find_vanilla_group, group_seeds, score_group
 from cxrssl.records.evaluation import CandidateSettings
 from cxrssl.records.group import NUMBERS, list_groups
@@ -59,7 +60,9 @@ def test_setups_are_rows_with_means_and_stand_beside_vanilla_and_their_wrong_rec
     assert right["Seeds"] == "0, 1, 2"
     mean = score_group(found["right"]).macro
     assert right["AUROC"] == mean.auroc.interval.to_text()
-    assert (right["SD"], right["AUPRC"]) == (f"{mean.auroc.sd_seeds:.3f}", mean.auprc.interval.to_text())
+    assert right["AUPRC"] == mean.auprc.interval.to_text()
+    assert right["SD over seeds"] == f"{mean.auroc.sd_seeds:.3f}"
+    assert right["SE over subjects"] == f"{mean.auroc.se_subjects:.3f}"
     for column, against, remark in (
         ("AUROC - untrained", "random vit-tiny", ""), ("AUROC - vanilla", "vanilla", ""),
         ("AUROC right - shuffled record", "shuffled", ""), ("AUROC right - zeros record", "zeros", " one seed"),
@@ -69,14 +72,15 @@ def test_setups_are_rows_with_means_and_stand_beside_vanilla_and_their_wrong_rec
     assert rows["shuffled"]["AUROC - vanilla"]
     assert {rows[name]["AUROC right - shuffled record"] for name in rows if name != "right"} == {""}
     assert rows["vanilla"]["AUROC - vanilla"] == ""
-    assert (rows["view-only"]["Seeds"], rows["view-only"]["SD"]) == ("", "")
+    assert (rows["view-only"]["Seeds"], rows["view-only"]["SD over seeds"]) == ("", "")
+    assert float(rows["view-only"]["SE over subjects"]) > 0
 
 
 def test_one_seed_is_said_to_say_nothing(workspace: Workspace, tmp_path: Path) -> None:
     report = write_report(workspace)
     rows = rows_of(report, "Means over seeds on cohort mimic")
     assert rows["zeros"]["Seeds"] == f"0 ({SAYS_NOTHING})"
-    assert rows["zeros"]["SD"] == ""
+    assert rows["zeros"]["SD over seeds"] == ""
     assert SAYS_NOTHING not in rows["right"]["Seeds"] + rows["view-only"]["Seeds"] + rows["random vit-tiny"]["Seeds"]
     alone = Workspace(tmp_path / "alone").create()
     make_arm(alone, "vanilla", seeds=(0,))
@@ -108,11 +112,62 @@ def test_findings_are_means_over_seeds_with_the_patients_that_have_them(workspac
     assert rows["Hernia"]["right (vit-tiny, 3 epochs)"] == "not defined"
 
 
+def test_a_table_that_mixes_seeds_of_one_setup_says_so(workspace: Workspace, tmp_path: Path) -> None:
+    text = write_report(workspace).markdown
+    singles = text[text.index("## Probe on cohort mimic") :]
+    mixed = "Rows that differ in the seed alone, and are of one setup: vanilla (vit-tiny, 3 epochs): seeds 0, 1, 2; "
+    assert mixed in singles
+    assert "random vit-tiny: seeds 0, 1, 2." in singles
+    assert mixed not in text[: text.index("## Probe on cohort mimic")]
+    alone = Workspace(tmp_path / "alone").create()
+    make_arm(alone, "vanilla", seeds=(0,))
+    assert "Rows that differ in the seed alone" not in write_report(alone).markdown
+
+
+def test_thumbnails_of_the_films_are_subtracted_from_means_too(workspace: Workspace) -> None:
+    assert "AUROC - pixels" not in rows_of(write_report(workspace), "Means over seeds")["right"]
+    make_evaluation(workspace, "pixels", kind="pixels", skill=2.5)
+    report = write_report(workspace)
+    rows, found = rows_of(report, "Means over seeds on cohort mimic"), groups_of(workspace)
+    difference = compare_groups(found["right"], found["pixels"]).macro.auroc
+    assert (difference.num_seeds, len(difference.by_seed)) == (3, 3)
+    assert rows["right"]["AUROC - pixels"] == difference.interval.to_text(signed=True)
+    assert rows["random vit-tiny"]["AUROC - pixels"] == rows["pixels"]["AUROC - pixels"] == ""
+    sentence = re.compile(r"shuffled \(vit-tiny, 3 epochs\) (is worse than|does not beat) pixels: macro AUROC")
+    assert sentence.search(report.markdown[: report.markdown.index("## Probe on cohort mimic")])
+    with open(report.folder / "seeds.csv") as file:
+        numbers = [row for row in csv.DictReader(file) if (row["label"], row["against"]) == ("right", "pixels")]
+    (macro,) = [row for row in numbers if (row["finding"], row["metric"]) == ("macro", "auroc")]
+    assert float(macro["value"]) == difference.value
+
+
+def test_every_number_says_how_its_interval_was_made(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "few").create()
+    for name, num in (("vanilla", 14), ("right", 14)):
+        make_arm(workspace, name, seeds=(0, 1) if name == "right" else (0,))
+        for each in evaluations_of(workspace):
+            if each.settings.label == name:
+                shape = each.settings.candidate.architecture or SHAPE
+                make_evaluation(workspace, each.settings.candidate_id, shape=shape, label=name, num_subjects=num)
+    report = write_report(workspace, small="show")
+    with open(report.folder / "seeds.csv") as file:
+        seeds = [row for row in csv.DictReader(file) if (row["finding"], row["metric"]) == ("Edema", "auroc")]
+    with open(report.folder / "results.csv") as file:
+        singles = [row for row in csv.DictReader(file) if row["metric"] == "auroc"]
+    alone, both = sorted(seeds, key=lambda row: row["num_seeds"])
+    assert alone["ci_method"] == "95% BCa bootstrap over subjects, 100 resamples"
+    assert both["ci_method"] == "95% Student's t over seeds and bootstrap over subjects, 100 resamples"
+    methods = {(row["label"], row["finding"]): row for row in singles}
+    assert methods["vanilla", "Edema"]["ci_method"] == "95% BCa bootstrap over subjects, 100 resamples, seed 0"
+    assert methods["vanilla", "Hernia"]["ci_method"] == ""
+    assert (alone["lo"], alone["hi"]) == (methods["vanilla", "Edema"]["lo"], methods["vanilla", "Edema"]["hi"])
+
+
 def forbid_resampling(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         pytest.fail("a resample was drawn")
 
-    monkeypatch.setattr(groups, "resample_metrics", fail)
+    monkeypatch.setattr(resamples, "resample_metrics", fail)
 
 
 def test_a_second_report_draws_no_resample_and_a_damaged_group_is_named_and_made_again(

@@ -16,7 +16,7 @@ from cxrssl.stats.power import (
     find_smallest_difference,
     find_smallest_differences,
 )
-from cxrssl.stats.seeds import t_quantile
+from cxrssl.stats.student import t_quantile
 
 
 def counts(*values: int) -> np.ndarray:

@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from cxrssl.stats.seeds import average_seeds, compare_seeds, compare_unpaired, t_quantile
+from cxrssl.stats.bca import choose_interval
+from cxrssl.stats.resample import BCA, STUDENT
+from cxrssl.stats.seeds import LeftOut, average_seeds, compare_seeds, compare_unpaired
+from cxrssl.stats.student import p_of_t, t_quantile
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,15 @@ from cxrssl.stats.seeds import average_seeds, compare_seeds, compare_unpaired, t
 )
 def test_quantiles_are_those_of_the_tables(freedom: float, expected: float) -> None:
     assert t_quantile(0.975, freedom) == pytest.approx(expected, rel=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "p"),
+    [(12.7062047, 1, 0.05), (4.3026527, 2, 0.05), (2.2281389, 10, 0.05), (1.9599640, math.inf, 0.05),
+     (31.5990546, 2, 1e-3), (4.5868939, 10, 1e-3), (0.0, 3, 1.0), (-2.0422725, 30, 0.05), (1.9599664, 9e5, 0.05)],
+)  # fmt: skip
+def test_p_values_are_those_of_the_tables(t: float, freedom: float, p: float) -> None:
+    assert p_of_t(t, freedom) == pytest.approx(p, rel=1e-5)
 
 
 @pytest.mark.parametrize(("sd_seeds", "sd_subjects"), [(0.02, 0.002), (0.01, 0.01), (0.002, 0.02)])
@@ -80,6 +92,18 @@ def test_one_seed_has_the_interval_of_its_patients_alone() -> None:
     assert (found.value, found.lo, found.hi) == pytest.approx((0.02, -0.0085, 0.0485))
     assert math.isnan(found.sd_seeds)
     assert not found.excludes_zero
+
+
+def test_one_seed_of_few_subjects_has_their_corrected_interval() -> None:
+    rng = np.random.default_rng(0)
+    resamples, without = rng.beta(8, 2, (1, 500)), rng.beta(20, 3, 12)
+    found = average_seeds(np.array([0.85]), resamples, left_out=LeftOut(without, 12))
+    assert found.interval == choose_interval(0.85, resamples[0], without, 12)
+    assert found.interval.method == BCA
+    assert found.to_dict()["method"] == BCA
+    assert "method" not in average_seeds(np.array([0.85]), resamples).to_dict()
+    many = average_seeds(np.array([0.85, 0.8]), np.repeat(resamples, 2, axis=0), left_out=LeftOut(without, 12))
+    assert many.interval.method == STUDENT
 
 
 def test_what_is_defined_in_no_resample_has_no_interval() -> None:
