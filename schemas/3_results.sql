@@ -63,7 +63,7 @@ CREATE TABLE eval_result (
     num_pos_subjects BIGINT,       -- subjects with a film that has the finding
     num_neg_subjects BIGINT,       -- subjects with a film that has not
     num_subjects BIGINT NOT NULL,
-    ci_method    VARCHAR NOT NULL
+    ci_method    VARCHAR NOT NULL  -- of its interval; empty for a number without one
 );
 
 CREATE TABLE decoding (
@@ -103,7 +103,9 @@ CREATE TABLE comparison (
     num_pos_subjects     BIGINT,
     num_neg_subjects     BIGINT,
     num_subjects         BIGINT NOT NULL,
-    ci_method            VARCHAR NOT NULL
+    ci_method            VARCHAR NOT NULL, -- of its interval; empty for a number without one
+    p                    DOUBLE,           -- two-sided, of no difference; NULL: no interval
+    p_holm               DOUBLE            -- adjusted for the findings of this comparison and metric; NULL for "macro"
 );
 
 CREATE TABLE seed_mean (
@@ -128,7 +130,9 @@ CREATE TABLE seed_mean (
     by_seed       VARCHAR NOT NULL, -- joined by comma
     num_defined   BIGINT NOT NULL,
     num_resamples BIGINT NOT NULL,
-    ci_method     VARCHAR NOT NULL
+    ci_method     VARCHAR NOT NULL, -- of its interval; empty for a number without one
+    p             DOUBLE,           -- of a difference, two-sided; NULL: no interval
+    p_holm        DOUBLE            -- adjusted for the findings of this difference and metric; NULL for "macro"
 );
 
 CREATE TABLE damage (

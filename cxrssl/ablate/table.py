@@ -143,4 +143,4 @@ def _numbers(group: SeedGroup, scores: SeedScores) -> tuple[Number, Number]:
 def _to_number(mean: SeedMean, seeds: Sequence[int]) -> Number:
     by_seed = {str(seed): value for seed, value in zip(seeds, mean.by_seed, strict=True)}
     counts = mean.num_defined, mean.num_resamples, mean.num_rarer
-    return Number(mean.value, mean.lo, mean.hi, mean.sd_seeds, by_seed, *counts)
+    return Number(mean.value, mean.lo, mean.hi, mean.sd_seeds, by_seed, *counts, freedom=mean.freedom)

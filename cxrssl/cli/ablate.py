@@ -218,17 +218,23 @@ def describe_table(table: AblationTable) -> list[str]:
     head = ("arm", "cohort", "seeds", *_heads(table))
     rows = [(row.arm, row.cohort, str(row.num_seeds), *_cells(table, row)) for row in table.rows.values()]
     lines += ["", *align_rows([head, *rows])]
-    others = [row for row in table.differences.values() if row is not table.primary]
+    others = {place: row for place, row in table.differences.items() if row is not table.primary}
     if others:
         lines += ["", "all others are exploratory:", *align_rows(_difference_rows(table, others))]
     lines += table.list_notes()
     return lines
 
 
-def _difference_rows(table: AblationTable, differences: Sequence[DifferenceRow]) -> list[tuple[str, ...]]:
-    head = ("arm", "minus", "cohort", *_heads(table))
-    cells = [(row.arm, row.against, row.cohort, *_cells(table, row, True)) for row in differences]
-    return [head, *cells]
+def _difference_rows(table: AblationTable, differences: Mapping[str, DifferenceRow]) -> list[tuple[str, ...]]:
+    from cxrssl.stats.holm import MARK, has_mark
+
+    adjusted = table.adjust(table.metric)
+    lines: list[tuple[str, ...]] = [("arm", "minus", "cohort", *_heads(table))]
+    for place, row in differences.items():
+        number, *others = _cells(table, row, True)
+        mark = MARK if has_mark(adjusted[place]) else ""
+        lines.append((row.arm, row.against, row.cohort, f"{number}{mark}", *others))
+    return lines
 
 
 def _heads(table: AblationTable) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
+from cxrssl.stats.holm import adjust_named, explain_mark, p_of_mean
 from cxrssl.stats.resample import Interval, explain_marks
 from cxrssl.stats.seeds import ONE_SEED
 
@@ -92,6 +94,13 @@ class Number:
     num_resamples: int = 0
     num_rarer: int | None = None
     """Subjects that it rests on; see `Interval`."""
+    freedom: float | None = None
+    """Degrees of freedom of Student's t; None of one seed, and where an older version did not record them."""
+
+    @property
+    def p_value(self) -> float:
+        """Of no difference, two-sided, as the interval is; nan where there is none."""
+        return p_of_mean(self.interval, len(self.by_seed), self.freedom)
 
     @property
     def interval(self) -> Interval:
@@ -155,6 +164,16 @@ class AblationTable:
         number: Number = getattr(row, self.metric)
         return number
 
+    def adjust(self, metric: Metric) -> dict[str, float]:
+        """Return the p-value of each exploratory difference by its place, adjusted for their number.
+
+        The family is all differences in this metric but the primary comparison, which was declared; in the other metric
+        that pair is one of them.
+        """
+        declared = self.primary if metric == self.metric else None
+        others = {place: row for place, row in self.differences.items() if row is not declared}
+        return adjust_named({place: getattr(row, metric).p_value for place, row in others.items()})
+
     def describe_primary(self) -> str:
         """Return the primary comparison with its interval, or that it could not be made."""
         primary = self.primary
@@ -171,6 +190,8 @@ class AblationTable:
         notes = [ONE_SEED] if any(row.num_seeds == 1 for row in self.rows.values()) else []
         rows: list[ArmRow | DifferenceRow] = [*self.rows.values(), *self.differences.values()]
         notes += explain_marks(self.number_of(row).interval for row in rows)
+        family = explain_mark(list(self.adjust(self.metric).values()), "differences that are not primary")
+        notes += [family] if family else []
         return [*notes, *(f"note: {each}" for each in self.remarks), *(f"missing: {each}" for each in self.missing)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -252,10 +273,14 @@ def _rows_csv(table: AblationTable) -> bytes:
 
 
 def _differences_csv(table: AblationTable) -> bytes:
-    head = ["arm", "against", "cohort", "why", *_number_head(table)]
-    lines = [
-        [row.arm, row.against, row.cohort, row.why, *_number_cells(table, row)] for row in table.differences.values()
-    ]
+    p_values = [f"{metric}_{column}" for metric in METRICS for column in ("p", "p_holm")]
+    head = ["arm", "against", "cohort", "why", *_number_head(table), *p_values]
+    adjusted = {metric: table.adjust(metric) for metric in METRICS}
+    lines: list[list[object]] = []
+    for place, row in table.differences.items():
+        both = [(getattr(row, metric).p_value, adjusted[metric].get(place, math.nan)) for metric in METRICS]
+        tests = [_or_blank(value) for pair in both for value in pair]
+        lines.append([row.arm, row.against, row.cohort, row.why, *_number_cells(table, row), *tests])
     return _to_csv(head, lines)
 
 
@@ -269,7 +294,11 @@ def _number_cells(table: AblationTable, row: ArmRow | DifferenceRow) -> list[obj
     for number in (row.auroc, row.auprc):
         cells += [getattr(number, column) for column in NUMBER_COLUMNS]
         cells += [number.by_seed.get(seed, "") for seed in table.seeds]
-    return ["" if cell != cell else cell for cell in cells]
+    return [_or_blank(cell) for cell in cells]
+
+
+def _or_blank(cell: object) -> object:
+    return "" if cell != cell else cell
 
 
 def _to_csv(head: list[str], lines: list[list[object]]) -> bytes:

@@ -7,7 +7,7 @@ Never: a comparison called primary in a metric that was not declared; a small ce
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from cxrssl.records.ablation import METRICS, PRIMARY, Ablation, AblationTable, ArmRow, DifferenceRow
@@ -50,6 +50,10 @@ class AblationRow:
     """Joined by comma, in their order."""
     num_films: int
     num_subjects: int
+    p: float
+    """Of no difference, two-sided, as the interval is; nan for the scores themselves."""
+    p_holm: float
+    """Adjusted for all differences of the ablation in this metric but the primary comparison; nan for that."""
 
 
 def write_ablations(ablations: Sequence[Ablation], unfinished: Sequence[str], small: SmallCells = "hide") -> str:
@@ -79,7 +83,7 @@ def _write_ablation(ablation: Ablation, small: SmallCells) -> str:
     smallest = f" Smallest difference that would matter: {table.min_difference:g}." if table.min_difference else ""
     parts.append(f"Seeds: {escape(', '.join(table.seeds))}.{smallest}")
     parts.append(write_markdown(_arm_table(table, small), 4))
-    others = [row for row in table.differences.values() if row is not table.primary]
+    others = {place: row for place, row in table.differences.items() if row is not table.primary}
     parts += [write_markdown(_difference_table(table, others), 4)] if others else []
     notes = [f"- {escape(note, MAX_LINE)}" for note in table.list_notes()]
     parts += ["\n".join(notes)] if notes else []
@@ -96,12 +100,13 @@ def _arm_table(table: AblationTable, small: SmallCells) -> ReportTable:
     return ReportTable("Arms", columns, rows)
 
 
-def _difference_table(table: AblationTable, differences: Iterable[DifferenceRow]) -> ReportTable:
+def _difference_table(table: AblationTable, differences: Mapping[str, DifferenceRow]) -> ReportTable:
     columns = ("Arm", "Minus", "Cohort", "Minus is", table.metric.upper(), "SD", "Seeds")
     rows: list[list[Cell]] = []
-    for row in differences:
+    adjusted = table.adjust(table.metric)
+    for place, row in differences.items():
         number = table.number_of(row)
-        difference = Estimate(number.interval, is_difference=True)
+        difference = Estimate(number.interval, is_difference=True, p_holm=adjusted[place])
         rows.append([row.arm, row.against, row.cohort, row.why, difference, _spread(number), len(number.by_seed)])
     return ReportTable("Exploratory differences", columns, rows)
 
@@ -118,15 +123,18 @@ def _counts_of(row: ArmRow, small: SmallCells) -> list[int]:
 def _list_rows(ablation: Ablation, small: SmallCells) -> Iterator[AblationRow]:
     table = ablation.table
     counts = {(row.arm, row.cohort): _counts_of(row, small) for row in table.rows.values()}
-    primary = [] if table.primary is None else [table.primary]
-    others = [row for row in table.differences.values() if row is not table.primary]
-    rows: list[ArmRow | DifferenceRow] = [*table.rows.values(), *primary, *others]
-    for row in rows:
+    adjusted = {metric: table.adjust(metric) for metric in METRICS}
+    ordered = sorted(table.differences.items(), key=lambda each: each[1] is not table.primary)
+    rows: list[tuple[str, ArmRow | DifferenceRow]] = [*(("", row) for row in table.rows.values()), *ordered]
+    for place, row in rows:
         against, why = (row.against, row.why) if isinstance(row, DifferenceRow) else ("", "")
         films, subjects = counts.get((row.arm, row.cohort), [0, 0])
         is_hidden = isinstance(films, HiddenCount) or isinstance(subjects, HiddenCount)
         for metric in METRICS:
-            number: Mean = _round(getattr(row, metric)) if is_hidden else getattr(row, metric)
+            whole: Mean = getattr(row, metric)
+            number = _round(whole) if is_hidden else whole
+            tests = (whole.p_value, adjusted[metric].get(place, math.nan)) if place else (math.nan, math.nan)
+            p, p_holm = (round(each, 3) for each in tests) if is_hidden else tests
             seeds = [seed for seed in table.seeds if seed in number.by_seed]
             yield AblationRow(
                 ablation=ablation.name,
@@ -145,6 +153,8 @@ def _list_rows(ablation: Ablation, small: SmallCells) -> Iterator[AblationRow]:
                 by_seed=",".join(f"{number.by_seed[seed]:.17g}" for seed in seeds),
                 num_films=films,
                 num_subjects=subjects,
+                p=p,
+                p_holm=p_holm,
             )
 
 

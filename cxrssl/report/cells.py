@@ -5,9 +5,11 @@ In: values, also from data. Out: the text that people read; the values stay as t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from cxrssl.stats.holm import MARK, has_mark
 from cxrssl.stats.resample import Interval
 
 
@@ -28,6 +30,8 @@ class Estimate:
     """Whether its sign is always shown."""
     remark: str = ""
     """What people must know of it beside its marks, such as "one seed"."""
+    p_holm: float = math.nan
+    """Of a difference of a family, adjusted for their number; see `stats.holm`."""
 
 
 Cell: TypeAlias = str | int | Number | Estimate
@@ -41,5 +45,5 @@ def show_cell(cell: Cell) -> str:
         return f"{cell:,}"
     if isinstance(cell, Number):
         return cell.pattern.format(cell.value)
-    text = cell.interval.to_text(signed=cell.is_difference)
+    text = cell.interval.to_text(signed=cell.is_difference) + (MARK if has_mark(cell.p_holm) else "")
     return f"{text} {cell.remark}" if cell.remark else text

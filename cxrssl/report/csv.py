@@ -1,4 +1,5 @@
-"""Tables as CSV, every number in full: an estimate takes three columns, its value and the ends of its interval.
+"""Tables as CSV, every number in full: an estimate takes three columns, its value and the ends of its interval, and in
+a column of differences a fourth, the p-value that Holm adjusted.
 
 In: tables. Out: CSV. What is not defined is an empty cell. Never: text that a spreadsheet would run as a formula.
 """
@@ -15,7 +16,7 @@ from cxrssl.core.text import csv_text
 from cxrssl.report.cells import Cell, Estimate, Number
 from cxrssl.report.tables import ReportTable
 
-PARTS = ("", " lo", " hi")
+PARTS = ("", " lo", " hi", " p_holm")
 
 
 def write_csv(table: ReportTable) -> str:
@@ -32,14 +33,17 @@ def write_csv(table: ReportTable) -> str:
 
 
 def _count_fields(cells: Sequence[Cell]) -> int:
-    return len(PARTS) if any(isinstance(cell, Estimate) for cell in cells) else 1
+    estimates = [cell for cell in cells if isinstance(cell, Estimate)]
+    has_p = any(not math.isnan(cell.p_holm) for cell in estimates)
+    return len(PARTS) if has_p else len(PARTS) - 1 if estimates else 1
 
 
 def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
     """Return the values of a cell, filled up to the width of its column."""
     values: list[str | int | float]
     if isinstance(cell, Estimate):
-        values = [_or_blank(value) for value in (cell.interval.value, cell.interval.lo, cell.interval.hi)]
+        numbers = cell.interval.value, cell.interval.lo, cell.interval.hi, cell.p_holm
+        values = [_or_blank(value) for value in numbers[:width]]
     elif isinstance(cell, Number):
         values = [_or_blank(cell.value)]
     else:

@@ -24,7 +24,6 @@ from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
-from cxrssl.stats.holm import describe_family
 from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
 from cxrssl.stats.seeds import ONE_SEED
@@ -84,7 +83,7 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     numbers = ["AUROC", "AUPRC", *(["AUROC matched"] if is_matched else [])]
     columns = ["Features", *numbers, *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
     beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
-    parts = (explain_cells(rows), *beaten, _macro_note(group, small), *_families(group, differences))
+    parts = (explain_cells(rows), *beaten, _macro_note(group, small))
     note = " ".join(part for part in parts if part)
     return ReportTable(f"Probe on {name_terms(group[0].settings)}", columns, rows, note)
 
@@ -152,20 +151,6 @@ def _dropped(scores: EvalScores, probe: ProbeSettings, small: SmallCells) -> str
     shown = hide_small([Count(num) for num in scores.num_dropped.values()], small=small)
     films = ", ".join(f"{num:,} {split}" for split, num in zip(scores.num_dropped, shown, strict=True))
     return f"Films that do not fill the last batch of {probe.drop_batch}, left out: {films}. "
-
-
-def _families(group: Group, differences: Differences) -> list[str]:
-    """Return for each difference of a table which findings differ, adjusted for how many findings there are."""
-    sentences = []
-    for evaluation in group:
-        for name, find in REFERENCES.items():
-            other = find(evaluation, group)
-            difference = differences[evaluation.eval_id, other.eval_id] if other else ""
-            if not isinstance(difference, str):
-                findings = {plain(each, 60): score.auroc for each, score in difference.findings.items()}
-                what = f"findings, AUROC of {plain(describe_row(evaluation), 120)} - {name}"
-                sentences.append(escape(describe_family(findings, what, difference.level), 1000))
-    return sentences
 
 
 def _choices(group: Group) -> str:

@@ -33,7 +33,7 @@ NOTE = (
     "Right - wrong record: the same setup with a wrong record is subtracted."
 )
 BASELINES = (UNTRAINED, VANILLA, PIXELS)
-ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects")
+ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects", "p", "p_holm")
 
 
 def seed_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:

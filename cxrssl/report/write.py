@@ -33,6 +33,7 @@ from cxrssl.records.setup import find_setups
 from cxrssl.report.ablations import list_ablation_rows, write_ablations
 from cxrssl.report.cells import Cell, Number
 from cxrssl.report.csv import write_csv
+from cxrssl.report.difference_tables import COLUMNS, difference_table, list_difference_rows, seed_difference_table
 from cxrssl.report.figure import draw_flow
 from cxrssl.report.flow import Flow, follow_films
 from cxrssl.report.group_tables import list_group_tables, list_matched_rows, list_subgroup_rows
@@ -63,10 +64,10 @@ class Report:
 def write_report(workspace: Workspace, name: str = "latest", small: SmallCells = "hide") -> Report:
     """Publish `reports/<name>/` over all evaluations and ablations, and fold the store.
 
-    It holds {report.md, results.csv, matched.csv, subgroups.csv, seeds.csv, learning.csv, thresholds.csv,
-    calibration.csv, reliability.csv, ablations.csv, flow-*.svg}; those between results.csv and flow-*.svg where there
-    is something to put into them. Counts of fewer than ten subjects are hidden, and groups of so few left out, unless
-    `small` says otherwise: see `small`.
+    It holds {report.md, results.csv, differences.csv, matched.csv, subgroups.csv, seeds.csv, learning.csv,
+    thresholds.csv, calibration.csv, reliability.csv, ablations.csv, flow-*.svg}; those between results.csv and
+    flow-*.svg where there is something to put into them. Counts of fewer than ten subjects are hidden, and groups of so
+    few left out, unless `small` says otherwise: see `small`.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read.
     """
@@ -99,6 +100,8 @@ def write_report(workspace: Workspace, name: str = "latest", small: SmallCells =
         )
         for file, table in _list_group_rows(results.evaluations, small).items():
             write_bytes(building / file, write_csv(table).encode())
+        if published.comparisons:
+            write_bytes(building / "differences.csv", write_csv(_list_pairs(published, small)).encode())
         if seeds:
             write_bytes(building / "seeds.csv", write_csv(_list_means(seeds, averages, small)).encode())
         if curves:
@@ -156,18 +159,29 @@ def _list_tables(
         means = []
         if has_seeds(table):
             means = [seed_table(table, averages), seed_finding_table(table, averages, small)]
+            means += _if_any(seed_difference_table(table, averages))
         else:
-            singles.insert(1, finding_table(group, small))
+            singles[1:1] = [finding_table(group, small), *_if_any(difference_table(group, differences))]
         mixed = describe_mixed(table)
         singles = [replace(each, note=" ".join(filter(None, [mixed, each.note]))) for each in singles]
         tables += [*means[:1], singles[0], *means[1:], *singles[1:]]
     return tables + fit_tables(evaluations, differences)
 
 
+def _if_any(table: ReportTable) -> list[ReportTable]:
+    return [table] if table.rows else []
+
+
 def _list_group_rows(evaluations: Sequence[Evaluation], small: SmallCells) -> dict[str, ReportTable]:
     """Return the rows on alike films and on groups by the name of their file, where there are any."""
     tables = {MATCHED: list_matched_rows(evaluations), SUBGROUPS: list_subgroup_rows(evaluations, small)}
     return {file: table for file, table in tables.items() if table.rows}
+
+
+def _list_pairs(published: Published, small: SmallCells) -> ReportTable:
+    """Return every number of every paired difference of two evaluations."""
+    rows = [list(map(_make_cell, row.values())) for row in list_difference_rows(published.comparisons, small)]
+    return ReportTable("Differences", COLUMNS, rows)
 
 
 def _list_means(seeds: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells) -> ReportTable:

@@ -5,7 +5,8 @@ In: published evaluations and comparisons. Out: frozen rows, "macro" first; what
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from cxrssl.evaluate.groups import SeedGroup, find_seed
 from cxrssl.records.comparison import ComparisonRecord
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.group import GroupRecord
+from cxrssl.stats.holm import adjust_named, p_of_interval
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, Scores
 from cxrssl.stats.seeds import SeedMean, SeedScores
@@ -98,14 +100,20 @@ class ResultRow(_Number, _Scored):
 
 
 @dataclass(frozen=True)
-class DifferenceRow(_Number, _Compared):
+class _Tested:
+    p: float | None
+    """Of no difference, two-sided, as the interval is; None for a number without one."""
+    p_holm: float | None
+    """Adjusted for the findings of this difference and metric; None for the mean over them."""
+
+
+@dataclass(frozen=True)
+class DifferenceRow(_Tested, _Number, _Compared):
     """One metric of one finding of a comparison."""
 
 
 @dataclass(frozen=True)
-class SeedRow:
-    """One metric of one finding of a group of seeds, or of its difference to another."""
-
+class _Averaged:
     group_id: str
     label: str
     kind: str
@@ -135,6 +143,11 @@ class SeedRow:
     ci_method: str
 
 
+@dataclass(frozen=True)
+class SeedRow(_Tested, _Averaged):
+    """One metric of one finding of a group of seeds, or of its difference to another; a score has no p-value."""
+
+
 def group_of(groups: Iterable[SeedGroup]) -> dict[str, SeedGroup]:
     """Return the group of each evaluation, by eval_id."""
     return {each.eval_id: group for group in groups for each in (*group.evaluations, *group.repeats)}
@@ -155,7 +168,8 @@ def result_rows(evaluation: Evaluation, group: SeedGroup | None = None) -> list[
         group_id=group.group_id if group else "",
         num_subjects=scores.num_subjects,
     )
-    return [ResultRow(**vars(about), **vars(number)) for number in _numbers(scores)]
+    numbers = [number for metric in METRICS for number, _ in _numbers_of(scores, metric)]
+    return [ResultRow(**vars(about), **vars(number)) for number in numbers]
 
 
 def decoding_rows(evaluation: Evaluation) -> list[DecodingRow]:
@@ -188,7 +202,14 @@ def difference_rows(record: ComparisonRecord) -> list[DifferenceRow]:
         against_candidate_id=valid(settings.against_candidate_id),
         num_subjects=differences.num_subjects,
     )
-    return [DifferenceRow(**vars(about), **vars(number)) for number in _numbers(differences)]
+    rows = []
+    for metric in METRICS:
+        numbers = _numbers_of(differences, metric)
+        tests: dict[str, Any] = _test(
+            {number.finding: p_of_interval(each, differences.level) for number, each in numbers}
+        )
+        rows += [DifferenceRow(**vars(about), **vars(number), **tests[number.finding]) for number, _ in numbers]
+    return rows
 
 
 def seed_rows(record: GroupRecord) -> list[SeedRow]:
@@ -204,20 +225,34 @@ def seed_rows(record: GroupRecord) -> list[SeedRow]:
     return [
         SeedRow(**about, against=valid(against), is_paired=scores.is_paired, **row)
         for against, scores in tables.items()
-        for row in _seed_numbers(scores)
+        for row in _seed_numbers(scores, is_difference=bool(against))
     ]
 
 
-def _seed_numbers(scores: SeedScores) -> Iterator[dict[str, Any]]:
+def _seed_numbers(scores: SeedScores, is_difference: bool) -> Iterator[dict[str, Any]]:
     for metric in METRICS:
-        named = [(MACRO, scores.macro), *((_not_macro(name), each) for name, each in scores.findings.items())]
-        for finding, numbers in named:
-            mean: SeedMean = getattr(numbers, metric)
-            values = mean.to_dict()
-            kept = ("value", "lo", "hi", "num_seeds", "sd_seeds", "se_subjects", "num_defined", "num_resamples")
+        named = {MACRO: scores.macro, **{_not_macro(name): each for name, each in scores.findings.items()}}
+        means: dict[str, SeedMean] = {name: getattr(numbers, metric) for name, numbers in named.items()}
+        tests = _test({name: mean.p_value if is_difference else math.nan for name, mean in means.items()})
+        for finding, mean in means.items():
+            values = mean.to_dict() | tests[finding]
+            kept = (
+                "value", "lo", "hi", "num_seeds", "sd_seeds", "se_subjects", "num_defined", "num_resamples",
+                "p", "p_holm",
+            )  # fmt: skip
             by_seed = ",".join(f"{value:.17g}" for value in mean.by_seed)
             row = {key: values[key] for key in kept} | {"by_seed": by_seed, "ci_method": mean.method_text}
             yield {"finding": valid(finding), "metric": metric, "mark": mean.interval.mark, **row}
+
+
+def _test(p_values: Mapping[str, float]) -> dict[str, dict[str, float | None]]:
+    """Return both p-values of each number of a metric, by finding."""
+    adjusted = adjust_named({name: p for name, p in p_values.items() if name != MACRO})
+    return {name: {"p": _or_none(p), "p_holm": _or_none(adjusted.get(name, math.nan))} for name, p in p_values.items()}
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _not_macro(finding: str) -> str:
@@ -225,19 +260,18 @@ def _not_macro(finding: str) -> str:
     return f"{MACRO} (finding)" if finding == MACRO else finding
 
 
-def _numbers(scores: Scores | Comparison) -> Iterator[_Number]:
-    for metric in METRICS:
-        macro: Interval = getattr(scores, f"macro_{metric}")
-        nothing = {"num_pos": None, "num_pos_subjects": None, "num_neg_subjects": None}
-        named: list[tuple[str, Interval, dict[str, Any]]] = [
-            (MACRO, macro, {"num_scored": scores.num_films, **nothing})
-        ]
-        for finding, score in scores.findings.items():
-            counts = {key: getattr(score, key) for key in ("num_scored", *nothing)}
-            named.append((_not_macro(finding), getattr(score, metric), counts))
-        for name, interval, counts in named:
-            values = {**_fields_of(interval), **counts, "ci_method": scores.method_of(interval)}
-            yield _Number(valid(name), metric, **values)
+def _numbers_of(scores: Scores | Comparison, metric: Metric) -> list[tuple[_Number, Interval]]:
+    """Return the numbers of a metric, that of the mean first."""
+    macro: Interval = getattr(scores, f"macro_{metric}")
+    nothing = {"num_pos": None, "num_pos_subjects": None, "num_neg_subjects": None}
+    named: list[tuple[str, Interval, dict[str, Any]]] = [(MACRO, macro, {"num_scored": scores.num_films, **nothing})]
+    for finding, score in scores.findings.items():
+        counts = {key: getattr(score, key) for key in ("num_scored", *nothing)}
+        named.append((_not_macro(finding), getattr(score, metric), counts))
+    return [
+        (_Number(valid(name), metric, **_fields_of(each), **counts, ci_method=scores.method_of(each)), each)
+        for name, each, counts in named
+    ]
 
 
 def _fields_of(interval: Interval) -> dict[str, Any]:

@@ -12,16 +12,20 @@ from statistics import NormalDist
 from typing import TypeVar
 
 from cxrssl.stats.resample import Interval
+from cxrssl.stats.student import p_of_t, t_quantile
 
 Name = TypeVar("Name")
 LEVEL = 0.05
+MARK = "^"
+"""Behind a number whose adjusted p-value is LEVEL at most."""
 
 
-def p_of_interval(difference: Interval, level: float = 0.95) -> float:
+def p_of_interval(difference: Interval, level: float = 0.95, freedom: float = math.inf) -> float:
     """Return the two-sided p-value of no difference that belongs to an interval; nan where there is none.
 
-    The distance of the value from zero, in standard errors: half an interval is z of them. Of the half that lies
-    towards zero, so that p is below .05 where a 95 % interval excludes zero, and above it where not.
+    The distance of the value from zero, in standard errors: half an interval is a quantile of them, of Student's t with
+    its degrees of freedom or of the normal distribution. Of the half that lies towards zero, so that p is below .05
+    where a 95 % interval excludes zero, and above it where not.
 
     Source: Altman & Bland 2011 (BMJ 343:d2304), a p-value from a confidence interval.
     """
@@ -30,8 +34,20 @@ def p_of_interval(difference: Interval, level: float = 0.95) -> float:
     towards_zero = difference.value - difference.lo if difference.value > 0 else difference.hi - difference.value
     if towards_zero <= 0:
         return math.nan
-    z = abs(difference.value) / towards_zero * NormalDist().inv_cdf((1 + level) / 2)
-    return 2 * NormalDist().cdf(-z)
+    end = (1 + level) / 2
+    quantile = NormalDist().inv_cdf(end) if math.isinf(freedom) else t_quantile(end, freedom)
+    return p_of_t(difference.value / towards_zero * quantile, freedom)
+
+
+def p_of_mean(difference: Interval, num_seeds: int, freedom: float | None, level: float = 0.95) -> float:
+    """Return the p-value of a mean difference over seeds; of one seed that of its subjects alone.
+
+    Without recorded degrees of freedom they are the fewest that they can be, so that a p-value below 1 - level is too
+    large rather than too small.
+    """
+    if num_seeds < 2:
+        return p_of_interval(difference, level)
+    return p_of_interval(difference, level, freedom or num_seeds - 1)
 
 
 def adjust(p_values: Sequence[float]) -> list[float]:
@@ -51,21 +67,19 @@ def adjust(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def adjust_family(differences: Mapping[Name, Interval], level: float = 0.95) -> dict[Name, float]:
-    """Return the adjusted p-value of each difference of a family by its name; nan where it has no interval."""
-    p_values = [p_of_interval(each, level) for each in differences.values()]
-    return dict(zip(differences, adjust(p_values), strict=True))
+def adjust_named(p_values: Mapping[Name, float]) -> dict[Name, float]:
+    """Return the adjusted p-value of each number of a family by its name; nan where it has none."""
+    return dict(zip(p_values, adjust(list(p_values.values())), strict=True))
 
 
-def describe_family(differences: Mapping[str, Interval], what: str, level: float = 0.95) -> str:
-    """Return which differences of a family are left after the adjustment, in a sentence; empty for less than two."""
-    adjusted = {name: p for name, p in adjust_family(differences, level).items() if not math.isnan(p)}
-    if len(adjusted) < 2:
+def has_mark(p_adjusted: float) -> bool:
+    """Whether a number differs after the adjustment; False where it has no p-value."""
+    return p_adjusted <= LEVEL
+
+
+def explain_mark(adjusted: Sequence[float], family: str) -> str:
+    """Return what MARK means under a table of these p-values, in a sentence; empty where none is defined."""
+    if all(map(math.isnan, adjusted)):
         return ""
-    left = [f"{name} (p {show_p(p)})" for name, p in sorted(adjusted.items(), key=lambda each: each[1]) if p <= LEVEL]
-    return f"Holm over {what} ({len(adjusted)}): {', '.join(left) if left else 'none'} differs at {LEVEL:g}."
-
-
-def show_p(p: float) -> str:
-    """Return a p-value as people read it: ".031", "below .001"."""
-    return "below .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+    none = "" if any(map(has_mark, adjusted)) else "; none does"
+    return f"{MARK}: differs at {LEVEL:g} when p is adjusted for the number of {family} (Holm 1979){none}."

@@ -17,6 +17,7 @@ import numpy as np
 
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.stats.bca import choose_interval
+from cxrssl.stats.holm import p_of_mean
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS, PERCENTILE, STUDENT, Interval
 from cxrssl.stats.student import LARGEST_FREEDOM, t_quantile
@@ -57,6 +58,11 @@ class SeedMean:
     def says_nothing_about_method(self) -> bool:
         """Whether it is of one seed: the interval then does not cover what another seed would give."""
         return self.num_seeds < 2
+
+    @property
+    def p_value(self) -> float:
+        """Of no difference, two-sided, as the interval is; nan where there is none."""
+        return p_of_mean(self.interval, self.num_seeds, self.freedom, self.level)
 
     @property
     def excludes_zero(self) -> bool:

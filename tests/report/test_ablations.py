@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cxrssl.cli.ablate import describe_table
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
-from cxrssl.records.ablation import PRIMARY, TABLE, DifferenceRow
+from cxrssl.records.ablation import DIFFERENCES_CSV, PRIMARY, TABLE, DifferenceRow, open_ablation, place_name
 from cxrssl.report.small import SmallCells
 from cxrssl.report.write import Report, write_report
 from cxrssl.results.store import is_store_current, refresh_store
+from cxrssl.stats.holm import adjust
 from tests.records.ablations import NOTHING, make_ablation, make_number
 from tests.report.test_report import make_evaluation
 
@@ -77,6 +80,36 @@ def test_every_number_is_in_the_csv_and_primary_is_only_the_metric_that_was_decl
     assert (primary["num_seeds"], primary["seeds"]) == ("2", "7,2")
     assert [float(each) for each in primary["by_seed"].split(",")] == [number.by_seed["7"], number.by_seed["2"]]
     assert (primary["num_films"], primary["num_subjects"]) == ("206", "103")
+
+
+def test_all_differences_but_the_primary_comparison_are_adjusted_for_their_number(workspace: Workspace) -> None:
+    sure, unsure, primary = (replace(make_number(value), freedom=2.0) for value in (0.5, 1 / 64, 0.0625))
+    rows = [DifferenceRow("right", "wrong", "mimic", PRIMARY, primary, primary)]
+    rows += [DifferenceRow(arm, "vanilla", "mimic", "baseline", each, each) for arm, each in
+             (("right", sure), ("wrong", unsure))]  # fmt: skip
+    folder = make_ablation(workspace, "study", differences={place_name(place): row for place, row in enumerate(rows)})
+    report = write_report(workspace)
+    found = {(row["arm"], row["against"], row["metric"]): row for row in rows_of(report) if row["against"]}
+    declared, other = (found["right", "wrong", metric] for metric in ("auroc", "auprc"))
+    assert float(declared["p"]) == pytest.approx(0.05, rel=1e-4)
+    assert declared["p_holm"] == ""
+    family = [found[arm, "vanilla", "auroc"] for arm in ("right", "wrong")]
+    assert [float(row["p_holm"]) for row in family] == adjust([float(row["p"]) for row in family])
+    three = [other, *(found[arm, "vanilla", "auprc"] for arm in ("right", "wrong"))]
+    assert [float(row["p_holm"]) for row in three] == adjust([float(row["p"]) for row in three])
+    assert {(row["p"], row["p_holm"]) for row in rows_of(report) if not row["against"]} == {("", "")}
+    lines = section_of(report)
+    assert "|right|vanilla|mimic|baseline|+0.500 [+0.438, +0.562]^|0.022|2|" in lines
+    assert "|wrong|vanilla|mimic|baseline|+0.016 [-0.047, +0.078]|0.022|2|" in lines
+    legend = "^: differs at 0.05 when p is adjusted for the number of differences that are not primary (Holm 1979)."
+    assert f"- {legend}" in lines
+    printed = describe_table(open_ablation(folder).table)
+    assert legend in printed
+    assert sum("]^" in line for line in printed) == 1
+    with open(folder / "table" / DIFFERENCES_CSV) as file:
+        own = {(row["arm"], row["against"]): row for row in csv.DictReader(file)}
+    assert own["right", "vanilla"]["auroc_p_holm"] == found["right", "vanilla", "auroc"]["p_holm"]
+    assert own["right", "wrong"]["auroc_p_holm"] == ""
 
 
 def test_an_ablation_with_missing_runs_says_which_and_makes_no_primary_comparison(workspace: Workspace) -> None:

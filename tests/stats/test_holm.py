@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cxrssl.stats.holm import adjust, adjust_family, describe_family, p_of_interval, show_p
+from cxrssl.stats.holm import adjust, adjust_named, explain_mark, has_mark, p_of_interval, p_of_mean
 from cxrssl.stats.resample import Interval
 
 
@@ -41,18 +41,28 @@ def test_no_difference_has_p_1() -> None:
     assert p_of_interval(Interval(0.0, -0.1, 0.1, 10)) == pytest.approx(1)
 
 
-def test_what_is_left_of_a_family_is_said_in_a_sentence() -> None:
-    sure, perhaps = Interval(0.05, 0.03, 0.07, 10), Interval(0.03, 0.001, 0.059, 10)
-    family = {"Edema": perhaps, "Mass": sure, "Hernia": Interval(0.01, math.nan, math.nan, 0)}
-    adjusted = adjust_family(family)
-    assert (adjusted["Mass"] < 0.001, math.isnan(adjusted["Hernia"])) == (True, True)
-    sentence = describe_family(family, "findings")
-    assert sentence == "Holm over findings (2): Mass (p below .001), Edema (p .043) differs at 0.05."
-    three = {**family, "Cyst": perhaps}
-    assert describe_family(three, "findings") == "Holm over findings (3): Mass (p below .001) differs at 0.05."
-    assert describe_family({"Mass": sure}, "findings") == ""
-    assert "none differs" in describe_family({"a": Interval(0.0, -1, 1, 9), "b": Interval(0.0, -1, 1, 9)}, "arms")
-    assert show_p(0.0312) == ".031"
+@pytest.mark.parametrize("freedom", [1.0, 2.0, 7.5, 1e6, math.inf])
+def test_the_p_value_of_students_t_agrees_with_its_interval(freedom: float) -> None:
+    assert p_of_interval(Interval(0.04, 0.0, 0.08, 100), freedom=freedom) == pytest.approx(0.05, rel=1e-4)
+    assert p_of_interval(Interval(0.04, 1e-4, 0.0799, 100), freedom=freedom) < 0.05
+    assert p_of_interval(Interval(0.04, -1e-4, 0.0801, 100), freedom=freedom) > 0.05
+
+
+def test_few_seeds_have_the_p_value_of_their_degrees_of_freedom() -> None:
+    """t = 3 x 4.3027 with 2 degrees of freedom."""
+    found = Interval(0.09, 0.06, 0.12, 100)
+    assert p_of_mean(found, 3, 2.0) == pytest.approx(0.0059494, rel=1e-3)
+    assert p_of_mean(found, 3, None) == p_of_mean(found, 3, 2.0) > p_of_mean(found, 3, 10.0)
+    assert p_of_mean(found, 1, None) == p_of_interval(found) < 1e-8
+
+
+def test_the_mark_is_explained_with_its_family() -> None:
+    assert adjust_named({"Edema": 0.04, "Mass": 0.01, "Hernia": math.nan})["Edema"] == pytest.approx(0.04)
+    assert (has_mark(0.05), has_mark(0.0501), has_mark(math.nan)) == (True, False, False)
+    sentence = "^: differs at 0.05 when p is adjusted for the number of findings (Holm 1979)"
+    assert explain_mark([0.01, 0.2, math.nan], "findings") == f"{sentence}."
+    assert explain_mark([0.2], "findings") == f"{sentence}; none does."
+    assert explain_mark([math.nan], "findings") == explain_mark([], "findings") == ""
 
 
 def test_of_families_without_any_difference_one_in_twenty_errs_at_most() -> None:

@@ -1,0 +1,102 @@
+"""The tables of a report on differences by finding: one row a difference, whose findings are a family of Holm's.
+
+In: evaluations or setups on equal terms, their published differences. Out: tables in which a number that is left after
+the adjustment has its mark, and every paired difference as rows for CSV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from cxrssl.core.text import plain
+from cxrssl.evaluate.averages import Averages
+from cxrssl.evaluate.compare import REFERENCES, Differences, Group
+from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.comparison import ComparisonRecord
+from cxrssl.records.group import GroupRecord
+from cxrssl.report.cells import Cell, Estimate
+from cxrssl.report.probe_tables import describe_row, explain_cells, name_terms
+from cxrssl.report.seed_tables import BASELINES, name_group
+from cxrssl.report.small import SmallCells, hide_in_row
+from cxrssl.report.tables import ReportTable
+from cxrssl.results.rows import DifferenceRow, difference_rows
+from cxrssl.stats.holm import adjust_named, explain_mark, p_of_interval
+from cxrssl.stats.resample import Interval
+
+COLUMNS = tuple(field.name for field in fields(DifferenceRow))
+"""Of `list_difference_rows`."""
+
+
+class _Family(NamedTuple):
+    """A difference with its findings."""
+
+    features: str
+    minus: str
+    findings: Mapping[str, Interval]
+    p_values: Mapping[str, float]
+    remark: str = ""
+
+
+def difference_table(group: Group, differences: Differences) -> ReportTable:
+    """Return differences in AUROC by finding, of single evaluations to what they are compared with."""
+    title = f"Differences in AUROC by finding: {name_terms(group[0].settings)}"
+    return _make_table(title, list(_list_families(group, differences)))
+
+
+def seed_difference_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:
+    """Return differences in AUROC by finding, of means over seeds."""
+    families = []
+    for group in table:
+        record = averages[group.group_id]
+        found = record.numbers.differences if isinstance(record, GroupRecord) else {}
+        for minus in [*(name for name in BASELINES if name in found), *sorted(found.keys() - set(BASELINES))]:
+            scores = found[minus]
+            means = {name: numbers.auroc for name, numbers in scores.findings.items()}
+            p_values = {name: mean.p_value for name, mean in means.items()}
+            intervals = {name: mean.interval for name, mean in means.items()}
+            remark = "one seed" if scores.macro.auroc.says_nothing_about_method else ""
+            shown = minus if minus in BASELINES else f"{plain(minus, 60)} record"
+            families.append(_Family(name_group(group), shown, intervals, p_values, remark))
+    title = f"Differences in AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
+    return _make_table(title, families)
+
+
+def list_difference_rows(records: Sequence[ComparisonRecord], small: SmallCells) -> list[dict[str, Any]]:
+    """Return every number of every paired difference; see `DifferenceRow`."""
+    return [
+        hide_in_row(vars(row), record.differences.num_films, small)
+        for record in records
+        for row in difference_rows(record)
+    ]
+
+
+def _list_families(group: Group, differences: Differences) -> Iterator[_Family]:
+    for evaluation in group:
+        for minus, find in REFERENCES.items():
+            other = find(evaluation, group)
+            difference = differences[evaluation.eval_id, other.eval_id] if other else ""
+            if not isinstance(difference, str):
+                intervals = {name: score.auroc for name, score in difference.findings.items()}
+                p_values = {name: p_of_interval(each, difference.level) for name, each in intervals.items()}
+                yield _Family(describe_row(evaluation), minus, intervals, p_values)
+
+
+def _make_table(title: str, families: Sequence[_Family]) -> ReportTable:
+    """Return a table of the findings that are defined; without rows where there is no difference."""
+    named = dict.fromkeys(
+        name for each in families for name, number in each.findings.items() if number.mark != "not defined"
+    )
+    rows: list[list[Cell]] = []
+    all_adjusted: list[float] = []
+    for family in families:
+        adjusted = adjust_named(family.p_values)
+        all_adjusted += adjusted.values()
+        cells = [
+            Estimate(family.findings[name], True, family.remark, adjusted[name]) if name in family.findings else ""
+            for name in named
+        ]
+        rows.append([family.features, family.minus, *cells])
+    note = [explain_mark(all_adjusted, "findings of its row"), explain_cells(rows)]
+    return ReportTable(title, ["Features", "Minus", *named], rows if named else [], " ".join(filter(None, note)))
