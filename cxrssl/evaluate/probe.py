@@ -7,8 +7,10 @@ Suffix letters: N films, D features, L findings, F findings that are fitted, S s
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from cxrssl.evaluate.newton import fit_path
 from cxrssl.stats.metrics import Floats, auroc, check_finite
 from cxrssl.stats.resample import MIN_SUBJECTS
 
+COLUMNS_AT_ONCE = 16
+"""Of features that are made float64, so that there is no second copy of all."""
 STRENGTHS = tuple(10.0**power for power in range(-4, 3))
 
 
@@ -148,7 +152,7 @@ def fit_probe_path(
     Shapes: [N, D], [N, L], [D].
     Raises: DataError if a feature is not finite, there is no train row, or a fit does not converge.
     """
-    train_x_ND = _as_features(train_x_ND, "train features")
+    train_x_ND = _check_features(np.asarray(train_x_ND), "train features")
     train_y_NL = _as_labels(train_y_NL, train_x_ND)
     assert len(strengths) > 0, "at least one strength"
     assert min(strengths) > 0, "strengths are positive"
@@ -161,21 +165,23 @@ def fit_probe_path(
     biases_SL = np.tile(prevalence_logit(train_y_NL), (len(strength_S), 1))
     if is_fitted_L.any():
         stretch_D = np.ones(train_x_ND.shape[1]) if stretch_D is None else stretch_D
-        varies_D = (train_x_ND != mean_D).any(axis=0) & (stretch_D > 0)
-        train_z_ND = ((train_x_ND - mean_D) / scale_D * stretch_D)[:, varies_D]
+        train_z_ND, varies_D = _standardise(train_x_ND, mean_D, scale_D, stretch_D)
         weights_SFD, biases_SL[:, is_fitted_L] = fit_path(train_z_ND, train_y_NL[:, is_fitted_L], strength_S, device)
-        weights_SLD[np.ix_(range(len(strength_S)), is_fitted_L, varies_D)] = weights_SFD * stretch_D[varies_D]
+        weights_SLD[np.ix_(np.arange(len(strength_S)), is_fitted_L, varies_D)] = weights_SFD * stretch_D[varies_D]
     return ProbePath(strength_S, weights_SLD, biases_SL, mean_D, scale_D, is_fitted_L)
 
 
 def _as_features(features_ND: npt.ArrayLike, where: str) -> Floats:
-    features_ND = np.asarray(features_ND, dtype=np.float64)
+    return _check_features(np.asarray(features_ND, dtype=np.float64), where)
+
+
+def _check_features(features_ND: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
     assert features_ND.ndim == 2, "features are [N, D]"
     check_finite(features_ND, where)
     return features_ND
 
 
-def _as_labels(labels_NL: npt.ArrayLike, features_ND: Floats) -> npt.NDArray[np.int8]:
+def _as_labels(labels_NL: npt.ArrayLike, features_ND: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
     labels_NL = np.asarray(labels_NL)
     assert labels_NL.ndim == 2, "labels are [N, L]"
     assert len(labels_NL) == len(features_ND), "a row of labels for each row of features"
@@ -183,12 +189,43 @@ def _as_labels(labels_NL: npt.ArrayLike, features_ND: Floats) -> npt.NDArray[np.
     return labels_NL.astype(np.int8)
 
 
-def fit_scaling(train_x_ND: Floats) -> tuple[Floats, Floats]:
+def fit_scaling(train_x_ND: npt.NDArray[Any]) -> tuple[Floats, Floats]:
     """Mean and standard deviation of each feature; exactly the value and 1 where it is constant."""
-    is_constant_D = (train_x_ND == train_x_ND[0]).all(axis=0)
-    mean_D = np.where(is_constant_D, train_x_ND[0], train_x_ND.mean(axis=0))
-    scale_D = np.where(is_constant_D, 1.0, train_x_ND.std(axis=0))
-    return mean_D, np.where(scale_D > 0, scale_D, 1.0)
+    means, scales = [], []
+    for x_NC in map(partial(_take, train_x_ND), _list_blocks(train_x_ND.shape[1])):
+        is_constant_C = (x_NC == x_NC[0]).all(axis=0)
+        means.append(np.where(is_constant_C, x_NC[0], x_NC.mean(axis=0)))
+        scale_C = np.where(is_constant_C, 1.0, x_NC.std(axis=0))
+        scales.append(np.where(scale_C > 0, scale_C, 1.0))
+    return np.concatenate(means), np.concatenate(scales)
+
+
+def _standardise(
+    train_x_ND: npt.NDArray[Any], mean_D: Floats, scale_D: Floats, stretch_D: Floats
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the standardised features that vary and are not left out, times their stretch, and which those are.
+
+    They are the one copy of all features in float64, column after column in memory.
+    """
+    blocks = _list_blocks(train_x_ND.shape[1])
+    varies_D = np.concatenate([(_take(train_x_ND, at) != mean_D[at]).any(axis=0) for at in blocks]) & (stretch_D > 0)
+    z_ND = np.empty((len(train_x_ND), int(varies_D.sum())), order="F")
+    end = 0
+    for at in blocks:
+        z_NC = ((_take(train_x_ND, at) - mean_D[at]) / scale_D[at] * stretch_D[at])[:, varies_D[at]]
+        start, end = end, end + z_NC.shape[1]
+        z_ND[:, start:end] = z_NC
+    return z_ND, varies_D
+
+
+def _list_blocks(num_features: int) -> list[slice]:
+    """Return which columns are worked on at once; one alone only if there is no other, as numpy sums it in pairs."""
+    ends = np.linspace(0, num_features, max(1, num_features // COLUMNS_AT_ONCE) + 1).astype(int).tolist()
+    return [slice(*pair) for pair in itertools.pairwise(ends)]
+
+
+def _take(x_ND: npt.NDArray[Any], at: slice) -> Floats:
+    return np.asarray(x_ND[:, at], dtype=np.float64)
 
 
 def prevalence_logit(labels_NL: npt.NDArray[np.int8]) -> Floats:

@@ -1,11 +1,13 @@
 """The linear probe against scikit-learn, and what it may not look at."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from cxrssl.core.errors import DataError
-from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe, fit_probe_path, fit_scaling
 from cxrssl.stats.metrics import auroc
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -203,3 +205,26 @@ def test_no_train_row_is_refused() -> None:
     x, y, val_x, val_y = draw_rows(13)
     with pytest.raises(DataError, match="no train row"):
         fit_linear_probe(x[:0], y[:0], val_x, val_y)
+
+
+@pytest.mark.parametrize(("num_features", "dtype"), [(1, np.float64), (17, np.float64), (192, np.float32)])
+def test_features_that_are_scaled_in_blocks_have_the_bits_of_the_whole(num_features: int, dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    x: np.ndarray = (rng.normal(size=(700, num_features)) * 3 + rng.normal(size=num_features)).astype(dtype)
+    whole = x.astype(np.float64)
+    for found, expected in zip(fit_scaling(x), (whole.mean(axis=0), whole.std(axis=0)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_fit_leaves_its_features_as_they_are_and_makes_one_copy_of_them() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 192)).astype(np.float32)
+    x[:, 5] = 1.5
+    y, before = (x[:, :1] > 0).astype(np.int8), x.copy()
+    tracemalloc.start()
+    path = fit_probe_path(x, y, [1e-3])
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(x, before)
+    assert path.weights_SLD[0, 0, 5] == 0
+    assert peak_bytes < 1.6 * 8 * x.size
