@@ -56,7 +56,8 @@ def seed_difference_table(table: Sequence[SeedGroup], averages: Averages) -> Rep
             means = {name: numbers.auroc for name, numbers in scores.findings.items()}
             p_values = {name: mean.p_value for name, mean in means.items()}
             intervals = {name: mean.interval for name, mean in means.items()}
-            remark = "one seed" if scores.macro.auroc.says_nothing_about_method else ""
+            is_of_one = scores.macro.auroc.says_nothing_about_method
+            remark = "one seed" if is_of_one else "" if scores.is_paired else "unpaired"
             shown = minus if minus in BASELINES else f"{plain(minus, 60)} record"
             families.append(_Family(name_group(group), shown, intervals, p_values, remark))
     title = f"Differences in AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
