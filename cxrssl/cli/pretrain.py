@@ -38,7 +38,7 @@ from cxrssl.cli.seeds import (
 )
 from cxrssl.core.errors import UsageError
 
-WHAT, FILES, WHERE = "What to train", "Files of --init, from others", "Where to train it"
+WHAT, WHERE = "What to train", "Where to train it"
 
 
 def _option(
@@ -71,15 +71,14 @@ def pretrain(
         _option(
             WHAT,
             "RUN|PATH",
-            "Start from a run, RUN:anchor or files; see cxrssl help finetuning.",
+            "Start from weights of a run, RUN:anchor, or of files.",
             complete_run,
         ),
     ] = "",
-    pixel_mean: Annotated[str, _option(FILES, "LIST", "Of pixels in [0, 1], one or three [as the files say].")] = "",
-    pixel_std: Annotated[str, _option(FILES, "LIST", "Deviation of pixels [as the files say].")] = "",
-    ignore: Annotated[
-        list[str] | None, _option(FILES, "PATTERN", "Tensors that are no part of it, as 'head*'; repeatable.")
-    ] = None,
+    # Of files of others; `cxrssl help finetuning` has them.
+    pixel_mean: Annotated[str, typer.Option(hidden=True)] = "",
+    pixel_std: Annotated[str, typer.Option(hidden=True)] = "",
+    ignore: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
     seed: Annotated[int | None, _option(WHAT, "N", "Seed of the weights, the order, crops and masks.")] = None,
     seeds: Annotated[int, _option(WHAT, "N", "Runs, of this seed and the next.", minimum=1)] = 1,
     set_: Annotated[
@@ -108,7 +107,7 @@ def pretrain(
         bool,
         typer.Option(
             "--plan",
-            help="Train nothing; print steps, memory and time, or the batch script.",
+            help="Train nothing; print steps, memory, time, or script.",
         ),
     ] = False,
     name: Annotated[str, typer.Option(help="Label of the run in its id.", metavar="NAME")] = "",

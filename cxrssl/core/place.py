@@ -16,7 +16,7 @@ def check_place(workspace: Workspace, dest: Path, root: Path | None) -> None:
     if root is not None and place.is_relative_to(root.resolve()):
         raise UsageError("the export would be inside the dataset folder, which is never written to", dest)
     if place.is_relative_to(own) and exports not in place.parents:
-        hint = "omit --out, or name a folder elsewhere"
+        hint = "use an --out elsewhere, or in the folder exports of the workspace"
         raise UsageError("the export would be among the workspace's own folders", dest, hint)
 
 

@@ -35,6 +35,8 @@ def measure_change(here: Evaluation, carried: Evaluation) -> dict[str, Interval]
     scored = {name: score for name, score in carried.scores.findings.items() if score.is_defined}
     at_home = here.scores.findings
     names = [name for name in scored if at_home[source.findings[name]].is_defined]
+    if not names:
+        return {}
     there_L, there_LR = _resample(carried, names, 1)
     here_L, here_LR = _resample(here, [source.findings[name] for name in names], 0)
     changes = {}
@@ -43,8 +45,6 @@ def measure_change(here: Evaluation, carried: Evaluation) -> dict[str, Interval]
         rarer = min(each.num_rarer or 0 for each in pair)
         value = float(there_L[column] - here_L[column])
         changes[name] = percentile_interval(value, there_LR[column] - here_LR[column], rarer)
-    if not names:
-        return {}
     rarer = min(each.scores.macro_auroc.num_rarer or 0 for each in (here, carried))
     return {
         MACRO: percentile_interval(float((there_L - here_L).mean()), mean_defined(there_LR - here_LR), rarer),
@@ -68,7 +68,7 @@ def _resample(evaluation: Evaluation, names: list[str], offset: int) -> tuple[Fl
 
 
 def find_fitted_on(workspace: Workspace, source: Evaluation, plan: EvalPlan) -> str:
-    """Return which test films of a plan the probe of an evaluation was fitted on, or whose subjects; empty for none.
+    """Return which test films of a plan the probe was fitted or chosen on, or whose subjects; empty for none.
 
     Raises: DataError when the cohort that it was fitted on has changed since.
     """
@@ -77,7 +77,10 @@ def find_fitted_on(workspace: Workspace, source: Evaluation, plan: EvalPlan) -> 
     if fit is None or origin.content_sha256 != source.settings.cohort_sha256:
         what = f"cohort {origin.name} has changed since the probe was fitted on it"
         raise DataError(what, origin.folder, f"fit it again: cxrssl probe --cohort {origin.name}")
-    rows, cohort, images, test = fit.fitted_on, plan.cohort, plan.images, plan.rows["test"]
+    # Val films chose the strength, the thresholds and the calibration, which are carried with the weights.
+    val = origin.rows_of("val", source.settings.split)
+    rows = np.union1d(fit.fitted_on, val[packed.is_packed_N[val]])
+    cohort, images, test = plan.cohort, plan.images, plan.rows["test"]
     is_known = np.zeros(len(test), np.bool_)
     if origin.dataset == cohort.dataset:
         is_known = np.isin(cohort.subject_id[test], origin.subject_id[rows])

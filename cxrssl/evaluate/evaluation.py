@@ -77,6 +77,8 @@ def _is_made(plan: EvalPlan) -> bool:
     if not is_published(plan.path, KIND, plan.settings.to_dict()):
         return False
     made = open_evaluation(plan.path)
+    if made.imported:  # it came without what was predicted
+        return False
     has_all_fits = plan.group_N is not None or not plan.reading.is_linear or has_fitted(made)
     return made.was_counted and made.scores.is_decoded == _is_encoded(plan) and has_all_fits
 

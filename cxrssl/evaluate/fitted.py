@@ -88,7 +88,8 @@ def record_fit(
 def _name_inputs(settings: EvalSettings) -> str:
     """Return which features a probe reads."""
     if settings.kind == JOINED:
-        return f"{CLASS_TOKEN}, {RECORD}"
+        read = parse_reading(settings.candidate.read).words if settings.candidate.read else CLASS_TOKEN
+        return f"{read}, {RECORD}"
     if settings.probe.protocol and settings.candidate.weights_sha256:
         return f"films as protocol {settings.probe.protocol} shows them"
     if settings.candidate.read:

@@ -67,7 +67,7 @@ def fit_folds(
     if plan.num_joined:
         fitted, of_record = cross_fit_joined(features_RD, labels_RL, fold_R, subject_R, plan.num_joined)
     elif plan.is_chosen_in_train or plan.reading.kind == "knn":
-        fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.ones(labels_RL.shape[1], np.bool_))
+        fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.full(labels_RL.shape[1], plan.is_chosen_in_train))
     else:
         fitted = cross_fit(features_RD, labels_RL, fold_R, subject_R)
     if not fitted.is_fitted_L.any() or plan.reading.kind == "knn":

@@ -36,7 +36,11 @@ def read_head(workspace: Workspace, run_id: str) -> FindingHead:
     record = open_record(RunFiles(workspace.runs / run_id).encoder)
     if not record.head_sha256:
         why = "it was published by an older version" if record.learnt_labels else "its objective learns no labels"
-        hint = "pretrain again" if record.learnt_labels else "leave --head out, or train one: --recipe finetune --init"
+        hint = (
+            "pretrain again"
+            if record.learnt_labels
+            else "leave --head out, or train one: cxrssl pretrain --recipe finetune --init RUN"
+        )
         raise DataError(f"run {run_id} has no head of its own: {why}", record.folder, hint)
     return open_head(record.folder, record.head_sha256)
 

@@ -56,9 +56,9 @@ def read_fractions(text: str) -> tuple[float, ...]:
             percent = float(part)
         except ValueError:
             percent = 0.0
-        if not 0 < percent <= 100:
+        if not 1 <= percent <= 100:
             what = f'--fractions has "{plain(part, 40)}"'
-            raise UsageError(what, hint="write percentages of the train subjects, above 0 up to 100: 1,5,10,25,50,100")
+            raise UsageError(what, hint="write percentages of the train subjects, from 1 to 100: 10 is a tenth")
         shares.append(percent / 100)
     if len(set(shares)) < len(shares):
         raise UsageError("--fractions names a percentage twice", hint="name it once; --draws repeats all of them")

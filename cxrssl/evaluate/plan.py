@@ -32,7 +32,7 @@ from cxrssl.records.reading import CLS, Reading, parse_reading
 
 PROTOCOL_VERSION = 3
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
-FOLDS_VERSION = 4
+FOLDS_VERSION = 5
 """The same of evaluations with folds."""
 Rows = NDArray[np.int64]
 

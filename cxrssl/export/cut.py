@@ -56,6 +56,7 @@ def find_cut(scores: EvalScores) -> Cut:
     kept = [score for name, score in scores.findings.items() if name not in hidden]
     counts = [scores.num_films, scores.num_subjects, scores.num_not_packed, *scores.num_twins_left_out.values()]
     counts += [*scores.num_left_out.values(), scores.num_train_subjects, *scores.train_pos_subjects.values()]
+    counts += [num for score in kept for num in _count_apart(score, scores.num_subjects)]
     counts += [score.num_ignored for score in kept] + [score.num_scored - score.num_pos for score in kept]
     counts += [scores.num_films - each.num_films for each in scores.decodings.values()]
     return Cut(hidden, tuple(few), bool(hidden or few) or any(map(is_small, counts)))
@@ -94,6 +95,12 @@ def _few_findings(findings: Mapping[str, FindingScore]) -> tuple[str, ...]:
     return tuple(
         name for name, each in findings.items() if is_small(each.num_pos_subjects) or is_small(each.num_neg_subjects)
     )
+
+
+def _count_apart(score: FindingScore, num_subjects: int) -> list[int]:
+    """Return how many people have no film with a finding, none without it, and films of both kinds."""
+    pos, neg = score.num_pos_subjects or 0, score.num_neg_subjects or 0
+    return [num_subjects - pos, num_subjects - neg, pos + neg - num_subjects]
 
 
 def _is_few(decoding: Decoding) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.walk import Place, scan
 from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import DataError, UsageError
@@ -197,7 +198,7 @@ def _find_place(workspace: Workspace, evaluation: Evaluation, choices: PredictCh
     shown = re.sub(r"[^A-Za-z0-9_+.-]+", "-", source)[:60]
     own = workspace.exports / f"{evaluation.settings.candidate_id}-predicts-{shown}.csv"
     dest = (choices.out or own).absolute()
-    root = choices.folder or workspace.find_cohort(choices.cohort)
+    root = choices.folder or open_cohort(workspace.find_cohort(choices.cohort), verify=False).root
     check_place(workspace, dest, root)
     if dest.exists() and not choices.may_replace:
         raise UsageError("the file is there already", dest, "replace it with --force, or use another --out")

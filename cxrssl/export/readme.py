@@ -26,7 +26,8 @@ Left out of it:
   counts of 1 to 9 films or subjects, and the scores of findings that rest on so few subjects
 
 Where a small count was left out, all counts of that evaluation are rounded down to tens, and its scores and their means
-to three digits, so that the small ones cannot be computed from the others.
+to three digits. No small count can then be computed from the others; a score that was left out can, to about 0.01, from
+the mean over findings and the other scores.
 {cuts}
 It holds SHA-256 hashes of the cohort, the packed films, the recipe and the weights. They name nobody; whoever has the
 same data can tell by them that it is the same.

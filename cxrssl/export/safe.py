@@ -31,7 +31,7 @@ from cxrssl.export.readme import write_readme
 from cxrssl.export.unnamed import Names, check_texts
 from cxrssl.records.comparison import DIFFERENCES, ComparisonSettings, find_comparison
 from cxrssl.records.encoder import FILMS, read_films
-from cxrssl.records.evaluation import SCORES, Evaluation, list_evaluations
+from cxrssl.records.evaluation import PIXELS, SCORES, Evaluation, list_evaluations
 from cxrssl.records.events import is_telling
 from cxrssl.records.group import NUMBERS, GroupNumbers, list_groups
 from cxrssl.records.reader import RunRecord, read_run
@@ -52,7 +52,12 @@ SCORE_FIELDS = frozenset({
     "decoded", "record_r2", "num_left_out", "num_train_subjects", "train_pos_subjects", "head", "selected_on",
 })  # fmt: skip
 """Of scores.json; a field that is not named here stays inside until somebody has looked at what it tells."""
+INSIDE = frozenset({"is_matched", "matched", "macro_matched", "matched_on", "num_dropped"})
+"""Of scores.json, looked at and left inside: a matched score rests on pairs whose number of people is not recorded."""
 VERSIONS = ("cxrssl", "torch")
+BASELINES = ("random-init", PIXELS, "ehr-only", "view-only")
+"""Kinds of evaluations that are of no run, and stand beside those of every run."""
+CONDITION = "(a condition, which stays inside)"
 SEEN = "the run has seen films or people that it is tested on"
 SEEN_UNLABELLED = "the run has seen films that are scored, without their labels"
 
@@ -154,7 +159,7 @@ def _select(workspace: Workspace, runs: Sequence[RunRecord]) -> list[_Scored]:
     run_ids = {run.run_id for run in runs}
     own = [each for each in known if each.settings.run_id in run_ids]
     terms = {each.settings.terms for each in own}
-    beside = [each for each in known if each.settings.kind not in ("run", "external") and each.settings.terms in terms]
+    beside = [each for each in known if each.settings.kind in BASELINES and each.settings.terms in terms]
     chosen = [each for each in (*own, *beside) if not is_small(each.scores.num_subjects)]
     return [_make_safe(each) for each in sorted(chosen, key=lambda each: each.eval_id)]
 
@@ -162,14 +167,19 @@ def _select(workspace: Workspace, runs: Sequence[RunRecord]) -> list[_Scored]:
 def _make_safe(own: Evaluation) -> _Scored:
     cut = find_cut(own.scores)
     leak, transductive = SEEN if own.settings.leak else "", SEEN_UNLABELLED if own.settings.transductive else ""
-    settings = dataclasses.replace(own.settings, leak=leak, transductive=transductive)
+    # The words of a condition may name anybody; the hash of the films that met it says whether two are the same.
+    probe = dataclasses.replace(own.settings.probe, where=CONDITION) if own.settings.probe.where else own.settings.probe
+    settings = dataclasses.replace(own.settings, leak=leak, transductive=transductive, probe=probe)
     scores = cut_scores(own.scores, cut)
     content = hash_content({SCORES: hashlib.sha256(to_json(_score_values(scores))).hexdigest()})
     return _Scored(own, dataclasses.replace(own, settings=settings, scores=scores, content_sha256=content), cut)
 
 
 def _score_values(scores: EvalScores) -> dict[str, Any]:
-    return {name: value for name, value in scores.to_dict().items() if name in SCORE_FIELDS}
+    values = {name: value for name, value in scores.to_dict().items() if name in SCORE_FIELDS}
+    if values.get("head"):
+        values["head"] = {**values["head"], "auroc": None}  # on films of val, of which nobody counted the people
+    return values
 
 
 def _evaluation_records(each: _Scored) -> dict[str, Any]:

@@ -32,8 +32,8 @@ def p_of_interval(difference: Interval, level: float = 0.95, freedom: float = ma
     if not difference.has_interval:
         return math.nan
     towards_zero = difference.value - difference.lo if difference.value > 0 else difference.hi - difference.value
-    if towards_zero <= 0:
-        return math.nan
+    if towards_zero <= 0:  # an interval by BCa may lie beyond its value
+        towards_zero = (difference.hi - difference.lo) / 2
     end = (1 + level) / 2
     quantile = NormalDist().inv_cdf(end) if math.isinf(freedom) else t_quantile(end, freedom)
     return p_of_t(difference.value / towards_zero * quantile, freedom)

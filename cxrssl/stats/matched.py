@@ -151,7 +151,7 @@ def _count_rarer(labels_N: Labels, subject_ids_N: npt.NDArray[Any], cell_N: Cell
     numbers = []
     for own, other in ((1, 0), (0, 1)):
         partners_C = np.bincount(cell_N[labels_N == other], minlength=num_cells)
-        weight_M = partners_C[cell_N[labels_N == own]]
+        weight_M = partners_C[cell_N[labels_N == own]].astype(np.float64)  # squares of pairs go beyond int64
         subjects_M = subject_ids_N[labels_N == own][weight_M > 0]
         numbers += [len(np.unique(subjects_M)), int(weight_M.sum() ** 2 / np.square(weight_M).sum())]
     return min(numbers)

@@ -153,7 +153,7 @@ def plan_run(
     ehr, objective = recipe.ehr, recipe.objective
     if isinstance(objective, FinetuneSettings) and start is None:
         hint = "name a run or files with --init; from weights that are drawn it is objective.name=supervised"
-        raise UsageError('objective "finetune" has no weights to start from', hint=hint)
+        raise UsageError(f'objective "{objective.name}" has no weights to start from', hint=hint)
     check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]

@@ -56,8 +56,8 @@ def workspace(tmp_path: Path) -> Workspace:
         ("cxrssl cohort flow m", ["mimic"]),
         ("cxrssl cohort export m", ["mimic"]),
         ("cxrssl cohort audit mimic --against m", ["mimic", "mimic-msn-b"]),
-        ("cxrssl pretrain --recipe ", ["demo", "paper", "strict"]),
-        ("cxrssl recipe show ", ["demo", "paper", "strict", "mimic-msn-b", "nih-msn-a"]),
+        ("cxrssl pretrain --recipe ", ["demo", "finetune", "paper", "strict"]),
+        ("cxrssl recipe show ", ["demo", "finetune", "paper", "strict", "mimic-msn-b", "nih-msn-a"]),
         ("cxrssl recipe diff strict p", ["paper"]),
         ("cxrssl pretrain --backbone vit-t", ["vit-tiny", "vit-tiny-6h"]),
         ("cxrssl pretrain --device c", ["cpu", "cuda"]),
@@ -92,7 +92,7 @@ def test_a_damaged_workspace_offers_what_it_has_or_nothing(workspace: Workspace)
         folder.symlink_to(folder)  # reading it fails with ELOOP
     for line in ("cxrssl probe ", "cxrssl sql --cohort ", "cxrssl cohort audit x --against "):
         assert complete(line, workspace.root.parent) == []
-    assert complete("cxrssl recipe show ", workspace.root.parent)[:3] in ([], ["demo", "paper", "strict"])
+    assert complete("cxrssl recipe show ", workspace.root.parent)[:4] in ([], ["demo", "finetune", "paper", "strict"])
 
 
 def test_a_workspace_that_may_not_be_read_offers_nothing(tmp_path: Path) -> None:

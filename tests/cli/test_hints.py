@@ -55,6 +55,7 @@ SHOWN_BY = {
     "cohort/mapping.py": ["ingest", "doctor"],
     "images": ["ingest"],
     "model/encoder.py": ["probe"],
+    "model/reading.py": ["probe"],
     "model/pixels.py": ["probe"],
     "model/external.py": ["probe"],
     "model/tensors.py": ["probe"],
@@ -63,6 +64,8 @@ SHOWN_BY = {
     "synthetic/hospital/worlds.py": ["demo"],
     "records/encoder.py": ["probe", "export", "embed"],
     "records/evaluation.py": ["probe"],
+    "records/reading.py": ["probe"],
+    "cli/protocol.py": ["probe"],
     "records/fitted.py": ["probe"],
     "launch": ["pretrain"],
     "train": ["pretrain"],
@@ -241,7 +244,7 @@ def test_the_smallest_demo_has_films_for_a_batch_and_for_every_split(seed: int) 
 def test_a_hint_to_an_option_of_another_command_names_that_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise UsageError("too few", hint="choose a smaller batch: --set train.batch_size=N")
 
     workspace = Workspace(tmp_path / "ws").create()

@@ -352,7 +352,7 @@ def test_the_subjects_with_each_finding_are_counted_and_few_are_marked(world: Wo
     num = len(set(cohort.subject_id[test][has_it]))
     rows = {row[0]: row for row in table_of_findings(vanilla[0])}
     assert rows["Effusion"][1] == (f"{num} few" if num < 10 else f"{num}")
-    assert rows["Hernia"][1:] == ["no probe", "not defined"]
+    assert rows["Hernia"][1:3] == ["no probe", "not defined"]
     assert mark_few(9) == "9 few"
     assert mark_few(10) == "10"
     assert mark_few(1234) == "1,234"

@@ -42,7 +42,7 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
     films = summary["films"]
     assert films["seen"] == films["accepted"] + sum(films["rejected"].values())
     scores = [json.loads(path.read_text()) for path in (workspace / "evals").glob("*/scores.json")]
-    assert len(scores) == 7
+    assert len(scores) == 8
     assert {score["num_films"] for score in scores} == {summary["splits"]["official"]["test"]["films"]}
 
     # ---- the store and the CSV say the same
@@ -91,7 +91,7 @@ def pretrain_on(workspace: Path, dataset: str, folder: Path, num_films: int, ehr
 def probe_and_report(workspace: Path, dataset: str) -> None:
     probed = json.loads(run("probe", dataset, "--json", "--resamples", "50", workspace=workspace))
     kinds = [evaluation["settings"]["kind"] for evaluation in probed.values()]
-    assert kinds == ["run", "random-init", "ehr-only", "view-only", "pixels"]
+    assert kinds == ["run", "random-init", "ehr-only", "ehr-only", "view-only", "pixels"]
     assert "macro" in run("report", workspace=workspace)
 
 
