@@ -19,6 +19,8 @@ class ObjectiveSettings:
 
     idle: ClassVar[tuple[str, ...]] = ()
     """Keys of other sections, such as `views.num_focal`, that this objective makes no use of."""
+    start_hint: ClassVar[str] = ""
+    """What to do without weights to start from; empty where drawn ones will do."""
 
     name: str
     """Which objective trains the encoder; it decides the other keys of this section."""
@@ -182,6 +184,10 @@ class FinetuneSettings(SupervisedSettings):
 
     Source: Bao et al. 2022 (BEiT) and He et al. 2022, table 9, for rates that fall by layer.
     """
+
+    start_hint: ClassVar[str] = (
+        "name a run or files with --init; from weights that are drawn it is objective.name=supervised"
+    )
 
     name: str = "finetune"
     layer_decay: float = setting(0.75, low=0.01, high=1.0)

@@ -33,7 +33,7 @@ def p_of_interval(difference: Interval, level: float = 0.95, freedom: float = ma
         return math.nan
     towards_zero = difference.value - difference.lo if difference.value > 0 else difference.hi - difference.value
     if towards_zero <= 0:  # an interval by BCa may lie beyond its value
-        towards_zero = (difference.hi - difference.lo) / 2
+        towards_zero = min((difference.hi - difference.lo) / 2, abs(difference.value))
     end = (1 + level) / 2
     quantile = NormalDist().inv_cdf(end) if math.isinf(freedom) else t_quantile(end, freedom)
     return p_of_t(difference.value / towards_zero * quantile, freedom)

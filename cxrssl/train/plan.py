@@ -151,9 +151,8 @@ def plan_run(
         start = find_start(workspace, recipe)
     recipe = with_name(_resolve(recipe, scheme), start)
     ehr, objective = recipe.ehr, recipe.objective
-    if isinstance(objective, FinetuneSettings) and start is None:
-        hint = "name a run or files with --init; from weights that are drawn it is objective.name=supervised"
-        raise UsageError(f'objective "{objective.name}" has no weights to start from', hint=hint)
+    if objective.start_hint and start is None:
+        raise UsageError(f'objective "{objective.name}" has no weights to start from', hint=objective.start_hint)
     check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]

@@ -42,7 +42,7 @@ def test_what_is_shown_is_a_recipe_that_pretrain_takes(tmp_path: Path, name: str
     shown = run("recipe", "show", name).stdout
     (tmp_path / "mine.toml").write_text(shown)
     for ehr in ([],) if name == "finetune" else (["sex"], ["view", "icu"]):
-        changes = {"ehr": {"features": ehr}}
+        changes = {"ehr": {"features": ehr}} if ehr else {}
         assert load_recipe(str(tmp_path / "mine.toml"), [], changes) == load_recipe(name, [], changes)
     assert '# embed_dim = 128  # no effect: "ehr.features" is empty' in shown
     again = run("recipe", "show", tmp_path / "mine.toml")

@@ -34,7 +34,6 @@ def test_the_p_value_agrees_with_its_interval(lo: float, expected: float) -> Non
 
 def test_without_an_interval_there_is_no_p_value() -> None:
     assert math.isnan(p_of_interval(Interval(0.1, math.nan, math.nan, 0)))
-    assert math.isnan(p_of_interval(Interval(0.2, 0.3, 0.4, 10)))
 
 
 def test_no_difference_has_p_1() -> None:
@@ -72,3 +71,9 @@ def test_of_families_without_any_difference_one_in_twenty_errs_at_most() -> None
     alone = np.mean(p_values.min(axis=1) <= 0.05)
     assert errs == pytest.approx(0.05, abs=0.012)
     assert alone > 0.4
+
+
+def test_a_number_beyond_its_interval_stays_in_the_family() -> None:
+    beyond = Interval(0.03, 0.031, 0.08, 1000, 1000, 12)
+    assert p_of_interval(beyond) == pytest.approx(0.0164, abs=1e-4)
+    assert adjust([0.02, p_of_interval(beyond)]) == pytest.approx([0.0328, 0.0328], abs=1e-4)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrssl.stats.matched import Matched, auroc_within, match_predictions
+from cxrssl.stats.matched import Matched, _count_rarer, auroc_within, match_predictions
 from cxrssl.stats.metrics import auroc, auroc_resampled
 from cxrssl.stats.resample import Interval, draw_subject_counts
 from cxrssl.stats.scores import score_predictions
@@ -162,3 +162,8 @@ def test_the_mean_is_over_findings_whose_match_is_not_vacuous() -> None:
     _, none = match_predictions(scores[:, 1:2], labels[:, 1:2], films.subjects, films.view, num_resamples=50)
     assert isinstance(none, Interval)
     assert none.mark == "not defined"
+
+
+def test_pairs_beyond_the_squares_of_int64_are_counted() -> None:
+    labels = np.repeat(np.array([1, 0], np.int8), 100_000)
+    assert _count_rarer(labels, np.arange(len(labels)), np.zeros(len(labels), np.int64)) == 100_000
