@@ -22,7 +22,9 @@ from cxrssl.records.learning import CurveNumbers
 from cxrssl.stats.power import describe_in_words
 from cxrssl.stats.resample import Interval, explain_marks
 
-STRENGTH = "C: inverse L2 strength, one for all findings, of highest mean val AUROC (record: in folds of train)."
+STRENGTH = "C: inverse L2 strength, one for all findings, of highest mean AUROC on val films."
+STRENGTH_FOLDS = "C: inverse L2 strength, one for all findings, of highest mean AUROC in the other folds."
+STRENGTH_RECORD = "That of the record alone is chosen by folds of the train subjects."
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,11 @@ class Probed:
         scores, about = self.evaluations[0].scores, self.evaluations[0].settings
         leak = f"Not a fair test: {about.leak}." if about.leak else ""
         seen = f"Transductive, no label was seen: {about.transductive}." if about.transductive else ""
-        strength = STRENGTH if any(each.scores.strengths for each in self.evaluations) else ""
-        return [note for note in (leak, seen, strength, scores.choice_note) if note]
+        usual = STRENGTH_FOLDS if about.probe.folds else STRENGTH
+        strength = usual if any(each.scores.strengths for each in self.evaluations) else ""
+        is_record = any(each.settings.candidate.chosen_by for each in self.evaluations)
+        record = STRENGTH_RECORD if is_record and not about.probe.folds else ""
+        return [note for note in (leak, seen, strength, record, scores.choice_note) if note]
 
     @property
     def _shown(self) -> list[Interval]:
