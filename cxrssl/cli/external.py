@@ -69,7 +69,8 @@ class ExternalOptions(NamedTuple):
             named = next(name for name, value in zip(self._fields, self, strict=True) if value)
             raise UsageError(f"--{named.replace('_', '-')} says nothing without --external", hint="cxrssl help probing")
         if bool(run) == bool(self.path):
-            raise UsageError("name a run, or an encoder of others with --external, and not both")
+            what = "no run was named" if not run else "a run and --external exclude each other"
+            raise UsageError(what, hint="cxrssl probe RUN, or --external PATH for an encoder of others")
 
     def choices(self) -> ExternalChoices:
         """Return what the options say. Raises: UsageError."""

@@ -54,7 +54,10 @@ def predict(
     from cxrssl.recipe.load import load_machine
 
     if bool(cohort) == (folder is not None):
-        raise UsageError("films are in a folder or in a cohort: name one of the two", hint="predict RUN FOLDER")
+        raise UsageError(
+            "films are in a folder or in a cohort: name one of the two",
+            hint="cxrssl predict RUN FOLDER",
+        )
     if folder is not None and ids != "pseudonyms":
         raise UsageError("--ids has no effect on a folder, whose films are called as their files", hint="omit --ids")
     place = load_machine(device=device).device

@@ -36,7 +36,7 @@ def export_runs(
     out: Annotated[Path, typer.Option(help="Archive to write, a .zip.", metavar="FILE")],
     safe: Annotated[
         bool,
-        typer.Option("--safe", help="Without rows of patients, ids, paths and small counts: the one way there is."),
+        typer.Option("--safe", help="Required: leaves out rows of patients, ids, paths and small counts."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -52,7 +52,7 @@ def export_runs(
     from cxrssl.export.safe import export_runs as write
 
     if not safe:
-        raise UsageError("runs are exported without rows of patients alone", hint="say so: --safe")
+        raise UsageError("runs export needs --safe: it never writes rows of patients", hint="add --safe")
     if out.suffix.lower() != ".zip":
         raise UsageError("--out is no name of an archive", out, f"--out {out.with_suffix('.zip')}")
     made = write(open_workspace(workspace), runs, out.absolute(), force)

@@ -218,7 +218,7 @@ def _name_missing(evaluation: Evaluation) -> DataError:
         return DataError(what, evaluation.path, "name the evaluation that fitted it")
     if settings.probe.folds:
         what = f"evaluation {evaluation.eval_id} has a probe for each fold, and none for new films"
-        return DataError(what, evaluation.path, "probe again without --folds")
+        return DataError(what, evaluation.path, f"probe the run on a split: cxrssl probe {settings.run_id}".rstrip())
     what = f"evaluation {evaluation.eval_id} was made by an older version, which did not keep the fitted probe"
     hint = "fit it again: cxrssl probe" + (f" {settings.run_id}" if settings.run_id else "")
     return DataError(what, evaluation.path, f"{hint} --cohort {settings.cohort}")

@@ -142,8 +142,8 @@ def test_an_id_of_several_folders_is_one_with_all_of_them(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ([], "name a run, or an encoder of others with --external"),
-        (["nih-run", "--external", str(MODEL)], "and not both"),
+        ([], "no run was named"),
+        (["nih-run", "--external", str(MODEL)], "exclude each other"),
         (["nih-run", "--arch", "vit-tiny"], "--arch says nothing without --external"),
         (["--external", str(MODEL), "--pixel-mean", "half"], '--pixel-mean is "half", not a list of numbers'),
         (["--external", str(MODEL), "--encoder", "anchor"], "--encoder names an encoder of a run"),

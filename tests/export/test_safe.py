@@ -187,7 +187,7 @@ def test_what_was_imported_is_read_only(common: Workspace, tmp_path: Path) -> No
 def test_a_run_that_goes_on_and_other_words_are_one_sentence(common: Workspace, tmp_path: Path) -> None:
     make_run(common, "going-on", range(2))
     for words, what in (
-        (("record-s0", "--out", tmp_path / "a.zip"), "without rows of patients alone"),
+        (("record-s0", "--out", tmp_path / "a.zip"), "runs export needs --safe"),
         (("record-s0", "--safe", "--out", tmp_path / "a"), "--out is no name of an archive"),
         (("going-on", "--safe", "--out", tmp_path / "a.zip"), "has not ended: it is running"),
         (("nosuch", "--safe", "--out", tmp_path / "a.zip"), 'no run "nosuch"'),
