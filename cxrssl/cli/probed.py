@@ -29,7 +29,7 @@ STRENGTH_RECORD = "That of the record alone is chosen by folds of the train subj
 
 @dataclass(frozen=True)
 class Probed:
-    """An encoder's evaluation, the first, and what stands beside it."""
+    """The evaluation of an encoder, which comes first, and those of its baselines."""
 
     workspace: Workspace
     evaluations: Sequence[Evaluation]

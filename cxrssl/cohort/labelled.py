@@ -12,7 +12,7 @@ def draw_subjects(subject_R: NDArray[np.str_], fraction: float, seed: int, draw:
     """Return which rows [R] are of a drawn share of their subjects, one subject at least.
 
     Each draw orders the subjects by a number of their own: a larger share holds the smaller ones, and a subject keeps
-    its place whoever else is there.
+    its place, whichever other subjects there are.
     Differs: the published code of Shurrab et al. 2024 draws films, not subjects.
     """
     subjects = np.unique(subject_R)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 
 LEFT_OUT = "…"
-HEADER = f"cxrssl: where the bug is. {LEFT_OUT} stands for what may have come from data.\n\n"
+HEADER = f"cxrssl: this is where the bug is. {LEFT_OUT} replaces what may have come from data.\n\n"
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`")
 _OTHER = re.compile(r"[^\s,:;()]*[^a-z_\s.,:;()][^\s,:;()]*")
 """A word with anything but small letters in it: a number, a name, a path."""

@@ -66,7 +66,7 @@ class EvalPlan:
 
     @property
     def reading(self) -> Reading:
-        """What is read of an encoder; of what has none, the class token stands for its features."""
+        """Which features of an encoder are read; a candidate without an encoder has the default."""
         return parse_reading(self.settings.candidate.read or CLS.name)
 
     @property

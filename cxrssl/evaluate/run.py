@@ -56,7 +56,7 @@ class ProbeChoices:
     protocol: Protocol | None = None
     """Of others, in place of our probe."""
     tell: Callable[[str], None] | None = None
-    """Who is told what a protocol costs, before it begins."""
+    """Prints what a protocol costs, before it begins."""
 
 
 def probe_run(

@@ -56,7 +56,7 @@ INSIDE = frozenset({"is_matched", "matched", "macro_matched", "matched_on", "num
 """Of scores.json, looked at and left inside: a matched score rests on pairs whose number of people is not recorded."""
 VERSIONS = ("cxrssl", "torch")
 BASELINES = ("random-init", PIXELS, "ehr-only", "view-only")
-"""Kinds of evaluations that are of no run, and stand beside those of every run."""
+"""Kinds of evaluations that belong to no run; every run is compared with them."""
 CONDITION = "(a condition, which stays inside)"
 SEEN = "the run has seen films or people that it is tested on"
 SEEN_UNLABELLED = "the run has seen films that are scored, without their labels"

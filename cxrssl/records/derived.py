@@ -1,11 +1,11 @@
-"""Records that are made of evaluations, comparisons and groups: which are current, and which are damaged.
+"""Records that are made of others, such as comparisons of evaluations: which are current, and which are damaged.
 
-In: a way to open one. Out: records, or what is damaged. Never: one whose evaluations are gone.
+In: a way to open one. Out: records, or what is damaged. Never: one whose sources are gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,13 +14,13 @@ from cxrssl.records.damage import Damage
 
 
 class Derived(Protocol):
-    """A record that is made of evaluations."""
+    """A record that is made of others."""
 
     @property
     def settings(self) -> Any: ...
 
-    def find_gone(self, eval_ids: Collection[str]) -> Damage | None:
-        """Return that one of its evaluations is none of `eval_ids`, those of the workspace."""
+    def find_gone(self, known: Any) -> Damage | None:
+        """Return that something it is made of is none of `known`, those of the workspace."""
 
 
 R = TypeVar("R", bound=Derived)
@@ -41,7 +41,7 @@ def find_current(path: Path, settings: Any, open_record: Callable[[Path], R]) ->
 
 
 def list_derived(
-    paths: Sequence[Path], kind: str, eval_ids: Collection[str], open_record: Callable[[Path], R]
+    paths: Sequence[Path], kind: str, known: Any, open_record: Callable[[Path], R]
 ) -> tuple[list[R], list[Damage]]:
     """Return the records in these folders, and those that cannot be used or are made of what is gone."""
     records, damage = [], []
@@ -51,7 +51,7 @@ def list_derived(
         except IntegrityError as error:
             damage.append(Damage(kind, path.name, error.what))
             continue
-        gone = record.find_gone(eval_ids)
+        gone = record.find_gone(known)
         if gone is None:
             records.append(record)
         else:

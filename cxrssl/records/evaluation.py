@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from cxrssl.core.artefact import MANIFEST, open_artefact, publish, read_unexchanged
 from cxrssl.core.config import build_settings, setting
 from cxrssl.core.durable import write_bytes, write_json
-from cxrssl.core.errors import ConfigError, DataError, IntegrityError, UsageError
+from cxrssl.core.errors import ConfigError, DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit, check_arrays, pack_arrays, read_arrays
 from cxrssl.records.cohorts import describe_gone, find_datasets
 from cxrssl.records.damage import Damage, refuse_faults
+from cxrssl.records.derived import list_derived
 from cxrssl.records.encoder import EncoderName
 from cxrssl.records.external import ExternalSource
 from cxrssl.records.features import Architecture
@@ -372,20 +373,8 @@ def list_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damag
 
 def list_all_evaluations(workspace: Workspace) -> tuple[list[Evaluation], list[Damage]]:
     """Return the evaluations of a workspace, points of learning curves among them, and those that cannot be used."""
-    evaluations, damage = [], []
-    datasets = find_datasets(workspace)
-    for name in workspace.eval_ids():
-        try:
-            evaluation = open_evaluation(workspace.evals / name)
-        except IntegrityError as error:
-            damage.append(Damage(KIND, name, error.what))
-            continue
-        gone = evaluation.find_gone(datasets)
-        if gone is None:
-            evaluations.append(evaluation)
-        else:
-            damage.append(gone)
-    return evaluations, damage
+    paths = [workspace.evals / name for name in workspace.eval_ids()]
+    return list_derived(paths, KIND, find_datasets(workspace), open_evaluation)
 
 
 def _open_evaluation(path: Path) -> Evaluation:
