@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cxrssl.ablate.contract import Job
 from cxrssl.core.durable import hash_settings
 from cxrssl.evaluate.visible import find_visible
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 
 
 @dataclass(frozen=True)

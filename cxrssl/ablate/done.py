@@ -12,7 +12,8 @@ from cxrssl.ablate.contract import Job
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.encoder import EncoderRecord, open_record
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, open_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation, open_evaluation
 
 
 def find_encoder(job: Job) -> EncoderRecord | None:

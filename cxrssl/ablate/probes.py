@@ -14,7 +14,7 @@ from cxrssl.audit.pretraining import Pretraining, list_films
 from cxrssl.core.errors import CxrsslError, DataError, UsageError
 from cxrssl.core.text import plain
 from cxrssl.records.encoder import EhrInput, learns_labels
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.train.plan import RunPlan
 
 

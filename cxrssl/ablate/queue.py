@@ -29,7 +29,7 @@ from cxrssl.core.progress import format_seconds
 from cxrssl.core.signals import StopRequest, catch_signals, note_saved, stop_name
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import JOBS, LOGS, Contract
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.run import LOCK as RUN_LOCK
 
 POLL_S = 0.05

@@ -16,7 +16,7 @@ from cxrssl.core.errors import ConfigError
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import Recipe
 from cxrssl.recipe.text import format_value
-from cxrssl.records.evaluation import ProbeSettings, check_folds
+from cxrssl.records.eval_settings import ProbeSettings, check_folds
 
 PROBE_OPTIONS = {"uncertain": "--uncertain", "blank": "--blank", "num_resamples": "--resamples", "folds": "--folds"}
 """Settings of a probe that a grid may change, and the option of `cxrssl probe` for each."""

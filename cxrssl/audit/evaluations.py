@@ -21,7 +21,8 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
-from cxrssl.records.evaluation import JOINED, NOT_SCORED, PIXELS, EvalSettings, Evaluation
+from cxrssl.records.eval_settings import JOINED, PIXELS, EvalSettings
+from cxrssl.records.evaluation import NOT_SCORED, Evaluation
 from cxrssl.records.features import FeatureKey, open_features
 from cxrssl.records.reading import TOKENS, parse_reading
 

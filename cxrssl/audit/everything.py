@@ -36,8 +36,8 @@ from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.damage import Damage
 from cxrssl.records.encoder import EhrInput, name_fault
+from cxrssl.records.eval_settings import is_of_folds
 from cxrssl.records.evaluation import KIND as EVALUATION
-from cxrssl.records.evaluation import is_of_folds
 from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reader import RunRecord, is_of_encoder

@@ -22,7 +22,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.encoder import Ancestor, EhrInput, SeenFilms, open_record, read_films
-from cxrssl.records.evaluation import is_of_folds
+from cxrssl.records.eval_settings import is_of_folds
 from cxrssl.records.run import RunFiles
 
 Rows = NDArray[np.int64]

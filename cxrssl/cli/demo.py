@@ -101,7 +101,7 @@ def _pretrain(workspace: Workspace, cohort: str, changes: list[str], ehr: str, s
     from cxrssl.evaluate.run import probe_run
     from cxrssl.recipe.load import load_recipe
     from cxrssl.recipe.machine import Machine
-    from cxrssl.records.evaluation import ProbeSettings
+    from cxrssl.records.eval_settings import ProbeSettings
     from cxrssl.train.loop import pretrain
     from cxrssl.train.plan import plan_run
 

@@ -140,7 +140,7 @@ def probe(
     from cxrssl.core.config import build_settings
     from cxrssl.recipe.load import load_machine
     from cxrssl.records.encoder import parse_encoder_name
-    from cxrssl.records.evaluation import ProbeSettings
+    from cxrssl.records.eval_settings import ProbeSettings
 
     files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore, seen_films)
     which = parse_encoder_name(encoder)

@@ -17,7 +17,8 @@ from cxrssl.evaluate.compare import REFERENCES, Group, describe_against_pixels, 
 from cxrssl.evaluate.learning import Curve
 from cxrssl.evaluate.transfer import Transfer
 from cxrssl.evaluate.visible import find_visible_of
-from cxrssl.records.evaluation import JOINED, PIXELS, Evaluation
+from cxrssl.records.eval_settings import JOINED, PIXELS
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.learning import CurveNumbers
 from cxrssl.stats.power import describe_in_words
 from cxrssl.stats.resample import Interval, explain_marks

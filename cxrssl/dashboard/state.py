@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cxrssl.records.curve import Curve
-from cxrssl.records.evaluation import kind_rank
+from cxrssl.records.eval_settings import kind_rank
 from cxrssl.stats.resample import Interval
 
 T = TypeVar("T")

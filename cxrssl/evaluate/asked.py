@@ -19,7 +19,7 @@ from cxrssl.cohort.finding_names import canonical_name, choose_findings
 from cxrssl.cohort.read import UNCERTAIN_POLICIES, Cohort
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 
 Films = NDArray[np.bool_]
 Policy = Literal["ignore", "zeros", "ones"]

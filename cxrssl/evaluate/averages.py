@@ -22,7 +22,7 @@ from cxrssl.evaluate.groups import (
     find_wrong_groups,
     score_group,
 )
-from cxrssl.records.evaluation import PIXELS
+from cxrssl.records.eval_settings import PIXELS
 from cxrssl.records.group import GroupNumbers, GroupRecord, GroupSettings, find_group, publish_group
 from cxrssl.records.setup import RIGHT
 

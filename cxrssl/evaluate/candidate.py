@@ -25,7 +25,7 @@ from cxrssl.model.finding_head import FindingHead
 from cxrssl.model.record import NO_RECORD
 from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE, EncoderName
-from cxrssl.records.evaluation import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run, label_start
+from cxrssl.records.eval_settings import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run, label_start
 from cxrssl.records.fields import write_fields
 from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunFiles

@@ -15,7 +15,8 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.comparison import ComparisonRecord, ComparisonSettings, find_comparison, publish_comparison
-from cxrssl.records.evaluation import JOINED, JOINED_WITH, PIXELS, Evaluation, kind_rank
+from cxrssl.records.eval_settings import JOINED, JOINED_WITH, PIXELS, kind_rank
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, compare_predictions
 

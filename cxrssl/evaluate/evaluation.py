@@ -26,7 +26,8 @@ from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.evaluate.shown import ShownFilms
 from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
-from cxrssl.records.evaluation import JOINED, KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.eval_settings import JOINED
+from cxrssl.records.evaluation import KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import has_fitted
 from cxrssl.records.scores import EvalScores
 from cxrssl.records.subgroups import write_subgroups

@@ -31,7 +31,8 @@ from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
 from cxrssl.model.external import ExternalChoices, open_external
 from cxrssl.records.encoder import EhrInput
-from cxrssl.records.evaluation import CandidateSettings, Evaluation, ProbeSettings
+from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.external import ExternalSource, SawTest
 from cxrssl.records.fields import write_fields
 from cxrssl.train.device import choose_device

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.records.arrays import Predictions, Weights
-from cxrssl.records.evaluation import JOINED, NOT_SCORED, PIXELS, EvalSettings, ProbeSettings
+from cxrssl.records.eval_settings import JOINED, PIXELS, EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import NOT_SCORED
 from cxrssl.records.fitted import (
     CLASS_TOKEN,
     RECORD,

@@ -17,7 +17,8 @@ import numpy as np
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
 from cxrssl.evaluate.resamples import Resamples as Resamples
-from cxrssl.records.evaluation import HEAD, JOINED, PIXELS, EvalSettings, Evaluation, kind_rank
+from cxrssl.records.eval_settings import HEAD, JOINED, PIXELS, EvalSettings, kind_rank
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.setup import RIGHT, Setup
 from cxrssl.stats.scores import rarer_of_mean
 from cxrssl.stats.seeds import LeftOut, SeedMean, SeedNumbers, average_seeds, compare_seeds, compare_unpaired

@@ -24,7 +24,8 @@ from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.model.finding_head import FindingHead, open_head
 from cxrssl.records.encoder import open_record
-from cxrssl.records.evaluation import HEAD, HEAD_PREFIX, KIND, Evaluation, open_evaluation, publish_evaluation
+from cxrssl.records.eval_settings import HEAD, HEAD_PREFIX
+from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import has_fitted
 from cxrssl.records.run import RunFiles
 from cxrssl.records.scores import EvalScores

@@ -23,7 +23,7 @@ from cxrssl.evaluate.candidate import Candidate, films_features, known_features
 from cxrssl.evaluate.folds import CrossFit, Folds, choose_place, judge_pairs, score_folds
 from cxrssl.evaluate.probe import STRENGTHS, LinearProbe, count_scored_subjects, fit_probe_path
 from cxrssl.evaluate.shrink import weigh_columns
-from cxrssl.records.evaluation import JOINED, JOINED_WITH
+from cxrssl.records.eval_settings import JOINED, JOINED_WITH
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
 

@@ -18,7 +18,8 @@ from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.evaluation import EvalSettings, Evaluation, ProbeSettings, kind_rank
+from cxrssl.records.eval_settings import EvalSettings, ProbeSettings, kind_rank
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.learning import CurveNumbers, CurveSettings, find_curve, publish_curve
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.scores import rarer_of_mean, resample_metrics

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cxrssl.core.progress import track
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import PIXELS, CandidateSettings
+from cxrssl.records.eval_settings import PIXELS, CandidateSettings
 
 GRID_PX = 20
 BATCH_FILMS = 256

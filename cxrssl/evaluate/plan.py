@@ -26,8 +26,8 @@ from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import JOINED, SELECTED_ON_TEST, EvalSettings, ProbeSettings, check_folds
-from cxrssl.records.evaluation import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
+from cxrssl.records.eval_settings import JOINED, SELECTED_ON_TEST, EvalSettings, ProbeSettings, check_folds
+from cxrssl.records.eval_settings import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
 from cxrssl.records.reading import CLS, Reading, parse_reading
 
 PROTOCOL_VERSION = 3

@@ -17,7 +17,7 @@ from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import ConfigError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.evaluate.asked import Asked
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.fields import write_fields
 
 ON_TEST = "test"

@@ -27,7 +27,8 @@ from cxrssl.evaluate.reading import read_candidate
 from cxrssl.evaluate.shown import shown_candidate
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, check_folds, list_evaluations
+from cxrssl.records.eval_settings import ProbeSettings, check_folds
+from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.reading import CLS, Reading
 from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films

@@ -18,7 +18,7 @@ from cxrssl.cohort.features import FEATURE_NAMES, band_labels, find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.records.arrays import Predictions
-from cxrssl.records.evaluation import JOINED
+from cxrssl.records.eval_settings import JOINED
 from cxrssl.records.scores import EvalScores
 from cxrssl.records.subgroups import Subgroup
 from cxrssl.stats.matched import match_predictions

@@ -41,15 +41,8 @@ from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.evaluate.run import ProbeChoices, check_findings
 from cxrssl.images.store import ImageStore
 from cxrssl.model.external import ExternalChoices, open_external
-from cxrssl.records.evaluation import (
-    CARRIED_LABEL,
-    KIND,
-    Carried,
-    Evaluation,
-    ProbeSettings,
-    open_evaluation,
-    publish_evaluation,
-)
+from cxrssl.records.eval_settings import CARRIED_LABEL, Carried, ProbeSettings
+from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import (
     Calibrations,
     CarriedFrom,

@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.scores import EvalScores
 from cxrssl.stats.power import describe_smallest
 from cxrssl.stats.resample import count_subjects

@@ -14,7 +14,8 @@ from cxrssl.export.bundle import PIXELS, Bundle
 from cxrssl.export.lineage import Lineage
 from cxrssl.export.preprocess import STEPS
 from cxrssl.export.proof import MAX_DIFFERENCE, Proof
-from cxrssl.records.evaluation import Evaluation, label_run
+from cxrssl.records.eval_settings import label_run
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.stats.resample import explain_marks
 
 SMALL = 10

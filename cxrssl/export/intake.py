@@ -21,8 +21,9 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.export.archive import AGAIN, DAMAGED, Archive, read_archive
 from cxrssl.records.comparison import DIFFERENCES, ComparisonSettings
 from cxrssl.records.comparison import KIND as COMPARISON
+from cxrssl.records.eval_settings import EvalSettings
 from cxrssl.records.evaluation import KIND as EVALUATION
-from cxrssl.records.evaluation import SCORES, EvalScores, EvalSettings
+from cxrssl.records.evaluation import SCORES, EvalScores
 from cxrssl.records.events import is_event, run_state
 from cxrssl.records.fields import read_fields
 from cxrssl.records.group import KIND as GROUP

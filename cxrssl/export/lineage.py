@@ -19,7 +19,8 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.export.load import find_pack_px
 from cxrssl.export.terms import SYNTHETIC, Terms, find_terms
 from cxrssl.records.encoder import EncoderName, EncoderOrigin, EncoderRecord, SeenFilms, read_films
-from cxrssl.records.evaluation import HEAD, Evaluation, list_evaluations
+from cxrssl.records.eval_settings import HEAD
+from cxrssl.records.evaluation import Evaluation, list_evaluations
 
 HOSPITAL = "synthetic hospital"
 """Kind of the folder that `cxrssl demo` draws."""

@@ -38,7 +38,8 @@ from cxrssl.images.pack import pack_images
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.model.encoder import Encoder
 from cxrssl.records.encoder import open_record
-from cxrssl.records.evaluation import HEAD, Evaluation, open_evaluation
+from cxrssl.records.eval_settings import HEAD
+from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.records.fitted import (
     CLASS_TOKEN,
     Calibrations,

@@ -31,7 +31,8 @@ from cxrssl.export.readme import write_readme
 from cxrssl.export.unnamed import Names, check_texts
 from cxrssl.records.comparison import DIFFERENCES, ComparisonSettings, find_comparison
 from cxrssl.records.encoder import FILMS, read_films
-from cxrssl.records.evaluation import PIXELS, SCORES, Evaluation, list_evaluations
+from cxrssl.records.eval_settings import PIXELS
+from cxrssl.records.evaluation import SCORES, Evaluation, list_evaluations
 from cxrssl.records.events import is_telling
 from cxrssl.records.group import NUMBERS, GroupNumbers, list_groups
 from cxrssl.records.reader import RunRecord, read_run

@@ -20,7 +20,8 @@ from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.index import read_rejects
 from cxrssl.images.store import open_images
-from cxrssl.records.evaluation import NOT_SCORED, EvalSettings, Evaluation
+from cxrssl.records.eval_settings import EvalSettings
+from cxrssl.records.evaluation import NOT_SCORED, Evaluation
 from cxrssl.report.cells import Cell
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable

@@ -10,15 +10,8 @@ from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import REFERENCES, UNTRAINED, VANILLA, Differences, Group, describe_against_pixels
-from cxrssl.records.evaluation import (
-    PIXELS,
-    EvalScores,
-    EvalSettings,
-    Evaluation,
-    ProbeSettings,
-    describe_strengths,
-    objective_of,
-)
+from cxrssl.records.eval_settings import PIXELS, EvalSettings, ProbeSettings, objective_of
+from cxrssl.records.evaluation import EvalScores, Evaluation, describe_strengths
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.markdown import code, escape
 from cxrssl.report.small import Count, SmallCells, hide_small

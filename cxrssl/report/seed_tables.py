@@ -14,7 +14,8 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages
 from cxrssl.evaluate.compare import describe_against_pixels
 from cxrssl.evaluate.groups import SeedGroup, find_seed
-from cxrssl.records.evaluation import PIXELS, Evaluation
+from cxrssl.records.eval_settings import PIXELS
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate, Number
 from cxrssl.report.probe_tables import count_cells, name_terms

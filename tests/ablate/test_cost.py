@@ -8,7 +8,7 @@ from dataclasses import replace
 from cxrssl.ablate.contract import plan_jobs
 from cxrssl.ablate.cost import shape_of, smallest_differences
 from cxrssl.ablate.grid import load_grid
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from tests.ablate.conftest import GRID, Place, Server
 
 

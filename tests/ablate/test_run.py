@@ -20,7 +20,7 @@ from cxrssl.core.errors import CxrsslError, LeakageError, UsageError
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import CONTRACT, open_ablation
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from tests.ablate.conftest import GRID, TINY, Place, Server, make_place
 from tests.cli.command import run
 

@@ -25,7 +25,8 @@ from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.images.store import open_images
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.records.evaluation import ProbeSettings, list_evaluations, publish_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import list_evaluations, publish_evaluation
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import open_films, plan_run

@@ -20,7 +20,8 @@ from cxrssl.images.store import ImageStore
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.encoder import EhrInput
-from cxrssl.records.evaluation import CandidateSettings, ProbeSettings, list_evaluations
+from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
+from cxrssl.records.evaluation import list_evaluations
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run
 from tests.audit.test_cohort import Hospital, feature_reveals_target, with_copy

@@ -46,7 +46,8 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.objectives import DinoSettings, MsnSettings
 from cxrssl.recipe.settings import Recipe
-from cxrssl.records.evaluation import Evaluation, ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.stats.scores import resample_metrics
 from cxrssl.stats.seeds import SeedMean, compare_unpaired
 from cxrssl.train.loop import pretrain

@@ -63,6 +63,7 @@ SHOWN_BY = {
     "cli/transfer.py": ["probe"],
     "synthetic/hospital/worlds.py": ["demo"],
     "records/encoder.py": ["probe", "export", "embed"],
+    "records/eval_settings.py": ["probe"],
     "records/evaluation.py": ["probe"],
     "records/reading.py": ["probe"],
     "cli/protocol.py": ["probe"],

@@ -23,7 +23,8 @@ from cxrssl.core.text import from_csv_text, plain, valid
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.text import format_value
 from cxrssl.records.arrays import Predictions
-from cxrssl.records.evaluation import CandidateSettings, EvalScores, EvalSettings, ProbeSettings, publish_evaluation
+from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import EvalScores, publish_evaluation
 from cxrssl.stats.scores import score_predictions
 from tests.cli.command import Result, run
 from tests.cohort.dicom_files import write_dicom

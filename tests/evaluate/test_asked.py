@@ -17,7 +17,8 @@ from cxrssl.evaluate.asked import Asked, read_policies, settle
 from cxrssl.evaluate.candidate import table_candidate
 from cxrssl.evaluate.run import ProbeChoices, evaluate_candidates
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, open_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.report.write import write_report
 from cxrssl.train.plan import open_films
 from tests.cli import command

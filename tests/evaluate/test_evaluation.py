@@ -33,12 +33,11 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.comparison import list_comparisons
 from cxrssl.records.encoder import EhrInput, read_films
+from cxrssl.records.eval_settings import ProbeSettings, objective_of
 from cxrssl.records.evaluation import (
     Evaluation,
-    ProbeSettings,
     describe_strengths,
     list_evaluations,
-    objective_of,
     open_evaluation,
     publish_evaluation,
 )

@@ -14,7 +14,8 @@ from cxrssl.evaluate.external import name_film, probe_external, read_seen
 from cxrssl.evaluate.run import ProbeChoices
 from cxrssl.images.store import open_images
 from cxrssl.model.external import ExternalChoices
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, open_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.report.write import write_report
 from tests.cli import command
 from tests.world import make_workspace

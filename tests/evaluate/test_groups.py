@@ -24,7 +24,7 @@ from cxrssl.evaluate.groups import (
     group_seeds,
     score_group,
 )
-from cxrssl.records.evaluation import CandidateSettings
+from cxrssl.records.eval_settings import CandidateSettings
 from cxrssl.records.features import Architecture
 from cxrssl.records.setup import read_setups
 from cxrssl.stats.scores import resample_metrics

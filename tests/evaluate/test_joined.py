@@ -15,7 +15,8 @@ from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.records.evaluation import Evaluation, ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fitted import open_fitted
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.stats.metrics import Floats, auroc

@@ -23,7 +23,8 @@ from cxrssl.evaluate.learning import check_fractions, find_curves, publish_curve
 from cxrssl.evaluate.plan import draw_labelled, plan_evaluation
 from cxrssl.evaluate.run import ProbeChoices, evaluate_candidates
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_all_evaluations, list_evaluations
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation, list_all_evaluations, list_evaluations
 from cxrssl.records.published import read_published
 from cxrssl.report.write import write_report
 from cxrssl.stats.scores import resample_metrics

@@ -18,7 +18,7 @@ from cxrssl.evaluate.patches import STRENGTHS, PatchProbe, Tokens, fit_patch_pro
 from cxrssl.evaluate.probe import fit_linear_probe, fit_probe_path
 from cxrssl.evaluate.run import ProbeChoices
 from cxrssl.model.external import ExternalChoices
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.reading import Pooling, Reading, check_reading
 from cxrssl.stats.metrics import auroc
 from tests.world import make_workspace

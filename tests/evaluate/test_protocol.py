@@ -44,7 +44,8 @@ from cxrssl.images.store import ImageStore
 from cxrssl.model.reading import read_films, read_layers
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import ViewSettings
-from cxrssl.records.evaluation import Evaluation, ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reading import parse_reading
 from cxrssl.report.write import write_report
 from cxrssl.stats.metrics import auroc

@@ -24,7 +24,8 @@ from cxrssl.model.external import ExternalChoices
 from cxrssl.model.reading import read_films
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, open_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.records.reading import CLS, Reading, parse_reading
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain

@@ -17,7 +17,8 @@ from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
 from cxrssl.evaluate.subgroups import name_groups, score_groups
 from cxrssl.images.store import ImageStore
-from cxrssl.records.evaluation import CandidateSettings, Evaluation, ProbeSettings, publish_evaluation
+from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
+from cxrssl.records.evaluation import Evaluation, publish_evaluation
 from cxrssl.records.subgroups import SUBGROUPS
 from cxrssl.stats.matched import match_predictions
 from cxrssl.stats.metrics import auroc

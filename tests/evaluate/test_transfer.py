@@ -23,7 +23,8 @@ from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.evaluate.transfer import Transfer, carry_probe, run_maker
 from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, list_evaluations, objective_of
+from cxrssl.records.eval_settings import ProbeSettings, objective_of
+from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.features import FeatureKey, open_features
 from cxrssl.records.fitted import find_calibrations, find_source, find_thresholds, has_fitted, open_fitted
 from cxrssl.report.cells import Number, show_cell

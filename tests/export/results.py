@@ -12,7 +12,8 @@ from cxrssl.core.durable import hash_settings
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.arrays import Predictions
 from cxrssl.records.encoder import SeenFilms
-from cxrssl.records.evaluation import CandidateSettings, EvalSettings, ProbeSettings, publish_evaluation
+from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import publish_evaluation
 from cxrssl.records.features import Architecture
 from cxrssl.records.scores import Decoding, EvalScores
 from cxrssl.stats.resample import Interval

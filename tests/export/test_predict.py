@@ -21,7 +21,8 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.fitted import TOO_FEW
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.images.store import open_images
-from cxrssl.records.evaluation import Evaluation, ProbeSettings, open_evaluation, publish_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import (
     find_calibrations,
     find_thresholds,

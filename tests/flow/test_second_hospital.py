@@ -14,7 +14,7 @@ from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.evaluate.transfer import carry_probe, run_maker
 from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.fitted import find_calibrations
 from cxrssl.stats.calibration import is_off
 from cxrssl.synthetic import HospitalSpec, write_hospital

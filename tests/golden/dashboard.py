@@ -21,7 +21,7 @@ from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.screens.runs import RunsScreen
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from tests.cli.command import run
 from tests.dashboard.screen import drive, press, text_of, until
 from tests.records.folders import DEAD, ELSEWHERE, age_files, make_evaluation, make_run, metric, write_lines

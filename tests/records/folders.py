@@ -21,7 +21,8 @@ from cxrssl.records import encoder
 from cxrssl.records.arrays import Predictions
 from cxrssl.records.comparison import ComparisonSettings, publish_comparison
 from cxrssl.records.encoder import EncoderOrigin, SeenFilms, make_settings
-from cxrssl.records.evaluation import CandidateSettings, EvalScores, EvalSettings, ProbeSettings, publish_evaluation
+from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import EvalScores, publish_evaluation
 from cxrssl.records.run import RunFiles
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, FindingScore

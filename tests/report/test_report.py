@@ -20,15 +20,8 @@ from cxrssl.evaluate.compare import (
     publish_comparisons,
 )
 from cxrssl.records.arrays import Predictions
-from cxrssl.records.evaluation import (
-    CandidateSettings,
-    EvalScores,
-    EvalSettings,
-    Evaluation,
-    ProbeSettings,
-    list_evaluations,
-    publish_evaluation,
-)
+from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
+from cxrssl.records.evaluation import EvalScores, Evaluation, list_evaluations, publish_evaluation
 from cxrssl.records.features import Architecture
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.write import write_report

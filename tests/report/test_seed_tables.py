@@ -16,7 +16,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
 from cxrssl.evaluate import resamples
 from cxrssl.evaluate.groups import compare_groups, find_vanilla_group, group_seeds, score_group
-from cxrssl.records.evaluation import CandidateSettings
+from cxrssl.records.eval_settings import CandidateSettings
 from cxrssl.records.group import NUMBERS, list_groups
 from cxrssl.records.setup import read_setups
 from cxrssl.report.write import Report, write_report

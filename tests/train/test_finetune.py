@@ -23,7 +23,7 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import FinetuneSettings
 from cxrssl.recipe.settings import BACKBONES
 from cxrssl.records.encoder import open_record
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.fitted import find_thresholds
 from cxrssl.records.steps import iter_metrics
 from cxrssl.report.write import write_report

@@ -22,7 +22,7 @@ from cxrssl.model.encoder import open_encoder
 from cxrssl.model.external import ExternalChoices, open_external
 from cxrssl.recipe.load import load_recipe
 from cxrssl.records.encoder import NOWHERE, open_record, read_films
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.report.write import write_report
 from cxrssl.train import loop
 from cxrssl.train.loop import pretrain

@@ -12,7 +12,7 @@ from cxrssl.core.errors import ConfigError, DataError, LeakageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.recipe.load import load_recipe
-from cxrssl.records.evaluation import ProbeSettings
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.steps import iter_metrics
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, plan_run
