@@ -43,6 +43,7 @@ from cxrssl.core.version import __version__
 
 NAME = "cxrssl"
 SIGINT_EXIT = 130
+MAX_HINT = 10_000  # a hint may hold a path of 4,096 characters, and a command that is cut cannot be copied
 MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE}
 HELP = """Self-supervised chest X-ray pretraining with the health record as a second view.
 
@@ -164,8 +165,8 @@ def _report_error(error: BaseException) -> int:
 
 def _print_error(what: str, where: str, hint: str) -> None:
     lines = [f"cxrssl: error: {plain(what)}"]
-    lines += [f"  at {plain(where)}"] if where else []
-    lines += [f"  hint: {plain(hint)}"] if hint else []
+    lines += [f"  at {plain(where, MAX_HINT)}"] if where else []
+    lines += [f"  hint: {plain(hint, MAX_HINT)}"] if hint else []
     typer.echo("\n".join(lines), err=True)
 
 

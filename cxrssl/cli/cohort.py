@@ -25,7 +25,7 @@ from cxrssl.cli.options import (
 )
 from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import CxrsslError, DataError, SetupError, UsageError
-from cxrssl.core.text import count_noun
+from cxrssl.core.text import count_noun, shell_word
 
 if TYPE_CHECKING:
     from cxrssl.audit.checks import Audit, Result
@@ -93,7 +93,9 @@ def export(
     from cxrssl.cohort.export import export_cohort
 
     if out is not None and out.suffix.lower() in (".csv", ".parquet", ".zip"):
-        raise UsageError("--out is a folder, and this is the name of a file", out, f"--out {out.with_suffix('')}")
+        raise UsageError(
+            "--out is a folder, and this is the name of a file", out, f"--out {shell_word(out.with_suffix(''))}"
+        )
     with _named_by("--out" if out else "--workspace"):
         written = export_cohort(open_workspace(workspace), name, to, out, force)
     summary = {"folder": str(written.path), "was_current": written.was_current, "rows": written.values}
@@ -157,7 +159,7 @@ def flow(
     small = parse_small_cells(small_cells)
     if figure is not None and figure.suffix.lower() != ".svg":
         name_of_svg = figure.with_suffix(".svg") if figure.name else "flow.svg"
-        raise UsageError("the figure is written as SVG", figure, f"--figure {name_of_svg}")
+        raise UsageError("the figure is written as SVG", figure, f"--figure {shell_word(name_of_svg)}")
     opened = open_workspace(workspace)
     evaluations, damage = list_evaluations(opened)
     made = cohort_flow(opened, opened.find_cohort(name).name, split, evaluations).hide_small(small)

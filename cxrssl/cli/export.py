@@ -17,6 +17,7 @@ from cxrssl.cli.options import (
     print_summary,
 )
 from cxrssl.core.errors import UsageError
+from cxrssl.core.text import shell_word
 
 
 def export(
@@ -44,7 +45,9 @@ def export(
     from cxrssl.records.encoder import parse_encoder_name
 
     if out is not None and out.suffix.lower() in (".safetensors", ".onnx", ".zip", ".bin", ".pt", ".pth"):
-        raise UsageError("--out is a folder, and this is the name of a file", out, f"--out {out.with_suffix('')}")
+        raise UsageError(
+            "--out is a folder, and this is the name of a file", out, f"--out {shell_word(out.with_suffix(''))}"
+        )
     which = parse_encoder_name(encoder)
     opened = open_workspace(workspace)
     run_id = opened.find_run(run).name  # before torch is loaded, which takes seconds

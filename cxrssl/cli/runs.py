@@ -18,7 +18,7 @@ from cxrssl.cli.options import (
     print_summary,
 )
 from cxrssl.core.errors import UsageError
-from cxrssl.core.text import count_noun
+from cxrssl.core.text import count_noun, shell_word
 
 app = typer.Typer(
     help="Hand results of runs on, without rows of patients.\n\nExample: cxrssl runs import results.zip",
@@ -54,7 +54,7 @@ def export_runs(
     if not safe:
         raise UsageError("runs export needs --safe: it never writes rows of patients", hint="add --safe")
     if out.suffix.lower() != ".zip":
-        raise UsageError("--out is no name of an archive", out, f"--out {out.with_suffix('.zip')}")
+        raise UsageError("--out is no name of an archive", out, f"--out {shell_word(out.with_suffix('.zip'))}")
     made = write(open_workspace(workspace), runs, out.absolute(), force)
     summary = {
         "file": str(made.path),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cxrssl.core.errors import UsageError
-from cxrssl.core.text import nearest_hint, plain
+from cxrssl.core.text import nearest_hint, plain, shell_word
 
 CHEXPERT_14 = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
@@ -108,4 +108,6 @@ def choose_findings(text: str, known: Sequence[str], cohort: str) -> tuple[str, 
 def _refuse_set(name: str, absent: Sequence[str], found: Sequence[str], cohort: str) -> None:
     what = f"cohort {cohort} has no finding that agrees with {', '.join(absent)} of {name}"
     own = ",".join(found)
-    raise UsageError(what, hint=f"name those that it has: --findings {own!r}" if own else "choose another set")
+    raise UsageError(
+        what, hint=f"name those that it has: --findings {shell_word(own)}" if own else "choose another set"
+    )

@@ -21,7 +21,7 @@ from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact, read_unexchanged
 from cxrssl.core.errors import FormatError, IntegrityError, LeakageError, UsageError
-from cxrssl.core.text import count_noun, nearest_hint, plain
+from cxrssl.core.text import count_noun, nearest_hint, plain, shell_word
 
 KIND = "cohort"
 SPLITS = ("train", "val", "test")
@@ -199,9 +199,10 @@ def _describe_ingest(path: Path) -> str:
     dataset, films = "DATASET", ""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        dataset, films = manifest["settings"]["dataset"], f" (its films were in {manifest['inputs']['root']})"
-    name = "" if path.name == dataset else f" --cohort {path.name}"
-    return plain(f"make it again, with its options: cxrssl ingest {dataset} PATH{name}{films}", 400)
+        dataset = shell_word(manifest["settings"]["dataset"])
+        films = f" (its films were in {plain(manifest['inputs']['root'], 400)})"
+    name = "" if path.name == dataset else f" --cohort {shell_word(path.name)}"
+    return f"make it again, with its options: cxrssl ingest {dataset} PATH{name}{films}"
 
 
 def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:

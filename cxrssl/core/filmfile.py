@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 from cxrssl.core.errors import DecodeError, SetupError
 from cxrssl.core.filestate import NO_FILE, Seen, is_settled, state_of
-from cxrssl.core.text import plain
+from cxrssl.core.text import shell_word
 
 MAX_FILE_BYTES = 256 * 1024**2
 CHUNK_BYTES = 2**20
@@ -135,7 +135,7 @@ def describe_links(root: Path, paths: Sequence[str]) -> str:
         return ""
     folder = os.path.commonpath([os.path.dirname(target) for target in targets.values()])
     links = "1 film is a link" if len(targets) == 1 else f"{len(targets):,} films are links"
-    shown = plain(folder, 200) if folder != "/" else "DIR, the folder that they lead into"
+    shown = shell_word(folder) if folder != "/" else "DIR, the folder that they lead into"
     return f"{links} out of the dataset folder, which cxrssl ingest reads with --follow-links {shown}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -26,6 +27,17 @@ def plain(value: object, max_chars: int = 500) -> str:
     return text if text.isascii() and text.isprintable() else "".join(map(_plain_char, text))
 
 
+def shell_word(value: object) -> str:
+    """Return `value` as one word of a command that can be copied into bash or zsh: whole, quoted where needed.
+
+    A character that is not safe to show is written by its bytes, as $'\\x07'.
+    """
+    text = str(value)
+    if all(_plain_char(char) == char for char in text):
+        return shlex.quote(text)
+    return "$'" + "".join(map(_escape_char, text)) + "'"
+
+
 def plain_lines(text: str) -> str:
     """Return text of many lines without control characters other than line feeds and tabs."""
     if text.isascii() and text.translate(_LINE_MAKERS).isprintable():
@@ -36,6 +48,16 @@ def plain_lines(text: str) -> str:
 def _plain_char(char: str) -> str:
     is_unsafe = unicodedata.category(char) in UNSAFE_CATEGORIES or _is_noncharacter(ord(char))
     return REPLACEMENT if is_unsafe else char
+
+
+def _escape_char(char: str) -> str:
+    if char in "\\'":
+        return "\\" + char
+    if _plain_char(char) == char:
+        return char
+    is_byte = 0xDC80 <= ord(char) <= 0xDCFF  # a byte of a file's name that is no UTF-8 (PEP 383)
+    data = char.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in data)
 
 
 def _is_noncharacter(code: int) -> bool:

@@ -22,7 +22,7 @@ from cxrssl.cohort.labelled import draw_subjects
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, LeakageError
-from cxrssl.core.text import plain
+from cxrssl.core.text import shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.images.store import ImageStore
@@ -214,6 +214,6 @@ def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) ->
 def _kept_rows(cohort: Cohort, rows: Rows, split: str, probe: ProbeSettings, is_kept_N: NDArray[np.bool_]) -> Rows:
     kept = rows[is_kept_N[rows]]
     if len(rows) and not len(kept) and split != "val":
-        what = f"no {split} film of cohort {cohort.name} meets --where {plain(probe.where or '', 200)}"
+        what = f"no {split} film of cohort {cohort.name} meets --where {shell_word(probe.where or '')}"
         raise DataError(what, cohort.folder, "ask for more films, or choose another --split")
     return kept

@@ -15,7 +15,7 @@ from typing import Any
 from cxrssl.core.config import build_settings, read_toml, setting
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import ConfigError, UsageError
-from cxrssl.core.text import count_noun, nearest_hint, plain
+from cxrssl.core.text import count_noun, nearest_hint, plain, shell_word
 from cxrssl.evaluate.asked import Asked
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.fields import write_fields
@@ -119,11 +119,11 @@ def load_protocol(text: str) -> Protocol:
         raise UsageError(f'--protocol cannot be "{plain(text, 80)}"', hint="write NAME, or NAME:test")
     if protocol.selected_on == ON_TEST and not named:
         what = f"protocol {protocol.name} keeps what is best on the test films, so that its scores are too high"
-        hint = f"name that: --protocol {plain(name, 80)}:test; every report will then begin with it"
+        hint = f"name that: --protocol {shell_word(name + ':test')}; every report will then begin with it"
         raise UsageError(what, hint=hint)
     if named and protocol.selected_on != ON_TEST:
         what = f"protocol {protocol.name} selects on val, not on test"
-        raise UsageError(what, hint=f"--protocol {plain(name, 80)}")
+        raise UsageError(what, hint=f"--protocol {shell_word(name)}")
     return protocol
 
 

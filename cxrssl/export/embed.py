@@ -21,7 +21,7 @@ from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import UsageError
 from cxrssl.core.place import check_place
-from cxrssl.core.text import nearest_hint, plain
+from cxrssl.core.text import nearest_hint, plain, shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
 from cxrssl.evaluate.features import extract_features
@@ -78,7 +78,7 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     """
     if choices.out is not None and choices.out.suffix not in SUFFIXES:
         what = f'the ending of the file says its format, and "{plain(choices.out.suffix, 20)}" is none'
-        raise UsageError(what, choices.out, f"--out {choices.out.with_suffix('.parquet')}, or .npz")
+        raise UsageError(what, choices.out, f"--out {shell_word(choices.out.with_suffix('.parquet'))}, or .npz")
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, choices.cohort or encoder.origin.cohort)
     which = "" if choices.encoder == "target" else f"-{choices.encoder}"

@@ -26,7 +26,7 @@ from cxrssl.cohort.walk import Place, scan
 from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.place import check_place
-from cxrssl.core.text import csv_text, plain
+from cxrssl.core.text import csv_text, plain, shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
 from cxrssl.evaluate.features import extract_features
@@ -192,7 +192,7 @@ def _find_place(workspace: Workspace, evaluation: Evaluation, choices: PredictCh
     """Return the file that will be written. Raises: UsageError."""
     if choices.out is not None and choices.out.suffix not in SUFFIXES:
         what = f'the ending of the file says its format, and "{plain(choices.out.suffix, 20)}" is none'
-        raise UsageError(what, choices.out, f"--out {choices.out.with_suffix('.csv')}, or .parquet")
+        raise UsageError(what, choices.out, f"--out {shell_word(choices.out.with_suffix('.csv'))}, or .parquet")
     if choices.folder is not None and not choices.folder.is_dir():
         raise UsageError("there is no such folder of films", choices.folder, "check the path")
     source = choices.cohort if choices.folder is None else choices.folder.resolve().name

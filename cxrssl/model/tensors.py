@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cxrssl.core.errors import DataError, UsageError
-from cxrssl.core.text import count_noun, plain
+from cxrssl.core.text import count_noun, plain, shell_word
 
 HUGGINGFACE, TIMM = "huggingface", "timm"
 CLASS_TOKENS = {"embeddings.cls_token": HUGGINGFACE, "cls_token": TIMM}
@@ -62,7 +62,7 @@ def name_tensors(found: Mapping[str, Tensor], ignore: Sequence[str], path: Path)
     """
     for pattern in ignore:
         if not fnmatch.filter(found, pattern):
-            raise UsageError(f'no tensor fits --ignore "{plain(pattern, 80)}"', path, _some(sorted(found)))
+            raise UsageError(f"no tensor fits --ignore {shell_word(pattern)}", path, _some(sorted(found)))
     ignored = {name for name in found if _is_unused(name) or any(fnmatch.fnmatchcase(name, each) for each in ignore)}
     left = {name: tensor for name, tensor in found.items() if name not in ignored}
     prefix, names = _find_encoder(list(left), path)
@@ -164,7 +164,7 @@ def _find_encoder(names: Sequence[str], path: Path) -> tuple[str, str]:
         raise DataError("the file holds no encoder that is known: no tensor is a class token", path, hint)
     if len(found) > 1:
         what = f"the file holds {len(found)} encoders: {', '.join(plain(prefix, 60) or 'one' for prefix in found)}"
-        raise DataError(what, path, f"leave all but one out: --ignore '{plain(max(found), 60)}*'")
+        raise DataError(what, path, f"leave all but one out: --ignore {shell_word(max(found) + '*')}")
     return next(iter(found.items()))
 
 
@@ -206,7 +206,7 @@ def _place_registers(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _ignore_hint(names: Sequence[str]) -> str:
     patterns = dict.fromkeys(f"{name.partition('.')[0]}*" for name in names)
-    return f"if they are no part of the encoder, such as a head, say so: --ignore '{plain(next(iter(patterns)), 60)}'"
+    return f"if they are no part of the encoder, such as a head, say so: --ignore {shell_word(next(iter(patterns)))}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cxrssl.audit.pretraining import Pretraining, trace_ancestors
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, UsageError
-from cxrssl.core.text import plain
+from cxrssl.core.text import plain, shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.settings import TIMM_PREFIX, Recipe
 from cxrssl.records.encoder import (
@@ -134,7 +134,7 @@ def _find_run(workspace: Workspace, text: str, said: str, recipe: Recipe) -> Sta
     try:
         files = RunFiles(workspace.find_run(run))
     except UsageError as error:
-        hint = f"{error.hint}; or name a path of files, such as ./{plain(text, 60)}"
+        hint = f"{error.hint}; or name a path of files, such as {shell_word('./' + text)}"
         raise UsageError(f"model.init: {error.what}", error.where, hint) from None
     run_id = files.folder.name
     if not files.is_published:
@@ -159,7 +159,7 @@ def _check_shape(record: EncoderRecord, recipe: Recipe, name: str) -> int:
         found, wanted = said.get(key), getattr(recipe.model, key)
         if found != wanted:
             what = f'run {plain(name, 120)} has model.{key} "{plain(found, 60)}", and the recipe "{wanted}"'
-            raise UsageError(what, hint=f"{option}{plain(found, 60)}")
+            raise UsageError(what, hint=option + shell_word(found))
     return int(side.get("global_px", 0))
 
 

@@ -124,6 +124,36 @@ def test_every_option_that_a_text_names_exists_in_the_command_that_shows_it(name
             assert options <= known | ROOT_OPTIONS, (name, part)
 
 
+def commands_with_values(path: Path) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the values that f-strings of a module set into a command, each with what stands before it."""
+    for text in ast.walk(ast.parse(path.read_text())):
+        if isinstance(text, ast.JoinedStr):
+            before = ""
+            for part in text.values:
+                if isinstance(part, ast.Constant):
+                    before += str(part.value)
+                if isinstance(part, ast.FormattedValue):
+                    if re.search(r"""--[a-z][a-z-]*[ =]["'./]*$|\bcxrssl [a-z][^:;,.]*$""", before):
+                        yield before, part.value
+                    before += "{}"
+
+
+def test_no_value_in_a_command_of_a_text_is_cut_or_quoted_by_hand() -> None:
+    """A command that is cut, or splits at a blank of a path, cannot be copied: `shell_word` writes its words."""
+    for name in MODULES:
+        for before, value in commands_with_values(PACKAGE / name):
+            assert not re.match(r"plain\(|.*!r", ast.unparse(value)), (name, before)
+            is_path = re.search(r"path|with_suffix|folder", ast.unparse(value))
+            assert not is_path or ast.unparse(value).startswith("shell_word("), (name, before)
+            assert before[-1] not in "'\"", (name, before)
+
+
+def test_a_hint_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "d/" * 2000
+    assert app._report_error(UsageError("no", long, f"--out {long}")) == 2
+    assert capsys.readouterr().err == f"cxrssl: error: no\n  at {long}\n  hint: --out {long}\n"
+
+
 def test_every_command_that_a_text_names_exists() -> None:
     for name in MODULES:
         for text in texts_of(PACKAGE / name):

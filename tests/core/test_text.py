@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import subprocess
 
 import pytest
 
-from cxrssl.core.text import csv_text, dump_json, escape_formula, from_csv_text, plain, plain_lines
+from cxrssl.core.text import csv_text, dump_json, escape_formula, from_csv_text, plain, plain_lines, shell_word, valid
 from tests.hostile import hostile_texts, runs_in_a_spreadsheet, unsafe_chars
 
 TEXTS = hostile_texts(2000, seed=1)
@@ -24,6 +28,27 @@ def test_plain_text_is_one_line_that_drives_no_terminal() -> None:
 def test_plain_text_holds_no_code_that_is_no_character() -> None:
     assert plain("a\ufffe\uffff\U0001ffff\ufdd0b") == "a\ufffd\ufffd\ufffd\ufffdb"
     assert plain("Ödem 名 🫁 é") == "Ödem 名 🫁 é"
+
+
+def test_a_word_of_a_command_is_whole_and_read_back_by_a_shell() -> None:
+    for text in ("runs", "a b", "it's", "x;y", "", "~/a", "Ödem 名", "p/" * 2000):
+        assert shlex.split(shell_word(text)) == [text]
+    assert shell_word("runs/a.b-c") == "runs/a.b-c"
+    assert shell_word("\ud800") == r"$'\xed\xa0\x80'"
+    assert shell_word("a\x07'\\b") == r"$'a\x07\'\\b'"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_a_word_with_unsafe_characters_shows_none_and_is_the_same_in_bash() -> None:
+    texts = [text for text in TEXTS if "\0" not in text and text == valid(text)][:300] + [
+        os.fsdecode(b"film\xff9.png"),
+        "a\nb",
+    ]
+    words = [shell_word(text) for text in texts]
+    assert not any(unsafe_chars(word, "") for word in words)
+    script = f"printf '%s\\0' {' '.join(words)}"
+    said = subprocess.run(["bash", "-c", script], capture_output=True, check=True, env={"LC_ALL": "C"}).stdout
+    assert said.split(b"\0")[:-1] == [os.fsencode(text) for text in texts]
 
 
 @pytest.mark.parametrize(

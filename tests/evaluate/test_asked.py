@@ -147,7 +147,7 @@ def test_a_condition_that_is_none_or_that_writes_is_refused_in_one_sentence(
 
 
 def test_a_condition_that_no_film_meets_is_refused(world: World) -> None:
-    with pytest.raises(DataError, match="no film of cohort nih meets --where age_y > 200"):
+    with pytest.raises(DataError, match="no film of cohort nih meets --where 'age_y > 200'"):
         probe(world, where="age_y > 200")
     _, cohort, _ = world
     test = cohort.image_id[cohort.rows_of("test", "hash")].tolist()

@@ -140,7 +140,7 @@ def test_what_is_no_part_of_the_encoder_is_left_out_by_name_and_recorded(tiny: t
     save_file({**{f"teacher.{k}": v for k, v in load_file(path).items()}, "head.weight": torch.zeros(2)}, path)
     _, source = open_external(ExternalChoices(path, "vit_tiny_patch16_224", ignore=("head*",)))
     assert source.ignored == ("head.weight",)
-    with pytest.raises(UsageError, match='no tensor fits --ignore "fc'):
+    with pytest.raises(UsageError, match="no tensor fits --ignore 'fc"):
         open_external(ExternalChoices(path, "vit_tiny_patch16_224", ignore=("fc*", "head*")))
 
 

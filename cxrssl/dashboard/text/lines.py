@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from cxrssl.core.text import count_noun, format_bytes, plain
+from cxrssl.core.text import count_noun, format_bytes, plain, shell_word
 from cxrssl.dashboard.state import AblationRow, DashboardState, ProbeRow, RunRow, count_states, other_cohorts
 from cxrssl.dashboard.text.cells import clock_text, short_seconds
 from cxrssl.dashboard.text.snapshot import EMPTY_HINT, ablation_line
@@ -103,7 +103,9 @@ def probe_title(state: DashboardState, run: RunRow, probes: Sequence[ProbeRow]) 
     also = f" · this run was also probed on {plain(', '.join(others), 80)}" if others else ""
     where = f"cohort {plain(run.cohort, 40)}, split {plain(run.split, 40)}"
     if not probes:
-        do = f"cxrssl probe {plain(run.run_id)}" if run.state == "finished" else "cxrssl probe, once it is finished"
+        do = (
+            f"cxrssl probe {shell_word(run.run_id)}" if run.state == "finished" else "cxrssl probe, once it is finished"
+        )
         return Text(f" no probe on {where} yet: {do}{also}", "dim")
     is_mixed = any(probe.terms != probes[0].terms for probe in probes)
     warning = " · ≠: other films or probe settings, not comparable" if is_mixed else ""
