@@ -146,7 +146,8 @@ def _make_table(dataset: str, ours: Sequence[Evaluation]) -> ReportTable | None:
         "Numbers that others published, as their sources print them; they were not made again. What a source does not "
         f"state is taken as different. Sources: {'; '.join(sources)}. All that is known of each is in {FILE}."
     )
-    return ReportTable(f"{TITLE}: {plain(dataset, 40)}", ["Encoder", "Metric", "Published", "Compares"], rows, note)
+    columns = ["Encoder", "Metric", "Published", "Compares"]
+    return ReportTable(f"{TITLE}: {plain(dataset, 40)}", columns, rows, note, quoted=range(len(rows)))
 
 
 def _judge(ours: Sequence[Evaluation], peer: Peer, form: str) -> str:

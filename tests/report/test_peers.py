@@ -174,6 +174,7 @@ def test_the_table_names_its_sources_and_says_no_with_a_reason() -> None:
     assert table.title == "By others, on this dataset: nih"
     assert all(str(row[-1]).startswith("no: ") for row in table.rows)
     assert "hustvl/EVA-X" in table.note
+    assert set(table.quoted) == set(range(len(table.rows)))
     eva = next(row for row in table.rows if str(row[0]).startswith("EVA-X-Ti"))
     assert eva == ["EVA-X-Ti (ViT-Ti/16, 6 M)", "macro AUROC", "0.824", "no: fine-tuned; chosen on test; no interval"]
 
