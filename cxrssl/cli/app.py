@@ -18,6 +18,7 @@ from cxrssl.cli import (
     ablate,
     check,
     cohort,
+    compare,
     dashboard,
     demo,
     doctor,
@@ -90,6 +91,7 @@ app.command()(export.export)
 app.command()(embed.embed)
 app.command()(predict.predict)
 app.command()(report.report)
+app.command()(compare.compare)
 app.command()(sql.sql)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipe.app, name="recipe")
