@@ -153,7 +153,7 @@ def probe(
     from cxrssl.records.reading import check_reading, parse_reading
 
     reading = parse_reading(read)
-    check_reading(reading, joined, test_on, folds)
+    check_reading(reading, joined, folds)
     shares = read_fractions(fractions) if fractions else ()
     check_fractions(shares, draws, settings)
     followed = open_protocol(protocol)

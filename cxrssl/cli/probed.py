@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cxrssl.cli.boxed import describe_boxes, summarise_boxes
 from cxrssl.cli.curves import describe_curves, mark_few
 from cxrssl.cli.external import describe_source
 from cxrssl.cli.options import align
@@ -46,6 +47,7 @@ class Probed:
                 "settings": each.settings.to_dict(),
                 **each.scores.to_dict(),
                 "smallest_difference": find_visible_of(each.scores),
+                **summarise_boxes(each),
             }
             for each in self.evaluations
         }
@@ -71,6 +73,7 @@ class Probed:
             *self._notes,
             f"Subjects with the finding, and its AUROC{self._matched}:",
             *align(table_of_findings(first)),
+            *describe_boxes(self.evaluations),
             *([first.scores.check_note] if first.scores.check_note else []),
             describe_in_words(find_visible_of(first.scores)),
             *describe_fit(first),

@@ -35,10 +35,7 @@ ProtocolName = Annotated[
 ]
 
 SAID = {"uncertain": "--uncertain", "blank": "--blank", "read": "--read"}
-NEVER = {
-    "folds": "--folds", "fractions": "--fractions", "draws": "--draws", "joined": "--with", "test_on": "--test-on",
-    "head": "--head",
-}  # fmt: skip
+NEVER = {"folds": "--folds", "fractions": "--fractions", "draws": "--draws", "joined": "--with", "head": "--head"}
 
 
 def open_protocol(text: str) -> Protocol | None:

@@ -85,6 +85,7 @@ def describe_transfers(transfers: Sequence[Transfer]) -> list[str]:
 
 
 def _describe(transfer: Transfer) -> Iterator[str]:
+    from cxrssl.cli.boxed import describe_boxes
     from cxrssl.records.fitted import find_calibrations
 
     carried, there = transfer.carried, transfer.there
@@ -114,6 +115,7 @@ def _describe(transfer: Transfer) -> Iterator[str]:
         rows.append((plain(name, 60), score.auroc.to_text(), fitted, own, repaired))
     yield "AUROC by finding; intercept of the carried probabilities, perfect is 0, and after Platt on val there:"
     yield from align(rows)
+    yield from describe_boxes([carried])
     if carried.settings.leak:
         yield f"Not a fair test: {carried.settings.leak}."
     if transfer.left_out:
@@ -125,9 +127,15 @@ def _describe(transfer: Transfer) -> Iterator[str]:
 
 def summarise_transfers(transfers: Sequence[Transfer]) -> dict[str, Any]:
     """Return the evaluations and differences as JSON, by evaluation."""
+    from cxrssl.cli.boxed import summarise_boxes
+
     summary = {}
     for each in transfers:
-        about = {"settings": each.carried.settings.to_dict(), **each.carried.scores.to_dict()}
+        about = {
+            "settings": each.carried.settings.to_dict(),
+            **each.carried.scores.to_dict(),
+            **summarise_boxes(each.carried),
+        }
         difference = {
             "fitted_there": each.there.eval_id,
             "fitted_there_minus_carried": each.difference.to_dict(),

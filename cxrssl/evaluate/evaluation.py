@@ -16,19 +16,21 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
+from cxrssl.evaluate.boxed import find_boxes, score_boxes
 from cxrssl.evaluate.decode import decode_record, explain_features
 from cxrssl.evaluate.descent import fit_heads
 from cxrssl.evaluate.fitted import clip_logits, record_fit
-from cxrssl.evaluate.fitting import Fitted, fit_folds, fit_split
+from cxrssl.evaluate.fitting import AnyProbe, fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
+from cxrssl.evaluate.patches import PatchProbe
 from cxrssl.evaluate.plan import EvalPlan
-from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.evaluate.shown import ShownFilms
 from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
+from cxrssl.records.boxes import find_box_scores
 from cxrssl.records.eval_settings import JOINED
 from cxrssl.records.evaluation import KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
-from cxrssl.records.fitted import has_fitted
+from cxrssl.records.fitted import find_thresholds, has_fitted, has_patches
 from cxrssl.records.scores import EvalScores
 from cxrssl.records.subgroups import write_subgroups
 from cxrssl.stats.metrics import Floats
@@ -80,8 +82,19 @@ def _is_made(plan: EvalPlan) -> bool:
     made = open_evaluation(plan.path)
     if made.imported:  # it came without what was predicted
         return False
-    has_all_fits = plan.group_N is not None or not plan.reading.is_linear or has_fitted(made)
-    return made.was_counted and made.scores.is_decoded == _is_encoded(plan) and has_all_fits
+    return made.was_counted and made.scores.is_decoded == _is_encoded(plan) and _has_fit(plan, made)
+
+
+def _has_fit(plan: EvalPlan, made: Evaluation) -> bool:
+    """Return whether it recorded its probe; of neighbours what val films made of it, and of folds nothing."""
+    if plan.group_N is not None:
+        return True
+    if plan.reading.kind == "knn":
+        return find_thresholds(made) is not None
+    if not plan.reading.pooling:
+        return has_fitted(made)
+    boxes, scored = find_boxes(plan), find_box_scores(made.path)
+    return has_patches(made) and (boxes is None or (scored is not None and scored.sha256 == boxes.sha256))
 
 
 def _is_encoded(plan: EvalPlan) -> bool:
@@ -108,7 +121,7 @@ def _score_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> Made:
     """Fit on train, choose the strength on val, score test; a protocol of others trains heads and chooses one."""
     train, val, test = (plan.rows[split] for split in SPLITS)
     about: dict[str, Any] = {"strengths": {}, "num_dropped": {key: len(rows) for key, rows in plan.dropped.items()}}
-    fitted: Fitted
+    fitted: AnyProbe
     if isinstance(features_ND, ShownFilms):
         fitted, about["head"] = fit_heads(plan, features_ND, labels_NL)
         about["selected_on"] = about["head"].selected_on
@@ -118,11 +131,18 @@ def _score_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> Made:
     pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
     about |= {**_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
-    files: Mapping[str, bytes] = {}
-    if isinstance(fitted, LinearProbe):  # of neighbours, who are people, there are no weights to keep
-        files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
+    files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
+    files |= look_at_boxes(plan, fitted, features_ND)
     dropped = {DROPPED: list_dropped(plan)} if plan.dropped else {}
     return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), {**files, **dropped}
+
+
+def look_at_boxes(plan: EvalPlan, fitted: AnyProbe, features: Any) -> dict[str, bytes]:
+    """Return, as files by name, where a probe of patches looks; nothing of other probes, or without boxes."""
+    boxes = find_boxes(plan)
+    if boxes is None or not isinstance(fitted, PatchProbe):
+        return {}
+    return score_boxes(plan, fitted, features, boxes).to_files()
 
 
 def list_dropped(plan: EvalPlan) -> bytes:
@@ -172,7 +192,7 @@ def _predict(plan: EvalPlan, logits_RL: Floats, labels_NL: Labels, is_fitted_L: 
 def _score(
     plan: EvalPlan,
     predictions: Predictions,
-    fitted: Fitted | CrossFit,
+    fitted: AnyProbe | CrossFit,
     rarer_L: NDArray[np.int64],
     about: dict[str, Any],
     fold_R: NDArray[np.int64] | None = None,

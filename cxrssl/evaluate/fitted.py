@@ -13,11 +13,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cxrssl.evaluate.fitting import AnyProbe
+from cxrssl.evaluate.patches import PatchProbe
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
-from cxrssl.records.arrays import Predictions, Weights
+from cxrssl.records.arrays import PatchWeights, Predictions, Weights
 from cxrssl.records.eval_settings import JOINED, PIXELS, EvalSettings, ProbeSettings
 from cxrssl.records.evaluation import NOT_SCORED
 from cxrssl.records.fitted import (
@@ -29,11 +32,12 @@ from cxrssl.records.fitted import (
     FitFiles,
     Fitted,
     FittedAbout,
+    FittedPatches,
     Point,
     Thresholds,
     read_pack,
 )
-from cxrssl.records.reading import parse_reading
+from cxrssl.records.reading import Pooling, parse_reading
 from cxrssl.stats.calibration import Calibration, Platt, fit_isotonic, fit_platt, score_calibration, sigmoid
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
@@ -55,16 +59,26 @@ def clip_logits(logits_NL: Floats) -> Floats:
 
 def record_fit(
     plan: EvalPlan,
-    probe: LinearProbe,
+    probe: AnyProbe,
     features_ND: Any,
     labels_NL: NDArray[np.int8],
     test: Predictions,
 ) -> FitFiles:
     """Return the probe as it was fitted, its thresholds and its maps of calibration, scored on the test films."""
-    settings, cohort = plan.settings, plan.cohort
+    settings = plan.settings
     val = predict_rows(plan, probe, features_ND, labels_NL, plan.rows["val"])
     where = name_films(plan)
     rules = settings.probe.thresholds or DEFAULT_RULES
+    return FitFiles(
+        score_thresholds(fit_thresholds(val, rules, where), test, settings.probe),
+        score_calibrations(fit_calibrations(val, where), test, settings.probe),
+        _record_weights(plan, probe),
+    )
+
+
+def _record_weights(plan: EvalPlan, probe: AnyProbe) -> Fitted | FittedPatches | None:
+    """Return a probe as it was fitted; None of neighbours."""
+    settings, cohort, names = plan.settings, plan.cohort, np.array(plan.findings)
     about = FittedAbout(
         strength=probe.strength,
         reads=_name_inputs(settings),
@@ -77,13 +91,15 @@ def record_fit(
         pack=read_pack(plan.images.path),
         architecture=settings.candidate.architecture,
     )
-    names = np.array(plan.findings)
-    weights = Weights(names, probe.weight_LD, probe.bias_L, probe.mean_D, probe.scale_D, probe.is_fitted_L)
-    return FitFiles(
-        score_thresholds(fit_thresholds(val, rules, where), test, settings.probe),
-        score_calibrations(fit_calibrations(val, where), test, settings.probe),
-        Fitted(weights, about),
-    )
+    scaled = probe.mean_D, probe.scale_D, probe.is_fitted_L
+    if isinstance(probe, LinearProbe):
+        return Fitted(Weights(names, probe.weight_LD, probe.bias_L, *scaled), about)
+    if isinstance(probe, PatchProbe):
+        query_LD, weight_LD, bias_L = (
+            each.double().numpy() for each in (probe.query_LD, probe.weight_LD, probe.bias_L)
+        )
+        return FittedPatches(PatchWeights(names, query_LD, weight_LD, bias_L, *scaled), about)
+    return None
 
 
 def _name_inputs(settings: EvalSettings) -> str:
@@ -112,9 +128,28 @@ def to_probe(fitted: Fitted) -> LinearProbe:
     )
 
 
+def to_patch_probe(fitted: FittedPatches, pooling: Pooling) -> PatchProbe:
+    """Return a probe of patches that was recorded, ready to be applied; it was judged elsewhere."""
+    kept = fitted.weights
+    query_LD, weight_LD, bias_L = (
+        torch.from_numpy(each).float() for each in (kept.query_LD, kept.weight_LD, kept.bias_L)
+    )
+    return PatchProbe(
+        pooling=pooling,
+        query_LD=query_LD,
+        weight_LD=weight_LD,
+        bias_L=bias_L,
+        mean_D=kept.mean_D,
+        scale_D=kept.scale_D,
+        strength=fitted.about.strength,
+        is_fitted_L=kept.is_fitted_L,
+        is_judged_L=np.zeros_like(kept.is_fitted_L),
+    )
+
+
 def predict_rows(
     plan: EvalPlan,
-    probe: LinearProbe,
+    probe: AnyProbe,
     features_ND: Any,
     labels_NL: NDArray[np.int8],
     rows: NDArray[np.int64],

@@ -24,13 +24,13 @@ from cxrssl.stats.metrics import Floats
 
 Features = NDArray[np.floating[Any]]
 Labels = NDArray[np.int8]
-Fitted = LinearProbe | KnnProbe | PatchProbe
+AnyProbe = LinearProbe | KnnProbe | PatchProbe
 Strengths = dict[str, float]
 OF_FILM, OF_RECORD = "film", "record"
 """The two strengths where the record is joined to an encoder."""
 
 
-def fit_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> tuple[Fitted, Strengths]:
+def fit_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> tuple[AnyProbe, Strengths]:
     """Return the probe fitted on the train films of a plan; of neighbours nothing is chosen."""
     train, val = plan.rows["train"], plan.rows["val"]
     if plan.reading.kind == "knn":

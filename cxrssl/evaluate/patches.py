@@ -43,6 +43,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Films, and features of a patch."""
+        return len(self), self.values_NPD.shape[2]
+
     def __getitem__(self, places: npt.NDArray[np.int64]) -> Tokens:
         return Tokens(self.values_NPD, self.rows[places])
 

@@ -12,9 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from cxrssl.cohort.finding_names import explain_unlike, shared_findings
 from cxrssl.cohort.read import Cohort
@@ -26,7 +24,7 @@ from cxrssl.evaluate.apart import find_fitted_on, measure_change
 from cxrssl.evaluate.asked import Asked, settle
 from cxrssl.evaluate.candidate import Candidate, open_run, run_candidate
 from cxrssl.evaluate.compare import compare_published
-from cxrssl.evaluate.evaluation import evaluate_plan
+from cxrssl.evaluate.evaluation import DROPPED, evaluate_plan, list_dropped, look_at_boxes
 from cxrssl.evaluate.external import external_candidate, read_seen
 from cxrssl.evaluate.fitted import (
     fit_calibrations,
@@ -34,11 +32,13 @@ from cxrssl.evaluate.fitted import (
     predict_rows,
     score_calibrations,
     score_thresholds,
-    to_probe,
 )
+from cxrssl.evaluate.fitting import AnyProbe
 from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
-from cxrssl.evaluate.probe import LinearProbe
+from cxrssl.evaluate.reading import read_candidate
 from cxrssl.evaluate.run import ProbeChoices, check_findings
+from cxrssl.evaluate.shown import shown_candidate
+from cxrssl.evaluate.taken import MakeCandidate, choose_findings, reading_of, take_probe
 from cxrssl.images.store import ImageStore
 from cxrssl.model.external import ExternalChoices, open_external
 from cxrssl.records.eval_settings import CARRIED_LABEL, Carried, ProbeSettings
@@ -49,14 +49,12 @@ from cxrssl.records.fitted import (
     FindingCalibration,
     FindingPoints,
     FitFiles,
-    Fitted,
     Thresholds,
     find_calibrations,
     find_source,
     find_thresholds,
-    open_fitted,
 )
-from cxrssl.records.scores import ALL, EvalScores
+from cxrssl.records.scores import EvalScores
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, score_predictions
 from cxrssl.train.device import choose_device
@@ -64,8 +62,6 @@ from cxrssl.train.plan import open_films
 
 Pairs = tuple[tuple[str, str], ...]
 """Names of findings where the probe was fitted, and where it is carried to."""
-MakeCandidate = Callable[[Cohort, ImageStore, str], Candidate]
-"""The encoder of the evaluation as a candidate for another cohort, under a split."""
 
 
 @dataclass(frozen=True)
@@ -128,20 +124,20 @@ def carry_probe(
         recorded, LeakageError when the encoder or the probe has seen test films or subjects there.
     """
     check_carriable(source.settings.probe)
-    fitted = open_fitted(source)
+    probe = take_probe(workspace, source, make_candidate)
     if source.settings.cohort in cohort_names:
         what = f"--test-on names {source.settings.cohort}, the cohort that the probe is fitted on"
         raise UsageError(what, hint="its test films are scored anyway: name other cohorts")
     opened = [open_films(workspace, name) for name in dict.fromkeys(cohort_names)]
     for cohort, _ in opened:
         check_findings(cohort)
-    return [_carry_to(workspace, source, fitted, films, make_candidate, choices) for films in opened]
+    return [_carry_to(workspace, source, probe, films, make_candidate, choices) for films in opened]
 
 
 def _carry_to(
     workspace: Workspace,
     source: Evaluation,
-    fitted: Fitted,
+    probe: AnyProbe,
     films: tuple[Cohort, ImageStore],
     make_candidate: MakeCandidate,
     choices: ProbeChoices,
@@ -150,17 +146,21 @@ def _carry_to(
     about = source.settings
     is_alike = cohort.dataset == about.dataset and about.split in cohort.schemes
     scheme = about.split if is_alike else cohort.default_split
-    candidate = make_candidate(cohort, images, scheme)
+    place, own = choose_device(choices.device), make_candidate(cohort, images, scheme)
+    candidate = read_candidate(workspace, own, reading_of(source), images, place)
+    candidate = shown_candidate(workspace, candidate, choices.protocol, images, place)
+    all_names = source.predictions().finding_names.tolist()
+    names = [name for name in all_names if name not in source.scores.not_fitted]
     asked = Asked(where=about.probe.where or "", find_films=choices.asked.find_films)
 
     def plan_of(pairs: Pairs) -> EvalPlan:
         if not pairs:
             what = f"no finding of the probe means the same in cohort {cohort.name} and can be fitted there"
-            raise DataError(what, cohort.folder, f"the probe has {', '.join(fitted.finding_names)}")
+            raise DataError(what, cohort.folder, f"the probe has {', '.join(names)}")
         settings, is_kept_N = settle(_settings_there(about.probe, cohort, pairs), cohort, asked)
         return plan_evaluation(workspace, candidate, cohort, images, scheme, settings, choices.may_overlap, is_kept_N)
 
-    shared = shared_findings(fitted.finding_names, cohort.finding_names.tolist())
+    shared = shared_findings(names, cohort.finding_names.tolist())
     plan = plan_of(shared)
     unfit = _find_unfit(plan)
     pairs = tuple(pair for pair in shared if pair[1] not in unfit)
@@ -172,9 +172,9 @@ def _carry_to(
         raise LeakageError(leak, candidate.candidate_id, hint)
     features = cache(candidate.features)
     there = evaluate_plan(plan, features)
-    carried = _evaluate_carried(source, fitted, pairs, _plan_carried(plan, source, leak), features)
+    carried = _evaluate_carried(source, probe, pairs, _plan_carried(plan, source, leak), features)
     difference = compare_published(workspace, there, carried).differences
-    unlike = explain_unlike(fitted.finding_names, cohort.finding_names.tolist())
+    unlike = explain_unlike(names, cohort.finding_names.tolist())
     change = measure_change(source, carried)
     return Transfer(carried, there, difference, change, unlike, tuple(unfit))
 
@@ -211,10 +211,10 @@ def _plan_carried(plan: EvalPlan, source: Evaluation, leak: str) -> EvalPlan:
 
 def _evaluate_carried(
     source: Evaluation,
-    fitted: Fitted,
+    probe: AnyProbe,
     pairs: Pairs,
     plan: EvalPlan,
-    features: Callable[[], NDArray[np.float32]],
+    features: Callable[[], Any],
 ) -> Evaluation:
     """Score the test films by the carried probe and publish that, unless it is published of this very probe."""
     origin = CarriedFrom(source.eval_id, source.content_sha256, {there: here for here, there in pairs})
@@ -222,7 +222,9 @@ def _evaluate_carried(
         made = open_evaluation(plan.path)
         if find_source(made) == origin:
             return made
-    features_ND, labels_NL, probe = features(), plan.labels(), _choose_findings(fitted, plan.findings, pairs)
+    here, at_home = {there: name for name, there in pairs}, source.predictions().finding_names.tolist()
+    probe = choose_findings(probe, [at_home.index(here[name]) for name in plan.findings])
+    features_ND, labels_NL = features(), plan.labels()
     test = predict_rows(plan, probe, features_ND, labels_NL, plan.rows["test"])
     val = predict_rows(plan, probe, features_ND, labels_NL, plan.rows["val"])
     how = plan.settings.probe
@@ -234,7 +236,10 @@ def _evaluate_carried(
         plan.num_twins_left_out,
         (),
         num_left_out=plan.num_left_out,
-        strengths={ALL: fitted.about.strength},
+        strengths=source.scores.strengths,
+        head=source.scores.head,
+        selected_on=source.scores.selected_on,
+        num_dropped={split: len(rows) for split, rows in plan.dropped.items()},
     )
     thresholds, calibrations = find_thresholds(source), find_calibrations(source)
     assert thresholds is not None, "recorded with the probe"
@@ -246,23 +251,9 @@ def _evaluate_carried(
         score_calibrations(_with_maps_there(calibrations, maps, fit_calibrations(val, name_films(plan))), test, how),
         source=origin,
     )
-    publish_evaluation(plan.path, plan.settings, scores, test, None, files.to_files())
+    more = look_at_boxes(plan, probe, features_ND) | ({DROPPED: list_dropped(plan)} if plan.dropped else {})
+    publish_evaluation(plan.path, plan.settings, scores, test, None, {**files.to_files(), **more})
     return open_evaluation(plan.path)
-
-
-def _choose_findings(fitted: Fitted, findings: Sequence[str], pairs: Pairs) -> LinearProbe:
-    """Return the probe of these findings, in their order."""
-    here = {there: name for name, there in pairs}
-    names = fitted.weights.finding_names.tolist()
-    columns = [names.index(here[name]) for name in findings]
-    probe = to_probe(fitted)
-    return replace(
-        probe,
-        weight_LD=probe.weight_LD[columns],
-        bias_L=probe.bias_L[columns],
-        is_fitted_L=probe.is_fitted_L[columns],
-        is_judged_L=probe.is_judged_L[columns],
-    )
 
 
 def _unscored(thresholds: Thresholds, findings: dict[str, FindingPoints]) -> Thresholds:

@@ -69,8 +69,23 @@ class Weights(NamedTuple):
     is_fitted_L: NDArray[np.bool_]
 
 
-Arrays = TypeVar("Arrays", Predictions, ProbeFit, FoldFit, Weights)
-AnyArrays = Predictions | ProbeFit | FoldFit | Weights
+class PatchWeights(NamedTuple):
+    """The arrays of patches.npz, under the same names: what a probe of patches has, see `evaluate.patches`."""
+
+    finding_names: NDArray[np.str_]
+    """[L]"""
+    query_LD: NDArray[np.float64]
+    weight_LD: NDArray[np.float64]
+    bias_L: NDArray[np.float64]
+    """Where a finding is not fitted, that of its prevalence, which may be infinite."""
+    mean_D: NDArray[np.float64]
+    scale_D: NDArray[np.float64]
+    is_fitted_L: NDArray[np.bool_]
+
+
+Arrays = TypeVar("Arrays", Predictions, ProbeFit, FoldFit, Weights, PatchWeights)
+AnyArrays = Predictions | ProbeFit | FoldFit | Weights | PatchWeights
+_SCALED = {"bias_L": ("f", "L"), "mean_D": ("f", "D"), "scale_D": ("f", "D"), "is_fitted_L": ("b", "L")}
 SHAPES = {
     Predictions: {
         "image_id": ("U", "N"),
@@ -81,14 +96,8 @@ SHAPES = {
     },
     ProbeFit: {"fitted_on": ("i", "M"), "mean_D": ("f", "D"), "scale_D": ("f", "D")},
     FoldFit: {"fold_N": ("i", "N"), "mean_KD": ("f", "KD"), "scale_KD": ("f", "KD")},
-    Weights: {
-        "finding_names": ("U", "L"),
-        "weight_LD": ("f", "LD"),
-        "bias_L": ("f", "L"),
-        "mean_D": ("f", "D"),
-        "scale_D": ("f", "D"),
-        "is_fitted_L": ("b", "L"),
-    },
+    Weights: {"finding_names": ("U", "L"), "weight_LD": ("f", "LD"), **_SCALED},
+    PatchWeights: {"finding_names": ("U", "L"), "query_LD": ("f", "LD"), "weight_LD": ("f", "LD"), **_SCALED},
 }
 """Of each array the kind of its values, as NumPy names it, and its axes."""
 

@@ -1,7 +1,7 @@
 """What an evaluation keeps to be used elsewhere: the fitted probe, its thresholds and its calibration.
 
-In: `evals/<eval_id>/{fitted.npz, fitted.json, thresholds.json, calibration.json}`. Out: Fitted, Thresholds,
-Calibrations. Never: a probe of which it is not known what it reads.
+In: `evals/<eval_id>/{fitted.npz or patches.npz, fitted.json, thresholds.json, calibration.json}`. Out: Fitted,
+Thresholds, Calibrations. Never: a probe of which it is not known what it reads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError
 from cxrssl.core.numbers import encode_numbers
-from cxrssl.records.arrays import Weights, check_arrays, pack_arrays, read_arrays
+from cxrssl.records.arrays import PatchWeights, Weights, check_arrays, pack_arrays, read_arrays
 from cxrssl.records.damage import refuse_faults
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.features import Architecture
@@ -26,7 +26,7 @@ from cxrssl.stats.resample import Interval
 from cxrssl.stats.thresholds import Decisions
 
 WEIGHTS, ABOUT, THRESHOLDS, CALIBRATION = "fitted.npz", "fitted.json", "thresholds.json", "calibration.json"
-SOURCE = "carried.json"
+SOURCE, PATCHES = "carried.json", "patches.npz"
 CLASS_TOKEN, RECORD = "class token", "record"
 Record = TypeVar("Record")
 
@@ -66,7 +66,7 @@ class FittedAbout:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fitted probe."""
+    """A fitted probe of one row of features a film."""
 
     weights: Weights
     about: FittedAbout
@@ -75,6 +75,14 @@ class Fitted:
     def finding_names(self) -> list[str]:
         """Those that have a probe."""
         return [str(name) for name in self.weights.finding_names[self.weights.is_fitted_L]]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPatches:
+    """A fitted probe that sees patches."""
+
+    weights: PatchWeights
+    about: FittedAbout
 
 
 @dataclass(frozen=True)
@@ -156,14 +164,16 @@ class FitFiles:
 
     thresholds: Thresholds
     calibrations: Calibrations
-    fitted: Fitted | None = None
+    fitted: Fitted | FittedPatches | None = None
+    """None of neighbours, who are people: they are found again in the features."""
     source: CarriedFrom | None = None
 
     def to_files(self) -> dict[str, bytes]:
         """Return the files by name."""
         files = {THRESHOLDS: _dump(self.thresholds), CALIBRATION: _dump(self.calibrations)}
         if self.fitted is not None:
-            files |= {WEIGHTS: pack_arrays(self.fitted.weights), ABOUT: _dump(self.fitted.about)}
+            name = WEIGHTS if isinstance(self.fitted, Fitted) else PATCHES
+            files |= {name: pack_arrays(self.fitted.weights), ABOUT: _dump(self.fitted.about)}
         if self.source is not None:
             files[SOURCE] = _dump(self.source)
         return files
@@ -191,6 +201,23 @@ def open_fitted(evaluation: Evaluation) -> Fitted:
         raise _name_missing(evaluation)
     check_arrays(evaluation.path / WEIGHTS, Weights)
     return Fitted(read_arrays(evaluation.path / WEIGHTS, Weights), _read(evaluation.path / ABOUT, FittedAbout))
+
+
+def has_patches(evaluation: Evaluation) -> bool:
+    """Return whether an evaluation recorded its fitted probe of patches."""
+    return (evaluation.path / PATCHES).is_file()
+
+
+def open_patches(evaluation: Evaluation) -> FittedPatches:
+    """Return the fitted probe of patches of an evaluation.
+
+    Raises: DataError when it was not recorded, IntegrityError when it is damaged.
+    """
+    path = evaluation.path / PATCHES
+    if not path.is_file():
+        raise _name_missing(evaluation)
+    check_arrays(path, PatchWeights)
+    return FittedPatches(read_arrays(path, PatchWeights), _read(evaluation.path / ABOUT, FittedAbout))
 
 
 def find_thresholds(evaluation: Evaluation) -> Thresholds | None:

@@ -90,7 +90,7 @@ def parse_reading(text: str) -> Reading:
     return Reading("last" if kind == "last" else "knn", int(count))
 
 
-def check_reading(reading: Reading, joined: str, test_on: str, folds: int = 0) -> None:
+def check_reading(reading: Reading, joined: str, folds: int = 0) -> None:
     """Raise UsageError for what is not done with features that are read in this way."""
     if not reading.is_linear and joined:
         what = (
@@ -100,6 +100,3 @@ def check_reading(reading: Reading, joined: str, test_on: str, folds: int = 0) -
     if reading.pooling and folds:
         what = f"--read {reading.kind} is fitted on the train films of a split, and with --folds there is none"
         raise UsageError(what, hint="name one of them")
-    if reading != CLS and test_on:
-        what = f"--test-on carries probes of the class token, and --read is {reading.name}"
-        raise UsageError(what, hint="leave --read out, or probe the other cohort with --cohort")

@@ -137,9 +137,8 @@ def test_an_encoder_is_probed_by_its_patches(pooling: Pooling, tmp_path: Path, m
 
 
 @pytest.mark.parametrize(
-    ("joined", "test_on", "folds", "what"),
-    [("ehr", "", 0, "no columns to join"), ("", "b", 0, "carries probes"), ("", "", 5, "with --folds there is none")],
+    ("joined", "folds", "what"), [("ehr", 0, "no columns to join"), ("", 5, "with --folds there is none")]
 )
-def test_what_a_probe_of_patches_cannot_do_is_refused(joined: str, test_on: str, folds: int, what: str) -> None:
+def test_what_a_probe_of_patches_cannot_do_is_refused(joined: str, folds: int, what: str) -> None:
     with pytest.raises(UsageError, match=what):
-        check_reading(Reading("attention"), joined, test_on, folds)
+        check_reading(Reading("attention"), joined, folds)

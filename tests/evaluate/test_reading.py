@@ -228,7 +228,7 @@ def test_the_record_is_joined_to_what_is_read(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [(["--with", "ehr"], "no columns to join"), (["--test-on", "other"], "carries probes of the class token")],
+    [(["--with", "ehr"], "no columns to join"), (["--test-on", "other"], 'no cohort "other"')],
 )
 def test_what_neighbours_cannot_do_is_refused(world: World, words: list[str], what: str) -> None:
     workspace, run, _ = world

@@ -18,7 +18,9 @@ from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.apart import find_fitted_on
 from cxrssl.evaluate.compare import list_carried
+from cxrssl.evaluate.evaluation import DROPPED
 from cxrssl.evaluate.fitted import to_probe
+from cxrssl.evaluate.protocol import Fit, Protocol, Show
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.evaluate.transfer import Transfer, carry_probe, run_maker
 from cxrssl.images.store import open_images
@@ -27,6 +29,7 @@ from cxrssl.records.eval_settings import ProbeSettings, objective_of
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.features import FeatureKey, open_features
 from cxrssl.records.fitted import find_calibrations, find_source, find_thresholds, has_fitted, open_fitted
+from cxrssl.records.reading import CLS, parse_reading
 from cxrssl.report.cells import Number, show_cell
 from cxrssl.report.small import HIDDEN
 from cxrssl.report.transfer_tables import _bin_cells, _shares
@@ -40,6 +43,9 @@ from tests.world import HEADER
 
 SMALL = ("views.global_px=32", "model.patch_px=8")
 SETTINGS = ProbeSettings(num_resamples=200)
+HEADS = Protocol(
+    name="heads", drops_last=True, show=Show(flip_prob=0.5), fit=Fit("adam", (1e-2,), batch_films=7, epochs=2)
+)
 World = tuple[Workspace, Evaluation, list[Transfer]]
 
 
@@ -77,6 +83,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (evaluation,) = probe_run(workspace, "own", "half", "hash", SETTINGS, ProbeChoices(baselines=False))
     maker = run_maker(workspace, evaluation, "cpu")
     return workspace, evaluation, carry_probe(workspace, evaluation, ["fourth"], maker, ProbeChoices())
+
+
+@pytest.fixture(scope="module")
+def twin(world: World) -> str:
+    """Another cohort of the films of the first, under the same split."""
+    ingest(world[0], world[0].root.parent / "half", "twin")
+    return "twin"
 
 
 def probe(workspace: Workspace, *words: object) -> Result:
@@ -309,6 +322,45 @@ def test_what_cannot_be_carried_is_one_sentence(world: World, words: tuple[str, 
     )
     assert (refused.returncode, refused.stdout) == (code, "")
     assert what in refused.stderr
+
+
+@pytest.mark.parametrize("way", ["patches", "last:2", "knn:9", "attention", "max", "protocol"])
+def test_every_kind_of_probe_says_of_the_same_films_elsewhere_what_it_said_at_home(
+    world: World, twin: str, way: str
+) -> None:
+    workspace = world[0]
+    reading = CLS if way == "protocol" else parse_reading(way)
+    choices = ProbeChoices(
+        baselines=False, may_overlap=True, reading=reading, protocol=HEADS if way == "protocol" else None
+    )
+    (source,) = probe_run(workspace, "own", "half", "hash", SETTINGS, choices)
+    (transfer,) = carry_probe(workspace, source, [twin], run_maker(workspace, source, "cpu"), choices)
+    for each in (transfer.carried, transfer.there):
+        here, there = source.predictions(), each.predictions()
+        assert there.image_id.tolist() == here.image_id.tolist()
+        column = here.finding_names.tolist().index("Effusion")
+        assert there.logits[:, 0] == pytest.approx(here.logits[:, column], abs=1e-5)
+        assert there.finding_names.tolist() == ["Effusion"]
+    carried = transfer.carried
+    assert carried.settings.candidate.read == source.settings.candidate.read
+    assert carried.settings.probe.protocol == source.settings.probe.protocol
+    assert (carried.scores.strengths, carried.scores.head) == (source.scores.strengths, source.scores.head)
+    assert carried.scores.num_dropped == source.scores.num_dropped
+    assert (carried.path / DROPPED).exists() == (way == "protocol")
+    at_home, there_too = (find_thresholds(each) for each in (source, carried))
+    assert at_home is not None
+    assert there_too is not None
+    assert there_too.findings["Effusion"].points == at_home.findings["Effusion"].points
+    assert not list_evaluations(workspace)[1]
+
+
+def test_neighbours_of_a_cohort_that_has_changed_are_not_taken(world: World) -> None:
+    workspace = world[0]
+    choices = ProbeChoices(baselines=False, reading=parse_reading("knn:9"))
+    (source,) = probe_run(workspace, "own", "half", "hash", SETTINGS, choices)
+    changed = dataclasses.replace(source, settings=dataclasses.replace(source.settings, cohort_sha256="0" * 64))
+    with pytest.raises(DataError, match="has changed since its films were taken as neighbours"):
+        carry_probe(workspace, changed, ["fourth"], run_maker(workspace, source, "cpu"), choices)
 
 
 def test_rules_of_ones_own_make_an_evaluation_of_its_own(world: World) -> None:
