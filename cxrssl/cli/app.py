@@ -32,6 +32,7 @@ from cxrssl.cli import (
     recipe,
     report,
     runs,
+    runs_list,
     sql,
 )
 from cxrssl.cli.options import GroupedCommand, complete_hint, forget_command, tracebacks_folder
@@ -93,6 +94,8 @@ app.command()(predict.predict)
 app.command()(report.report)
 app.command()(compare.compare)
 app.command()(sql.sql)
+runs.app.command("list")(runs_list.list_runs)
+runs.app.command("show")(runs_list.show_run)
 app.add_typer(runs.app, name="runs")
 app.add_typer(recipe.app, name="recipe")
 app.command()(dashboard.dashboard)

@@ -21,7 +21,7 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, shell_word
 
 app = typer.Typer(
-    help="Hand results of runs on, without rows of patients.\n\nExample: cxrssl runs import results.zip",
+    help="List, show and tidy up runs; hand their results on, without rows of patients.\n\nExample: cxrssl runs list",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
