@@ -9,32 +9,10 @@ Never: a "no" that follows from rows which could not be read.
 
 from __future__ import annotations
 
-from cxrssl.cohort.features import RECORDED, Feature
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import RECORDED
 from cxrssl.cohort.link import PAIR, VISIT, LinkRule
 from cxrssl.db import Database
-
-RULES = {
-    "mortality": """CASE
-            WHEN hospital_expire_flag THEN 'died'
-            WHEN NOT hospital_expire_flag OR ($1 AND link_status <> 'rejected_row') THEN 'alive'
-        END""",
-    "icu": """CASE
-            WHEN link.stay_id IS NOT NULL THEN 'icu'
-            WHEN link_status IN ('in_stay', 'in_ed') OR ($1 AND link_status <> 'rejected_row') THEN 'not_icu'
-        END""",
-    "ed_arrival": """CASE
-            WHEN link_status = 'before_stay' THEN NULL
-            WHEN link.ed_stay_id IS NOT NULL THEN coalesce(ed_stay.arrival_transport, 'ed')
-            WHEN arrival.ed_in <= taken_at THEN arrival.way
-            WHEN arrival.hadm_id IS NULL AND taken_at >= admittime THEN 'not_ed'
-        END""",
-    "care_unit": """CASE link_status
-            WHEN 'in_icu' THEN first_careunit WHEN 'in_stay' THEN 'ward' WHEN 'in_ed' THEN 'ed'
-        END""",
-    "since_admission": "CASE WHEN taken_at >= admittime THEN date_diff('microsecond', admittime, taken_at) / 3.6e9 END",
-    "los": "date_diff('microsecond', admittime, dischtime) / 86.4e9",
-}
-"""Feature -> its value in the hospital's tables, where that is more than a column of the admission. $1: by day."""
 
 
 def fill_ehr(database: Database, rule: LinkRule) -> None:
@@ -52,7 +30,7 @@ def _source_sql(feature: Feature) -> str:
         "at": f"CASE WHEN taken_at >= admittime THEN admission.{column} END",
         "after": f"admission.{column}",
     }
-    hospital = RULES.get(feature.name) or (at_film[feature.known] if table == "admission" else "NULL")
+    hospital = feature.rule or (at_film[feature.known] if table == "admission" else "NULL")
     return f"coalesce(given_feature.{feature.column}, {hospital})"
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, Feature, Scale, find_feature
+from cxrssl.cohort.feature import Feature, Scale
+from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, find_feature
 from cxrssl.cohort.impute import impute_codes
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain

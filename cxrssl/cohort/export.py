@@ -14,7 +14,8 @@ import polars as pl
 
 from cxrssl.cohort import meds
 from cxrssl.cohort.csv import frame_csv
-from cxrssl.cohort.features import RECORDED, Feature
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import RECORDED
 from cxrssl.cohort.read import Cohort, naming_ingest, open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, publish, unreplaced

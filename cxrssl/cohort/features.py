@@ -1,186 +1,38 @@
-"""The health-record features, each declared once.
+"""The health-record features, each declared once, in features.toml.
 
 Out: FEATURES, from which everything else derives: the tables and views of a cohort (schema), the SQL that fills them
-(ehr), frames of sources, maps, arrays, codebook, MEDS and the inputs of a model (encoding). `words` declares what the
-words of a source mean.
+(ehr), frames of sources, maps, arrays, codebook, MEDS and the inputs of a model (encoding). `words` of a feature says
+what the words of its source mean. OPTIONAL are those that a cohort has only if it was made with them.
 Never: an import of polars, duckdb or numpy.
 """
 
 from __future__ import annotations
 
+import importlib.resources
 import re
+import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Literal
 
-from cxrssl.cohort.words import WORDS, word_categories
+from cxrssl.cohort.declare import check_sources, read_declared
+from cxrssl.cohort.feature import Declared, EventTable, Feature
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
-Role = Literal["input", "outcome"]
-Known = Literal["before", "at", "after"]
 NONE = "none"
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Numbers from `low` to `high` become 0 to 1, others the nearer end. The ends are declared, never fitted."""
-
-    low: float
-    high: float
-    is_log: bool = False
-    """log(1 + x) in place of x."""
+def _read_built_in() -> Declared:
+    text = importlib.resources.files("cxrssl.cohort").joinpath("features.toml").read_text(encoding="utf-8")
+    return read_declared(tomllib.loads(text), "features.toml", is_own=False)
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One declared feature."""
-
-    name: str
-    group: str
-    role: Role
-    """`outcome`: a model input only if the user names it, and every report then says so."""
-    known: Known
-    """Relative to the film. It also decides which row a column of `admission` is taken from. `before`: a fact about the
-    person, from the admission begun last at or before the film, else from the first after it. `at`: from the admission
-    that the film is linked to, once it has begun. `after`: from that admission."""
-    meaning: str
-    """For the codebook and `cxrssl sql --tables`."""
-    categories: tuple[str, ...] = ()
-    """In the paper's order; empty for a number."""
-    column: str = ""
-    """Its column in `given_feature`, `ehr` and `film`; the suffix is its unit. By default the name."""
-    source: str = ""
-    """The table.column of schemas/1_source.sql that holds it, where that is one column."""
-    scale: Scale | None = None
-    """Of a number."""
-    most: float = 0
-    """The largest number that a user's own table may hold."""
-    is_whole: bool = False
-    censored: str = ""
-    """A second column: whether the true number is larger than the one given."""
-    form_of: str = ""
-    """The feature that this one re-encodes; the two are never used together."""
-    reveals: str = ""
-    """Another feature that follows from some of its categories."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "column", self.column or self.name)
-
-    @property
-    def width(self) -> int:
-        """Number of value columns."""
-        return len(self.categories) or 1
-
-    @property
-    def kind(self) -> Literal["text", "int", "float"]:
-        """Type of its column."""
-        return "text" if self.categories else "int" if self.is_whole else "float"
-
-    @property
-    def is_worded(self) -> bool:
-        """Whether its source has words of its own, which WORDS maps to categories."""
-        return self.name in WORDS
-
-
-def make_edges(step_y: int) -> tuple[int, ...]:
-    """Return the lower ends of all age bands but the first: 20, 20 + step, ... 90."""
-    return tuple(range(20, 91, step_y))
-
-
-def band_labels(edges: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of the bands between the edges; an age on an edge belongs to the band above it.
-
-    Differs: the published code closes bands at the right, so that 20 falls into its band "<20".
-    """
-    inner = [f"{low}-{high - 1}" for low, high in pairwise(edges)]
-    return (f"<{edges[0]}", *inner, f"{edges[-1]}+")
-
-
-AGE_BANDS = {"age5": make_edges(5), "age10": make_edges(10)}
-
-
-def _band(age: Feature, name: str) -> Feature:
-    return replace(age, name=name, group=name, categories=band_labels(AGE_BANDS[name]), scale=None, form_of=age.name)
-
-
-def _worded(name: str, group: str, role: Role, known: Known, meaning: str, source: str, reveals: str = "") -> Feature:
-    return Feature(name, group, role, known, meaning, word_categories(name), source=source, reveals=reveals)
-
-
-# (age - 16) / 84. Source: nyuad-cai/CXR-EHR-MSN, notebooks/EHR-data-prep.ipynb. Differs: clipped to [0, 1].
-AGE = Feature(
-    "age", "demo", "input", "before", "age at the film",
-    column="age_y", scale=Scale(16, 100), most=130, censored="age_is_censored",
-)  # fmt: skip
-FEATURES: tuple[Feature, ...] = (
-    Feature("sex", "demo", "input", "before", "sex of the person", ("male", "female")),
-    AGE,
-    _band(AGE, "age5"),
-    _band(AGE, "age10"),
-    Feature(
-        "view", "meta", "input", "at", "projection; other than the four is unknown",
-        ("PA", "LATERAL", "AP", "LL"), source="image.view",
-    ),
-    Feature(
-        "position", "meta", "input", "at", "position of the person", ("Erect", "Recumbent"), source="image.position"
-    ),
-    Feature(
-        "mortality", "stay", "outcome", "after", "whether the admission ended in death; unknown outside admissions",
-        ("alive", "died"),
-    ),
-    Feature(
-        "icu", "stay", "input", "at",
-        "whether it was taken during a stay in intensive care; unknown outside hospital stays", ("icu", "not_icu"),
-    ),
-    _worded(
-        "race", "social", "input", "before", "race or ethnicity, as the hospital wrote it down", "admission.race"
-    ),
-    _worded(
-        "insurance", "social", "input", "before", "who pays; before MIMIC-IV 3.0 private is among other",
-        "admission.insurance",
-    ),
-    _worded("language", "social", "input", "before", "language of the person", "admission.language"),
-    _worded(
-        "marital_status", "social", "input", "before", "marital status of the person", "admission.marital_status"
-    ),
-    _worded(
-        "admission_type", "admission", "input", "at", "type of the admission; unknown before it begins",
-        "admission.admission_type",
-    ),
-    _worded(
-        "admission_location", "admission", "input", "at",
-        "where the person came from; unknown before the admission begins", "admission.admission_location",
-    ),
-    _worded(
-        "ed_arrival", "admission", "input", "at",
-        "how the person came to the emergency department; ed: not told, not_ed: past it", "ed_stay.arrival_transport",
-    ),
-    _worded(
-        "care_unit", "course", "input", "at",
-        "where the person lay; of an ICU stay, the unit in which it began", "icu_stay.first_careunit", reveals="icu",
-    ),
-    Feature(
-        "since_admission", "course", "input", "at", "time since the admission; unknown before it begins",
-        column="since_admission_h", scale=Scale(0, 2400, is_log=True), most=240_000,
-    ),
-    # Counts studies with an earlier first film, including those whose films are not on this disk, because it is a fact
-    # about the person. Unknown for a study without a time. In NIH it is the published follow-up number.
-    Feature(
-        "prior", "course", "input", "before", "earlier studies of the person in the dataset",
-        column="num_prior", scale=Scale(0, 100, is_log=True), most=100_000, is_whole=True,
-    ),
-    Feature(
-        "los", "discharge", "outcome", "after", "length of the admission",
-        column="los_d", scale=Scale(0, 100, is_log=True), most=10_000,
-    ),
-    _worded(
-        "discharge_location", "discharge_location", "outcome", "after",
-        "where the person went from the hospital; unknown outside admissions", "admission.discharge_location",
-        reveals="mortality",
-    ),
-)  # fmt: skip
+BUILT_IN = _read_built_in()
+# The scale of the age is (age - 16) / 84. Source: nyuad-cai/CXR-EHR-MSN, notebooks/EHR-data-prep.ipynb.
+# Differs: clipped to [0, 1].
+FEATURES: tuple[Feature, ...] = tuple(each for each in BUILT_IN.features if each.measured is None)
+"""Those that every cohort has a column of."""
+TABLES: dict[str, EventTable] = {table.name: table for table in BUILT_IN.tables}
+AGE_BANDS = {feature.name: feature.edges for feature in FEATURES if feature.edges}
 FEATURE_NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(feature.group for feature in FEATURES))
 PAPER_FEATURES: tuple[str, ...] = tuple(FEATURE_NAMES[: FEATURE_NAMES.index("icu") + 1])
@@ -194,7 +46,26 @@ RECORDED: tuple[Feature, ...] = tuple(
 """Features with a column of their own, in the order of the columns: by group, within it outcomes last."""
 GIVEN: tuple[Feature, ...] = tuple(feature for feature in RECORDED if not feature.source.startswith("image."))
 """Features that a dataset may state itself, in `given_feature`, where null is unknown."""
-_BY_NAME = {feature.name: feature for feature in FEATURES}
+OPTIONAL: tuple[Feature, ...] = tuple(each for each in BUILT_IN.features if each.measured is not None)
+"""Those that are chosen from tables of events, where a cohort was made with their group."""
+check_sources(OPTIONAL, TABLES)
+_known = {feature.name: feature for feature in (*FEATURES, *OPTIONAL)}
+"""All features that this process knows, in order: those of the program, then users' own, see `declare`."""
+
+
+def known_names() -> tuple[str, ...]:
+    """Return the names of all features that are known, in declared order."""
+    return tuple(_known)
+
+
+def known_groups() -> tuple[str, ...]:
+    """Return the names of all groups that are known, in declared order."""
+    return tuple(dict.fromkeys(feature.group for feature in _known.values()))
+
+
+def is_feature(name: str) -> bool:
+    """Return whether there is a feature of this name."""
+    return name in _known
 
 
 def find_feature(name: str) -> Feature:
@@ -202,10 +73,10 @@ def find_feature(name: str) -> Feature:
 
     Raises: UsageError that names the nearest one.
     """
-    if name not in _BY_NAME:
-        known = (*FEATURE_NAMES, *GROUPS, NONE)
+    if name not in _known:
+        known = (*_known, *known_groups(), NONE)
         raise UsageError(f'there is no feature or group "{plain(name, 60)}"', hint=nearest_hint(name, known))
-    return _BY_NAME[name]
+    return _known[name]
 
 
 def parse_ehr(text: str) -> tuple[str, ...]:
@@ -216,22 +87,22 @@ def parse_ehr(text: str) -> tuple[str, ...]:
     Raises: UsageError for an unknown name, naming the nearest one, for "none" mixed with features, and for two forms of
     one feature.
     """
-    words = [word for word in re.split(r"[,\s]+", text) if word]
+    words, groups = [word for word in re.split(r"[,\s]+", text) if word], known_groups()
     if not words:
-        raise UsageError("no feature is named", hint=f'name groups ({", ".join(GROUPS)}), single features, or "{NONE}"')
+        raise UsageError("no feature is named", hint=f'name groups ({", ".join(groups)}), single features, or "{NONE}"')
     if NONE in words:
         if len(words) > 1:
             raise UsageError(f'"{NONE}" cannot be mixed with features', hint=f'got "{plain(text, 80)}"')
         return ()
-    named = {find_feature(word).name for word in words if word not in GROUPS or word in _BY_NAME}
+    named = {find_feature(word).name for word in words if word not in groups or word in _known}
     forms: dict[str, str] = {}
-    for name in sorted(named, key=FEATURE_NAMES.index):
-        quantity = _BY_NAME[name].form_of or name
+    for name in (name for name in _known if name in named):
+        quantity = _known[name].form_of or name
         if forms.setdefault(quantity, name) != name:
             raise UsageError(f'"{forms[quantity]}" and "{name}" are the same feature', hint="name one of them")
-    replaced = {_BY_NAME[name].form_of for name in named}
+    replaced = {_known[name].form_of for name in named}
     wanted = named | ({name for word in words for name in _group_members(word)} - replaced)
-    return tuple(name for name in FEATURE_NAMES if name in wanted)
+    return tuple(name for name in _known if name in wanted)
 
 
 def name_features(names: Sequence[str], joined_by: str) -> str:
@@ -249,4 +120,4 @@ def is_outcome_used(names: Sequence[str]) -> bool:
 
 
 def _group_members(word: str) -> tuple[str, ...]:
-    return tuple(feature.name for feature in FEATURES if feature.group == word)
+    return tuple(feature.name for feature in _known.values() if feature.group == word)

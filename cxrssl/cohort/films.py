@@ -16,7 +16,8 @@ import numpy.typing as npt
 import polars as pl
 
 from cxrssl.cohort.encoding import band_index
-from cxrssl.cohort.features import AGE_BANDS, FEATURES, Feature
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import AGE_BANDS, FEATURES
 from cxrssl.cohort.read import BLANK
 from cxrssl.core.durable import write_bytes
 from cxrssl.db import Database

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from string import Template
 
-from cxrssl.cohort.features import GIVEN, RECORDED, Feature
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import GIVEN, RECORDED
 from cxrssl.db import Database, read_schema
 
 TYPES = {"text": "VARCHAR", "int": "INTEGER", "float": "DOUBLE"}

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.cohort.encoding import band_index
-from cxrssl.cohort.features import FEATURE_NAMES, band_labels, find_feature
+from cxrssl.cohort.feature import band_labels
+from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.records.arrays import Predictions

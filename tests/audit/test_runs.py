@@ -12,7 +12,8 @@ import pytest
 from cxrssl.audit.checks import CHECKS, Audit, make_audit
 from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
 from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
-from cxrssl.cohort.features import FEATURES, Feature
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.run import probe_run

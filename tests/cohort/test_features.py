@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from cxrssl.cohort.encoding import band_index, encode_features, feature_columns, fill_as_paper, scale_numbers
+from cxrssl.cohort.feature import Scale, band_labels
 from cxrssl.cohort.features import (
     AGE_BANDS,
     FEATURE_NAMES,
     FEATURES,
     GROUPS,
     PAPER_FEATURES,
-    Scale,
-    band_labels,
     find_feature,
     is_outcome_used,
     name_features,

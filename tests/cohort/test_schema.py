@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cxrssl.cohort.features import FEATURES, GIVEN, RECORDED, Feature
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import FEATURES, GIVEN, RECORDED
 from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.sources import GIVEN_SCHEMA
 from cxrssl.db import Database, open_database

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cxrssl.cli.pretrain import recipe_changes
-from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, Feature, is_outcome_used
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import FEATURE_NAMES, FEATURES, PAPER_FEATURES, is_outcome_used
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.errors import ConfigError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace

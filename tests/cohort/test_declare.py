@@ -1,0 +1,153 @@
+"""Features declared in TOML: each mistake gets one sentence."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from cxrssl.cohort.declare import check_sources, read_declared
+from cxrssl.cohort.feature import Declared, EventSource
+from cxrssl.cohort.features import BUILT_IN, FEATURES, TABLES
+from cxrssl.core.errors import ConfigError
+
+TABLE = """
+[[table]]
+name = "triage"
+file = "ed/triage"
+key = "stay_id"
+time = "ed_stay.intime"
+"""
+ACUITY = """
+[[feature]]
+name = "acuity"
+group = "triage"
+kind = "repeated"
+role = "input"
+meaning = "acuity at triage, 1 to 5"
+choose = "nearest_before"
+window_h = 24
+range = [1, 5]
+sources = [{ table = "triage", value = "acuity" }]
+"""
+
+
+def declare(text: str) -> Declared:
+    declared = read_declared(tomllib.loads(text), "mine.toml")
+    check_sources(declared.features, TABLES | {table.name: table for table in declared.tables})
+    return declared
+
+
+def test_a_feature_of_ones_own_is_a_table_and_a_feature() -> None:
+    declared = declare(TABLE + ACUITY)
+    (table,), (feature,) = declared.tables, declared.features
+    assert table.columns == ("subject_id", "stay_id")
+    assert (feature.name, feature.group, feature.role, feature.known) == ("acuity", "triage", "input", "before")
+    assert feature.measured is not None
+    assert feature.measured.sources == (EventSource("triage", value="acuity"),)
+    assert feature.scale is not None
+    assert (feature.scale.low, feature.scale.high, feature.has_age, feature.age_column) == (1, 5, True, "acuity_age_h")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('role = "input"', 'role = "inpt"', 'feature "acuity": "role" cannot be "inpt"'),
+        ('group = "triage"\n', "", 'feature "acuity" needs the key "group", a text'),
+        ("window_h = 24", "window = 24", 'unknown key "window" in feature "acuity"'),
+        ("window_h = 24", "window_h = -1", 'feature "acuity": "window_h" must be hours above 0'),
+        ("window_h = 24", "window_h = 24\nstale_h = 48", 'feature "acuity" becomes stale only after its window'),
+        ("range = [1, 5]", "range = [5, 1]", 'feature "acuity" needs range = [lowest, highest]'),
+        ("range = [1, 5]\n", "", 'feature "acuity" needs "range", or scale = { low = ..., high = ... }'),
+        (
+            'choose = "nearest_before"',
+            'choose = "any_before"',
+            'feature "acuity" of kind "repeated" cannot be chosen by "any_before"',
+        ),
+        (
+            'choose = "nearest_before"',
+            'choose = "nearest_before"\nknown = "after"',
+            'feature "acuity" is chosen by "nearest_before", so that it is known before the film',
+        ),
+        (
+            'value = "acuity" }',
+            'value = "acuity", unit = "points" }',
+            'feature "acuity" says nothing of the unit "points"',
+        ),
+        (
+            "range = [1, 5]",
+            'range = [1, 5]\nunits = { points = "x" }',
+            'feature "acuity": the unit "points" needs a factor, or [factor, summand]',
+        ),
+        ('table = "triage"', 'table = "triag"', 'feature "acuity" is of table "triag", which is not declared'),
+        (', value = "acuity"', "", 'feature "acuity" needs a column of values in "triage"'),
+        (
+            ', value = "acuity"',
+            ', value = "acuity", items = ["1"]',
+            'feature "acuity" names items, and table "triage" ',
+        ),
+        ('time = "ed_stay.intime"', 'time = "ed_stay.start"', '"ed_stay.start" is no time of a stay'),
+        ('key = "stay_id"\n', "", 'table "triage" has the time of a stay and needs the key "key", '),
+        ('file = "ed/triage"', 'file = "../triage.csv"', 'table "triage" cannot be in "../triage.csv"'),
+        ('group = "triage"', 'group = "triage"\nrule = "1"', 'unknown key "rule" in feature "acuity"'),
+    ],
+)
+def test_a_mistake_gets_one_sentence(old: str, new: str, what: str) -> None:
+    text = TABLE + ACUITY
+    assert text.count(old) == 1
+    with pytest.raises(ConfigError) as caught:
+        declare(text.replace(old, new))
+    assert caught.value.what.startswith(what)
+
+
+CODES = """
+[[table]]
+name = "codes"
+file = "hosp/diagnoses_icd"
+key = "hadm_id"
+time = "admission.TIME"
+item = "icd_code"
+version = "icd_version"
+[[feature]]
+name = "had_asthma"
+group = "mine"
+kind = "codes"
+role = "ROLE"
+meaning = "asthma"
+choose = "CHOOSE"
+sources = [{ table = "codes", codes = { "9" = ["493"], "10" = ["J45"] } }]
+"""
+
+
+def coded(role: str, choose: str, time: str) -> Declared:
+    return declare(CODES.replace("ROLE", role).replace("CHOOSE", choose).replace("TIME", time))
+
+
+def test_an_outcome_cannot_be_called_an_input() -> None:
+    assert coded("input", "any_before", "dischtime").features[0].known == "before"
+    assert coded("outcome", "any_of_admission", "admittime").features[0].known == "after"
+    with pytest.raises(ConfigError) as caught:
+        coded("input", "any_of_admission", "dischtime")
+    assert caught.value.what == 'feature "had_asthma" is known only after the film: it is an outcome and no input'
+    with pytest.raises(ConfigError) as caught:
+        coded("input", "any_before", "admittime")
+    assert caught.value.what == (
+        'feature "had_asthma" is an outcome by its time: hosp/diagnoses_icd is known when the stay has ended'
+    )
+    assert caught.value.hint == 'write time = "admission.dischtime"'
+
+
+def test_names_are_declared_once() -> None:
+    with pytest.raises(ConfigError, match='feature "acuity" is declared twice'):
+        declare(TABLE + ACUITY + ACUITY)
+    with pytest.raises(ConfigError, match='table "triage" is declared twice'):
+        declare(TABLE + TABLE + ACUITY)
+    with pytest.raises(ConfigError, match="no feature is declared"):
+        declare(TABLE)
+
+
+def test_built_in_features_are_declared_in_the_package() -> None:
+    assert [feature.name for feature in BUILT_IN.features[: len(FEATURES)]] == [feature.name for feature in FEATURES]
+    assert all(feature.meaning for feature in BUILT_IN.features)
+    for feature in BUILT_IN.features:  # an outcome is what is known after the film
+        assert (feature.role == "outcome") == (feature.known == "after"), feature.name
