@@ -36,6 +36,7 @@ FOLDERS = (
     "learning",
     "reports",
     "tracebacks",
+    "compiled",
 )
 
 

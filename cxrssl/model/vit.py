@@ -138,7 +138,7 @@ def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     if kept_BK is not None:
         # Before the embedding: a dropped patch costs nothing at all.
         pixels_BNC = _take(pixels_BNC, kept_BK)
-        position_BND = _take(position_BND, kept_BK)
+        position_BND = _take_positions(position_ND, kept_BK)
     patches_BND = embed.norm(F.linear(pixels_BNC, embed.proj.weight.flatten(1), embed.proj.bias)) + position_BND
     prefix_tokens = cast(tuple[Tensor | None, ...], (encoder.cls_token, encoder.reg_token))
     prefix = torch.cat([token for token in prefix_tokens if token is not None], dim=1)
@@ -163,6 +163,19 @@ def resample_positions(position_ND: Tensor, old: tuple[int, int], new: tuple[int
 
 def _take(values_BND: Tensor, kept_BK: Tensor) -> Tensor:
     return values_BND.gather(1, kept_BK[:, :, None].expand(-1, -1, values_BND.shape[2]))
+
+
+def _take_positions(position_ND: Tensor, kept_BK: Tensor) -> Tensor:
+    """Return the positions of the kept patches, [B, K, D].
+
+    Where a GPU must repeat itself, as a product with ones and zeros: the gradient of a gather is there a sort of all
+    the indices.
+    """
+    if position_ND.device.type == "cpu" or not torch.are_deterministic_algorithms_enabled():
+        return _take(position_ND.expand(len(kept_BK), -1, -1), kept_BK)
+    places = torch.arange(len(position_ND), device=kept_BK.device)
+    with torch.autocast(position_ND.device.type, enabled=False):
+        return (kept_BK[:, :, None] == places).to(position_ND.dtype) @ position_ND
 
 
 def _tokens_after(block: Any, tokens_BTD: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ class Machine:
     micro_batch: int = setting(0, low=0, high=65536)
     """Films encoded at a time, to save memory at the price of encoding the anchors twice; 0 takes the batch at once.
     The numbers stay those of the batch."""
-    compile: str = setting("auto", options=("auto", "on", "off"))
-    """Whether encoders and loss run as compiled graphs: `auto` compiles on a GPU. Without a compiler nothing does."""
+    compile: str = setting("auto", options=("auto", "on", "graphs", "off"))
+    """Whether encoders and loss run as compiled graphs: `auto` compiles on a GPU. Without a compiler nothing does.
+    `graphs` also records the launches of a step and replays them, for batches that are encoded at once."""
     log_every: int = setting(1, low=1, high=1_000_000)
     """Steps between records of the journal."""
     deterministic: bool = setting(False, needs="device != cpu")
@@ -38,6 +39,7 @@ class Machine:
     """Steps between probes of the target encoder on a small panel; 0 makes none; left out: 200, or more where probing
     would take over 1 % of the time."""
     feed: str = setting("", options=("", "resident", "ahead"))
-    """Where films wait for their step: `resident` on the device or read `ahead`; empty chooses by the device."""
+    """Where films wait for their step: `resident` on the device or read `ahead`; empty lets a GPU hold them if they fit
+    beside what its first steps took."""
     stall_s: float = setting(60.0, low=0.01, high=86_400.0)
     """Seconds that a step waits for its films before the run ends with an error."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors.torch import load, save
@@ -34,11 +34,17 @@ OPTIONS = {
 
 
 class Checkpoints:
-    """The checkpoints of one run. `settings` are the hashes that a resume must find equal."""
+    """The checkpoints of one run.
 
-    def __init__(self, folder: Path, settings: dict[str, str], num_kept: int) -> None:
+    `settings` are the hashes that a resume must find equal; `notes` are kept beside them and may change.
+    """
+
+    def __init__(
+        self, folder: Path, settings: dict[str, str], num_kept: int, notes: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self._settings = settings
+        self._notes = notes or {}
         self._num_kept = max(1, num_kept)
         self._whole: list[Path] = []
         """Those that this process has read or written, oldest first."""
@@ -46,7 +52,7 @@ class Checkpoints:
     def save(self, step: int, tensors: dict[str, Tensor]) -> Path:
         """Publish a checkpoint of `step`, remove those that are now too old, and return its folder."""
         dest = self.folder / f"step-{step:08d}"
-        with publish(dest, KIND, {"step": step, **self._settings}) as building:
+        with publish(dest, KIND, {"step": step, **self._notes, **self._settings}) as building:
             write_bytes(building / STATE_FILE, serialise(tensors))
         # Only what this process has verified counts as kept: a damaged checkpoint never pushes a whole one out.
         self._whole = [path for path in self._whole if path.name < dest.name] + [dest]

@@ -6,10 +6,13 @@ Never: a run that fails because no compiler is there, or processes of one run of
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch._inductor
 import torch.distributed as dist
 from torch import Tensor
 
@@ -17,13 +20,17 @@ from cxrssl.core.text import plain
 from cxrssl.model.objective import Objective
 from cxrssl.train.ranks import Ranks
 
+CODE_OPTIONS: dict[str, Any] = {"deterministic": True, "combo_kernels": True, "combo_kernels_autotune": 0}
+"""Of inductor: kernels are not chosen by timing them, else another process, or the same one resumed, may round
+differently; and small kernels that do not need each other are launched as one."""
+GRAPHS = {"triton.cudagraphs": True}
 COMPILED = ("encode", "encode_targets", "compare")
 """What runs once or more a step: all views of one film, and all that looks at the whole batch."""
 INDUCTOR = "inductor"
 
 
 def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
-    """Return whether the run compiles: `on`, `off`, or `auto`, which is on for CUDA; not where a trial fails.
+    """Return whether the run compiles: `on`, `graphs`, `off`, or `auto`, which is on for CUDA; not where a trial fails.
 
     All processes decide alike. A trial that fails is reported in one sentence.
     """
@@ -43,13 +50,40 @@ def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
     return False
 
 
-def compile_model(model: Objective, backend: str = INDUCTOR) -> None:
-    """Let the model's methods run as whole graphs of fixed shapes; modules stay as they are, and so do weight names."""
-    # Else kernels are chosen by timing them, and another process, or the same one resumed, may round differently.
-    options: dict[str, Any] | None = {"deterministic": True} if backend == INDUCTOR else None
+def compile_model(model: Objective, backend: str = INDUCTOR, with_graphs: bool = False) -> None:
+    """Let the model's methods run as whole graphs of fixed shapes; modules stay as they are, and so do weight names.
+
+    `with_graphs` replays all launches of a method as one CUDA graph; call `begin_graphs` before each step then.
+    """
+    options = list_options(with_graphs) if backend == INDUCTOR else None
     for name in COMPILED:
         method = torch.compile(getattr(model, name), fullgraph=True, dynamic=False, backend=backend, options=options)
         setattr(model, name, method)
+
+
+def list_options(with_graphs: bool) -> dict[str, Any]:
+    """Return the options of inductor that this version of torch has."""
+    known = set(torch._inductor.list_options())
+    return {name: value for name, value in (CODE_OPTIONS | (GRAPHS if with_graphs else {})).items() if name in known}
+
+
+def uses_graphs(word: str, device: torch.device, num_parts: int, ranks: Ranks) -> bool:
+    """Return whether steps are recorded as CUDA graphs.
+
+    Never where a batch is in parts, or shared by processes: what one call gave is then still needed when the next runs
+    in the same memory.
+    """
+    return word == "graphs" and device.type == "cuda" and num_parts == 1 and ranks.group is None
+
+
+def begin_graphs() -> None:
+    """Say that a new step begins, which may overwrite what the last one gave."""
+    torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep what is compiled in a folder, where it outlives the job, unless TORCHINDUCTOR_CACHE_DIR says another."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def _try_compiler(device: torch.device) -> str:

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from cxrssl.core.errors import SetupError
+from cxrssl.core.errors import SetupError, UsageError
 from cxrssl.core.process import find_launch
 from cxrssl.train.ranks import Ranks
 
@@ -28,15 +28,34 @@ def take_device(kind: torch.device, ranks: Ranks) -> torch.device:
     """Return this process's own device of a kind."""
     if kind.type == "cpu":
         return kind
-    if ranks.local_rank >= torch.cuda.device_count():
-        raise SetupError(
-            f"rank {ranks.rank} finds {torch.cuda.device_count()} CUDA devices and would be number "
-            f"{ranks.local_rank + 1}",
-            hint="ask for fewer with --gpus",
-        )
-    device = torch.device("cuda", ranks.local_rank)
+    device = torch.device("cuda", number_device(ranks.rank, ranks.local_rank, torch.cuda.device_count()))
     torch.cuda.set_device(device)
     return device
+
+
+def number_device(rank: int, local_rank: int, count: int) -> int:
+    """Return which of its `count` GPUs a process takes: the one of its place, or the only one that SLURM shows it.
+
+    Raises: SetupError where there are several, and too few.
+    """
+    if count == 1 or local_rank < count:
+        return 0 if count == 1 else local_rank
+    what = f"rank {rank} is process {local_rank + 1} of its machine and sees {count} GPUs"
+    raise SetupError(what, hint="ask for as many processes a machine as it has GPUs: --gpus, --slurm gpus=")
+
+
+def set_precision(precision: str, device: torch.device) -> None:
+    """Let products of float32 be rounded to TF32, or not. Raises: UsageError for TF32 on a CPU, which has none."""
+    if precision == "tf32" and device.type == "cpu":
+        raise UsageError("tf32 is arithmetic of NVIDIA GPUs", hint="on a CPU: --set train.precision=fp32")
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def describe_precision(precision: str, device: torch.device) -> str:
+    """Return a sentence about a precision that is seldom wanted on this device, or an empty one."""
+    if device.type == "cpu" or precision != "fp32":
+        return ""
+    return "fp32 leaves most of this GPU idle; --set train.precision=bf16, or tf32, is several times as fast"
 
 
 def fix_kernels() -> None:

@@ -25,8 +25,9 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import Recipe
 from cxrssl.train.checkpoint import serialise
-from cxrssl.train.compiler import choose_compile, compile_model
-from cxrssl.train.feed import MAX_FILMS_FRAC
+from cxrssl.train.compiler import choose_compile, compile_model, keep_compiled
+from cxrssl.train.device import fix_kernels, set_precision
+from cxrssl.train.feed import fits_beside
 from cxrssl.train.guard import Guard
 from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.ranks import Ranks
@@ -70,38 +71,69 @@ class _Trials:
     save_bytes: int
     """Peak of writing a checkpoint, which does not depend on the batch; 0 on a GPU, which does not feel it."""
     free_bytes: int
+    total_bytes: int
 
 
 def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
     """Return what the run of `plan` will take on `device`; it takes a few small steps and writes nothing."""
     size = plan.machine.micro_batch or plan.recipe.train.batch_size
-    trials = _try(plan, device, (min(TRIAL_SIZES[0], size), min(TRIAL_SIZES[1], size)))
+    (least, most), trials = _try_sizes(plan, device, size)
     low, high = trials.low, trials.high
-    span = min(TRIAL_SIZES[1], size) - min(TRIAL_SIZES[0], size)
-    films_bytes = len(plan.rows) * plan.images.size_px**2
-    holds_films = device.type == "cuda" and films_bytes <= MAX_FILMS_FRAC * trials.free_bytes
+    span = most - least
 
     # A straight line through two sizes, read off at the size asked for.
     def at_size(first: float, second: float) -> float:
-        return second + (second - first) / span * (size - min(TRIAL_SIZES[1], size)) if span else second
+        return second + (second - first) / span * (size - most) if span else second
 
     # The smaller trial ran first in the same process, so its peak is its own and the larger one's is the process's.
     peak_bytes = max(at_size(low.peak_bytes, high.peak_bytes), trials.save_bytes)
     # A batch in parts is encoded twice, but for the backward pass: about four thirds of the work.
     num_parts = -(-plan.recipe.train.batch_size // size)
     step_s = (
-        step_at(at_size(low.step_s, high.step_s), high.step_s, size / min(TRIAL_SIZES[1], size))
+        step_at(at_size(low.step_s, high.step_s), high.step_s, size / most)
         * num_parts
         * (4 / 3 if num_parts > 1 else 1)
     )
+    left_bytes = trials.free_bytes - int(peak_bytes)
+    holds_films = device.type == "cuda" and fits_beside(plan.films_bytes, left_bytes, trials.total_bytes)
     return Estimate(
-        memory_bytes=int(peak_bytes) + films_bytes * holds_films,
+        memory_bytes=int(peak_bytes) + plan.films_bytes * holds_films,
         step_s=step_s,
         run_s=step_s * plan.num_steps,
-        films_bytes=films_bytes,
+        films_bytes=plan.films_bytes,
         holds_films=holds_films,
         free_bytes=trials.free_bytes,
     )
+
+
+def trial_sizes(size: int, is_cuda: bool) -> list[tuple[int, int]]:
+    """Return pairs of sizes to try for a batch of `size`, each only where the one before has not the memory.
+
+    A GPU spends on a few films what launching costs, whatever their number: only sizes near the batch show what it
+    takes. A CPU shows it with few.
+    """
+    if not is_cuda:
+        return [(min(TRIAL_SIZES[0], size), min(TRIAL_SIZES[1], size))]
+    tops = [size]
+    while tops[-1] > TRIAL_SIZES[1]:
+        tops.append(tops[-1] // 2)
+    return [(max(1, top // 2), top) for top in tops]
+
+
+def _try_sizes(plan: RunPlan, device: torch.device, size: int) -> tuple[tuple[int, int], _Trials]:
+    """Return the largest sizes that the device has the memory for, and what they took."""
+    pairs = trial_sizes(size, device.type == "cuda")
+    for number, sizes in enumerate(pairs, start=1):
+        try:
+            return sizes, _try(plan, device, sizes)
+        except MemoryFull:
+            if number == len(pairs):
+                raise
+    raise AssertionError("one pair at least is tried")
+
+
+class MemoryFull(SetupError):
+    """The device has not the memory for a trial."""
 
 
 def step_at(line_s: float, trial_s: float, times_larger: float) -> float:
@@ -153,16 +185,20 @@ def _run_trials(
     if device.type == "cpu":
         keep_freed_memory()  # as the run does
     try:
-        free_bytes = torch.cuda.mem_get_info()[0] if device.type == "cuda" else 0
+        if device.type == "cuda" and machine.deterministic:
+            fix_kernels()
+        set_precision(recipe.train.precision, device)
+        free_bytes, total_bytes = torch.cuda.mem_get_info() if device.type == "cuda" else (0, 0)
+        keep_compiled(root / "compiled")
         is_compiled = choose_compile(machine.compile, device, Ranks())
         # The smaller first, and nothing of it kept: each is the peak of the process so far.
         take = functools.partial(_take_steps, root, cohort, recipe, machine, device, start)
         low = take(sizes[0], is_compiled)[0]
         gc.collect()
         high, state = take(sizes[1], is_compiled)
-        pipe.send(_Trials(low, high, _save_bytes(state, device), free_bytes))
+        pipe.send(_Trials(low, high, _save_bytes(state, device), free_bytes, total_bytes))
     except torch.OutOfMemoryError:
-        pipe.send(SetupError(f"the device has not enough memory for {sizes[1]} films at a time"))
+        pipe.send(MemoryFull(f"the device has not enough memory for {sizes[1]} films at a time"))
     except CxrsslError as error:
         pipe.send(error)
 

@@ -7,6 +7,7 @@ Never: a result that depends on the kind of feed, a wait without an end.
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterable
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cxrssl.core.errors import SetupError
-from cxrssl.core.text import plain
+from cxrssl.core.text import format_bytes, plain
 from cxrssl.images.store import ImageStore
 
 FEEDS = ("resident", "ahead")
 AHEAD = 3
 """Batches that are read before they are taken: enough for a disk that stutters, few enough to pin."""
-MAX_FILMS_FRAC = 0.5
+SETTLING_STEPS = 2
 CHUNK_FILMS = 256
 Rows = NDArray[np.int64]
 
@@ -57,25 +58,24 @@ class FilmPlan:
 def open_feed(plan: FilmPlan, device: torch.device, stall_s: float, kind: str = "") -> Feed:
     """Return a feed of one of FEEDS, which waits for films no longer than `stall_s`.
 
-    Without a `kind`, a GPU holds the films when they take at most half of its free memory, and a CPU reads ahead.
+    Without a `kind`, a GPU holds the films if they fit beside what its first steps have taken, and a CPU reads ahead,
+    as its page cache holds what fits and is shared with other runs.
     """
-    kind = kind or _choose_kind(plan, device)
+    if not kind:
+        return (_Ahead if device.type == "cpu" else _Settling)(plan, device, stall_s)
     assert kind in FEEDS, "kinds are named in FEEDS"
     return (_Resident if kind == "resident" else _Ahead)(plan, device, stall_s)
+
+
+def fits_beside(films_bytes: int, free_bytes: int, total_bytes: int) -> bool:
+    """Return whether a device can hold the films in what its steps leave free, with a tenth of its memory to spare."""
+    return films_bytes <= free_bytes - 0.1 * total_bytes
 
 
 def read_films(images: ImageStore, rows: Rows, device: torch.device, stall_s: float, what: str) -> Tensor:
     """Return the films of these rows on the device; an error calls them `what`."""
     with contextlib.closing(FilmReader(images, [rows], device, stall_s)) as reader:
         return reader.take(what)
-
-
-def _choose_kind(plan: FilmPlan, device: torch.device) -> str:
-    if device.type == "cpu":
-        return "ahead"  # the page cache holds what fits, and is shared with other runs
-    # Half, because weights, moments and activations want the rest.
-    free, _ = torch.cuda.mem_get_info(device)
-    return "resident" if len(plan.rows) * plan.images.size_px**2 <= free * MAX_FILMS_FRAC else "ahead"
 
 
 class _Resident:
@@ -119,6 +119,25 @@ class _Ahead:
 
     def close(self) -> None:
         self._reader.close()
+
+
+class _Settling:
+    """Films are read ahead until two steps have shown what memory they take; then the device holds them if they fit."""
+
+    def __init__(self, plan: FilmPlan, device: torch.device, stall_s: float) -> None:
+        self._plan, self._device, self._stall_s = plan, device, stall_s
+        self._feed: Feed = _Ahead(plan, device, stall_s)
+
+    def films(self, step: int) -> Tensor:
+        if step == self._plan.first + SETTLING_STEPS:
+            size = len(self._plan.rows) * self._plan.images.size_px**2
+            if fits_beside(size, *torch.cuda.mem_get_info(self._device)):
+                self._feed.close()
+                self._feed = _Resident(self._plan, self._device, self._stall_s)
+        return self._feed.films(step)
+
+    def close(self) -> None:
+        self._feed.close()
 
 
 class FilmReader:
@@ -166,7 +185,7 @@ class FilmReader:
 
     def _read(self) -> None:
         try:
-            stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
+            stream = _copy_stream(self._device) if self._device.type == "cuda" else None
             for rows in self._batches:
                 # Copies overlap with the step because they have a stream of their own.
                 films = torch.from_numpy(self._images.read_rows(rows))
@@ -195,6 +214,23 @@ class _Sent:
     is_there: torch.cuda.Event | None
 
 
+@functools.cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the one stream of this process on which films are sent: each stream keeps memory of its own."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on the device; on a GPU without waiting for it."""
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    """Return the tensor on the device; on a GPU without waiting for it.
+
+    Raises: SetupError where the host gives no memory that a GPU can read.
+    """
+    if device.type == "cpu":
+        return tensor
+    try:
+        pinned = tensor.pin_memory()
+    except RuntimeError as error:
+        what = f"the system gives no {format_bytes(tensor.nbytes)} of page-locked memory, from which a GPU reads"
+        hint = "ulimit -l, or the memory of the SLURM job, may be too small"
+        raise SetupError(f"{what}: {plain(str(error).splitlines()[0], 120)}", hint=hint) from error
+    return pinned.to(device, non_blocking=True)

@@ -23,22 +23,22 @@ from cxrssl.core.errors import GuardStop, IntegrityError, Preempted, SetupError,
 from cxrssl.core.held import check_held, folder_held
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
-from cxrssl.core.process import describe_process, keep_freed_memory
+from cxrssl.core.process import describe_process, is_first, keep_freed_memory
 from cxrssl.core.progress import track
 from cxrssl.core.signals import StopRequest, catch_signals, stop_name
-from cxrssl.core.text import plain
+from cxrssl.core.text import format_bytes, plain
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunFiles
 from cxrssl.records.steps import last_loss
 from cxrssl.train.alarms import Alarm
 from cxrssl.train.checkpoint import Checkpoints, newest_setting
-from cxrssl.train.compiler import choose_compile, compile_model
-from cxrssl.train.device import choose_device, fix_kernels, take_device
+from cxrssl.train.compiler import begin_graphs, choose_compile, compile_model, keep_compiled, uses_graphs
+from cxrssl.train.device import choose_device, describe_precision, fix_kernels, set_precision, take_device
 from cxrssl.train.feed import FilmPlan, open_feed
 from cxrssl.train.folder import describe_end, describe_run, publish_run, record_finish, remove_leftovers
 from cxrssl.train.guard import Guard
-from cxrssl.train.health import Health
+from cxrssl.train.health import NOTHING_MEASURED, Health
 from cxrssl.train.order import batch_rows
 from cxrssl.train.pace import CHECKPOINT_EVERY, Pace
 from cxrssl.train.plan import RunPlan
@@ -98,15 +98,20 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
     started = time.monotonic()
     # Only the first process writes: the others would write the same.
     events = plan.files.events if ranks.is_first else Path(os.devnull)
+    set_precision(plan.recipe.train.precision, device)
+    if ranks.is_first and (note := describe_precision(plan.recipe.train.precision, device)):
+        sys.stderr.write(f"cxrssl: note: {note}\n")
+    keep_compiled(plan.workspace / "compiled")
     is_compiled = choose_compile(plan.machine.compile, device, ranks)
     if ranks.is_first:
         describe_run(plan, device)
     record = load_record(plan)
     state = init_state(plan.recipe, record.columns, device)
+    with_graphs = is_compiled and uses_graphs(plan.machine.compile, device, len(_split(plan, ranks)), ranks)
     if is_compiled:
-        compile_model(state.model)
+        compile_model(state.model, with_graphs=with_graphs)
     settings = checkpoint_settings(plan, device, ranks, is_compiled)
-    checkpoints = Checkpoints(plan.files.checkpoints, settings, plan.machine.keep_checkpoints)
+    checkpoints = Checkpoints(plan.files.checkpoints, settings, plan.machine.keep_checkpoints, note_gpu(plan, device))
     if ranks.is_first:
         remove_leftovers(plan.folder, events)
     # Every process reads the checkpoint itself; they must agree on which, or they would train apart.
@@ -122,7 +127,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
         if ranks.is_first:
             # Before the first step, since a disk that is too small would cost the work up to the first save.
             checkpoints.check_space(state_bytes(state))
-        _train(plan, record, state, device, ranks, stop, events, checkpoints)
+        _train(plan, record, state, device, ranks, stop, events, checkpoints, with_graphs)
         if ranks.is_first:
             publish_run(plan, state, encoder_path)
             kill_point("run-before-finish")
@@ -132,6 +137,10 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
             append_record(events, describe_end(error, state.step))
         if isinstance(error, torch.OutOfMemoryError):
             hint = "encode fewer films at a time: --machine micro_batch=N, which leaves the numbers as they are"
+            if plan.machine.feed == "resident":
+                hint = (
+                    f"--machine feed=ahead leaves its films, {format_bytes(plan.films_bytes)}, on the disk; or {hint}"
+                )
             raise SetupError("the device has not enough memory for this batch", plan.folder, hint) from error
         raise
     append_record(events, {"event": "finish", "step": state.step})
@@ -149,13 +158,12 @@ def _train(
     stop: StopRequest,
     events: Path,
     checkpoints: Checkpoints,
+    with_graphs: bool,
 ) -> None:
     recipe, machine = plan.recipe, plan.machine
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
     size = recipe.train.batch_size
-    if size % ranks.world_size:
-        raise UsageError(f"a batch of {size} films cannot be shared evenly by {ranks.world_size} processes")
-    parts = split_batch(size, ranks.rank, ranks.world_size, machine.micro_batch)
+    parts = _split(plan, ranks)
     own = slice(parts[0].start, parts[-1].stop)
     # The reader may run ahead of the loop: which films a step needs is a function of the step alone.
     film_plan = FilmPlan(plan.images, plan.rows, lambda step: batch_rows(plan, step)[own], state.step, plan.num_steps)
@@ -181,6 +189,8 @@ def _train(
             views_of = functools.partial(_make_part, plan, state, films, own.start, valid_N4[rows])
 
             # ---- forward, backward, guard, optimiser, target
+            if with_graphs:
+                begin_graphs()
             batch = Batch(views_of, record.batch(rows, step, device), parts)
             loss, numbers_P = take_step(state, batch, now, guard, recipe.train, ranks.group)
             is_last = state.step == plan.num_steps
@@ -190,7 +200,7 @@ def _train(
             # ---- report and save
             # All processes stop after the same step, and a run that is done is not stopped.
             is_stopped = vote.is_stop(bool(stop)) and not is_last
-            extra = health.measure(step, is_last, loss, state.model) if ranks.is_first else {}
+            extra = health.measure(step, is_last, loss, state.model) if ranks.is_first else NOTHING_MEASURED
             recorder.send(step, rows, now, numbers_P, guard.is_bad, extra)
             # Before a save the host waits for all numbers: no checkpoint of a step that the guard may yet call bad.
             is_saved = is_stopped or is_last or pace.is_due(state.step)
@@ -205,6 +215,14 @@ def _train(
             if is_stopped:
                 wait_for_all(ranks)
                 _raise_stopped(stop, state.step)
+
+
+def _split(plan: RunPlan, ranks: Ranks) -> list[slice]:
+    """Return the films of this process, in the parts that are encoded one after the other."""
+    size = plan.recipe.train.batch_size
+    if size % ranks.world_size:
+        raise UsageError(f"a batch of {size} films cannot be shared evenly by {ranks.world_size} processes")
+    return split_batch(size, ranks.rank, ranks.world_size, plan.machine.micro_batch)
 
 
 def _make_part(plan: RunPlan, state: TrainState, films: Tensor, first: int, valid_B4: Tensor, part: slice) -> Views:
@@ -227,9 +245,21 @@ def checkpoint_settings(plan: RunPlan, device: torch.device, ranks: Ranks, is_co
     place = {"device": device.type, "compile": "on" if is_compiled else "off"}
     if device.type == "cuda":
         place["deterministic"] = str(plan.machine.deterministic).lower()
+        if plan.machine.deterministic:
+            place["gpu"] = torch.cuda.get_device_name(device)
     else:
         place["num_threads"] = str(torch.get_num_threads())
     return {"precision": plan.recipe.train.precision, **plan.origin, **place, **shares}
+
+
+def note_gpu(plan: RunPlan, device: torch.device) -> dict[str, str]:
+    """Return the GPU for the checkpoints; say so where the newest one is of another, whose kernels round otherwise."""
+    if device.type == "cpu":
+        return {}
+    name, was = torch.cuda.get_device_name(device), newest_setting(plan.files.checkpoints, "gpu")
+    if was is not None and was != name and is_first():
+        sys.stderr.write(f"cxrssl: note: the run goes on with {name}, its last checkpoint is of {was}\n")
+    return {"gpu": name}
 
 
 def _raise_stopped(stop: StopRequest, step: int) -> None:

@@ -83,7 +83,10 @@ class RunPlan:
     @property
     def warnings(self) -> list[str]:
         """Sentences about settings that work but are seldom wanted."""
-        sentences = self.recipe.objective.warnings(self.recipe.train.batch_size)
+        size, part = self.recipe.train.batch_size, self.machine.micro_batch
+        sentences = self.recipe.objective.warnings(size)
+        if part and size % part and self.machine.device != "cpu":
+            sentences.append(f"micro_batch={part} does not divide a batch of {size}: steps are compiled twice")
         if self.num_twins_left_out:
             twins = count_noun(self.num_twins_left_out, "train film")
             sentences.append(f"{twins} left out, because validation or test has the same film")
@@ -116,6 +119,16 @@ class RunPlan:
                 if result.finding
             ]
         return sentences
+
+    @property
+    def workspace(self) -> Path:
+        """The folder of all that is written."""
+        return self.folder.parent.parent
+
+    @property
+    def films_bytes(self) -> int:
+        """Size of all its films as they are packed."""
+        return len(self.rows) * self.images.size_px**2
 
     @cached_property
     def origin(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ from cxrssl.core.process import peak_rss_bytes
 from cxrssl.core.progress import Track
 from cxrssl.model.objective import Objective
 from cxrssl.train.alarms import Alarm, Watch
+from cxrssl.train.health import Measured
 from cxrssl.train.meter import Meter
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.schedule import StepSettings
@@ -36,7 +37,7 @@ class _Step:
     step: int
     rows: NDArray[np.int64]
     now: StepSettings
-    extra: Mapping[str, float]
+    extra: Measured
 
 
 class Recorder:
@@ -48,7 +49,7 @@ class Recorder:
         self._plan, self._journal, self._events = plan, journal, events
         self._progress, self._device = progress, model.device
         self._names = number_names(model)
-        self._meter: Meter[_Step] = Meter(model.device)
+        self._meter: Meter[_Step] = Meter()
         self._watch = Watch(model.numbers)
         self._since = time.perf_counter()
         self._since_step = first
@@ -63,9 +64,9 @@ class Recorder:
         now: StepSettings,
         numbers_P: Tensor,
         is_bad: Tensor,
-        extra: Mapping[str, float],
+        extra: Measured,
     ) -> None:
-        """Take the numbers of a step, and what the guard thinks of it; returns at once."""
+        """Take the numbers of a step, what was measured beside it and what the guard thinks of it; returns at once."""
         # The verdict travels with the numbers, so that none is reported before it is known to be good.
         self._meter.send(_Step(step, rows, now, extra), torch.cat([numbers_P, is_bad[None]]))
 
@@ -101,7 +102,7 @@ class Recorder:
                 "epoch": about.step / self._plan.steps_per_epoch,
                 **record,
                 **about.now.to_record(),
-                **about.extra,
+                **about.extra.read(),
                 "films_per_s": recipe.batch_size * num_steps / wall_s,
                 "data_frac": self.wait_s / wall_s,
                 "memory_mb": _peak_memory_mb(self._device),

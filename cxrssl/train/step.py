@@ -14,6 +14,7 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -28,7 +29,7 @@ from cxrssl.train.schedule import StepSettings
 from cxrssl.train.state import TrainState
 from cxrssl.views.draw import Views
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 PartViews = Callable[[slice], Views]
 
 
@@ -152,8 +153,7 @@ def backward(
         used = [(tensor, leaf.grad[part]) for tensor, leaf in zip(mine, leaves, strict=True) if leaf.grad is not None]
         torch.autograd.backward([tensor for tensor, _ in used], [grad for _, grad in used])
     if group is not None:
-        # Of the encoder alone: each process has carried back its own films' share.
-        _sum_gradients(model.film_parameters(), group)
+        _share_gradients(model, group)
     return loss
 
 
@@ -171,11 +171,17 @@ def _gather(mine: Tensor, group: ProcessGroup | None) -> Tensor:
     return torch.cat(everyone)
 
 
-def _sum_gradients(parameters: Sequence[Tensor], group: ProcessGroup) -> None:
-    """Add up the gradients of all processes, in one message."""
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    # One message: its cost is mostly in its number.
-    flat = torch.cat([grad.flatten() for grad in grads])
+def _share_gradients(model: Objective, group: ProcessGroup) -> None:
+    """Give every process the same gradients, in one message, as its cost is mostly in the number of messages.
+
+    Of the encoder each process has carried back its own films' share: these add up. Of the rest each has taken the
+    whole gradient, from the same films: their mean keeps processes together whose kernels round differently.
+    """
+    by_film = {id(parameter) for parameter in model.film_parameters()}
+    trained = [parameter for _, parameter in model.trained_parameters() if parameter.grad is not None]
+    grads = [cast(Tensor, parameter.grad) for parameter in trained]
+    shares = [1.0 if id(parameter) in by_film else 1 / dist.get_world_size(group) for parameter in trained]
+    flat = torch.cat([(grad * share).flatten() for grad, share in zip(grads, shares, strict=True)])
     dist.all_reduce(flat, group=group)
     sums = torch.split(flat, [grad.numel() for grad in grads])
     for grad, total in zip(grads, sums, strict=True):

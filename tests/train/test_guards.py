@@ -28,7 +28,7 @@ from cxrssl.records.steps import iter_metrics
 from cxrssl.train import loop, recorder, step
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.loop import checkpoint_settings, pretrain
-from cxrssl.train.meter import Meter
+from cxrssl.train.meter import HostCopy, Meter
 from cxrssl.train.order import batch_rows
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.ranks import Ranks
@@ -166,7 +166,7 @@ class LateMeter(Meter[Any]):
 
     def send(self, note: Any, values_P: torch.Tensor) -> None:
         event: Any = self.Event()
-        self._under_way.append((note, values_P, event))
+        self._under_way.append((note, HostCopy(values_P, event)))
 
 
 CASES = [

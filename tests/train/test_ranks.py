@@ -228,6 +228,51 @@ def test_ranks_wait_for_the_one_that_writes_and_one_that_hangs_is_named(tmp_path
     assert "FileNotFoundError" not in told
 
 
+RAISING = """
+import os, sys, time
+import torch
+from cxrssl.core.errors import DataError
+from cxrssl.train import ranks
+is_second = os.fork() == 0
+os.environ |= {"WORLD_SIZE": "2", "RANK": str(int(is_second)), "MASTER_ADDR": "localhost", "MASTER_PORT": sys.argv[1]}
+with ranks.join_ranks("cpu") as place:
+    ranks.wait_for_all(place)
+    if place.rank == int(sys.argv[2]):
+        raise DataError("film 7 is damaged")
+    while True:
+        ranks.StopVote(place, torch.device("cpu")).is_stop(False)
+"""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_raises_ends_the_others_at_once_and_is_named(tmp_path: Path, rank: int) -> None:
+    with open(tmp_path / "errors", "w") as errors:
+        command = [sys.executable, "-c", RAISING, str(free_port()), str(rank)]
+        child = subprocess.Popen(command, stderr=errors, cwd=tmp_path, start_new_session=True)
+    try:
+        assert child.wait(timeout=LIMIT_S) == 1
+        wait_until_gone(child.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    told = (tmp_path / "errors").read_text()
+    why = "film 7 is damaged" if rank else "what it has printed says why"
+    assert f"SetupError: rank {rank} has ended: {why}" in told
+    assert "DataError: film 7 is damaged" in told
+
+
+def wait_until_gone(group: int) -> None:
+    """Wait until no process of a group is left."""
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError("a process waits for one that has ended")
+
+
 def test_a_batch_that_cannot_be_shared_is_one_sentence(workspace: Workspace) -> None:
     child = start(workspace, "odd", ["train.batch_size=7"])
     _, errors = child.communicate(timeout=LIMIT_S)
