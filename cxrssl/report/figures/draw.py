@@ -1,0 +1,26 @@
+"""The page of any figure, and its bytes: what imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from cxrssl.report.figures.draw_forest import draw_forest
+from cxrssl.report.figures.draw_reliability import draw_reliability
+from cxrssl.report.figures.draw_roc import draw_roc
+from cxrssl.report.figures.forest import Forest
+from cxrssl.report.figures.formats import Format
+from cxrssl.report.figures.page import Page, render
+from cxrssl.report.figures.reliability import ReliabilityFigure
+from cxrssl.report.figures.roc import RocFigure
+
+DRAWN: Mapping[type, Callable[[Any], Page]] = {
+    Forest: draw_forest,
+    RocFigure: draw_roc,
+    ReliabilityFigure: draw_reliability,
+}
+
+
+def draw_figure(figure: object, name: str, formats: Sequence[Format]) -> dict[Format, bytes]:
+    """Return a figure of plain numbers in each format."""
+    return render(lambda: DRAWN[type(figure)](figure), name, tuple(formats))

@@ -1,0 +1,158 @@
+"""Figures of a workspace: which there are, what they show, what they hide, and when they change."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.imported import Imported
+from cxrssl.report.figures.list import plan_figures
+from cxrssl.report.figures.plan import Material, Plan, explain_missing, is_installed
+from cxrssl.report.figures.plan_forests import plan_forests
+from cxrssl.report.figures.plan_roc import plan_roc
+from cxrssl.report.figures.roc import RocFigure
+from cxrssl.report.figures.series import pick_series
+from cxrssl.report.figures.terms import count_subjects
+from cxrssl.stats.metrics import auroc
+from tests.evaluate.test_groups import make_arm, make_untrained
+from tests.report.figures.material import make_material
+from tests.report.figures.svg import check_layout, texts_of
+from tests.report.test_report import make_evaluation
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = Workspace(tmp_path_factory.mktemp("figures") / "ws").create()
+    make_arm(workspace, "vanilla", skill=1.0)
+    make_arm(workspace, "right", skill=1.5, features=["sex"])
+    make_arm(workspace, "shuffled", skill=0.8, features=["sex"], control="shuffled")
+    make_untrained(workspace)
+    make_evaluation(workspace, "view-only", kind="view-only", features=("view",), skill=0.1)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def material(seeds: Workspace) -> Material:
+    return make_material(seeds)
+
+
+def find(plans: list[Plan], beginning: str) -> Plan:
+    (plan,) = [plan for plan in plans if plan.name.startswith(beginning)]
+    return plan
+
+
+def test_forest_has_a_section_for_each_reference_and_the_numbers_of_the_groups(material: Material) -> None:
+    plan = find(plan_forests(material), "forest-mimic")
+    svg = plan.make(["svg"]).svg
+    check_layout(svg)
+    shown = texts_of(svg)
+    assert {"Minus untrained", "Minus vanilla", "Minus shuffled record"} <= set(shown)
+    (table,) = material.tables
+    right = next(group for group in table if group.label == "right")
+    record = material.averages[right.group_id]
+    assert not isinstance(record, str)
+    for name in ("untrained", "vanilla", "shuffled"):
+        wanted = record.numbers.differences[name].macro.auroc.interval.to_text(signed=True)
+        assert wanted.replace("-", "−") in shown
+        assert wanted in plan.alt
+    assert shown.count("3 seeds") == 6
+
+
+def test_forest_by_finding_has_the_mean_and_the_findings_that_are_defined(material: Material) -> None:
+    plans = [plan for plan in plan_forests(material) if plan.name.startswith("forest-findings")]
+    titles = [plan.title for plan in plans]
+    assert any("vanilla (vit-tiny, 3 epochs), 3 seeds minus untrained" in title for title in titles)
+    assert any("right (vit-tiny, 3 epochs), 3 seeds minus vanilla" in title for title in titles)
+    shown = texts_of(plans[0].make(["svg"]).svg)
+    assert {"Mean over findings", "Edema", "subjects with / without"} <= set(shown)
+    assert any("Not defined: " in text for text in shown)
+
+
+def test_roc_shows_means_over_seeds_whose_area_is_the_mean_auroc(material: Material) -> None:
+    plan, _ = plan_roc(material)
+    check_layout(plan.make(["svg"]).svg)
+    figure = plan.collect()
+    assert isinstance(figure, RocFigure)
+    (panel,) = figure.panels
+    group = pick_series(material.tables[0], [])[0]
+    assert panel.lines[0] is not None
+    area = np.trapezoid(panel.lines[0].y, figure.x)
+    wanted = np.mean([_auroc(group, k) for k in range(3)])
+    assert area == pytest.approx(wanted, abs=0.01)
+    assert panel.lines[0].interval.value == pytest.approx(wanted, abs=5e-4)
+    first, second = panel.lines[:2]
+    assert first is not None
+    assert second is not None
+    assert all(low <= y <= high for low, y, high in zip(first.low, first.y, first.high, strict=True))
+    assert second.low == ()
+
+
+def _auroc(group: SeedGroup, place: int) -> float:
+    predictions = group.evaluations[place].predictions()
+    return auroc(predictions.logits[:, 0], predictions.labels[:, 0])
+
+
+def test_series_are_chosen_by_the_order_of_the_table_with_what_they_must_beat(material: Material) -> None:
+    picked = pick_series(material.tables[0], [])
+    assert [group.label for group in picked] == ["vanilla", "right", "random vit-tiny"]
+
+
+def test_findings_with_a_small_cell_have_no_curve_and_are_named(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    make_evaluation(workspace, "run")
+    shown = make_material(workspace)
+    table = [list(map(_with_few, group)) for group in shown.tables]
+    few = replace(shown, tables=table)
+    assert len(plan_roc(few)) == 2
+    assert plan_roc(replace(few, small="hide")) == []
+    score = table[0][0].evaluations[0].scores.findings["Edema"]
+    assert count_subjects(score, "hide") == "under 10 / about 20"
+
+
+def _with_few(group: SeedGroup) -> SeedGroup:
+    (evaluation,) = group.evaluations
+    findings = {name: replace(score, num_pos_subjects=7) for name, score in evaluation.scores.findings.items()}
+    return replace(group, evaluations=(replace(evaluation, scores=replace(evaluation.scores, findings=findings)),))
+
+
+def test_keys_are_equal_for_equal_figures_and_change_with_what_is_shown(seeds: Workspace, material: Material) -> None:
+    first, again = plan_figures(material), plan_figures(make_material(seeds))
+    assert [(plan.name, plan.key) for plan in first] == [(plan.name, plan.key) for plan in again]
+    assert len({plan.key for plan in first}) == len(first)
+    hidden = {plan.name: plan.key for plan in plan_figures(replace(material, small="hide"))}
+    roc = find(first, "roc")
+    assert hidden[roc.name] != roc.key
+
+
+def test_without_anything_probed_there_is_no_figure() -> None:
+    assert plan_figures(Material([], {}, {}, (), "hide")) == []
+
+
+def test_imported_evaluations_have_forests_and_no_curves(material: Material) -> None:
+    tables = [[_import(group) for group in table] for table in material.tables]
+    plans = plan_figures(replace(material, tables=tables))
+    assert {plan.name.partition("-")[0] for plan in plans} == {"forest"}
+
+
+def _import(group: SeedGroup) -> SeedGroup:
+    evaluations = tuple(replace(each, imported=Imported("0" * 64)) for each in group.evaluations)
+    return replace(group, evaluations=evaluations)
+
+
+def test_nothing_is_imported_until_a_figure_is_drawn() -> None:
+    script = "import sys, cxrssl.report.figures.list; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_the_sentence_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_installed()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert not is_installed()
+    assert "cxrssl[report]" in explain_missing()
