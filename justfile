@@ -69,3 +69,7 @@ help-texts:
 # Write the golden files of the dashboard's text and screens anew; read the difference before committing it.
 dashboard-texts:
     uv run python -m tests.golden.dashboard
+
+# Count the kernels of a step on fake CUDA tensors anew; read the difference before committing it.
+fake-gpu-counts:
+    uv run python -m tests.gpu.fake.counts

@@ -97,7 +97,7 @@ def join_numbers(model: Objective, loss: Loss, grad_norm: Tensor) -> Tensor:
 def clip_gradients(model: Objective, clip_norm: float) -> Tensor:
     """Scale the gradients down to a norm of `clip_norm`, 0 leaves them, and return the norm that they had."""
     parameters = [parameter for _, parameter in model.trained_parameters()]
-    return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf)
+    return torch.nn.utils.clip_grad_norm_(parameters, clip_norm if clip_norm > 0 else math.inf, foreach=True)
 
 
 def set_schedule(optimizer: torch.optim.Optimizer, now: StepSettings) -> None:
