@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 def complete_protocol(incomplete: str) -> list[str]:
     """Return the names of protocols that begin as typed."""
-    from cxrssl.evaluate.protocol import protocol_names
+    from cxrssl.evaluate.protocol import ON_TEST, protocol_names, read_protocol
 
-    return [name for name in protocol_names() if name.startswith(incomplete)]
+    on_test = {name: read_protocol(name).selected_on == ON_TEST for name in protocol_names()}
+    named = [f"{name}:{ON_TEST}" if is_on_test else name for name, is_on_test in on_test.items()]
+    return [name for name in named if name.startswith(incomplete)]
 
 
 ProtocolName = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help="Train and choose heads as others do: paper, cxformer (cxrssl help protocols), or a TOML file.",
+        help="Train and choose as others do: paper, cxformer, evax:test, medmae:test, a file (cxrssl help protocols).",
         metavar="NAME",
         autocompletion=complete_protocol,
     ),
@@ -53,6 +55,11 @@ def open_protocol(text: str) -> Protocol | None:
         if is_given(name):
             what = f"protocol {protocol.name} decides what {option} would say"
             raise UsageError(what, hint=f"leave {option} out; cxrssl help protocols")
+    if protocol.is_tuned and is_given("test_on"):
+        what = (
+            f"protocol {protocol.name} keeps what an encoder says of its own cohort, and no probe that could be carried"
+        )
+        raise UsageError(what, hint="leave --test-on out")
     for name, option in NEVER.items():
         if is_given(name):
             raise UsageError(f"{option} goes without --protocol, and says nothing with it", hint="name one of them")
@@ -68,6 +75,7 @@ def describe_protocol_use(evaluations: Sequence[Evaluation]) -> list[str]:
         f"Protocol {plain(probe.protocol, 60)}, heads selected on: {probe.selected_on}. Uncertain labels count as "
         f"{probe.uncertain_text}, labels that are not mentioned as {probe.blank}. What has no encoder gets our probe."
     ]
+    lines += [*_describe_ours(probe.protocol), *_describe_epochs(evaluations[0])]
     if probe.drop_batch:
         num = ", ".join(count_noun(num, f"{split} film") for split, num in scores.num_dropped.items())
         lines.append(
@@ -75,6 +83,29 @@ def describe_protocol_use(evaluations: Sequence[Evaluation]) -> list[str]:
             f"{evaluations[0].path.name}/dropped.csv."
         )
     return lines
+
+
+def _describe_ours(name: str) -> list[str]:
+    """Return what of a protocol of the package is not as its source, or not stated there."""
+    from cxrssl.evaluate.protocol import protocol_names, read_protocol
+
+    if name not in protocol_names():
+        return []
+    return [f"Not as the source, or not stated there (cxrssl help protocols): {'; '.join(read_protocol(name).ours)}."]
+
+
+def _describe_epochs(evaluation: Evaluation) -> list[str]:
+    """Return what choosing an epoch gave over the last one, where an encoder was fine-tuned."""
+    head = evaluation.scores.head
+    if head is None or not head.is_tuned:
+        return []
+    path = evaluation.path / "epochs.csv"
+    rows = [line.split(",") for line in path.read_text().splitlines()[1:]] if path.is_file() else []
+    last = f"; the last epoch has {float(rows[-1][1]):.3f}" if rows else ""
+    return [
+        f"Fine-tuned from the run. Kept of {count_noun(len(rows), 'scored epoch')}: number {head.epoch}, of macro AUROC"
+        f" {head.auroc:.3f} on {head.selected_on}{last} (epochs.csv). The untrained encoder is not fine-tuned."
+    ]
 
 
 def first_line(evaluations: Sequence[Evaluation]) -> list[str]:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.read import SPLITS
 from cxrssl.core.artefact import is_published
 from cxrssl.evaluate.boxed import find_boxes, score_boxes
 from cxrssl.evaluate.decode import decode_record, explain_features
@@ -26,6 +25,7 @@ from cxrssl.evaluate.patches import PatchProbe
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.shown import ShownFilms
 from cxrssl.evaluate.subgroups import add_groups, is_grouped
+from cxrssl.evaluate.tuned import EPOCHS, TunedFilms
 from cxrssl.records.arrays import FoldFit, Predictions, ProbeFit
 from cxrssl.records.boxes import find_box_scores
 from cxrssl.records.eval_settings import JOINED
@@ -87,7 +87,8 @@ def _is_made(plan: EvalPlan) -> bool:
 
 def _has_fit(plan: EvalPlan, made: Evaluation) -> bool:
     """Return whether it recorded its probe; of neighbours what val films made of it, and of folds nothing."""
-    if plan.group_N is not None:
+    is_tuned = made.scores.head is not None and made.scores.head.is_tuned
+    if plan.group_N is not None or is_tuned:  # what was fine-tuned is a run of its own
         return True
     if plan.reading.kind == "knn":
         return find_thresholds(made) is not None
@@ -119,22 +120,25 @@ def _decode(plan: EvalPlan, features_ND: Features, fold_R: NDArray[np.int64] | N
 
 def _score_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> Made:
     """Fit on train, choose the strength on val, score test; a protocol of others trains heads and chooses one."""
-    train, val, test = (plan.rows[split] for split in SPLITS)
+    train, test = plan.rows["train"], plan.rows["test"]
     about: dict[str, Any] = {"strengths": {}, "num_dropped": {key: len(rows) for key, rows in plan.dropped.items()}}
     fitted: AnyProbe
+    more: dict[str, bytes] = {DROPPED: list_dropped(plan)} if plan.dropped else {}
     if isinstance(features_ND, ShownFilms):
         fitted, about["head"] = fit_heads(plan, features_ND, labels_NL)
-        about["selected_on"] = about["head"].selected_on
+    elif isinstance(features_ND, TunedFilms):
+        fitted, about["head"], more[EPOCHS] = features_ND.tune(plan, labels_NL)
     else:
         fitted, about["strengths"] = fit_split(plan, features_ND, labels_NL)
     predictions = _predict(plan, fitted.predict_logits(features_ND[test]), labels_NL, fitted.is_fitted_L)
-    pos_L, neg_L = count_subjects(labels_NL[val], plan.cohort.subject_id[val])
+    about |= {"selected_on": about["head"].selected_on} if "head" in about else {}
+    choose = plan.rows[about.get("selected_on", "val")]
+    pos_L, neg_L = count_subjects(labels_NL[choose], plan.cohort.subject_id[choose])
     about |= {**_decode(plan, features_ND), **_count_labelled(plan, labels_NL)}
     scores = _score(plan, predictions, fitted, np.minimum(pos_L, neg_L), about)
     files = record_fit(plan, fitted, features_ND, labels_NL, predictions).to_files()
     files |= look_at_boxes(plan, fitted, features_ND)
-    dropped = {DROPPED: list_dropped(plan)} if plan.dropped else {}
-    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), {**files, **dropped}
+    return scores, predictions, ProbeFit(train, fitted.mean_D, fitted.scale_D), {**files, **more}
 
 
 def look_at_boxes(plan: EvalPlan, fitted: AnyProbe, features: Any) -> dict[str, bytes]:

@@ -19,12 +19,13 @@ from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.evaluate.reading import KnnProbe, fit_knn
 from cxrssl.evaluate.shrink import fit_shrunk_probe
+from cxrssl.evaluate.tuned import TunedProbe
 from cxrssl.records.scores import ALL
 from cxrssl.stats.metrics import Floats
 
 Features = NDArray[np.floating[Any]]
 Labels = NDArray[np.int8]
-AnyProbe = LinearProbe | KnnProbe | PatchProbe
+AnyProbe = LinearProbe | KnnProbe | PatchProbe | TunedProbe
 Strengths = dict[str, float]
 OF_FILM, OF_RECORD = "film", "record"
 """The two strengths where the record is joined to an encoder."""

@@ -37,6 +37,8 @@ def read_head(workspace: Workspace, run_id: str) -> FindingHead:
     record = open_record(RunFiles(workspace.runs / run_id).encoder)
     if not record.head_sha256:
         why = "it was published by an older version" if record.learnt_labels else "its objective learns no labels"
+        if record.recipe.get("objective", {}).get("pool") == "patches":
+            why = "its layer for findings reads the mean of the patches, and not the class token"
         hint = (
             "pretrain again"
             if record.learnt_labels

@@ -21,6 +21,8 @@ from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.fields import write_fields
 
 ON_TEST = "test"
+TUNE_WIDTHS = (192, 384)
+"""Of ViT-T and ViT-S."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,36 @@ class Fit:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """How the encoder is trained with its head, and after which epochs films are scored."""
+
+    epochs: tuple[int, ...] = ()
+    """Of encoders up to the width of ViT-T (192), up to that of ViT-S (384), and wider; one number is for all, and none
+    leaves encoders frozen."""
+    batch_films: int = setting(64, low=2, high=65536)
+    """All train films where they are fewer."""
+    rate: float = setting(1e-3, low=1e-9, high=10.0)
+    rate_final: float = setting(0.0, low=0.0, high=10.0)
+    """Where its cosine ends."""
+    warmup_epochs: float = setting(0.0, low=0.0, high=100_000.0)
+    """In which the rate rises from 0."""
+    weight_decay: float = setting(0.0, low=0.0, high=10.0)
+    layer_decay: float = setting(1.0, low=0.01, high=1.0)
+    """What the rate is multiplied by from each layer to the one before it."""
+    drop_path: float = setting(0.0, low=0.0, high=0.9)
+    clip_norm: float = setting(0.0, low=0.0, high=1e6)
+    """Largest gradient norm; 0 for any."""
+    score_every: int = setting(1, low=1, high=100_000)
+    """Films are scored after the first epoch, then after each so many, and after the last."""
+
+    def epochs_of(self, width: int) -> int:
+        """Return how many epochs an encoder of this width is trained."""
+        if len(self.epochs) == 1:
+            return self.epochs[0]
+        return self.epochs[sum(width > most for most in TUNE_WIDTHS)]
+
+
+@dataclass(frozen=True)
 class Protocol:
     """What changes the numbers of an evaluation, with sources and choices by the names of fields, as "fit.rates"."""
 
@@ -91,14 +123,20 @@ class Protocol:
     """Whether the last val and test films that do not fill a batch are left out."""
     show: Show = Show()
     fit: Fit = Fit()
+    tune: Tune = Tune()
     sources: Mapping[str, str] = field(default_factory=dict)
     ours: Mapping[str, str] = field(default_factory=dict)
     """What the source leaves open, and where we leave it."""
 
     @property
+    def is_tuned(self) -> bool:
+        """Whether encoders are trained, and not heads alone."""
+        return bool(self.tune.epochs)
+
+    @property
     def sha256(self) -> str:
         """Of all that changes numbers."""
-        said = ("name", "title", "source", "sources", "ours")
+        said = ("name", "title", "source", "sources", "ours", *(() if self.is_tuned else ("tune",)))
         return hash_settings({key: value for key, value in write_fields(self).items() if key not in said})
 
 
@@ -161,6 +199,24 @@ def _check(protocol: Protocol) -> None:
     for where, (low, high) in (("zoom", show.zoom), ("crop_scale", show.crop_scale or (1.0, 1.0))):
         if low > high:
             raise ConfigError(f'"show.{where}" is a range from {low:g} to {high:g}')
+    if protocol.is_tuned:
+        _check_tuned(protocol)
+
+
+def _check_tuned(protocol: Protocol) -> None:
+    tune, show = protocol.tune, protocol.show
+    if len(tune.epochs) not in (1, 1 + len(TUNE_WIDTHS)) or min(tune.epochs) < 1:
+        raise ConfigError('"tune.epochs" is one positive number, or three, by the width of the encoder')
+    if protocol.read not in (("cls",), ("patches",)):
+        raise ConfigError('a protocol that fine-tunes reads "cls" or "patches"')
+    if (show.zoom, show.translate_frac) != ((1.0, 1.0), 0.0):
+        raise ConfigError('a protocol that fine-tunes has no "show.zoom" and no "show.translate_frac"')
+    if protocol.fit != Fit():
+        raise ConfigError('a protocol that fine-tunes says how under "tune", and "fit" says nothing')
+    if tune.rate_final > tune.rate:
+        raise ConfigError('"tune.rate_final" is above "tune.rate"')
+    if protocol.drops_last:
+        raise ConfigError('a protocol that fine-tunes scores all films: leave "drops_last" out')
 
 
 def follow(protocol: Protocol | None, settings: ProbeSettings, asked: Asked) -> tuple[ProbeSettings, Asked]:
@@ -187,7 +243,10 @@ def describe_protocol(protocol: Protocol) -> list[str]:
     values = flatten(write_fields(protocol))
     lines = [f"{protocol.name}: {protocol.title}", f"  source: {protocol.source}"]
     lines += [f"  {name} = {_show(values.get(name))}   [{said}]" for name, said in protocol.sources.items()]
-    lines += [f"  ours, {name}: {said}" for name, said in protocol.ours.items()]
+    for name, said in protocol.ours.items():
+        # A value that is set in the file, where the source does not state it.
+        is_set = "." in name or (name == "read" and name not in protocol.sources)
+        lines.append(f"  ours, {name}{f' = {_show(values.get(name))}' if is_set else ''}: {said}")
     return lines
 
 

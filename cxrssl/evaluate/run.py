@@ -25,6 +25,7 @@ from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.protocol import Protocol, describe_cost, follow
 from cxrssl.evaluate.reading import read_candidate
 from cxrssl.evaluate.shown import shown_candidate
+from cxrssl.evaluate.tuned import describe_tuning, tuned_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
 from cxrssl.records.eval_settings import ProbeSettings, check_folds
@@ -152,6 +153,11 @@ def _show(
     """Return candidates whose encoders are shown films by a protocol, once it has been told what that costs."""
     assert choices.protocol is not None, "asked before"
     num_train = int(images.is_packed_N[cohort.rows_of("train", scheme)].sum())
+    if choices.protocol.is_tuned:
+        tuned = tuned_candidates(workspace, candidates, choices.protocol, images, choices.device)
+        if choices.tell is not None:
+            choices.tell(describe_tuning(choices.protocol, candidates, num_train))
+        return tuned
     if choices.tell is not None:
         choices.tell(describe_cost(choices.protocol, num_train, sum(each.encoder is not None for each in candidates)))
     place = choose_device(choices.device)

@@ -62,8 +62,12 @@ class Supervised(Objective):
         self.numbers = (*type(self).numbers, *([RECORD_LOSS] if columns.predicted else []))
 
     def encode(self, views: Views) -> Tensors:
-        """Return the class tokens, [B, 1, D]."""
-        return (encode_views(self.encoder, views[CROP].pixels_BV1PP[:, 0])[:, None],)
+        """Return what is read, [B, 1, D]."""
+        return (self.read(views)[:, None],)
+
+    def read(self, views: Views) -> Tensor:
+        """Return what the layer for findings reads of each film, [B, D]: its class token."""
+        return encode_views(self.encoder, views[CROP].pixels_BV1PP[:, 0])
 
     def compare(self, encoded: Tensors, targets: Tensors, record: Record) -> Loss:
         """Return the mean loss of the known labels of a whole batch."""
@@ -78,7 +82,7 @@ class Supervised(Objective):
             return add_record_loss(loss, self.record_head, cls_B1D, record)
 
     @property
-    def finding_head(self) -> nn.Linear:
+    def finding_head(self) -> nn.Linear | None:
         """The layer for findings."""
         return self.head
 

@@ -117,6 +117,26 @@ def encode_tokens(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
     return cast(Tensor, encoder.norm(tokens))
 
 
+def encode_dropping(encoder: VisionTransformer, views_B1PP: Tensor, drawn_BN: Tensor, rate: float) -> Tensor:
+    """Return all tokens after the final norm, [B, T, D], with branches of blocks left out of films (drop path).
+
+    The rate rises in a straight line from 0 at the first block to `rate` at the last. A branch that a film keeps is
+    divided by the share of films that keep it; `drawn_BN` are uniform numbers, two a block.
+    Source: Huang et al. 2016 (stochastic depth), section 3; by film and with this scale as timm does it.
+    """
+    tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, None))
+    blocks = list(cast(Any, encoder.blocks))
+    rate_K = [rate * place / max(1, len(blocks) - 1) for place in range(len(blocks))]
+    for block, dropped, drawn_B2 in zip(blocks, rate_K, drawn_BN.chunk(len(blocks), dim=1), strict=True):
+        scale_2B11 = ((drawn_B2 >= dropped).to(tokens.dtype) / (1 - dropped)).T[:, :, None, None]
+        if _is_plain(block):
+            tokens = tokens + scale_2B11[0] * block.ls1(_attend(block.attn, block.norm1(tokens)))
+            tokens = tokens + scale_2B11[1] * block.ls2(block.mlp(block.norm2(tokens)))
+        else:  # both branches at once, where a block has others of its own
+            tokens = tokens + scale_2B11[0] * (block(tokens) - tokens)
+    return cast(Tensor, encoder.norm(tokens))
+
+
 def cut_patches(views_B1PP: Tensor, patch_px: int) -> Tensor:
     """Return the pixels of each patch, row by row, [B, N, C]."""
     rows, columns = (side // patch_px for side in views_B1PP.shape[-2:])

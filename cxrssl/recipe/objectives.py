@@ -35,6 +35,11 @@ class ObjectiveSettings:
         """Whether a target follows the trained encoder as its moving average."""
         return not set(WITHOUT_TARGET) <= set(self.idle)
 
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """Keys that are left out of what is hashed and published: see `FinetuneSettings`."""
+        return ()
+
     def check(self, values: Mapping[str, Any]) -> None:
         """Raise ConfigError when settings contradict each other; `values` are the whole recipe's, by dotted key."""
 
@@ -197,6 +202,16 @@ class FinetuneSettings(SupervisedSettings):
     """Share of the train subjects whose films and labels are used; a larger share holds the smaller ones."""
     label_draw: int = setting(0, low=0, high=2**31, needs="objective.label_frac < 1")
     """Which draw of them."""
+    pool: str = setting("cls", options=("cls", "patches"))
+    """What the layer for findings reads: the class token, or the mean of the patches, after the last norm."""
+    drop_path: float = setting(0.0, low=0.0, high=0.9)
+    """Probability that a film goes past a branch of the last block; it rises to that from 0 at the first."""
+
+    @property
+    def unset(self) -> tuple[str, ...]:
+        """Keys that recipes did not have before, at their defaults: left out of what is hashed and published."""
+        defaults = {"pool": "cls", "drop_path": 0.0}
+        return tuple(name for name, value in defaults.items() if getattr(self, name) == value)
 
 
 OBJECTIVES: dict[str, type[ObjectiveSettings]] = {

@@ -160,8 +160,10 @@ class Recipe:
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the values by section; `model.init` only where it is set, as recipes from before it hash the same."""
+        """Return the values by section; what older recipes lack only where it is set, as these hash the same."""
         values = dataclasses.asdict(self)
+        for name in self.objective.unset:
+            del values["objective"][name]
         if not self.model.init:
             del values["model"]["init"]
         return values

@@ -16,6 +16,8 @@ from cxrssl.stats.resample import FEW_SUBJECTS, Interval, count_subjects
 from cxrssl.stats.scores import Scores, rarer_of_mean
 
 ALL = "all"
+TUNED = "fine-tuned"
+"""Where a head reads an encoder that was fine-tuned with it."""
 FEATURES_ON_RECORD = "features on record"
 WRITTEN_IF_ANY = (
     "num_left_out", "num_train_subjects", "train_pos_subjects", "is_matched", "matched_on", "matched", "macro_matched",
@@ -59,6 +61,11 @@ class HeadChoice:
     def text(self) -> str:
         """In tables: "rate 0.0001, epoch 3 of 8"."""
         return f"{self.read}, rate {self.rate:g}, epoch {self.epoch} of {self.num_epochs}"
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the encoder was fine-tuned with it."""
+        return self.read.startswith(TUNED)
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,8 @@ class EvalScores(Scores):
             sentences.append(f"No part in the choice of the strength, because {what}: {names}.")
         if self.chosen_on_few:
             num = count_noun(len(self.chosen_on_few), "finding")
-            few = f"fewer than {FEW_SUBJECTS} val subjects with or without the finding"
+            split = self.head.selected_on if self.head else "val"
+            few = f"fewer than {FEW_SUBJECTS} {split} subjects with or without the finding"
             sentences.append(f"{'Head' if self.head else 'Strength'} chosen on {few}: {num}.")
         return " ".join(sentences)
 

@@ -76,7 +76,7 @@ def _pack_head(plan: RunPlan, state: TrainState) -> bytes:
     layer, labels_NL = state.model.finding_head, load_labels(plan)
     if layer is None or labels_NL is None:
         return b""
-    return pack_head(layer, plan.cohort.finding_names.tolist(), (labels_NL != IGNORE).any(axis=0))
+    return pack_head(layer, plan.finding_names, (labels_NL != IGNORE).any(axis=0))
 
 
 def record_finish(files: RunFiles, num_steps: int) -> None:

@@ -11,6 +11,7 @@ import functools
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,17 @@ class RunResult:
     wall_s: float
 
 
-def pretrain(plan: RunPlan) -> RunResult:
+AfterStep = Callable[[TrainState], None]
+
+
+def _do_nothing(state: TrainState) -> None:
+    """Look at nothing after a step."""
+
+
+def pretrain(plan: RunPlan, after_step: AfterStep = _do_nothing) -> RunResult:
     """Train to the last step, resuming from the newest valid checkpoint of the same run.
+
+    `after_step` looks at the state after each step and changes nothing; it is done before a checkpoint of that step is.
 
     Raises: GuardStop for a loss or gradient that is not finite; Preempted after a signal of core.signals, with a
     checkpoint written; SetupError when the disk refuses a write or has no
@@ -90,11 +100,13 @@ def pretrain(plan: RunPlan) -> RunResult:
         # The lock is the first process's: the others would wait for themselves.
         if ranks.is_first:
             with hold_lock(plan.files.lock, _make_busy(plan)), folder_held(plan.folder):
-                return _pretrain(plan, device, ranks, stop, encoder_path)
-        return _pretrain(plan, device, ranks, stop, encoder_path)
+                return _pretrain(plan, device, ranks, stop, encoder_path, after_step)
+        return _pretrain(plan, device, ranks, stop, encoder_path, _do_nothing)
 
 
-def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopRequest, encoder_path: Path) -> RunResult:
+def _pretrain(
+    plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopRequest, encoder_path: Path, after_step: AfterStep
+) -> RunResult:
     started = time.monotonic()
     # Only the first process writes: the others would write the same.
     events = plan.files.events if ranks.is_first else Path(os.devnull)
@@ -127,7 +139,7 @@ def _pretrain(plan: RunPlan, device: torch.device, ranks: Ranks, stop: StopReque
         if ranks.is_first:
             # Before the first step, since a disk that is too small would cost the work up to the first save.
             checkpoints.check_space(state_bytes(state))
-        _train(plan, record, state, device, ranks, stop, events, checkpoints, with_graphs)
+        _train(plan, record, state, device, ranks, stop, events, checkpoints, with_graphs, after_step)
         if ranks.is_first:
             publish_run(plan, state, encoder_path)
             kill_point("run-before-finish")
@@ -159,6 +171,7 @@ def _train(
     events: Path,
     checkpoints: Checkpoints,
     with_graphs: bool,
+    after_step: AfterStep,
 ) -> None:
     recipe, machine = plan.recipe, plan.machine
     valid_N4 = torch.from_numpy(plan.images.box_N4.astype(np.float32))
@@ -196,6 +209,7 @@ def _train(
             is_last = state.step == plan.num_steps
             kill_point("train-after-step")
             check_held(plan.folder)
+            after_step(state)
 
             # ---- report and save
             # All processes stop after the same step, and a run that is done is not stopped.

@@ -57,6 +57,13 @@ class RunPlan:
     """What the run's id calls it: its objective and record, or the name that it was given."""
     start: Start | None = None
     """What it starts from, where that is not weights drawn from the seed."""
+    findings: tuple[str, ...] = ()
+    """Those whose labels are learnt, where that is not all that the cohort has."""
+
+    @property
+    def finding_names(self) -> list[str]:
+        """The findings whose labels an objective learns."""
+        return list(self.findings) or self.cohort.finding_names.tolist()
 
     @property
     def files(self) -> RunFiles:
@@ -183,7 +190,7 @@ def plan_run(
         what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
-    folder = workspace.runs / _name_run(recipe, cohort, images, label)
+    folder = workspace.runs / name_run(recipe, cohort, images, label)
     return RunPlan(
         folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label, start
     )
@@ -200,13 +207,17 @@ def plan_seeds(plan: RunPlan, num_seeds: int) -> list[RunPlan]:
 def with_seed(plan: RunPlan, seed: int) -> RunPlan:
     """Return the plan of the same run with another seed, as `plan_run` would make it."""
     recipe = replace(plan.recipe, train=replace(plan.recipe.train, seed=seed))
-    folder = plan.folder.parent / _name_run(recipe, plan.cohort, plan.images, plan.label)
+    folder = plan.folder.parent / name_run(recipe, plan.cohort, plan.images, plan.label)
     return replace(plan, run_id=folder.name, folder=folder, recipe=recipe)
 
 
-def _name_run(recipe: Recipe, cohort: Cohort, images: ImageStore, label: str) -> str:
-    """Return a run's id. The same command finds its own run again; another recipe, cohort or film is another run."""
+def name_run(recipe: Recipe, cohort: Cohort, images: ImageStore, label: str, asked: str = "") -> str:
+    """Return a run's id. The same command finds its own run again; another recipe, cohort or film is another run.
+
+    `asked` is the hash of what else an evaluation asks of a run that fine-tunes for it; see `evaluate.tuned`.
+    """
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
+    hashes |= {"asked": asked} if asked else {}
     digest = hash_settings(hashes)[:8]
     return f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
 

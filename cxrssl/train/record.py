@@ -110,7 +110,7 @@ def load_labels(plan: RunPlan) -> NDArray[np.int8] | None:
     objective, cohort = plan.recipe.objective, plan.cohort
     if not isinstance(objective, SupervisedSettings):
         return None
-    names = cohort.finding_names.tolist()
+    names = plan.finding_names
     found_NL = cohort.labels(names, cast(Any, objective.uncertain), cast(Any, objective.blank))
     labels_NL = np.full_like(found_NL, IGNORE)
     labels_NL[plan.rows] = found_NL[plan.rows]

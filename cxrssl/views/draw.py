@@ -33,6 +33,8 @@ class View:
     pixels_BV1PP: Tensor
     kept_BVK: Tensor | None
     """Indices of the patches that each view keeps, ascending; None keeps all."""
+    drawn_BN: Tensor | None = None
+    """Uniform numbers of each film, where the objective draws with some."""
 
 
 Views = Mapping[str, View]
@@ -59,13 +61,14 @@ def make_views(
         box_seed = derive_seed(seed, step, f"views/{kind.purpose}")
         boxes = draw_boxes(valid_B4, kind.num_views, kind.scale, plan.settings, box_seed)
         drawn += [torch.stack(boxes.of(part)), _draw_kept(kind, len(valid_B4), plan.patch_px, seed, step)[part]]
+        drawn.append(_draw_numbers(kind, len(valid_B4), seed, step)[part])
 
     # ---- views, for the part, where its films lie
     here_B4, *sent = _send(drawn, films_BSS.device)
-    pixels = _cut_kinds(films_BSS, here_B4, kinds, sent[::2], plan.settings)
+    pixels = _cut_kinds(films_BSS, here_B4, kinds, sent[::3], plan.settings)
     return {
-        kind.purpose: View(pixels_BV1PP, kept.long() if kind.mask else None)
-        for kind, pixels_BV1PP, kept in zip(kinds, pixels, sent[1::2], strict=True)
+        kind.purpose: View(pixels_BV1PP, kept.long() if kind.mask else None, drawn if kind.num_draws else None)
+        for kind, pixels_BV1PP, kept, drawn in zip(kinds, pixels, sent[1::3], sent[2::3], strict=True)
     }
 
 
@@ -75,6 +78,12 @@ def _draw_kept(kind: ViewKind, num_films: int, patch_px: int, seed: int, step: i
         return torch.empty(num_films, 0)
     mask_seed = derive_seed(seed, step, f"mask/{kind.purpose}")
     return draw_kept(num_films, kind.num_views, (kind.px // patch_px) ** 2, kind.mask, mask_seed)
+
+
+def _draw_numbers(kind: ViewKind, num_films: int, seed: int, step: int) -> Tensor:
+    """Return uniform numbers for the objective, [B, N]."""
+    generator = torch.Generator().manual_seed(derive_seed(seed, step, f"draws/{kind.purpose}"))
+    return torch.rand(num_films, kind.num_draws, generator=generator)
 
 
 def _cut_kinds(

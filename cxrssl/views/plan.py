@@ -29,6 +29,8 @@ class ViewKind:
     scale: tuple[float, float]
     """Range of the crop's area as a fraction of the film's valid box."""
     mask: Mask | None = None
+    num_draws: int = 0
+    """Numbers between 0 and 1 that the objective draws with, for each film."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,9 +20,11 @@ from cxrssl.evaluate.head import read_head
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.model.encoder import open_encoder
 from cxrssl.model.finding_head import open_head
+from cxrssl.model.record import RecordColumns
+from cxrssl.model.vit import build_encoder, embed_patches, encode_dropping, encode_tokens
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.objectives import FinetuneSettings
-from cxrssl.recipe.settings import BACKBONES
+from cxrssl.recipe.settings import BACKBONES, ViewSettings
 from cxrssl.records.encoder import open_record
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.fitted import find_thresholds
@@ -31,6 +34,8 @@ from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, open_films, plan_run
 from cxrssl.train.record import load_labels, load_record
 from cxrssl.train.state import init_state
+from cxrssl.views.draw import View, make_views
+from cxrssl.views.plan import ViewKind, ViewPlan
 from tests.small_runs import CPU, two_layers
 from tests.world import make_workspace
 
@@ -210,3 +215,64 @@ def test_a_head_that_is_damaged_is_named(workspace: Workspace, finetuned: str, t
     (tmp_path / "head.safetensors").write_bytes(data[:-4])
     with pytest.raises(IntegrityError, match="cannot be read"):
         open_head(tmp_path, "")
+
+
+def test_a_recipe_that_pools_and_drops_nothing_is_what_it_was_before() -> None:
+    recipe = load_recipe("finetune")
+    assert {"pool", "drop_path"}.isdisjoint(recipe.to_dict()["objective"])
+    changed = load_recipe("finetune", ["objective.pool=patches", "objective.drop_path=0.1"])
+    assert changed.to_dict()["objective"]["pool"] == "patches"
+    assert changed.sha256 != recipe.sha256
+
+
+def test_the_mean_of_the_patches_is_read_and_no_head_is_published(workspace: Workspace, source: str) -> None:
+    recipe = load_recipe("finetune", [*SMALL, "objective.pool=patches"])
+    model = init_state(recipe, RecordColumns(0, (), 1), torch.device("cpu")).model
+    pixels = torch.randn(3, 1, 1, 16, 16)
+    (read,) = model.encode({"crop": View(pixels, None)})
+    tokens = model.published.forward_features(pixels[:, 0])
+    assert torch.allclose(read[:, 0], tokens[:, 1:].mean(dim=1), atol=1e-5)
+    plan = plan_of(workspace, source, "objective.pool=patches", "train.num_epochs=1")
+    pretrain(plan)
+    assert not open_record(plan.files.encoder).head_sha256
+    with pytest.raises(DataError, match="its layer for findings reads the mean of the patches"):
+        read_head(workspace, plan.run_id)
+
+
+def test_films_go_past_branches_at_a_rate_that_rises_with_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = build_encoder("vit-micro", 8, 16)
+    pixels, blocks = torch.randn(2, 1, 16, 16), list(cast(Any, encoder.blocks))
+    last = 2 * len(blocks)
+    kept = torch.full((2, last), 0.999)
+    assert torch.allclose(encode_dropping(encoder, pixels, kept, 0.0), encode_tokens(encoder, pixels), atol=1e-5)
+    dropped = kept.clone()
+    dropped[0, :2] = 0.0  # of the first block, whose rate is 0
+    dropped[1, -2:] = 0.3
+    found = encode_dropping(encoder, pixels, dropped, 0.4)
+    tokens = encoder.norm_pre(embed_patches(encoder, pixels, None))
+    for place, block in enumerate(blocks):
+        rate = 0.4 * place / (len(blocks) - 1)
+        is_past = torch.tensor([False, place == len(blocks) - 1])[:, None, None]
+        for norm, branch in ((block.norm1, block.attn), (block.norm2, block.mlp)):
+            tokens = torch.where(is_past, tokens, tokens + branch(norm(tokens)) / (1 - rate))
+    assert torch.allclose(found, encoder.norm(tokens), atol=1e-4)
+
+
+def test_what_is_dropped_does_not_hang_on_how_a_batch_is_shared_out(workspace: Workspace, source: str) -> None:
+    losses = []
+    for micro_batch in (0, 3):
+        machine = dataclasses.replace(CPU, micro_batch=micro_batch)
+        changes = [*SMALL, f"model.init={source}", "train.split=hash", "objective.drop_path=0.5", "train.num_epochs=1"]
+        plan = plan_run(workspace, "nih", load_recipe("finetune", changes), machine, f"micro{micro_batch}")
+        pretrain(plan)
+        losses.append([step["label_loss"] for step in iter_metrics(plan.folder)])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    kind = ViewKind("crop", 1, 16, (0.5, 1.0), num_draws=4)
+    plans = ViewPlan((kind,), ViewSettings(), 8)
+    films, valid = torch.zeros(6, 48, 48, dtype=torch.uint8), torch.tensor([[0.0, 0.0, 48.0, 48.0]] * 6)
+    whole = make_views(films, valid, plans, 0, 1)["crop"].drawn_BN
+    part = make_views(films[2:4], valid, plans, 0, 1, slice(2, 4))["crop"].drawn_BN
+    assert whole is not None
+    assert part is not None
+    assert torch.equal(whole[2:4], part)
+    assert whole.unique().numel() == 24
