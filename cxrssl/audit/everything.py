@@ -30,7 +30,7 @@ from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.errors import CxrsslError, IntegrityError, SetupError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
-from cxrssl.core.workspace import Workspace
+from cxrssl.core.workspace import MOST_RUNS, Workspace
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.comparison import KIND as COMPARISON
@@ -111,7 +111,9 @@ def _resolve(workspace: Workspace, against: Sequence[str]) -> tuple[list[str], l
             runs.append(workspace.find_run(name).name)
         else:
             known = [*workspace.cohort_names(), *workspace.run_ids()]
-            raise UsageError(f'no cohort and no run "{plain(name, 80)}"', workspace.root, nearest_hint(name, known))
+            raise UsageError(
+                f'no cohort and no run "{plain(name, 80)}"', workspace.root, nearest_hint(name, known, MOST_RUNS)
+            )
     return cohorts, runs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cxrssl.cli.options import align
+from cxrssl.cli.lines import Part, Table
 from cxrssl.core.text import count_noun, plain
 from cxrssl.records.boxes import BoxScores, find_box_scores
 from cxrssl.records.evaluation import Evaluation
@@ -13,10 +13,10 @@ from cxrssl.records.evaluation import Evaluation
 HEADER = ("", "films", "subjects", "share", "area", "share - area", "pointing")
 
 
-def describe_boxes(evaluations: Sequence[Evaluation]) -> list[str]:
+def describe_boxes(evaluations: Sequence[Evaluation]) -> list[Part]:
     """Return for each probe of patches how much of what it sees lies in the boxes of test films."""
     found = [(each.settings.label, find_box_scores(each.path)) for each in evaluations]
-    return [line for label, scores in found if scores for line in _describe(label, scores)]
+    return [part for label, scores in found if scores for part in _describe(label, scores)]
 
 
 def summarise_boxes(evaluation: Evaluation) -> dict[str, Any]:
@@ -25,19 +25,20 @@ def summarise_boxes(evaluation: Evaluation) -> dict[str, Any]:
     return {"boxes": scores.to_dict()} if scores else {}
 
 
-def _describe(label: str, scores: BoxScores) -> Iterator[str]:
+def _describe(label: str, scores: BoxScores) -> Iterator[Part]:
     shown = plain(label, 80)
     if scores.num_unread:
         yield f"{count_noun(scores.num_unread, 'line')} of {scores.file} without a box of a known finding left out."
     if not scores.scores:
         yield f"Where {shown} looks: no scored film has a box of a fitted finding in {scores.file}."
         return
+    yield ""
     yield f"Where {shown} looks, on test films with boxes of {scores.file}:"
-    rows: list[Sequence[str]] = [HEADER]
+    rows: list[Sequence[str]] = []
     for each in scores.scores:
         counts = f"{each.num_films:,}", f"{each.num_subjects:,}"
         share = each.share.to_text(), f"{each.area:.3f}", each.share_minus_area.to_text(signed=True)
         rows.append((plain(each.finding, 60) or "all boxes", *counts, *share, each.pointing.to_text()))
-    yield from align(rows)
+    yield Table(HEADER, rows, {1, 2})
     yield "share: of the positive patch scores, in the box; area: of the film, in the box, which chance would give;"
     yield "pointing: films whose highest patch has its centre in the box."

@@ -151,6 +151,7 @@ def flow(
     from dataclasses import asdict
 
     from cxrssl.core.durable import write_bytes
+    from cxrssl.core.place import check_outside_datasets
     from cxrssl.records.evaluation import list_evaluations
     from cxrssl.report.figure import draw_flow
     from cxrssl.report.flow import cohort_flow
@@ -161,6 +162,8 @@ def flow(
         name_of_svg = figure.with_suffix(".svg") if figure.name else "flow.svg"
         raise UsageError("the figure is written as SVG", figure, f"--figure {shell_word(name_of_svg)}")
     opened = open_workspace(workspace)
+    if figure is not None:
+        check_outside_datasets(opened, figure.absolute())
     evaluations, damage = list_evaluations(opened)
     made = cohort_flow(opened, opened.find_cohort(name).name, split, evaluations).hide_small(small)
     print_damage(damage)

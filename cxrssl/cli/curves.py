@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cxrssl.cli.options import align
+from cxrssl.cli.lines import Part, Table
 from cxrssl.core.text import count_noun, plain
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def list_curves(workspace: Workspace, evaluations: Sequence[Evaluation]) -> list
     return [(curve, numbers[curve.curve_id]) for curve in sorted(curves, key=lambda each: wanted.index(each.curve_id))]
 
 
-def describe_curves(curves: Sequence[tuple[Curve, CurveNumbers]]) -> list[str]:
-    """Return learning curves as lines: scores by share of the labels, and the labelled subjects with each finding."""
+def describe_curves(curves: Sequence[tuple[Curve, CurveNumbers]]) -> list[Part]:
+    """Return learning curves: : scores by share of the labels, and the labelled subjects with each finding."""
     from cxrssl.evaluate.learning import least_labelled, show_range
 
     if not curves:
         return []
-    rows = [["", "labels", "train subjects", "draws", "macro AUROC", "of draws"]]
+    head = ["", "labels", "train subjects", "draws", "macro AUROC", "of draws"]
+    rows = []
     for curve, numbers in curves:
         for share, draws in curve.points.items():
             mean = numbers.points[f"{share:g}"].macro.auroc
@@ -42,14 +43,15 @@ def describe_curves(curves: Sequence[tuple[Curve, CurveNumbers]]) -> list[str]:
             rows.append([*about, mean.interval.to_text(), show_range(mean)])
     first, numbers = curves[0]
     by_share = {share: least_labelled(draws) for share, draws in first.points.items() if share < 1}
-    counts = [["", *(f"{100 * share:g} %" for share in by_share)]]
-    counts += [
+    shares = ["", *(f"{100 * share:g} %" for share in by_share)]
+    counts = [
         [plain(name, 60), *(mark_few(least[name]) for least in by_share.values())]
         for name in next(iter(by_share.values()))
     ]
     over = f"Learning curve, mean over the {count_noun(len(numbers.findings), 'finding')} that every draw could fit:"
     whose = "Labelled train subjects with each finding, in the draw with the fewest:"
-    return [over, *align(rows), whose, *align(counts)]
+    numbers_right = range(1, len(shares))
+    return ["", over, Table(head, rows, {1, 2, 3}), whose, Table(shares, counts, numbers_right)]
 
 
 def mark_few(num: int) -> str:

@@ -48,16 +48,17 @@ def embed(
 
     Example: cxrssl embed mimic-msn --cohort nih --out nih.parquet
     """
+    from cxrssl.export.ids import parse_ids
     from cxrssl.recipe.load import load_machine
     from cxrssl.records.encoder import parse_encoder_name
 
-    which, place = parse_encoder_name(encoder), load_machine(device=device).device
+    which, place, whose = parse_encoder_name(encoder), load_machine(device=device).device, parse_ids(ids)
     opened = open_workspace(workspace)
     run_id = opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to embed films with run {run_id}")
-    from cxrssl.export.embed import EmbedChoices, embed_cohort, parse_ids
+    from cxrssl.export.embed import EmbedChoices, embed_cohort
 
-    choices = EmbedChoices(cohort, which, out, parse_ids(ids), place, force)
+    choices = EmbedChoices(cohort, which, out, whose, place, force)
     made = embed_cohort(opened, run_id, choices)
     summary = {
         "file": str(made.path),

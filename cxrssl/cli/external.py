@@ -28,7 +28,10 @@ Architecture = Annotated[
     str, typer.Option("--arch", help="Of a file: timm's name, or vit-tiny etc.", metavar="NAME", rich_help_panel=PANEL)
 ]
 InputPx = Annotated[
-    int, typer.Option("--input-px", help="Side of the film [as the files say].", min=0, max=1024, rich_help_panel=PANEL)
+    int,
+    typer.Option(
+        "--input-px", help="Side of the film [as the files say].", metavar="PX", min=0, max=1024, rich_help_panel=PANEL
+    ),
 ]
 PixelMean = Annotated[
     str,

@@ -51,6 +51,8 @@ def predict(
 
     Example: cxrssl predict mimic-msn new-films/ --out scores.csv
     """
+    from cxrssl.export.chosen import PredictChoices, choose_probe
+    from cxrssl.export.ids import parse_ids
     from cxrssl.recipe.load import load_machine
 
     if bool(cohort) == (folder is not None):
@@ -61,13 +63,13 @@ def predict(
     if folder is not None and ids != "pseudonyms":
         raise UsageError("--ids has no effect on a folder, whose films are called as their files", hint="omit --ids")
     place = load_machine(device=device).device
-    opened = open_workspace(workspace)
-    narrate(f"load torch to predict films of {cohort or folder}")
-    from cxrssl.export.embed import parse_ids
-    from cxrssl.export.predict import PredictChoices, predict_films
-
     choices = PredictChoices(folder, cohort, out, parse_ids(ids), place, force, workers)
-    made = predict_films(opened, run, choices)
+    opened = open_workspace(workspace)
+    chosen = choose_probe(opened, run, choices)
+    narrate(f"load torch to predict films of {cohort or folder}")
+    from cxrssl.export.predict import predict_films
+
+    made = predict_films(opened, chosen, choices)
     summary = {
         "file": str(made.path),
         "eval_id": made.eval_id,

@@ -124,13 +124,17 @@ def pretrain(
     from cxrssl.core.process import find_launch, is_first
     from cxrssl.launch.slurm import parse_options
     from cxrssl.launch.torchrun import check_devices
-    from cxrssl.recipe.load import load_machine, load_recipe
+    from cxrssl.recipe.load import load_machine, load_recipe, recipe_names
     from cxrssl.train.plan import plan_run, plan_seeds
-    from cxrssl.train.start import FileOptions, find_start
+    from cxrssl.train.start import FileOptions, find_shape, find_start
 
     options = parse_options(slurm) if slurm else {}
-    settings = load_recipe(recipe, set_ or [], recipe_changes(backbone, ehr, seed, predict, init))
-    place, opened = load_machine(machine or [], device), open_workspace(workspace)
+    place, changes = load_machine(machine or [], device), recipe_changes(backbone, ehr, seed, predict, init)
+    load_recipe(recipe, set_ or [], changes)  # a wrong word is told before the workspace is opened
+    opened = open_workspace(workspace)
+    if init and not backbone and recipe in recipe_names():
+        changes["model"] = {**find_shape(opened, init), **changes["model"]}
+    settings = load_recipe(recipe, set_ or [], changes)
     said = FileOptions(
         read_numbers(pixel_mean, "--pixel-mean"), read_numbers(pixel_std, "--pixel-std"), tuple(ignore or ())
     )

@@ -18,6 +18,7 @@ from cxrssl.cli.external import (
     PixelStd,
     SeenFilms,
 )
+from cxrssl.cli.lines import terminal_width
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -44,8 +45,50 @@ if TYPE_CHECKING:
     from cxrssl.cohort.read import Cohort
 
 
+ENCODER, FILMS, LABELS, SCORED = (
+    "What is probed", "On which films", "What is asked", "What is fitted and scored"
+)  # fmt: skip
+
+
 def probe(
     run: Annotated[str, typer.Argument(help="Run id, or the beginning of one.", autocompletion=complete_run)] = "",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            help="target, or anchor: the trained encoder that the target follows.",
+            metavar="NAME",
+            rich_help_panel=ENCODER,
+        ),
+    ] = "target",
+    read: Annotated[
+        str,
+        typer.Option(
+            help="What is read of encoders: cls, patches, last:N layers, knn:K films, attention or max of patches.",
+            metavar="WHAT",
+            rich_help_panel=ENCODER,
+        ),
+    ] = "cls",
+    joined: Annotated[
+        str,
+        typer.Option(
+            "--with",
+            help="Also join the record to the features: ehr, or groups and names.",
+            metavar="EHR",
+            rich_help_panel=ENCODER,
+        ),
+    ] = "",
+    head: Annotated[
+        bool,
+        typer.Option(
+            "--head",
+            help="Also score films by the head of a run that learnt labels; nothing is fitted.",
+            rich_help_panel=ENCODER,
+        ),
+    ] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.", rich_help_panel=ENCODER),
+    ] = True,
     cohort: Annotated[
         str,
         typer.Option(
@@ -54,35 +97,44 @@ def probe(
             help="Cohort to probe on; the run's own when left out.",
             metavar="NAME",
             autocompletion=complete_cohort,
+            rich_help_panel=FILMS,
         ),
     ] = "",
     test_on: TestOn = "",
-    encoder: Annotated[
-        str,
-        typer.Option(help="target, or anchor: the trained encoder that the target follows.", metavar="NAME"),
-    ] = "target",
-    split: Annotated[str, typer.Option(help="official, hash, icu or file; the run's own when left out.")] = "",
-    folds: Annotated[
-        int, typer.Option(help="Score every film, fitted on the other folds by patient: 3 to 20.", metavar="K")
-    ] = 0,
-    read: Annotated[
+    split: Annotated[
         str,
         typer.Option(
-            help="What is read of encoders: cls, patches, last:N layers, knn:K films, attention or max of patches.",
-            metavar="WHAT",
-        ),
-    ] = "cls",
-    findings: Annotated[
-        str,
-        typer.Option(
-            help="What is asked: mimic14, nih14, nih8, chexpert5, or findings of the cohort; all when left out.",
-            metavar="SET|NAMES",
+            help="official, hash, icu or file; the run's own when left out.", metavar="NAME", rich_help_panel=FILMS
         ),
     ] = "",
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Score every film, fitted on the other folds by patient: 3 to 20.", metavar="K", rich_help_panel=FILMS
+        ),
+    ] = 0,
     where: Annotated[
         str,
         typer.Option(
-            help="Fit, choose and score on films that meet a condition in SQL: \"view IN ('PA','AP')\".", metavar="SQL"
+            help="Fit, choose and score on films that meet a condition in SQL: \"view IN ('PA','AP')\".",
+            metavar="SQL",
+            rich_help_panel=FILMS,
+        ),
+    ] = "",
+    allow_overlap: Annotated[
+        bool,
+        typer.Option(
+            "--allow-overlap",
+            help="Probe a run that has seen test subjects; every report will say so.",
+            rich_help_panel=FILMS,
+        ),
+    ] = False,
+    findings: Annotated[
+        str,
+        typer.Option(
+            help="Sets and names: mimic14, nih14, nih8, chexpert5, or findings of the cohort; all when left out.",
+            metavar="SET|NAMES",
+            rich_help_panel=LABELS,
         ),
     ] = "",
     uncertain: Annotated[
@@ -90,36 +142,33 @@ def probe(
         typer.Option(
             help="What a label of -1 counts as: ignore, zeros or ones; by finding too: zeros,Edema=ones.",
             metavar="POLICY",
+            rich_help_panel=LABELS,
         ),
     ] = "ignore",
     blank: Annotated[
-        str, typer.Option(help="What a label that is not mentioned counts as: zeros or ignore.")
+        str,
+        typer.Option(
+            help="What a label that is not mentioned counts as: zeros or ignore.",
+            metavar="POLICY",
+            rich_help_panel=LABELS,
+        ),
     ] = "zeros",
     fractions: Annotated[
         str,
         typer.Option(
             help="Learning curve: percentages of the train subjects whose labels are used, as 1,5,10,25,50,100.",
             metavar="PERCENTS",
+            rich_help_panel=SCORED,
         ),
     ] = "",
-    draws: Annotated[int, typer.Option(help="Draws of each of the --fractions.")] = 3,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of subjects.")] = 1000,
+    draws: Annotated[
+        int, typer.Option(help="Draws of each of the --fractions.", metavar="N", rich_help_panel=SCORED)
+    ] = 3,
     threshold: ThresholdRules = "",
     protocol: ProtocolName = "",
-    baselines: Annotated[
-        bool, typer.Option(help="Probe untrained encoder, pixels, record alone and view alone too.")
-    ] = True,
-    head: Annotated[
-        bool,
-        typer.Option("--head", help="Also score films by the head of a run that learnt labels; nothing is fitted."),
-    ] = False,
-    joined: Annotated[
-        str,
-        typer.Option("--with", help="Also join the record to the features: ehr, or groups and names.", metavar="EHR"),
-    ] = "",
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Probe a run that has seen test subjects; every report will say so.")
-    ] = False,
+    resamples: Annotated[
+        int, typer.Option(help="Bootstrap resamples of subjects.", metavar="N", rich_help_panel=SCORED)
+    ] = 1000,
     external: ExternalPath = None,
     arch: Architecture = "",
     input_px: InputPx = 0,
@@ -149,6 +198,8 @@ def probe(
         raise UsageError("--head is of a run that learnt labels, and says nothing with --external")
     values = {"blank": blank, "num_resamples": resamples, "folds": folds, "thresholds": parse_rules(threshold, folds)}
     settings = build_settings(ProbeSettings, values)
+    from cxrssl.evaluate.asked import Asked
+    from cxrssl.evaluate.before import Wanted, check_files, check_wanted
     from cxrssl.evaluate.learning import check_fractions, read_fractions
     from cxrssl.records.reading import check_reading, parse_reading
 
@@ -162,14 +213,16 @@ def probe(
     opened = open_workspace(workspace)
     for name in elsewhere:
         opened.find_cohort(name)
-    run_id = "" if external else opened.find_run(run).name  # before torch is loaded, which takes seconds
+    run_id = "" if external else opened.find_run(run).name
+    if external:
+        check_files(external, seen_films)
+    asked = Asked(findings, uncertain, where, _find_films)
+    check_wanted(opened, Wanted(run_id, cohort, split, asked, followed, joined, head, elsewhere), settings)
     narrate(f"load torch to probe {external or f'run {run_id}'}")
     from cxrssl.cli.probed import Probed
-    from cxrssl.evaluate.asked import Asked
     from cxrssl.evaluate.external import probe_external
     from cxrssl.evaluate.run import ProbeChoices, probe_run
 
-    asked = Asked(findings, uncertain, where, _find_films)
     choices = ProbeChoices(
         which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head, followed, narrate
     )
@@ -188,7 +241,9 @@ def probe(
         )
         transfers = carry_probe(opened, evaluations[0], elsewhere, maker, choices)
     probed = Probed(opened, evaluations, transfers, list_curves(opened, evaluations) if shares else [])
-    print_summary(probed.summarise(), as_json, [*probed.describe(), next_line("report", workspace=workspace)])
+    print_summary(
+        probed.summarise(), as_json, [*probed.describe(terminal_width()), next_line("report", workspace=workspace)]
+    )
 
 
 def _find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:

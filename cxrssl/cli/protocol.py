@@ -32,6 +32,7 @@ ProtocolName = Annotated[
         "--protocol",
         help="Train and choose as others do: paper, cxformer, evax:test, medmae:test, a file (cxrssl help protocols).",
         metavar="NAME",
+        rich_help_panel="What is fitted and scored",
         autocompletion=complete_protocol,
     ),
 ]

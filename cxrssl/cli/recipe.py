@@ -107,14 +107,14 @@ def find_any_recipe(name: str, workspace: Path) -> Recipe:
     Raises: ConfigError when there is none of that name, IntegrityError when a run's cannot be read.
     """
     from cxrssl.core.text import nearest_hint, plain
-    from cxrssl.core.workspace import Workspace
+    from cxrssl.core.workspace import MOST_RUNS, Workspace
     from cxrssl.recipe.load import load_recipe, recipe_names
 
     if name in recipe_names() or name.endswith(".toml"):
         return load_recipe(name)
     place = Workspace(workspace.absolute())
     if not name or not any(run_id.startswith(name) for run_id in place.run_ids()):
-        hint = nearest_hint(name, [*recipe_names(), *place.run_ids()])
+        hint = nearest_hint(name, [*recipe_names(), *place.run_ids()], len(recipe_names()) + MOST_RUNS)
         raise ConfigError(f'no recipe and no run "{plain(name, 80)}"', hint=hint)
     return _read_run_recipe(place.find_run(name))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrssl.cli.options import align
+from cxrssl.cli.lines import Part, Table
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, plain
 
@@ -21,13 +21,17 @@ ThresholdRules = Annotated[
         "--threshold",
         help="Rules of thresholds fitted on val: youden, sens=0.9, spec=0.9; these three when left out.",
         metavar="RULES",
+        rich_help_panel="What is fitted and scored",
     ),
 ]
 
 TestOn = Annotated[
     str,
     typer.Option(
-        "--test-on", help="Cohorts to which the fitted probe is applied unchanged: chexpert,nih.", metavar="NAMES"
+        "--test-on",
+        help="Cohorts to which the fitted probe is applied unchanged: chexpert,nih.",
+        metavar="NAMES",
+        rich_help_panel="On which films",
     ),
 ]
 
@@ -79,12 +83,12 @@ def describe_fit(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def describe_transfers(transfers: Sequence[Transfer]) -> list[str]:
+def describe_transfers(transfers: Sequence[Transfer]) -> list[Part]:
     """Return for each cohort what the carried probe reaches there, beside one that is fitted there."""
-    return [line for transfer in transfers for line in _describe(transfer)]
+    return [part for transfer in transfers for part in _describe(transfer)]
 
 
-def _describe(transfer: Transfer) -> Iterator[str]:
+def _describe(transfer: Transfer) -> Iterator[Part]:
     from cxrssl.cli.boxed import describe_boxes
     from cxrssl.records.fitted import find_calibrations
 
@@ -93,20 +97,22 @@ def _describe(transfer: Transfer) -> Iterator[str]:
     assert origin is not None, "a carried probe"
     scores, change = carried.scores, transfer.change.get("macro")
     films = f"{count_noun(scores.num_films, 'test film')} of {count_noun(scores.num_subjects, 'subject')}"
+    yield ""
     yield f"Carried to cohort {carried.settings.cohort}, split {carried.settings.split}: {films}; macro AUROC of " + (
         f"{count_noun(len(scores.findings), 'shared finding')}:"
     )
-    yield from align(
+    yield Table(
+        (),
         [
             (f"probe of {origin.cohort}, unchanged", scores.macro_auroc.to_text()),
             (f"probe fitted on {carried.settings.cohort}", there.scores.macro_auroc.to_text()),
             ("fitted there - carried", transfer.difference.macro_auroc.to_text(signed=True)),
             *([(f"carried - on {origin.cohort}", change.to_text(signed=True))] if change else []),
-        ]
+        ],
     )
     calibrations = find_calibrations(carried)
     maps = calibrations.findings if calibrations else {}
-    rows = [("", "carried", "fitted there", "intercept", "after Platt there")]
+    rows = []
     for name, score in scores.findings.items():
         kept = maps.get(name)
         own = kept.raw.intercept.to_text(signed=True) if kept and kept.raw else ""
@@ -114,7 +120,7 @@ def _describe(transfer: Transfer) -> Iterator[str]:
         fitted = there.scores.findings[name].auroc.to_text()
         rows.append((plain(name, 60), score.auroc.to_text(), fitted, own, repaired))
     yield "AUROC by finding; intercept of the carried probabilities, perfect is 0, and after Platt on val there:"
-    yield from align(rows)
+    yield Table(("", "carried", "fitted there", "intercept", "after Platt there"), rows)
     yield from describe_boxes([carried])
     if carried.settings.leak:
         yield f"Not a fair test: {carried.settings.leak}."

@@ -10,7 +10,7 @@
      |   `- LeakageError               3    the run was pretrained on test films
      +- SetupError                     4    12.1 GiB free on the disk, 94 GiB needed
      +- GuardStop                      5    the loss is not finite at step 4,120; no weight was changed by it
-     `- Preempted                     75    stopped by SIGTERM; run the same command to go on; 130 after Ctrl-C
+     `- Preempted                     75    stopped by SIGTERM; run the same command to resume; 130 after Ctrl-C
     any other exception                1    a bug: the traceback goes to a file whose path is printed
 
 A mistake that a user can cause raises one of these; one that only a programmer can make is an `assert` with words.

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace
 
+IN_DATASET = "this would be inside the dataset folder, which is never written to"
+
 
 def check_place(workspace: Workspace, dest: Path, root: Path | None) -> None:
-    """Raise UsageError for a place in the dataset at `root`, or among the workspace's own folders."""
+    """Raise UsageError for a place in the dataset at `root`, in that of a cohort, or among the workspace's folders."""
     place, own = dest.resolve(), workspace.root.resolve()
     exports = own / workspace.exports.name
     if root is not None and place.is_relative_to(root.resolve()):
-        raise UsageError("the export would be inside the dataset folder, which is never written to", dest)
+        raise UsageError(IN_DATASET, dest)
+    check_outside_datasets(workspace, dest)
     if place.is_relative_to(own) and exports not in place.parents:
         hint = "use an --out elsewhere, or in the folder exports of the workspace"
         raise UsageError("the export would be among the workspace's own folders", dest, hint)
+
+
+def check_outside_datasets(workspace: Workspace, dest: Path) -> None:
+    """Raise UsageError for a place in the dataset folder of a cohort; a workspace may lie in one itself."""
+    place = dest.resolve()
+    is_own = place.is_relative_to(workspace.root.resolve())
+    if not is_own and any(place.is_relative_to(root.resolve()) for root in _list_roots(workspace)):
+        raise UsageError(IN_DATASET, dest)
+
+
+def _list_roots(workspace: Workspace) -> Iterator[Path]:
+    """Yield the dataset folder of each cohort; of a damaged one nobody knows it."""
+    for name in workspace.cohort_names():
+        with contextlib.suppress(IntegrityError):
+            root = open_artefact(workspace.cohorts / name, "cohort", verify=False).inputs.get("root")
+            if root:
+                yield Path(root)
 
 
 def check_free(dest: Path, kind: str, may_replace: bool) -> None:

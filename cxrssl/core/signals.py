@@ -60,9 +60,10 @@ class StopRequest:
 
     def error(self) -> Preempted:
         """Return the error that says what stopped the command and what is saved."""
-        what, hint = f"stopped by {stop_name(self.signal)}", "run the same command to go on"
+        what, hint = f"stopped by {stop_name(self.signal)}", "run the same command to resume"
         if not _saved:
-            return Preempted(f"{what} before anything was saved", hint=hint, asked_by=self.signal)
+            again = "run the same command again"  # there is nothing to resume
+            return Preempted(f"{what} before anything was saved", hint=again, asked_by=self.signal)
         more = f" and {len(_saved) - NUM_NAMED:,} more" if len(_saved) > NUM_NAMED else ""
         return Preempted(f"{what}; saved: {', '.join(_saved[-NUM_NAMED:])}{more}", hint=hint, asked_by=self.signal)
 

@@ -94,13 +94,22 @@ def valid(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest known name, or all of them when none is near."""
+def nearest_hint(name: str, known: Iterable[str], most: int = 30) -> str:
+    """Return a hint that names the nearest known name; when none is near all of them, or a few of more than `most`."""
     options = sorted(known)
     close = difflib.get_close_matches(name, options, n=1)
     if close:
         return f'nearest is "{close[0]}"'
-    return f"known: {', '.join(options)}"
+    return f"known: {', '.join(options) if len(options) <= most else few_nearest(name, options)}"
+
+
+def few_nearest(name: str, known: Iterable[str], num: int = 3) -> str:
+    """Return the nearest of many names, such as the ids of runs, nearest first, and how many more there are."""
+    options = sorted(known)
+    begins = [each for each in options if name and each.startswith(name)]
+    close = dict.fromkeys([*begins, *difflib.get_close_matches(name, options, n=num, cutoff=0.0)])
+    shown = ", ".join(list(close)[:num])
+    return f"{shown} and {len(options) - num:,} more" if len(options) > num else shown
 
 
 def count_noun(num: int, noun: str) -> str:

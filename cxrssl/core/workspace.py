@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import DataError, UsageError
-from cxrssl.core.text import nearest_hint, plain
+from cxrssl.core.text import few_nearest, nearest_hint, plain
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9_+.-]{0,119}")
 
@@ -21,6 +21,8 @@ SIGNS = (
     *(f"{name}/*/manifest.json" for name in ("cohorts", "images", "checks", "features", "evals", "reports")),
 )
 """What a workspace without a marker is known by."""
+MOST_RUNS = 6
+"""Runs that a hint lists; of more it names the nearest."""
 FOLDERS = (
     "cohorts",
     "images",
@@ -189,8 +191,11 @@ class Workspace:
         if len(matches) == 1:
             return self.runs / matches[0]
         if matches:
-            raise UsageError(f'"{plain(run_id)}" is the beginning of {len(matches)} runs', hint=", ".join(matches))
-        hint = nearest_hint(run_id, self.run_ids()) if self.run_ids() else "make one: cxrssl pretrain"
+            raise UsageError(
+                f'"{plain(run_id)}" is the beginning of {len(matches)} runs', hint=few_nearest(run_id, matches)
+            )
+        runs = self.run_ids()
+        hint = nearest_hint(run_id, runs, MOST_RUNS) if runs else "make one: cxrssl pretrain"
         raise UsageError(f'no run "{plain(run_id)}" in this workspace', self.runs, hint)
 
 

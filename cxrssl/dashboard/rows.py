@@ -70,6 +70,7 @@ def make_probe_row(evaluation: Evaluation) -> ProbeRow:
         method=scores.method,
         imported=evaluation.imported.sentence if evaluation.imported else "",
         is_whole=settings.probe.is_whole,
+        folds=settings.probe.folds,
     )
 
 

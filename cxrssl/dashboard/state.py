@@ -96,6 +96,8 @@ class ProbeRow:
     """From which archive it is, in words."""
     is_whole: bool = True
     """Whether it is of all findings and all films."""
+    folds: int = 0
+    """That score every film; 0 where test films are scored."""
 
 
 @dataclass(frozen=True)

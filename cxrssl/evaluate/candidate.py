@@ -16,9 +16,10 @@ from cxrssl.audit.pretraining import Pretraining, read_pretraining
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
-from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.before import find_finished
 from cxrssl.evaluate.features import architecture_of, extract_features
+from cxrssl.evaluate.record import films_features, known_features
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder, open_encoder, pack_weights
 from cxrssl.model.finding_head import FindingHead
@@ -27,8 +28,6 @@ from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE, EncoderName
 from cxrssl.records.eval_settings import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run, label_start
 from cxrssl.records.fields import write_fields
-from cxrssl.records.imported import refuse_imported
-from cxrssl.records.run import RunFiles
 from cxrssl.train.state import init_state
 
 
@@ -58,11 +57,7 @@ def open_run(workspace: Workspace, run_id: str, which: EncoderName = "target") -
 
     Raises: DataError when the run is not finished, or has no such encoder.
     """
-    files = RunFiles(workspace.find_run(run_id))
-    if not files.is_published:
-        refuse_imported(files.folder, "used to encode films: its encoder stayed where it was trained")
-        what = f"run {files.folder.name} is not finished"
-        raise DataError(what, files.folder, "run the same pretrain command to resume")
+    files = find_finished(workspace, run_id)
     return files.folder.name, open_encoder(files.encoder, which)
 
 
@@ -169,20 +164,3 @@ def record_candidates(cohort: Cohort, given: Sequence[str] = ()) -> list[Candida
     if "view" in known:
         baselines.append(table_candidate(cohort, ("view",), "view-only"))
     return baselines
-
-
-def known_features(cohort: Cohort) -> tuple[str, ...]:
-    """Return the features that are known when the film is taken, for any film of the cohort, each in its first form.
-
-    A death after the film would predict findings that no reader of the film could have known.
-    """
-    return tuple(name for name in films_features(cohort) if not find_feature(name).form_of)
-
-
-def films_features(cohort: Cohort) -> tuple[str, ...]:
-    """Return the same features in all their forms."""
-    return tuple(
-        name
-        for column, name in enumerate(FEATURE_NAMES)
-        if cohort.ehr_known[:, column].any() and find_feature(name).known != "after"
-    )

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.read import SPLITS
-from cxrssl.evaluate.candidate import known_features
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import fit_linear_probe, prevalence_logit
+from cxrssl.evaluate.record import known_features
 from cxrssl.evaluate.ridge import Rows, predict_by_ridge
 from cxrssl.records.scores import Decoding
 from cxrssl.stats.explained import score_r2

@@ -23,10 +23,11 @@ from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.before import check_findings, check_split
 from cxrssl.evaluate.candidate import Candidate, record_candidates
 from cxrssl.evaluate.features import architecture_of, extract_features
 from cxrssl.evaluate.reading import read_candidate
-from cxrssl.evaluate.run import ProbeChoices, check_findings, check_split, evaluate_candidates, list_candidates
+from cxrssl.evaluate.run import ProbeChoices, evaluate_candidates, list_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
 from cxrssl.model.external import ExternalChoices, open_external

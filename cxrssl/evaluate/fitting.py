@@ -20,7 +20,7 @@ from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
 from cxrssl.evaluate.reading import KnnProbe, fit_knn
 from cxrssl.evaluate.shrink import fit_shrunk_probe
 from cxrssl.evaluate.tuned import TunedProbe
-from cxrssl.records.scores import ALL
+from cxrssl.records.scores import ALL, FOLD
 from cxrssl.stats.metrics import Floats
 
 Features = NDArray[np.floating[Any]]
@@ -68,10 +68,10 @@ def fit_folds(
     if plan.num_joined:
         fitted, of_record = cross_fit_joined(features_RD, labels_RL, fold_R, subject_R, plan.num_joined)
     elif plan.is_chosen_in_train or plan.reading.kind == "knn":
-        fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.full(labels_RL.shape[1], plan.is_chosen_in_train))
+        fitted = score_folds(features_RD, labels_RL, fold_R, fit, np.zeros(labels_RL.shape[1], np.bool_))
     else:
         fitted = cross_fit(features_RD, labels_RL, fold_R, subject_R)
     if not fitted.is_fitted_L.any() or plan.reading.kind == "knn":
         return fitted, {}
-    strengths = {f"fold {k + 1}": float(each) for k, each in enumerate(fitted.strength_K)}
-    return fitted, strengths | {f"fold {k + 1}, {OF_RECORD}": float(each) for k, each in enumerate(of_record)}
+    strengths = {f"{FOLD}{k + 1}": float(each) for k, each in enumerate(fitted.strength_K)}
+    return fitted, strengths | {f"{FOLD}{k + 1}, {OF_RECORD}": float(each) for k, each in enumerate(of_record)}

@@ -112,7 +112,10 @@ def score_folds(
     fit: Callable[[int], Any],
     is_judged_L: npt.NDArray[np.bool_],
 ) -> CrossFit:
-    """Return each film's logits by the probe that `fit` returns for its fold, fitted on the films of the others."""
+    """Return each film's logits by the probe that `fit` returns for its fold, fitted on the films of the others.
+
+    `is_judged_L` says what had a part in a choice that the probes themselves do not know of.
+    """
     logits_NL = np.empty(labels_NL.shape)
     probes = []
     for k in range(int(fold_N.max()) + 1):
@@ -126,7 +129,7 @@ def score_folds(
         logits_NL=np.where(is_fitted_L, np.round(logits_NL, 9), 0.0),
         strength_K=np.array([probe.strength for probe in probes]),
         is_fitted_L=is_fitted_L,
-        is_judged_L=is_judged_L & is_fitted_L,
+        is_judged_L=np.any([is_judged_L, *(probe.is_judged_L for probe in probes)], axis=0) & is_fitted_L,
         mean_KD=np.stack([probe.mean_D for probe in probes]),
         scale_KD=np.stack([probe.scale_D for probe in probes]),
     )
@@ -154,11 +157,16 @@ def judge_pairs(
     return aurocs_KKSL
 
 
+def find_judges(aurocs_KSL: Floats) -> npt.NDArray[np.bool_]:
+    """Return the findings that have an AUROC at each setting in some fold: they choose the setting, [L]."""
+    return np.asarray((~np.isnan(aurocs_KSL)).any(axis=0).all(axis=0))
+
+
 def choose_place(aurocs_KSL: Floats) -> int:
     """The setting of highest mean over findings of means over folds, the first of equals; else the middle one."""
     is_defined_KSL = ~np.isnan(aurocs_KSL)
     num_SL = is_defined_KSL.sum(axis=0)
-    judges_L = (num_SL > 0).all(axis=0)
+    judges_L = find_judges(aurocs_KSL)
     if not judges_L.any():
         return (len(num_SL) - 1) // 2
     means_SL = np.where(is_defined_KSL, aurocs_KSL, 0.0).sum(axis=0)[:, judges_L] / num_SL[:, judges_L]

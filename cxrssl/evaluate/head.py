@@ -18,6 +18,7 @@ from cxrssl.cohort.finding_names import shared_findings
 from cxrssl.core.artefact import is_published
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.before import check_head
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.fitted import predict_rows, record_fit
 from cxrssl.evaluate.plan import EvalPlan
@@ -35,16 +36,7 @@ from cxrssl.stats.scores import score_predictions
 def read_head(workspace: Workspace, run_id: str) -> FindingHead:
     """Return the head of a finished run. Raises: DataError when it has none."""
     record = open_record(RunFiles(workspace.runs / run_id).encoder)
-    if not record.head_sha256:
-        why = "it was published by an older version" if record.learnt_labels else "its objective learns no labels"
-        if record.recipe.get("objective", {}).get("pool") == "patches":
-            why = "its layer for findings reads the mean of the patches, and not the class token"
-        hint = (
-            "pretrain again"
-            if record.learnt_labels
-            else "leave --head out, or train one: cxrssl pretrain --recipe finetune --init RUN"
-        )
-        raise DataError(f"run {run_id} has no head of its own: {why}", record.folder, hint)
+    check_head(record, run_id)
     return open_head(record.folder, record.head_sha256)
 
 

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.features import find_feature, name_features, parse_ehr
+from cxrssl.cohort.features import name_features
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.errors import DataError, UsageError
-from cxrssl.evaluate.candidate import Candidate, films_features, known_features
+from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.folds import CrossFit, Folds, choose_place, judge_pairs, score_folds
 from cxrssl.evaluate.probe import STRENGTHS, LinearProbe, count_scored_subjects, fit_probe_path
 from cxrssl.evaluate.shrink import weigh_columns
@@ -27,31 +26,10 @@ from cxrssl.records.eval_settings import JOINED, JOINED_WITH
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
 
-EHR = "ehr"
-"""All of the record that is known when a film is taken."""
 RATIOS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """The strength of the record's columns, in those of the encoder's features."""
 Features = NDArray[np.floating[Any]]
 Labels = NDArray[np.int8]
-
-
-def choose_record(cohort: Cohort, text: str) -> tuple[str, ...]:
-    """Return the features that a user joins: EHR, or groups and names.
-
-    Raises: UsageError for a feature that is known only after the film, DataError for one that the cohort does not know.
-    """
-    names = known_features(cohort) if text == EHR else parse_ehr(text)
-    if not names and text != EHR:
-        raise UsageError("--with names no feature of the record", hint=f"name groups or features, or {EHR} for all")
-    later = [name for name in names if find_feature(name).known == "after"]
-    if later:
-        what = f"{', '.join(later)} is known only after the film, and cannot be joined to it"
-        raise UsageError(what, hint=f"leave it out; --with {EHR} takes all that is known when a film is taken")
-    unknown = [name for name in names if name not in films_features(cohort)]
-    if unknown or not names:
-        what = ", ".join(unknown) or "anything of the record"
-        raise DataError(f"no film of cohort {cohort.name} has {what}", cohort.folder, "see cxrssl cohort show")
-    return names
 
 
 def join_record(candidate: Candidate, cohort: Cohort, names: tuple[str, ...]) -> Candidate:

@@ -125,7 +125,7 @@ def plan_evaluation(
     )
     leak = describe_leaks(audit)
     if leak and not may_overlap:
-        raise LeakageError(leak, candidate.candidate_id, f"{audit.refusals[0].hint}; or --allow-overlap")
+        raise LeakageError(leak, candidate.candidate_id, _describe_ways_out(candidate, audit, probe))
     num_twins_left_out = {split: len(packed[split]) - len(rows[split]) for split in SPLITS}
     if probe.fraction is not None:
         rows["train"] = draw_labelled(cohort, rows["train"], probe)
@@ -173,6 +173,14 @@ def draw_labelled(cohort: Cohort, rows: Rows, probe: ProbeSettings) -> Rows:
 def describe_leaks(audit: Audit) -> str:
     """Return what refuses as one sentence, and "" when nothing does."""
     return "; ".join(result.finding for result in audit.refusals)
+
+
+def _describe_ways_out(candidate: Candidate, audit: Audit, probe: ProbeSettings) -> str:
+    """Return what can be done about a leak; a run that saw films without their labels may be scored by folds."""
+    saw = all(each.code.startswith("pretrained-on-") for each in audit.refusals)
+    is_unlabelled = saw and candidate.pretraining is not None and not candidate.pretraining.may_know_labels
+    folds = "; or score all films by folds, which reports call transductive: --folds 5"
+    return f"{audit.refusals[0].hint}{folds if is_unlabelled and not probe.folds else ''}; or --allow-overlap"
 
 
 def _make_settings(

@@ -11,24 +11,25 @@ from dataclasses import dataclass
 from functools import cache
 
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
+from cxrssl.evaluate.before import check_findings, check_head_and_folds, check_split
 from cxrssl.evaluate.candidate import Candidate, baseline_candidates, open_run, run_candidate, table_candidate
 from cxrssl.evaluate.compare import list_pairs, publish_comparisons
 from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.head import evaluate_head, head_candidate, read_head
-from cxrssl.evaluate.joined import choose_record, join_record
+from cxrssl.evaluate.joined import join_record
 from cxrssl.evaluate.learning import list_draws
 from cxrssl.evaluate.pixels import pixels_candidate
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.protocol import Protocol, describe_cost, follow
 from cxrssl.evaluate.reading import read_candidate
+from cxrssl.evaluate.record import choose_record
 from cxrssl.evaluate.shown import shown_candidate
 from cxrssl.evaluate.tuned import describe_tuning, tuned_candidates
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EncoderName
-from cxrssl.records.eval_settings import ProbeSettings, check_folds
+from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.reading import CLS, Reading
 from cxrssl.train.device import choose_device
@@ -75,9 +76,7 @@ def probe_run(
         UsageError for folds and a split, or a feature of the record that is known only after the film.
     """
     check_split(settings, split)
-    if choices.head and settings.folds:
-        what = "--head scores films by a head that is there, and --folds fits a probe for each fold"
-        raise UsageError(what, hint="leave one of them out")
+    check_head_and_folds(choices.head, settings)
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
     check_findings(cohort)
@@ -169,17 +168,3 @@ def _compare(workspace: Workspace, eval_ids: set[str]) -> None:
     evaluations, _ = list_evaluations(workspace)
     pairs = list_pairs(evaluations)
     publish_comparisons(workspace, [(a, b) for a, b in pairs if eval_ids & {a.eval_id, b.eval_id}])
-
-
-def check_split(settings: ProbeSettings, split: str) -> None:
-    """Raise UsageError for folds that cannot be, or folds and a split."""
-    check_folds(settings.folds)
-    if settings.folds and split:
-        raise UsageError("--folds scores every film, so that --split has no effect", hint="name one of them")
-
-
-def check_findings(cohort: Cohort) -> None:
-    """Raise DataError for a cohort without findings."""
-    if not cohort.finding_names.size:
-        hint = "ingest it with a table of labels (cxrssl ingest dicom --map), or probe on another with --cohort"
-        raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)

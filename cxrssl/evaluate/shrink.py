@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.evaluate.folds import assign_folds, choose_place
+from cxrssl.evaluate.folds import assign_folds, choose_place, find_judges
 from cxrssl.evaluate.probe import STRENGTHS, LinearProbe, count_scored_subjects, fit_probe_path, fit_scaling
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import MIN_SUBJECTS
@@ -47,7 +47,7 @@ def fit_shrunk_probe(
     power, place = divmod(choose_place(aurocs_KSL), len(strength_S))
     stretch_D = weigh_columns(columns_ND, labels_NL, POWERS[power])
     path = fit_probe_path(columns_ND, labels_NL, [strength_S[place]], stretch_D=stretch_D)
-    return path.choose(np.zeros(path.biases_SL.shape), path.is_fitted_L)
+    return path.choose(np.zeros(path.biases_SL.shape), path.is_fitted_L & find_judges(aurocs_KSL))
 
 
 def weigh_columns(columns_ND: Columns, labels_NL: Labels, power: float) -> Floats:

@@ -22,6 +22,7 @@ from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.apart import find_fitted_on, measure_change
 from cxrssl.evaluate.asked import Asked, settle
+from cxrssl.evaluate.before import check_elsewhere, check_findings
 from cxrssl.evaluate.candidate import Candidate, open_run, run_candidate
 from cxrssl.evaluate.compare import compare_published
 from cxrssl.evaluate.evaluation import DROPPED, evaluate_plan, list_dropped, look_at_boxes
@@ -36,7 +37,7 @@ from cxrssl.evaluate.fitted import (
 from cxrssl.evaluate.fitting import AnyProbe
 from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
 from cxrssl.evaluate.reading import read_candidate
-from cxrssl.evaluate.run import ProbeChoices, check_findings
+from cxrssl.evaluate.run import ProbeChoices
 from cxrssl.evaluate.shown import shown_candidate
 from cxrssl.evaluate.taken import MakeCandidate, choose_findings, reading_of, take_probe
 from cxrssl.images.store import ImageStore
@@ -125,9 +126,8 @@ def carry_probe(
     """
     check_carriable(source.settings.probe)
     probe = take_probe(workspace, source, make_candidate)
-    if source.settings.cohort in cohort_names:
-        what = f"--test-on names {source.settings.cohort}, the cohort that the probe is fitted on"
-        raise UsageError(what, hint="its test films are scored anyway: name other cohorts")
+    for name in cohort_names:
+        check_elsewhere(name, source.settings.cohort)
     opened = [open_films(workspace, name) for name in dict.fromkeys(cohort_names)]
     for cohort, _ in opened:
         check_findings(cohort)

@@ -11,28 +11,25 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.pseudonym import make_key, name_id
-from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import UsageError
 from cxrssl.core.place import check_place
-from cxrssl.core.text import nearest_hint, plain, shell_word
+from cxrssl.core.text import plain, shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
 from cxrssl.evaluate.features import extract_features
+from cxrssl.export.ids import Ids, name_all
 from cxrssl.export.lineage import find_dataset
 from cxrssl.export.terms import Terms, find_terms
 from cxrssl.records.encoder import EncoderName
 from cxrssl.train.device import choose_device
 from cxrssl.train.plan import open_films
 
-Ids = Literal["pseudonyms", "dataset"]
-IDS: tuple[Ids, ...] = ("pseudonyms", "dataset")
 SUFFIXES = (".parquet", ".npz")
 
 
@@ -60,14 +57,6 @@ class Embedded:
     """Films of the cohort that could not be decoded; they have no row."""
     terms: tuple[Terms, ...]
     """Of the run's dataset and of the cohort's, the strictest first."""
-
-
-def parse_ids(text: str) -> Ids:
-    """Return whose names films and subjects get. Raises: UsageError."""
-    for name in IDS:
-        if text == name:
-            return name
-    raise UsageError(f'--ids is "{plain(text, 40)}"', hint=nearest_hint(text, IDS))
 
 
 def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embedded:
@@ -110,12 +99,6 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     write_bytes(dest, _pack(dest.suffix, ids, values[rows]))
     write_bytes(dest.with_name(f"{dest.name}.json"), json.dumps(about, indent=1).encode())
     return Embedded(dest, len(rows), values.shape[1], len(cohort) - len(rows), tuple(terms))
-
-
-def name_all(cohort: Cohort, *columns: NDArray[np.str_]) -> tuple[NDArray[np.str_], ...]:
-    """Return the columns with pseudonyms in place of ids."""
-    key = make_key(cohort.image_id.tolist())
-    return tuple(np.array([name_id(text, key) for text in column.tolist()], np.str_) for column in columns)
 
 
 def _pack(suffix: str, ids: dict[str, NDArray[Any]], values: NDArray[np.float32]) -> bytes:

@@ -7,6 +7,7 @@ not among them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -198,6 +199,10 @@ class EvalSettings:
     protocol_version: int = 0
     carried: Carried | None = None
     """Where the probe was fitted, if not on this cohort."""
+
+    def of_scored(self, what: str) -> str:
+        """Return `leak` or `transductive` as it is said: films that folds score are no test films."""
+        return re.sub(r"\btest (films?|subjects?)\b", r"\1", what) if self.probe.folds else what
 
     @property
     def run_id(self) -> str:

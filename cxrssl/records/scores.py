@@ -18,6 +18,8 @@ from cxrssl.stats.scores import Scores, rarer_of_mean
 ALL = "all"
 TUNED = "fine-tuned"
 """Where a head reads an encoder that was fine-tuned with it."""
+FOLD = "fold "
+"""Begins the names of strengths where each fold has its own."""
 FEATURES_ON_RECORD = "features on record"
 WRITTEN_IF_ANY = (
     "num_left_out", "num_train_subjects", "train_pos_subjects", "is_matched", "matched_on", "matched", "macro_matched",
@@ -79,7 +81,8 @@ class EvalScores(Scores):
     not_fitted: tuple[str, ...] = ()
     """Findings without both classes in train, which have no probe."""
     not_chosen: tuple[str, ...] = ()
-    """Findings that had no part in the choice of the strength: val holds one class, or one subject, or no film."""
+    """Findings that had no part in the choice of the strength: the films that choose it (of val, of the other folds, of
+    the record alone those of folds of train) hold one class, or one subject, or no label."""
     chosen_on_few: tuple[str, ...] = ()
     """Findings that had a part in it on few val subjects with the finding, or without it."""
     strengths: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -170,12 +173,13 @@ class EvalScores(Scores):
         sentences = []
         if self.not_chosen:
             names = ", ".join(plain(name, 60) for name in self.not_chosen)
-            what = "val has no film, one subject or one class"
+            what = "the films that choose it hold no label, one subject or one class"
             sentences.append(f"No part in the choice of the strength, because {what}: {names}.")
         if self.chosen_on_few:
             num = count_noun(len(self.chosen_on_few), "finding")
             split = self.head.selected_on if self.head else "val"
-            few = f"fewer than {FEW_SUBJECTS} {split} subjects with or without the finding"
+            whose = "subjects" if any(each.startswith(FOLD) for each in self.strengths) else f"{split} subjects"
+            few = f"fewer than {FEW_SUBJECTS} {whose} with or without the finding"
             sentences.append(f"{'Head' if self.head else 'Strength'} chosen on {few}: {num}.")
         return " ".join(sentences)
 

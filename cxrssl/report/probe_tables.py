@@ -44,9 +44,9 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
         f"{code(name)} started from {escape(', '.join(names), 300)}; whether that saw the test films is unknown."
         for name, names in sorted(unlisted.items())
     ]
-    seen = {each.candidate_id: each.transductive for each in settings if each.transductive}
+    seen = {each.candidate_id: each.of_scored(each.transductive) for each in settings if each.transductive}
     sentences += [f"{code(name)} is transductive: {escape(what, 500)}." for name, what in sorted(seen.items())]
-    leaks = {each.candidate_id: each.leak for each in settings if each.leak}
+    leaks = {each.candidate_id: each.of_scored(each.leak) for each in settings if each.leak}
     sentences += [f"{code(name)}: {escape(leak, 500)}." for name, leak in sorted(leaks.items())]
     return " ".join(sentences)
 

@@ -90,16 +90,16 @@ def describe_smallest(findings: Sequence[str], pos_L: Counts, neg_L: Counts, num
     return {"macro": macro_number, "findings": named, "num_seeds": num_seeds, "assumptions": str(USUAL)}
 
 
-def describe_in_words(smallest: Mapping[str, Any]) -> str:
-    """Return them in a sentence, with the findings that show the smallest and the largest."""
+def describe_in_words(smallest: Mapping[str, Any], subjects: str = "test subjects") -> str:
+    """Return them in a sentence about these `subjects`, with the findings that show the smallest and the largest."""
     known = {name: value for name, value in smallest["findings"].items() if value is not None}
     if smallest["macro"] is None or not known:
-        return "These test subjects show no difference: no finding has two with it and two without."
+        return f"These {subjects} show no difference: no finding has two with it and two without."
     ordered = sorted(known, key=lambda name: known[name])
     ends = f"{known[ordered[0]]:.3f} ({plain(ordered[0], 60)}) to {known[ordered[-1]]:.3f} ({plain(ordered[-1], 60)})"
     seeds = f" of {count_noun(smallest['num_seeds'], 'seed')}" if smallest["num_seeds"] > 1 else ""
     return (
-        f"Smallest difference in AUROC of two arms{seeds} that these test subjects can show: macro "
+        f"Smallest difference in AUROC of two arms{seeds} that these {subjects} can show: macro "
         f"{smallest['macro']:.3f}, by finding {ends}. {smallest['assumptions']}."
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrssl.audit.pretraining import Pretraining, trace_ancestors
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, UsageError
@@ -99,14 +99,31 @@ def find_start(workspace: Workspace, recipe: Recipe, options: FileOptions = NOTH
     the run is not finished or has no such encoder; IntegrityError when it is damaged.
     """
     text, _, said = recipe.model.init.partition("@")
-    path = Path(recipe.model.init)
-    is_path = os.sep in recipe.model.init or path.suffix == ENDING
-    if is_path or (path.exists() and not _begins_run(workspace, text)):
-        return _find_files(path, recipe, options)
+    if _names_files(workspace, recipe.model.init):
+        return _find_files(Path(recipe.model.init), recipe, options)
     if options != NOTHING_SAID:
         what = f"{plain(text, 120)} is a run: its recipe says its pixels, and all of its tensors are used"
         raise UsageError(what, hint="leave --pixel-mean, --pixel-std and --ignore out")
     return _find_run(workspace, text, said, recipe)
+
+
+def find_shape(workspace: Workspace, init: str) -> dict[str, Any]:
+    """Return backbone and patch of the run that `init` names, for a recipe that names none; {} for files.
+
+    Raises: UsageError for an unknown run, IntegrityError for a damaged one.
+    """
+    if _names_files(workspace, init):
+        return {}
+    files = RunFiles(workspace.find_run(_split(init.partition("@")[0])[0]))
+    model = open_record(files.encoder, verify=False).recipe.get("model") if files.is_published else None
+    return {key: model[key] for key in ("backbone", "patch_px") if key in model} if isinstance(model, dict) else {}
+
+
+def _names_files(workspace: Workspace, init: str) -> bool:
+    """Return whether `init` is the path of files, and not a run."""
+    path = Path(init)
+    is_path = os.sep in init or path.suffix == ENDING
+    return is_path or (path.exists() and not _begins_run(workspace, init.partition("@")[0]))
 
 
 def load_weights(start: Start, recipe: Recipe, model: Objective) -> None:

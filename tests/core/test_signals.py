@@ -48,6 +48,7 @@ def test_a_signal_ends_a_block_with_its_word_and_code(number: signal.Signals) ->
         error = stop.error()
     name, code = ("Ctrl-C", CTRL_C) if number == signal.SIGINT else (number.name, PREEMPTED)
     assert (error.what, error.exit_code) == (f"stopped by {name} before anything was saved", code)
+    assert error.hint == "run the same command again", "there is nothing to resume"
     assert error.asked_by is number
 
 

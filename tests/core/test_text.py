@@ -10,7 +10,18 @@ import subprocess
 
 import pytest
 
-from cxrssl.core.text import csv_text, dump_json, escape_formula, from_csv_text, plain, plain_lines, shell_word, valid
+from cxrssl.core.text import (
+    csv_text,
+    dump_json,
+    escape_formula,
+    few_nearest,
+    from_csv_text,
+    nearest_hint,
+    plain,
+    plain_lines,
+    shell_word,
+    valid,
+)
 from tests.hostile import hostile_texts, runs_in_a_spreadsheet, unsafe_chars
 
 TEXTS = hostile_texts(2000, seed=1)
@@ -28,6 +39,16 @@ def test_plain_text_is_one_line_that_drives_no_terminal() -> None:
 def test_plain_text_holds_no_code_that_is_no_character() -> None:
     assert plain("a\ufffe\uffff\U0001ffff\ufdd0b") == "a\ufffd\ufffd\ufffd\ufffdb"
     assert plain("Ödem 名 🫁 é") == "Ödem 名 🫁 é"
+
+
+def test_a_hint_names_the_nearest_of_many_names_and_not_all_of_them() -> None:
+    runs = [f"mimic-msn-s{seed}" for seed in range(40)]
+    assert few_nearest("mimic-msn-s7", runs) == "mimic-msn-s7, mimic-msn-s37, mimic-msn-s27 and 37 more"
+    assert few_nearest("mimic", ["b", "mimic-b", "mimic-a"]) == "mimic-a, mimic-b, b"
+    assert nearest_hint("zzz", runs, 6).startswith("known: mimic-msn-s")
+    assert nearest_hint("zzz", runs, 6).endswith(" and 37 more")
+    assert nearest_hint("zzz", ["a", "b"], 6) == "known: a, b"
+    assert nearest_hint("mimic-msn-s8x", runs, 6) == 'nearest is "mimic-msn-s8"'
 
 
 def test_a_word_of_a_command_is_whole_and_read_back_by_a_shell() -> None:

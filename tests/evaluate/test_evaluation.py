@@ -12,6 +12,7 @@ from cxrssl.cli.curves import mark_few
 from cxrssl.cli.probed import table_of_decodings, table_of_findings
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.ingest import IngestOptions
+from cxrssl.core.artefact import publish
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import (
@@ -41,6 +42,7 @@ from cxrssl.records.evaluation import (
     open_evaluation,
     publish_evaluation,
 )
+from cxrssl.records.imported import Imported
 from cxrssl.records.run import RunFiles
 from cxrssl.report.probe_tables import macro_table, outcome_sentence
 from cxrssl.results.rows import decoding_rows
@@ -186,8 +188,10 @@ def test_test_subjects_that_were_pretrained_on_are_refused_or_said(world: World)
     workspace, _, _ = world
     recipe = load_recipe("demo", [*TINY, "train.rows=all"])
     run = pretrain(plan_run(workspace, "nih", recipe, Machine("cpu", 1))).run_id
-    with pytest.raises(LeakageError, match="took part in pretraining"):
+    with pytest.raises(LeakageError, match="took part in pretraining") as caught:
         probe_run(workspace, run, "", "", SETTINGS)
+    ways = "; or score all films by folds, which reports call transductive: --folds 5; or --allow-overlap"
+    assert caught.value.hint.endswith(ways), "it saw no label"
     leaky = probe_run(workspace, run, "", "", SETTINGS, ProbeChoices(baselines=False, may_overlap=True))
     assert "took part in pretraining" in leaky[0].settings.leak
 
@@ -326,9 +330,15 @@ def test_every_encoder_and_no_record_says_what_it_shows_of_the_record(world: Wor
         assert each.scores.is_decoded
     assert not record.scores.decodings
     assert not view.scores.decodings
-    rows = table_of_decodings(vanilla)
-    assert rows[0] == ["", "MSN", "random vit-micro, seed 0", "films", "subjects"]
-    assert [row[0] for row in rows[1:]] == ["age (R2)", "sex (AUROC)", "view (macro AUROC)", "features on record (R2)"]
+    table = table_of_decodings(vanilla)
+    assert table is not None
+    assert list(table.head) == ["", "MSN", "random vit-micro, seed 0", "films", "subjects"]
+    assert [row[0] for row in table.rows] == [
+        "age (R2)",
+        "sex (AUROC)",
+        "view (macro AUROC)",
+        "features on record (R2)",
+    ]
     (_, sex, *_) = decoding_rows(run)
     assert (sex.feature, sex.metric, sex.value) == ("sex", "AUROC", run.scores.decoded["sex"].score.value)
 
@@ -343,15 +353,35 @@ def test_an_evaluation_that_was_not_asked_what_it_shows_is_made_again(world: Wor
     assert again.scores.to_dict() == run.scores.to_dict()
 
 
+def test_an_imported_evaluation_is_made_again_with_what_was_predicted(world: World) -> None:
+    """It came without predictions and without a fitted probe: nothing could be compared with it, or predicted."""
+    workspace, runs, (vanilla, _) = world
+    run = vanilla[0]
+    scores = (run.path / "scores.json").read_bytes()
+    with publish(run.path, "evaluation", run.settings.to_dict(), Imported("a" * 64).to_inputs()) as folder:
+        (folder / "scores.json").write_bytes(scores)
+    assert open_evaluation(run.path).imported
+    (again,) = probe_run(workspace, runs[0], "", "", SETTINGS, ProbeChoices(baselines=False))
+    assert not again.imported
+    assert again.predictions().image_id.tolist() == vanilla[1].predictions().image_id.tolist()
+    assert again.scores.to_dict() == run.scores.to_dict()
+
+
 def test_the_subjects_with_each_finding_are_counted_and_few_are_marked(world: World) -> None:
     workspace, _, (vanilla, _) = world
     cohort, _ = open_films(workspace, "nih")
     test = cohort.rows_of("test")
     has_it = cohort.labels(["Effusion"])[test, 0] == 1
     num = len(set(cohort.subject_id[test][has_it]))
-    rows = {row[0]: row for row in table_of_findings(vanilla[0])}
-    assert rows["Effusion"][1] == (f"{num} few" if num < 10 else f"{num}")
-    assert rows["Hernia"][1:3] == ["no probe", "not defined"]
+    scored = vanilla[0].scores.findings["Effusion"]
+    table = table_of_findings(vanilla[0], is_matched=False)
+    assert list(table.head) == ["", "films", "with it", "subjects", "AUROC"]
+    rows = {row[0]: row for row in table.rows}
+    assert rows["Effusion"][1:4] == [f"{len(test)}", f"{has_it.sum()}", f"{num}"]
+    assert rows["Effusion"][4] == scored.auroc.to_text()
+    assert rows["Hernia"][1:] == ["0", "0", "0", "no probe"]
+    matched = table_of_findings(vanilla[0], is_matched=True)
+    assert list(matched.head[:5]) == list(table.head)
     assert mark_few(9) == "9 few"
     assert mark_few(10) == "10"
     assert mark_few(1234) == "1,234"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from cxrssl.audit.evaluations import audit_evaluation, read_evaluated
+from cxrssl.cli.lines import Table
 from cxrssl.cli.probed import describe_differences
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
-from cxrssl.evaluate.joined import choose_record, cross_fit_joined, fit_joined_probe
+from cxrssl.evaluate.fitted import _name_inputs
+from cxrssl.evaluate.joined import cross_fit_joined, fit_joined_probe
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe
+from cxrssl.evaluate.record import choose_record
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.machine import Machine
@@ -100,14 +105,19 @@ def test_the_joined_probe_stands_beside_encoder_and_record_and_is_compared_with_
     assert list(made[1].scores.strengths) == ["film", "record"]
     assert not made[1].scores.decodings, "the record is an input"
     assert open_fitted(made[1]).about.reads == "class token, record"
+    candidate = dataclasses.replace(made[1].settings.candidate, read="last:4")
+    read = dataclasses.replace(made[1].settings, candidate=candidate)
+    assert _name_inputs(read) == "class tokens of the last 4 layers, record"
     (group,) = group_evaluations(made)
     pairs = {(a.settings.kind, b.eval_id) for a, b in list_pairs(group)}
     assert {("joined", made[0].eval_id), ("joined", made[-1].eval_id)} <= pairs
-    table = macro_table(group, publish_comparisons(workspace, list_pairs(group)))
-    assert list(table.columns[-3:]) == ["AUROC - pixels", "AUROC - encoder alone", "AUROC - record alone"]
+    shown = macro_table(group, publish_comparisons(workspace, list_pairs(group)))
+    assert list(shown.columns[-3:]) == ["AUROC - pixels", "AUROC - encoder alone", "AUROC - record alone"]
     lines = describe_differences(workspace, made)
     at = lines.index("Macro AUROC of MSN, joined with the record: demo minus that of:")
-    assert [line.split()[:2] for line in lines[at + 1 : at + 3]] == [["encoder", "alone"], ["record", "alone"]]
+    table = lines[at + 1]
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows[:2]] == ["encoder alone", "record alone"]
 
 
 def test_an_audit_finds_nothing_in_a_joined_evaluation_or_in_one_of_pixels(world: World) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxrssl.cli.lines import lay_out
 from cxrssl.cli.probed import describe_differences
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import describe_against_pixels, group_evaluations, list_pairs, publish_comparisons
@@ -72,8 +73,8 @@ def test_a_report_and_a_probe_print_encoder_minus_pixels(tmp_path: Path) -> None
     assert "pixels: macro AUROC -" in table.note
     assert "good" not in table.note
     poor = [each for each in group if each.settings.candidate_id in ("poor", "pixels-20")]
-    lines = describe_differences(workspace, poor)
-    assert lines[0] == "Macro AUROC of poor minus that of:"
-    assert lines[1].split() == ["pixels", *rows["poor"][-1].split()]
-    assert lines[2].startswith("poor ")
+    lines = lay_out(describe_differences(workspace, poor), 120)
+    assert lines[:2] == ["", "Macro AUROC of poor minus that of:"]
+    assert lines[2].split() == ["pixels", *rows["poor"][-1].split()]
+    assert lines[3].startswith("poor ")
     assert describe_differences(workspace, poor[1:]) == []

@@ -94,6 +94,23 @@ def test_a_record_of_one_subject_takes_the_middle_strength() -> None:
     films = Films(20, 0)
     probe = fit_shrunk_probe(films.columns(2, 0), films.labels, np.zeros(20, np.int64), 0)
     assert probe.strength == 0.1
+    assert not probe.is_judged_L.any(), "nothing chose it"
+
+
+def test_the_record_says_which_findings_had_a_part_in_its_choice() -> None:
+    """The second finding is that of all films of one person: in no fold are there people with it and people without."""
+    films = Films(100, 0)
+    films.labels[:, 1] = np.where(films.subjects == 7, [1, 0] * 50, -1)
+    x = films.columns(2, 0)
+    probe = fit_shrunk_probe(x, films.labels, films.subjects, 0)
+    assert probe.is_fitted_L.tolist() == [True, True]
+    assert probe.is_judged_L.tolist() == [True, False]
+
+    def fit(k: int) -> LinearProbe:
+        return fit_shrunk_probe(x, films.labels, films.subjects, k)
+
+    folded = score_folds(x, films.labels, films.subjects % 3, fit, np.zeros(2, np.bool_))
+    assert folded.is_judged_L.tolist() == [True, False]
 
 
 def test_folds_of_the_record_see_no_film_of_their_own(draws: list[tuple[Films, Films, Films]]) -> None:

@@ -16,10 +16,11 @@ from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.cohort.split import Shares
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.apart import find_fitted_on
+from cxrssl.evaluate.apart import find_fitted_on, measure_change
 from cxrssl.evaluate.compare import list_carried
 from cxrssl.evaluate.evaluation import DROPPED
 from cxrssl.evaluate.fitted import to_probe
+from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.protocol import Fit, Protocol, Show
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.evaluate.transfer import Transfer, carry_probe, run_maker
@@ -37,6 +38,7 @@ from cxrssl.stats.calibration import Bin, Calibration, is_off, sigmoid
 from cxrssl.stats.metrics import auroc
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.thresholds import Decisions
+from cxrssl.train.plan import open_films
 from tests.cli.command import Result, run
 from tests.export.encoders import publish_run
 from tests.world import HEADER
@@ -266,13 +268,31 @@ def test_a_cohort_whose_test_subjects_the_probe_was_fitted_on_is_refused(world: 
     assert transfer.carried.settings.leak == ""
 
 
+def test_people_whose_films_chose_the_probe_are_no_test_people_elsewhere(world: World) -> None:
+    """Val films chose the strength, the thresholds and the calibration, which are carried with the weights."""
+    workspace, evaluation, _ = world
+    cohort, images = open_films(workspace, "half")
+    maker = run_maker(workspace, evaluation, "cpu")
+    plan = plan_evaluation(workspace, maker(cohort, images, "hash"), cohort, images, "hash", SETTINGS)
+    val = cohort.rows_of("val", "hash")
+    num = len(set(cohort.subject_id[val[:9]]))
+    leak = find_fitted_on(workspace, evaluation, dataclasses.replace(plan, rows={**plan.rows, "test": val[:9]}))
+    assert leak == f"{num} test subjects of cohort half took part in fitting the probe on cohort half"
+    assert find_fitted_on(workspace, evaluation, plan) == "", "its own test films"
+
+
+def test_two_test_sets_without_a_finding_that_both_define_have_no_change(world: World) -> None:
+    _, evaluation, (transfer,) = world
+    findings = {name: dataclasses.replace(score, num_pos=0) for name, score in transfer.carried.scores.findings.items()}
+    none = dataclasses.replace(transfer.carried.scores, findings=findings)
+    assert not any(score.is_defined for score in none.findings.values())
+    assert measure_change(evaluation, dataclasses.replace(transfer.carried, scores=none)) == {}
+
+
 def test_films_that_look_alike_are_found_between_data_sets(world: World) -> None:
     workspace, evaluation, (transfer,) = world
     maker = run_maker(workspace, evaluation, "cpu")
     images = open_images(workspace.images / "half")
-    from cxrssl.evaluate.plan import plan_evaluation
-    from cxrssl.train.plan import open_films
-
     cohort, _ = open_films(workspace, "half")
     renamed = dataclasses.replace(cohort, dataset="dicom", subject_id=np.char.add("x", cohort.subject_id))
     plan = plan_evaluation(workspace, maker(cohort, images, "hash"), cohort, images, "hash", SETTINGS)

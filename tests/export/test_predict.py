@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,10 +21,14 @@ from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.fitted import TOO_FEW
 from cxrssl.evaluate.run import ProbeChoices, probe_run
+from cxrssl.export import chosen
+from cxrssl.export.chosen import PredictChoices, choose_probe
+from cxrssl.export.films import explain_unlike_packs, open_cohort_films, pack_options
 from cxrssl.images.store import open_images
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import (
+    Pack,
     find_calibrations,
     find_thresholds,
     has_fitted,
@@ -180,6 +185,74 @@ def test_an_older_evaluation_stays_readable_and_says_that_the_probe_must_be_fitt
     folded = dataclasses.replace(older, settings=of_folds)
     with pytest.raises(DataError, match="has a probe for each fold"):
         open_fitted(folded)
+
+
+@pytest.mark.parametrize(
+    ("packed", "wanted", "paths", "unlike"),
+    [
+        (Pack(48), Pack(48), ["a.dcm"], ""),
+        (Pack(48), Pack(64), ["a.png"], "at 48 px, those of the probe at 64"),
+        (
+            Pack(48, by_shape=True), Pack(48), ["a.png", "b.dcm"],
+            "with polarity by PresentationLUTShape, those of the probe with polarity by PhotometricInterpretation",
+        ),
+        (Pack(48, by_shape=True), Pack(48), ["a.png", "b.jpg"], ""),
+        (
+            Pack(48, png_bits=12), Pack(48), ["a.dcm", "b.PNG"],
+            "with PNGs of 12 bits, those of the probe with the bits that each shows",
+        ),
+        (Pack(48, png_bits=12), Pack(48), ["a.dcm", "b.jpeg"], ""),
+        (
+            Pack(48, True), Pack(64, False, 12), ["no-ending"],
+            "at 48 px, those of the probe at 64; with polarity by PresentationLUTShape, those of the probe with "
+            "polarity by PhotometricInterpretation; with PNGs of the bits that each shows, those of the probe with "
+            "12 bits",
+        ),
+    ],
+)  # fmt: skip
+def test_films_packed_in_another_way_are_told_where_it_changes_them(
+    packed: Pack, wanted: Pack, paths: list[str], unlike: str
+) -> None:
+    assert explain_unlike_packs(packed, wanted, paths) == unlike
+
+
+def test_a_cohort_whose_films_are_packed_by_other_rules_is_refused_with_the_options_of_ingest(world: World) -> None:
+    workspace, evaluation = world
+    wanted = Pack(64, png_bits=12)
+    with pytest.raises(DataError, match="packed at 48 px, those of the probe at 64; with PNGs of the bits") as caught:
+        open_cohort_films(workspace, "nih", wanted, "pseudonyms")
+    assert caught.value.hint.endswith("cxrssl ingest nih PATH --cohort nih --size 64 --png-bits 12")
+    assert pack_options(Pack(48, by_shape=True)) == ["--size", "48", "--polarity", "shape"]
+    assert open_cohort_films(workspace, "nih", open_fitted(evaluation).about.pack, "pseudonyms").faults == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "read", "reads", "what"),
+    [
+        ("pixels", None, "pixels", "reads a thumbnail of each film"),
+        ("ehr-only", None, "record", "reads the health record, which new films come without"),
+        ("joined", None, "class token, record", "reads the health record, which new films come without"),
+        ("external", None, "class token", "reads an encoder of others, whose weights the workspace does not keep"),
+        ("random-init", None, "class token", "reads an encoder that was never trained"),
+        ("run", "patches", "mean of patches", "reads mean of patches, and of new films only the class token is made"),
+        ("run", "attention", "", "reads patches pooled by attention, and of new films only the class token is made"),
+        ("run", "max", "", "reads patches pooled by maximum, and of new films only the class token is made"),
+        ("run", "knn:20", "", "reads 20 nearest films by class token: it is the train films themselves"),
+    ],
+)
+def test_a_probe_that_cannot_read_new_films_says_what_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Any, read: str | None, reads: str, what: str
+) -> None:
+    workspace, evaluation = world
+    fitted, settings = open_fitted(evaluation), evaluation.settings
+    candidate = dataclasses.replace(settings.candidate, read=read)
+    other = dataclasses.replace(evaluation, settings=dataclasses.replace(settings, kind=kind, candidate=candidate))
+    about = dataclasses.replace(fitted.about, reads=reads)
+    monkeypatch.setattr(chosen, "find_evaluation", lambda *_: other)
+    monkeypatch.setattr(chosen, "open_fitted", lambda _: dataclasses.replace(fitted, about=about))
+    with pytest.raises(DataError, match=f"the probe of evaluation {evaluation.eval_id} {what}") as caught:
+        choose_probe(workspace, "own", PredictChoices(cohort="nih"))
+    assert caught.value.hint.startswith("name a run that was probed by its class token")
 
 
 def test_probing_again_keeps_the_probe_and_the_scores_of_an_older_evaluation(world: World) -> None:

@@ -14,15 +14,18 @@ from typing import Any
 
 import pytest
 
+from cxrssl.core.artefact import publish
 from cxrssl.core.errors import CxrsslError, DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
 from cxrssl.export.intake import import_runs
-from cxrssl.export.safe import INSIDE, SCORE_FIELDS, export_runs
+from cxrssl.export.safe import CONDITION, INSIDE, SCORE_FIELDS, export_runs
 from cxrssl.export.unnamed import Names, find_name
-from cxrssl.records.evaluation import list_evaluations, open_evaluation
+from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.evaluation import list_evaluations, open_evaluation, publish_evaluation
 from cxrssl.records.scores import EvalScores
 from cxrssl.report.write import write_report
+from cxrssl.stats.matched import Matched
 from tests.cli.command import run
 from tests.export.results import FILMS, HOST, NUM_FILMS, NUM_SUBJECTS, PEOPLE, RARE, USER, make_results
 from tests.records.folders import make_run
@@ -88,6 +91,60 @@ def test_what_is_in_it_is_chosen_field_by_field(rare: Workspace, tmp_path: Path)
 def test_somebody_has_decided_of_each_score_whether_it_may_leave() -> None:
     undecided = {field.name for field in dataclasses.fields(EvalScores)} ^ (SCORE_FIELDS | INSIDE)
     assert not undecided, "name it in SCORE_FIELDS, and its counts of people in cut.TENS and find_cut; or in INSIDE"
+
+
+def test_a_score_that_nobody_has_looked_at_stays_inside(tmp_path: Path) -> None:
+    """Of a matched score nobody knows the people, and a protocol leaves out the films that do not fill a batch."""
+    own = make_results(tmp_path / "own", seeds=(0,))
+    path = own.evals / "record-s0-on-mimic-paper-0"
+    made = open_evaluation(path)
+    interval = made.scores.macro_auroc
+    matched = {"Edema": Matched(interval, 100, 0.4)}
+    scores = dataclasses.replace(
+        made.scores,
+        is_matched=True,
+        matched_on=("view",),
+        matched=matched,
+        macro_matched=interval,
+        num_dropped={"val": 3},
+    )
+    publish_evaluation(path, made.settings, scores, made.predictions(), None)
+    assert {"matched", "macro_matched", "num_dropped"} < set(json.loads((path / "scores.json").read_text()))
+    files = unpack(export(own, tmp_path / "a.zip", "record-s0"))
+    shown = json.loads(files["evals/record-s0-on-mimic-paper-0/scores.json"])
+    assert INSIDE.isdisjoint(shown)
+    assert set(shown) <= SCORE_FIELDS
+    assert shown["macro_auroc"]["value"] == round(interval.value, 3)
+
+
+def test_the_words_of_a_condition_stay_inside_and_equal_conditions_stay_equal(tmp_path: Path) -> None:
+    condition = "study_id <> 50000032 AND view = 'PA'"
+    asked = ProbeSettings(num_resamples=50, where=condition, where_sha256="f" * 64)
+    own = make_results(tmp_path / "own", seeds=(0,), probe=asked)
+    files = unpack(export(own, tmp_path / "a.zip", "vanilla-s0", "record-s0"))
+    assert [name for name, data in files.items() if b"50000032" in data or b"view = " in data] == []
+    settings = [json.loads(files[f"evals/{name}-s0-on-mimic-paper-0/settings.json"]) for name in ("vanilla", "record")]
+    assert [each["probe"]["where"] for each in settings] == [CONDITION] * 2
+    assert {each["probe"]["where_sha256"] for each in settings} == {"f" * 64}
+    elsewhere = Workspace(tmp_path / "elsewhere").create()
+    import_runs(elsewhere, tmp_path / "a.zip")
+    pair = (elsewhere.evals / f"{name}-s0-on-mimic-paper-0" for name in ("vanilla", "record"))
+    assert len({open_evaluation(each).settings.terms for each in pair}) == 1
+
+
+def test_an_archive_is_not_written_into_a_dataset_folder(tmp_path: Path) -> None:
+    workspace = make_results(tmp_path / "w", seeds=(0,))
+    films = tmp_path / "films"
+    (films / "deep").mkdir(parents=True)
+    with publish(workspace.cohorts / "mimic", "cohort", {"dataset": "mimic"}, {"root": str(films)}) as folder:
+        (folder / "a").write_text("a")
+    for place in (films / "a.zip", films / "deep" / ".." / "a.zip"):
+        refused = run("runs", "export", "record-s0", "--safe", "--out", place, workspace=workspace.root)
+        assert refused.returncode == 2
+        assert "inside the dataset folder, which is never written to" in refused.stderr
+    assert [path.name for path in films.iterdir()] == ["deep"]
+    (workspace.cohorts / "mimic" / "manifest.json").write_text("{")
+    assert export(workspace, tmp_path / "a.zip", "record-s0").is_file(), "of a damaged cohort nobody knows the folder"
 
 
 def test_findings_of_few_subjects_and_all_that_would_tell_them_are_out(rare: Workspace, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ from cxrssl.train import loop
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, open_films, plan_run, with_seed
 from cxrssl.train.record import load_record
-from cxrssl.train.start import FileOptions, find_start, load_weights
+from cxrssl.train.start import FileOptions, find_shape, find_start, load_weights
 from cxrssl.train.state import init_state
+from tests.cli.command import run
 from tests.small_runs import CPU, MINUTE, run_until, two_layers, watched, weights_of
 from tests.world import make_workspace
 
@@ -91,6 +92,17 @@ def test_before_the_first_step_features_are_those_of_the_run_it_starts_from_to_t
     for module in (model.published, model.anchor or model.published):
         assert torch.equal(encode(workspace, module, plan.recipe), wanted)
     assert plan.recipe.model.init == f"{source}{'' if which == 'target' else ':anchor'}@{known.weights_sha256[:16]}"
+
+
+def test_a_recipe_without_a_backbone_takes_that_of_the_run_it_starts_from(workspace: Workspace, source: str) -> None:
+    model: Any = open_record(workspace.runs / source / "encoder").recipe["model"]
+    shape = {"backbone": "vit-micro", "patch_px": model["patch_px"]}
+    assert [find_shape(workspace, f"{source}{end}") for end in ("", ":anchor", "@00")] == [shape] * 3
+    assert find_shape(workspace, "./files") == {}
+    words = ["pretrain", "--init", source, "--set", "train.split=hash", "--set", "train.batch_size=4", "--gpus", "3"]
+    assert "a batch of 4 films cannot be shared evenly" in run(*words, workspace=workspace.root).stderr
+    refused = run(*words, "--backbone", "vit-tiny", workspace=workspace.root)
+    assert 'has model.backbone "vit-micro", and the recipe "vit-tiny"' in refused.stderr
 
 
 def test_other_pixels_and_another_grid_leave_the_function_of_the_film_as_it_was(

@@ -117,7 +117,8 @@ def findings_title(probe: ProbeRow) -> Text:
     """Return the lines over the findings of a candidate."""
     text = Text(plain(probe.label), "bold")
     text.append(f"\ncohort {plain(probe.cohort)}, split {plain(probe.split)}, ", "not bold")
-    films, subjects = count_noun(probe.num_films, "test film"), count_noun(probe.num_subjects, "subject")
+    films = count_noun(probe.num_films, "film" if probe.folds else "test film")
+    subjects = count_noun(probe.num_subjects, "subject")
     text.append(f"{films} of {subjects}\n{plain(probe.method)}; escape closes", "not bold")
     marks = explain_marks(each for finding in probe.findings for each in (finding.auroc, finding.auprc))
     return text.append("".join(f"\n{each}" for each in marks), WARNING)

@@ -1,0 +1,118 @@
+"""What is asked of a probe, held against the workspace before torch is loaded, which takes seconds.
+
+In: words of the command line. Out: nothing, or the error that the probe itself would end with. No torch.
+Never: a word that is refused here and not by the probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
+from cxrssl.evaluate.protocol import Protocol, follow
+from cxrssl.evaluate.record import choose_record
+from cxrssl.records.encoder import EncoderRecord, open_record
+from cxrssl.records.eval_settings import ProbeSettings, check_folds
+from cxrssl.records.imported import refuse_imported
+from cxrssl.records.run import RunFiles
+from cxrssl.train.plan import open_films
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a probe is asked for."""
+
+    run_id: str = ""
+    """Empty for an encoder of others."""
+    cohort: str = ""
+    split: str = ""
+    asked: Asked = EVERYTHING
+    protocol: Protocol | None = None
+    joined: str = ""
+    has_head: bool = False
+    """Whether the run's own head is to score films too."""
+    elsewhere: Sequence[str] = ()
+    """Cohorts to which the probe is carried."""
+
+
+def check_wanted(workspace: Workspace, wanted: Wanted, settings: ProbeSettings) -> None:
+    """Raise what a probe of this would raise, as far as no film need be encoded to know it."""
+    check_split(settings, wanted.split)
+    check_head_and_folds(wanted.has_head, settings)
+    record = open_record(find_finished(workspace, wanted.run_id).encoder, verify=False) if wanted.run_id else None
+    if record is not None and wanted.has_head:
+        check_head(record, wanted.run_id)
+    cohort, _ = open_films(workspace, wanted.cohort or (record.origin.cohort if record else ""))
+    check_findings(cohort)
+    if not settings.folds and wanted.split:
+        cohort.split_of(wanted.split)
+    if wanted.joined:
+        choose_record(cohort, wanted.joined)
+    followed, asked = follow(wanted.protocol, settings, wanted.asked)
+    settle(followed, cohort, asked)
+    for name in wanted.elsewhere:
+        check_elsewhere(name, cohort.name)
+        check_findings(open_films(workspace, name)[0])
+
+
+def find_finished(workspace: Workspace, run_id: str) -> RunFiles:
+    """Return the files of a finished run. Raises: UsageError, DataError when it is not finished."""
+    files = RunFiles(workspace.find_run(run_id))
+    if not files.is_published:
+        refuse_imported(files.folder, "used to encode films: its encoder stayed where it was trained")
+        what = f"run {files.folder.name} is not finished"
+        raise DataError(what, files.folder, "run the same pretrain command to resume")
+    return files
+
+
+def check_split(settings: ProbeSettings, split: str) -> None:
+    """Raise UsageError for folds that cannot be, or folds and a split."""
+    check_folds(settings.folds)
+    if settings.folds and split:
+        raise UsageError("--folds scores every film, so that --split has no effect", hint="name one of them")
+
+
+def check_head_and_folds(has_head: bool, settings: ProbeSettings) -> None:
+    """Raise UsageError for a head in folds."""
+    if has_head and settings.folds:
+        what = "--head scores films by a head that is there, and --folds fits a probe for each fold"
+        raise UsageError(what, hint="leave one of them out")
+
+
+def check_head(record: EncoderRecord, run_id: str) -> None:
+    """Raise DataError for a run without a head of its own."""
+    if record.head_sha256:
+        return
+    why = "it was published by an older version" if record.learnt_labels else "its objective learns no labels"
+    if record.recipe.get("objective", {}).get("pool") == "patches":
+        why = "its layer for findings reads the mean of the patches, and not the class token"
+    train = "leave --head out, or train one: cxrssl pretrain --recipe finetune --init RUN"
+    hint = "pretrain again" if record.learnt_labels else train
+    raise DataError(f"run {run_id} has no head of its own: {why}", record.folder, hint)
+
+
+def check_findings(cohort: Cohort) -> None:
+    """Raise DataError for a cohort without findings."""
+    if not cohort.finding_names.size:
+        hint = "ingest it with a table of labels (cxrssl ingest dicom --map), or probe on another with --cohort"
+        raise DataError(f"cohort {cohort.name} has no findings to probe", cohort.root, hint)
+
+
+def check_elsewhere(name: str, fitted_on: str) -> None:
+    """Raise UsageError for a probe that is carried to the cohort that it is fitted on."""
+    if name == fitted_on:
+        what = f"--test-on names {name}, the cohort that the probe is fitted on"
+        raise UsageError(what, hint="its test films are scored anyway: name other cohorts")
+
+
+def check_files(encoder: Path, seen: Path | None) -> None:
+    """Raise DataError when the files of an encoder of others, or the list of its films, are not there."""
+    if not encoder.exists():
+        raise DataError("there is no such file or folder", encoder)
+    if seen is not None and not seen.is_file():
+        raise DataError("there is no such list of training films", seen)
