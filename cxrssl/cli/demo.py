@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +55,7 @@ def demo(
     Example: cxrssl demo --workspace demo
     """
     from cxrssl.core.progress import format_seconds
+    from cxrssl.report.formats.terminal import write_terminal
     from cxrssl.report.write import write_report
     from cxrssl.synthetic import parse_record
 
@@ -74,8 +76,8 @@ def demo(
             _pretrain(opened, cohort, [*changes, *control], ehr, seed)
         _say("report")
         report = write_report(opened)
-        typer.echo(report.markdown)
-        _say(f"report in {report.folder / 'report.md'}")
+        typer.echo(write_terminal(report.document, shutil.get_terminal_size().columns))
+        _say(f"report in {report.folder / 'report.html'}")
     _say(f"done in {format_seconds(time.monotonic() - started)}")
     next_words = ("dashboard",) if train else ("pretrain", "--recipe", "demo", "--cohort", cohort)
     _say(next_line(*next_words, workspace=workspace, what="look closer" if train else "next"))

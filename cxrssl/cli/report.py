@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cxrssl.cli import completion
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -17,28 +18,52 @@ from cxrssl.cli.options import (
 
 
 def report(
+    runs: Annotated[
+        str,
+        typer.Option(
+            help="Only these runs, ids or their beginnings, with baselines.",
+            metavar="RUN,RUN",
+            autocompletion=completion.complete_run,
+        ),
+    ] = "",
+    cohort: Annotated[
+        str,
+        typer.Option(help="Only what is of this cohort.", metavar="NAME", autocompletion=completion.complete_cohort),
+    ] = "",
+    ablation: Annotated[str, typer.Option(help="Only the runs of this ablation.", metavar="NAME")] = "",
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Leave out runs that are broken, died or did not finish.")
+    ] = False,
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Print and write the table of all probed runs and baselines, with intervals and paired differences.
+    """Print and write tables of all probed runs and baselines, with intervals and paired differences.
+
+    It writes report.html, report.md, report.tex, figures and CSV into reports/NAME/.
 
     Example: cxrssl report
     """
     import gc
 
     gc.disable()  # nothing of what modules hold is ever garbage, and looking at it again and again takes its time
+    import shutil
+
     from cxrssl.core.workspace import check_name
+    from cxrssl.report.choose import Choice
+    from cxrssl.report.formats.terminal import write_terminal
     from cxrssl.report.small import parse_small_cells
     from cxrssl.report.write import write_report
 
     gc.enable()
     small = parse_small_cells(small_cells)
-    written = write_report(open_workspace(workspace), check_name(name, "report"), small)
+    named = tuple(filter(None, (each.strip() for each in runs.split(","))))
+    choice = Choice(named, cohort, ablation, finished)
+    written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice)
     if as_json:
         damage = [each.sentence for each in written.damage]
         print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])
     else:
-        typer.echo(written.markdown)
+        typer.echo(write_terminal(written.document, shutil.get_terminal_size().columns))
         typer.echo(f"written to {written.folder}", err=True)

@@ -1,6 +1,6 @@
 """The section of a report on ablations, and every number of them as a table for CSV.
 
-In: published ablations. Out: Markdown, the primary comparison of each before all others; a table with a row a number.
+In: published ablations. Out: a section, the primary comparison of each before all others; a table with a row a number.
 Never: a comparison called primary in a metric that was not declared; a small cell, or digits that tell it.
 """
 
@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from cxrssl.records.ablation import METRICS, PRIMARY, Ablation, AblationTable, ArmRow, DifferenceRow
+from cxrssl.records.ablation import METRICS, PRIMARY, Ablation, ArmRow, DifferenceRow
 from cxrssl.records.ablation import Number as Mean
 from cxrssl.report.cells import Cell, Estimate, Number
-from cxrssl.report.markdown import escape, write_markdown
+from cxrssl.report.document import Block, Item, Listing, Paragraph, Section, Strong
 from cxrssl.report.small import Count, HiddenCount, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 
@@ -22,7 +22,6 @@ NOTE = (
     "Means over seeds; intervals are for other test subjects and other seeds. One comparison was declared before the "
     "first run; of twenty others, one excludes zero by chance."
 )
-MAX_LINE = 1000
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,13 @@ class AblationRow:
     """Adjusted for all differences of the ablation in this metric but the primary comparison; nan for that."""
 
 
-def write_ablations(ablations: Sequence[Ablation], unfinished: Sequence[str], small: SmallCells = "hide") -> str:
-    """Return the section; `unfinished` are the names of ablations that have no table yet. Empty without any."""
-    if not ablations and not unfinished:
-        return ""
-    parts = ["## Ablations", *([NOTE] if ablations else [])]
+def make_section(ablations: Sequence[Ablation], unfinished: Sequence[str], small: SmallCells = "hide") -> list[Section]:
+    """Return the section; `unfinished` are the names of ablations that have no table yet. None without any."""
+    blocks: list[Block] = [Paragraph(NOTE, "note")] if ablations else []
     if unfinished:
-        parts.append(f"Left out, as there is no table of them yet: {escape(', '.join(unfinished), MAX_LINE)}.")
-    parts += [_write_ablation(each, small) for each in ablations]
-    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+        blocks.append(Paragraph(f"Left out, as there is no table of them yet: {', '.join(unfinished)}."))
+    blocks += [_describe(each, small) for each in ablations]
+    return [Section("Ablations", blocks)] if blocks else []
 
 
 def list_ablation_rows(ablations: Sequence[Ablation], small: SmallCells = "hide") -> ReportTable:
@@ -74,33 +71,36 @@ def list_ablation_rows(ablations: Sequence[Ablation], small: SmallCells = "hide"
     return ReportTable("Ablations", [field.name for field in fields(AblationRow)], cells)
 
 
-def _write_ablation(ablation: Ablation, small: SmallCells) -> str:
+def _describe(ablation: Ablation, small: SmallCells) -> Section:
     table = ablation.table
     primary = table.describe_primary()
-    parts = [f"### Ablation {escape(ablation.name)}"]
-    parts += [escape(table.question, MAX_LINE)] if table.question.strip() else []
-    parts.append(f"**{escape(primary[:1].upper() + primary[1:], MAX_LINE)}**")
+    blocks: list[Block] = [Paragraph(table.question)] if table.question.strip() else []
+    blocks.append(Paragraph([Strong(primary[:1].upper() + primary[1:])]))
     smallest = f" Smallest difference that would matter: {table.min_difference:g}." if table.min_difference else ""
-    parts.append(f"Seeds: {escape(', '.join(table.seeds))}.{smallest}")
-    parts.append(write_markdown(_arm_table(table, small), 4))
+    blocks.append(Paragraph(f"Seeds: {', '.join(table.seeds)}.{smallest}"))
+    blocks.append(_arm_table(ablation, small))
     others = {place: row for place, row in table.differences.items() if row is not table.primary}
-    parts += [write_markdown(_difference_table(table, others), 4)] if others else []
-    notes = [f"- {escape(note, MAX_LINE)}" for note in table.list_notes()]
-    parts += ["\n".join(notes)] if notes else []
-    return "\n\n".join(part.rstrip("\n") for part in parts)
+    blocks += [_difference_table(ablation, others)] if others else []
+    notes = [Item(note) for note in table.list_notes()]
+    blocks += [Listing(notes, "note")] if notes else []
+    return Section(f"Ablation {ablation.name}", blocks)
 
 
-def _arm_table(table: AblationTable, small: SmallCells) -> ReportTable:
+def _arm_table(ablation: Ablation, small: SmallCells) -> ReportTable:
+    table = ablation.table
     columns = ("Arm", "Cohort", "Seeds", table.metric.upper(), "SD", "Films", "Subjects")
     rows: list[list[Cell]] = []
     for row in table.rows.values():
         number = table.number_of(row)
         counts = (f"{each:,}" for each in _counts_of(row, small))
         rows.append([row.arm, row.cohort, row.num_seeds, Estimate(number.interval), _spread(number), *counts])
-    return ReportTable("Arms", columns, rows)
+    title = f"Arms of ablation {ablation.name}"
+    compared = [3] if len({row.cohort for row in table.rows.values()}) == 1 else []
+    return ReportTable(title, columns, rows, short="Arms", keys=2, compared=compared)
 
 
-def _difference_table(table: AblationTable, differences: Mapping[str, DifferenceRow]) -> ReportTable:
+def _difference_table(ablation: Ablation, differences: Mapping[str, DifferenceRow]) -> ReportTable:
+    table = ablation.table
     columns = ("Arm", "Minus", "Cohort", "Minus is", table.metric.upper(), "SD", "Seeds")
     rows: list[list[Cell]] = []
     adjusted = table.adjust(table.metric)
@@ -108,7 +108,8 @@ def _difference_table(table: AblationTable, differences: Mapping[str, Difference
         number = table.number_of(row)
         difference = Estimate(number.interval, is_difference=True, p_holm=adjusted[place])
         rows.append([row.arm, row.against, row.cohort, row.why, difference, _spread(number), len(number.by_seed)])
-    return ReportTable("Exploratory differences", columns, rows)
+    title = f"Exploratory differences of ablation {ablation.name}"
+    return ReportTable(title, columns, rows, short="Exploratory differences", keys=3)
 
 
 def _spread(number: Mean) -> Cell:

@@ -1,4 +1,4 @@
-"""The tables of a report on differences by finding: one row a difference, whose findings are a family of Holm's.
+"""The tables of a report on differences by finding: one column a difference, whose findings are a family of Holm's.
 
 In: evaluations or setups on equal terms, their published differences. Out: tables in which a number that is left after
 the adjustment has its mark, and every paired difference as rows for CSV.
@@ -37,6 +37,10 @@ class _Family(NamedTuple):
     findings: Mapping[str, Interval]
     p_values: Mapping[str, float]
     remark: str = ""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.features} - {self.minus}" + (f" ({self.remark})" if self.remark else "")
 
 
 def difference_table(group: Group, differences: Differences) -> ReportTable:
@@ -85,19 +89,22 @@ def _list_families(group: Group, differences: Differences) -> Iterator[_Family]:
 
 
 def _make_table(title: str, families: Sequence[_Family]) -> ReportTable:
-    """Return a table of the findings that are defined; without rows where there is no difference."""
+    """Return a row for each finding that is defined somewhere, a column for each difference; none without any."""
     named = dict.fromkeys(
         name for each in families for name, number in each.findings.items() if number.mark != "not defined"
     )
-    rows: list[list[Cell]] = []
-    all_adjusted: list[float] = []
-    for family in families:
-        adjusted = adjust_named(family.p_values)
-        all_adjusted += adjusted.values()
-        cells = [
-            Estimate(family.findings[name], True, family.remark, adjusted[name]) if name in family.findings else ""
-            for name in named
-        ]
-        rows.append([family.features, family.minus, *cells])
-    note = [explain_mark(all_adjusted, "findings of its row"), explain_cells(rows)]
-    return ReportTable(title, ["Features", "Minus", *named], rows if named else [], " ".join(filter(None, note)))
+    adjusted = [adjust_named(family.p_values) for family in families]
+    rows: list[list[Cell]] = [
+        [name, *(_difference_cell(family, p, name) for family, p in zip(families, adjusted, strict=True))]
+        for name in named
+    ]
+    marks = explain_mark([p for each in adjusted for p in each.values()], "findings of its column")
+    notes = [*([marks] if marks else []), *explain_cells(rows)]
+    columns = ["Finding", *(family.heading for family in families)]
+    short = title.partition(":")[0]
+    return ReportTable(title, columns, rows, notes, short=short)
+
+
+def _difference_cell(family: _Family, adjusted: Mapping[str, float], name: str) -> Cell:
+    found = family.findings.get(name)
+    return "" if found is None else Estimate(found, is_difference=True, p_holm=adjusted[name])

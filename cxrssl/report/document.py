@@ -9,36 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
+from cxrssl.report.lines import Code as Code
+from cxrssl.report.lines import Line as Line
+from cxrssl.report.lines import Span as Span
+from cxrssl.report.lines import Strong as Strong
 from cxrssl.report.tables import ReportTable
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]")
-
-
-@dataclass(frozen=True)
-class Code:
-    """An id, a command or the name of a file, set in letters of equal width."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Strong:
-    """What a reader must not miss."""
-
-    text: str
-
-
-Span: TypeAlias = str | Code | Strong
-Line: TypeAlias = str | Sequence[Span]
-"""A text that reads on: plain, or of spans. They follow each other without a space."""
+Tone: TypeAlias = Literal["", "warning", "note"]
 
 
 @dataclass(frozen=True)
 class Paragraph:
     text: Line
-    tone: Literal["", "warning", "note"] = ""
+    tone: Tone = ""
     """`warning`: something is wrong with what is reported; `note`: how numbers were made."""
 
 
@@ -53,6 +40,7 @@ class Item:
 @dataclass(frozen=True)
 class Listing:
     items: Sequence[Item]
+    tone: Tone = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +70,8 @@ class Section:
 
     title: str
     blocks: Sequence[Block]
+    is_detail: bool = False
+    """Whether a terminal leaves it to the files."""
 
 
 Block: TypeAlias = Section | Paragraph | Listing | ReportTable | Figure
@@ -107,20 +97,26 @@ class Document:
         """Yield every block, a section before what is in it."""
         yield from _walk(self.blocks)
 
+    @cached_property
     def tables(self) -> list[ReportTable]:
         return [block for block in self.walk() if isinstance(block, ReportTable)]
 
+    @cached_property
     def figures(self) -> list[Figure]:
         return [block for block in self.walk() if isinstance(block, Figure)]
 
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {id(block): at for blocks in (self.tables, self.figures) for at, block in enumerate(blocks, 1)}
 
-def spans_of(line: Line) -> Sequence[Span]:
-    return [line] if isinstance(line, str) else line
+    def number_of(self, block: ReportTable | Figure) -> int:
+        """Return the number of a table among the tables, or of a figure among the figures, from 1."""
+        return self._numbers[id(block)]
 
-
-def text_of(line: Line) -> str:
-    """Return a line without its spans, as a terminal shows it."""
-    return "".join(span if isinstance(span, str) else span.text for span in spans_of(line))
+    def table_name(self, table: ReportTable) -> str:
+        """Return the name of the files of a table, without ending: its number, then its title in short."""
+        words = re.sub(r"[^a-z0-9]+", "-", (table.short or table.title).lower()).strip("-")
+        return f"table-{self.number_of(table):02d}-{words[:40].strip('-')}".rstrip("-")
 
 
 def file_stem(text: str) -> str:

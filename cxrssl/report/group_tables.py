@@ -49,7 +49,9 @@ def matched_table(group: Group) -> ReportTable:
         cells = [(Estimate(each.auroc) if not each.is_vacuous else each.to_text()) if each else "" for each in found]
         rows.append([finding, "" if math.isnan(first.share_pairs) else f"{first.share_pairs:.0%}", *cells])
     title = f"AUROC matched on {_name_match(asked)} by finding: {name_terms(group[0].settings)}"
-    return ReportTable(title, ["Finding", "Pairs kept", *map(describe_row, asked)], rows, explain_cells(rows))
+    columns, short = ["Finding", "Pairs kept", *map(describe_row, asked)], title.partition(":")[0]
+    rivals = range(2, len(columns))
+    return ReportTable(title, columns, rows, explain_cells(rows), short=short, rivals=rivals)
 
 
 def subgroup_table(group: Group, small: SmallCells) -> ReportTable:
@@ -66,9 +68,9 @@ def subgroup_table(group: Group, small: SmallCells) -> ReportTable:
                 [describe_row(evaluation), f"{each.attribute}: {each.group}", num_subjects, Estimate(score.auroc), gap]
             )
     columns = ["Features", "Group", "Subjects", "AUROC", "AUROC - others"]
-    note = [explain_cells(rows), OTHERS_NOTE, LEFT_OUT if is_left_out else ""]
+    notes = [*explain_cells(rows), OTHERS_NOTE, *([LEFT_OUT] if is_left_out else [])]
     title = f"AUROC by group: {name_terms(group[0].settings)}"
-    return ReportTable(title, columns, rows, " ".join(filter(None, note)))
+    return ReportTable(title, columns, rows, notes, short="AUROC by group", keys=2)
 
 
 def list_matched_rows(evaluations: Sequence[Evaluation]) -> ReportTable:

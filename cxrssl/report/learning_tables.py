@@ -12,10 +12,9 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.learning import Curve, least_labelled, show_range
 from cxrssl.records.learning import CurveNumbers
 from cxrssl.report.cells import Cell, Estimate, Number
-from cxrssl.report.probe_tables import name_terms
+from cxrssl.report.probe_tables import explain_cells, name_terms
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
-from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.seeds import SeedMean
 
 NOTE = (
@@ -89,10 +88,10 @@ def _score_table(curves: Sequence[Curve], numbers: Numbers, small: SmallCells) -
     left_out = ", ".join(plain(name, 60) for name in asked if name not in names)
     over = f"Macro mean over {count_noun(len(names), 'finding')} that every draw of every share could fit"
     over += f"; the others: {left_out}." if left_out else "."
-    marks = explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate))
+    marks = explain_cells(rows)
     columns = ("Features", "Labels", "Train subjects", "Draws", "AUROC", "AUROC of draws", "AUPRC")
     title = f"Learning curve on {name_terms(curves[0].settings)}"
-    return ReportTable(title, columns, rows, " ".join([*marks, NOTE, over]))
+    return ReportTable(title, columns, rows, [*marks, NOTE, over], keys=2)
 
 
 def _subject_table(curve: Curve, small: SmallCells) -> ReportTable:
@@ -104,7 +103,7 @@ def _subject_table(curve: Curve, small: SmallCells) -> ReportTable:
     ]
     title = f"Labelled train subjects with each finding: {name_terms(curve.settings)}"
     columns = ("Finding", *(f"{100 * share:g} %" for share in shares))
-    return ReportTable(title, columns, rows, "In the draw with the fewest.")
+    return ReportTable(title, columns, rows, ["In the draw with the fewest."])
 
 
 def _hide_subjects(num: int, by_finding: Mapping[str, int], small: SmallCells) -> dict[str, int]:

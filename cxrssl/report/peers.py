@@ -142,12 +142,13 @@ def _make_table(dataset: str, ours: Sequence[Evaluation]) -> ReportTable | None:
     if not rows:
         return None
     sources = dict.fromkeys(peer.source for peer in read_peers() if peer.dataset == dataset)
-    note = (
+    notes = [
         "Numbers that others published, as their sources print them; they were not made again. What a source does not "
-        f"state is taken as different. Sources: {'; '.join(sources)}. All that is known of each is in {FILE}."
-    )
+        "state is taken as different.",
+        f"Sources: {'; '.join(sources)}. All that is known of each is in {FILE}.",
+    ]
     columns = ["Encoder", "Metric", "Published", "Compares"]
-    return ReportTable(f"{TITLE}: {plain(dataset, 40)}", columns, rows, note, quoted=range(len(rows)))
+    return ReportTable(f"{TITLE}: {plain(dataset, 40)}", columns, rows, notes, quoted=range(len(rows)))
 
 
 def _judge(ours: Sequence[Evaluation], peer: Peer, form: str) -> str:

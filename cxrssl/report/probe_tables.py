@@ -13,7 +13,7 @@ from cxrssl.evaluate.compare import REFERENCES, UNTRAINED, VANILLA, Differences,
 from cxrssl.records.eval_settings import PIXELS, EvalSettings, ProbeSettings, objective_of
 from cxrssl.records.evaluation import EvalScores, Evaluation, describe_strengths
 from cxrssl.report.cells import Cell, Estimate
-from cxrssl.report.markdown import code, escape
+from cxrssl.report.lines import Code, Line, Span, join_codes, join_lines
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
@@ -21,42 +21,42 @@ from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
 from cxrssl.stats.seeds import ONE_SEED
 
+_SUBJECT = "{subject}"
 ALWAYS_SHOWN = (UNTRAINED, VANILLA)
 """Columns that stand there without a number, too."""
-RANKED = "Each film is scored by a probe of the other folds, and ranked within its own. "
+RANKED = "Each film is scored by a probe of the other folds, and ranked within its own."
 
 
-def outcome_sentence(evaluations: Sequence[Evaluation]) -> str:
+def outcome_sentence(evaluations: Sequence[Evaluation]) -> list[Span]:
     """Return the first line of a report: which runs were given an outcome, and which have seen test subjects."""
     settings = [evaluation.settings for evaluation in evaluations]
     named = sorted({each.candidate_id for each in settings if each.kind == "run" and each.is_outcome_used})
     features = {name for each in settings if each.kind == "run" for name in each.taught}
-    subject = ", ".join(map(code, named)) or "any run"
-    sentences = [*_selected_on_test(settings), describe_outcomes(bool(named), features, subject)]
+    before, _, after = describe_outcomes(bool(named), features, _SUBJECT).partition(_SUBJECT)
+    subject = join_codes(named) if named else ["any run"]
+    sentences: list[Line] = [*_selected_on_test(settings), [before, *subject, after]]
     imputed = {each.candidate_id for each in settings if each.candidate.missing == "paper"}
     if imputed:
-        runs = ", ".join(map(code, sorted(imputed)))
-        sentences.append(
-            f"Unknown views and positions were imputed from the films of all splits, as published: {runs}."
-        )
+        what = "Unknown views and positions were imputed from the films of all splits, as published: "
+        sentences.append([what, *join_codes(sorted(imputed)), "."])
     unlisted = {each.candidate_id: each.candidate.unlisted for each in settings if each.candidate.unlisted}
     sentences += [
-        f"{code(name)} started from {escape(', '.join(names), 300)}; whether that saw the test films is unknown."
+        [Code(name), f" started from {plain(', '.join(names), 300)}; whether that saw the test films is unknown."]
         for name, names in sorted(unlisted.items())
     ]
     seen = {each.candidate_id: each.of_scored(each.transductive) for each in settings if each.transductive}
-    sentences += [f"{code(name)} is transductive: {escape(what, 500)}." for name, what in sorted(seen.items())]
+    sentences += [[Code(name), f" is transductive: {plain(what)}."] for name, what in sorted(seen.items())]
     leaks = {each.candidate_id: each.of_scored(each.leak) for each in settings if each.leak}
-    sentences += [f"{code(name)}: {escape(leak, 500)}." for name, leak in sorted(leaks.items())]
-    return " ".join(sentences)
+    sentences += [[Code(name), f": {plain(leak)}."] for name, leak in sorted(leaks.items())]
+    return join_lines(sentences)
 
 
-def _selected_on_test(settings: Sequence[EvalSettings]) -> list[str]:
+def _selected_on_test(settings: Sequence[EvalSettings]) -> list[Line]:
     """Return which protocols chose by the films that are scored, in a sentence; nothing where none did."""
     protocols = sorted({each.probe.protocol or "" for each in settings if each.probe.selected_on == "test"})
     if not protocols:
         return []
-    return [f"selected on: test, by protocol {', '.join(code(name) for name in protocols)}; such scores are too high."]
+    return [["selected on: test, by protocol ", *join_codes(protocols), "; such scores are too high."]]
 
 
 def macro_table(group: Group, differences: Differences, small: SmallCells = "hide") -> ReportTable:
@@ -76,9 +76,10 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     numbers = ["AUROC", "AUPRC", *(["AUROC matched"] if is_matched else [])]
     columns = ["Features", *numbers, *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
     beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
-    parts = (explain_cells(rows), *beaten, _macro_note(group, small))
-    note = " ".join(part for part in parts if part)
-    return ReportTable(f"Probe on {name_terms(group[0].settings)}", columns, rows, note)
+    notes = [*explain_cells(rows), *beaten, *_macro_notes(group, small)]
+    title = f"Probe on {name_terms(group[0].settings)}"
+    compared = range(1, 1 + len(numbers))
+    return ReportTable(title, columns, rows, notes, short="Runs and baselines", compared=compared)
 
 
 def _matched_cell(scores: EvalScores) -> Cell:
@@ -93,7 +94,7 @@ def _match_note(group: Group) -> str:
     if not on:
         return ""
     what = f"Matched: over pairs of films alike in {', '.join(on)}{' (bands of 20 years)' if 'age' in on else ''}; "
-    return what + "vacuous findings, of which these leave few pairs, have no part in its mean. "
+    return what + "vacuous findings, of which these leave few pairs, have no part in its mean."
 
 
 def _not_beaten(group: Group, others: Sequence[Evaluation | None], differences: Differences) -> list[str]:
@@ -103,7 +104,7 @@ def _not_beaten(group: Group, others: Sequence[Evaluation | None], differences: 
     return [describe_against_pixels(describe_row(each), c.interval) for each, c in pairs if isinstance(c, Estimate)]
 
 
-def _macro_note(group: Group, small: SmallCells) -> str:
+def _macro_notes(group: Group, small: SmallCells) -> list[Line]:
     """Return how the numbers of a table were made."""
     evaluation = group[0]
     scores, probe = evaluation.scores, evaluation.settings.probe
@@ -114,27 +115,35 @@ def _macro_note(group: Group, small: SmallCells) -> str:
     (num_not_packed,) = hide_small([Count(scores.num_not_packed)], small=small)
     left_out = hide_small([Count(num) for num in scores.num_left_out.values()], small=small)
     outside = ", ".join(f"{num:,} {split}" for split, num in zip(scores.num_left_out, left_out, strict=True))
-    return (
-        f"{_how_fitted(group)}, macro mean over {count_noun(num_defined, 'finding')}; "
+    scored: Line = [
+        *_how_fitted(group),
+        f", macro mean over {count_noun(num_defined, 'finding')}; "
         f"{count_noun(films, 'film' if probe.folds else 'test film')} of {count_noun(subjects, 'subject')} scored, "
-        f"{num_not_packed:,} left out because they could not be decoded. {_without_probe(scores)}"
-        f"{f'Films that do not meet the condition: {outside}. ' if outside else ''}{_dropped(scores, probe, small)}"
-        f"{_choices(group)}{_match_note(group)}"
-        f"{RANKED if probe.folds else ''}"
-        f"Intervals: {scores.method}; differences are paired (macro AUROC). "
-        f"Labels: uncertain = {plain(probe.uncertain_text)}, not mentioned = {probe.blank}. "
-        f"Each row is one training run with {ONE_SEED}."
-    )
+        f"{num_not_packed:,} left out because they could not be decoded.",
+    ]
+    notes: list[Line] = [
+        scored,
+        _without_probe(scores),
+        f"Films that do not meet the condition: {outside}." if outside else "",
+        _dropped(scores, probe, small),
+        *_choices(group),
+        _match_note(group),
+        RANKED if probe.folds else "",
+        f"Intervals: {scores.method}; differences are paired (macro AUROC).",
+        f"Labels: uncertain = {plain(probe.uncertain_text)}, not mentioned = {probe.blank}.",
+        f"Each row is one training run with {ONE_SEED}.",
+    ]
+    return [note for note in notes if note]
 
 
-def _how_fitted(group: Group) -> str:
+def _how_fitted(group: Group) -> list[Span]:
     """Return what was fitted on what; of a protocol of others also which heads were kept."""
     probe = group[0].settings.probe
     if probe.protocol is None:
-        return "Linear probe on frozen features"
-    kept = [f"{escape(describe_row(each), 200)}: {each.scores.head.text}" for each in group if each.scores.head]
-    heads = f"Heads by protocol {code(probe.protocol)}, selected on {probe.selected_on} ({'; '.join(kept)})"
-    return f"{heads}; our linear probe on what has no encoder"
+        return ["Linear probe on frozen features"]
+    kept = "; ".join(f"{plain(describe_row(each), 200)}: {each.scores.head.text}" for each in group if each.scores.head)
+    heads = f", selected on {probe.selected_on} ({kept}); our linear probe on what has no encoder"
+    return ["Heads by protocol ", Code(probe.protocol), heads]
 
 
 def _dropped(scores: EvalScores, probe: ProbeSettings, small: SmallCells) -> str:
@@ -143,20 +152,19 @@ def _dropped(scores: EvalScores, probe: ProbeSettings, small: SmallCells) -> str
         return ""
     shown = hide_small([Count(num) for num in scores.num_dropped.values()], small=small)
     films = ", ".join(f"{num:,} {split}" for split, num in zip(scores.num_dropped, shown, strict=True))
-    return f"Films that do not fill the last batch of {probe.drop_batch}, left out: {films}. "
+    return f"Films that do not fill the last batch of {probe.drop_batch}, left out: {films}."
 
 
-def _choices(group: Group) -> str:
+def _choices(group: Group) -> list[str]:
     """Return which strengths val chose, and how well it could; the candidates of a group share its films and labels."""
     is_in_train = any(each.settings.candidate.chosen_by for each in group)
     record = "That of the record alone is chosen in folds of train." if is_in_train else ""
-    notes = [describe_strengths(group), record, *dict.fromkeys(each.scores.choice_note for each in group)]
-    return "".join(f"{note} " for note in notes if note)
+    return [describe_strengths(group), record, *dict.fromkeys(each.scores.choice_note for each in group)]
 
 
-def explain_cells(rows: Sequence[Sequence[Cell]]) -> str:
-    """Return what the marks in a table mean; empty where there are none."""
-    return " ".join(explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate)))
+def explain_cells(rows: Sequence[Sequence[Cell]]) -> list[str]:
+    """Return what the marks in a table mean, a sentence each."""
+    return explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate))
 
 
 def finding_table(group: Group, small: SmallCells = "hide") -> ReportTable:
@@ -168,8 +176,10 @@ def finding_table(group: Group, small: SmallCells = "hide") -> ReportTable:
         rows.append([finding, *count_cells(score, small), *cells])
     title = f"AUROC by finding: {name_terms(group[0].settings)}"
     columns = ["Finding", "Positive / scored", "Subjects with / without", *map(describe_row, group)]
-    note = " ".join(part for part in (explain_cells(rows), escape(group[0].scores.check_note, 300)) if part)
-    return ReportTable(title, columns, rows, note)
+    check = plain(group[0].scores.check_note, 300)
+    notes = [*explain_cells(rows), *([check] if check else [])]
+    rivals = range(3, len(columns))
+    return ReportTable(title, columns, rows, notes, short="AUROC by finding", rivals=rivals)
 
 
 def count_cells(score: FindingScore, small: SmallCells) -> list[Cell]:
@@ -198,7 +208,7 @@ def _without_probe(scores: EvalScores) -> str:
     if not scores.not_fitted:
         return ""
     names = ", ".join(plain(name, 60) for name in scores.not_fitted)
-    return f"No probe, because train lacks positives or negatives: {names}. "
+    return f"No probe, because train lacks positives or negatives: {names}."
 
 
 def describe_row(evaluation: Evaluation) -> str:

@@ -25,13 +25,13 @@ from cxrssl.results.rows import SeedRow, result_rows, seed_rows
 from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.seeds import ONE_SEED, SeedMean, SeedScores
 
-NOTE = (
-    "Each row is the mean over its seeds. SD over seeds: how far one training lies from the next on these films; more "
-    "test subjects do not make it smaller. SE over subjects: how far the mean would move with other test subjects; "
-    "more seeds hardly make it smaller. Intervals are for other test subjects and other seeds (95 %, Student's t). "
+NOTES = (
+    "Each row is the mean over its seeds. Intervals are for other test subjects and other seeds (95 %, Student's t).",
+    "SD over seeds: how far one training lies from the next on these films; more test subjects do not make it smaller. "
+    "SE over subjects: how far the mean would move with other test subjects; more seeds hardly make it smaller.",
     "Differences are paired by film, and by seed where both rows have the same seeds. Unpaired: their seeds differ. "
     "One seed: on a side; the interval is then of the test subjects alone, made as for a single evaluation. "
-    "Right - wrong record: the same setup with a wrong record is subtracted."
+    "Right - wrong record: the same setup with a wrong record is subtracted.",
 )
 BASELINES = (UNTRAINED, VANILLA, PIXELS)
 ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects", "p", "p_holm")
@@ -45,15 +45,15 @@ def seed_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:
     has_pixels = any(isinstance(each, GroupRecord) and PIXELS in each.numbers.differences for each in records)
     baselines = [name for name in BASELINES if name != PIXELS or has_pixels]
     columns = [
-        "Features", "Seeds", "AUROC", "SD over seeds", "SE over subjects", "AUPRC",
+        "Features", "Seeds", "AUROC", "AUPRC", "SD over seeds", "SE over subjects",
         *(f"AUROC - {name}" for name in baselines),
         *(f"AUROC right - {plain(name, 60)} record" for name in controls),
     ]  # fmt: skip
     names = (*baselines, *controls)
     rows = [_make_row(group, record, names) for group, record in zip(table, records, strict=True)]
     title = f"Means over seeds on {name_terms(table[0].settings)}"
-    note = " ".join(filter(None, [*_marks(rows), *_not_beaten(table, records), NOTE, *_repeats(table)]))
-    return ReportTable(title, columns, rows, note)
+    notes = [*_marks(rows), *_not_beaten(table, records), *_one_seed(table), *NOTES, *_repeats(table)]
+    return ReportTable(title, columns, rows, notes, short="Means over seeds", compared=(2, 3))
 
 
 def describe_mixed(table: Sequence[SeedGroup]) -> str:
@@ -74,7 +74,8 @@ def seed_finding_table(table: Sequence[SeedGroup], averages: Averages, small: Sm
         rows.append([finding, *count_cells(score, small), *cells])
     columns = ["Finding", "Positive / scored", "Subjects with / without", *map(name_group, table)]
     title = f"AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
-    return ReportTable(title, columns, rows, " ".join(_marks(rows)))
+    short, rivals = "AUROC by finding, means over seeds", range(3, len(columns))
+    return ReportTable(title, columns, rows, _marks(rows), short=short, rivals=rivals)
 
 
 def list_seed_rows(
@@ -107,14 +108,19 @@ def name_group(group: SeedGroup) -> str:
 def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str]) -> list[Cell]:
     seeds = ", ".join(map(str, group.seeds))
     if group.num_seeds == 1 and group.settings.kind == "run":
-        seeds += f" ({ONE_SEED})"
+        seeds += " (one seed)"
     if isinstance(record, str):
         return [name_group(group), seeds, record, *[""] * (len(names) + 3)]
     numbers = record.numbers
     macro = numbers.scores.macro
     spreads = [_spread(each) for each in (macro.auroc.sd_seeds, macro.auroc.se_subjects)]
     others = [_difference_cell(numbers.differences.get(name)) for name in names]
-    return [name_group(group), seeds, _cell(macro.auroc), *spreads, _cell(macro.auprc), *others]
+    return [name_group(group), seeds, _cell(macro.auroc), _cell(macro.auprc), *spreads, *others]
+
+
+def _one_seed(table: Sequence[SeedGroup]) -> list[str]:
+    is_any = any(group.num_seeds == 1 and group.settings.kind == "run" for group in table)
+    return [f"{ONE_SEED[:1].upper()}{ONE_SEED[1:]}."] if is_any else []
 
 
 def _spread(value: float) -> Cell:

@@ -15,16 +15,18 @@ from typing import Any, Literal, cast, get_args
 
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
+from cxrssl.report.lines import Code, Line
 
 SmallCells = Literal["hide", "show"]
 SMALL = 10
 HIDDEN = f"under {SMALL}"
-NOTE = (
+NOTE: Line = (
     f"{HIDDEN}: a count of 1 to {SMALL - 1} films or subjects, or of films of so few subjects. "
-    "About: rounded to ten, as the exact number would tell one of those. "
-    "`cxrssl report --small-cells show` shows all, and must not be shared.\n"
+    "About: rounded to ten, as the exact number would tell one of those. ",
+    Code("cxrssl report --small-cells show"),
+    " shows all, and must not be shared.",
 )
-SHOWN = "Small cells are shown: counts of fewer than ten subjects stand in this report, which must not be shared.\n"
+SHOWN: Line = "Small cells are shown: counts of fewer than ten subjects stand in this report, which must not be shared."
 ROUNDED = ("value", "lo", "hi", "p", "p_holm")
 _IN_A_SENTENCE = re.compile(
     r"(?<![\d.,])[1-9] ((?:[a-z]+ ){0,2})(film|subject|study|studie|image id|file|link|death|stay|person|row)(s?)\b"

@@ -1,4 +1,4 @@
-"""One table model for every format: title, columns, rows of typed cells, marks, a note."""
+"""One table model for every format: title, columns, rows of typed cells, marks, notes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from cxrssl.report.cells import Cell, Estimate, Number, show_cell
+from cxrssl.report.lines import Line, text_of
+
+BEST = "Bold: the highest as shown; another whose interval holds it may be as good."
 
 
 @dataclass(frozen=True)
@@ -13,31 +16,50 @@ class ReportTable:
     """A table that the formats lay out. All its texts are raw."""
 
     title: str
+    """Says what the numbers are of, as the table may stand alone."""
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    note: str = ""
+    notes: Sequence[Line] = ()
+    """Sentences below it: what its marks mean, how its numbers were made."""
+    short: str = ""
+    """Its title where the section that it is in says the rest; empty for the title."""
+    keys: int = 1
+    """How many columns say what a row is: they are repeated where a wide table is shown in parts."""
     compared: Collection[int] = ()
-    """Numbers of the columns that compare runs, where more is better: the highest stands out."""
+    """Numbers of the columns that compare runs, where more is better: the highest of each stands out."""
+    rivals: Collection[int] = ()
+    """Numbers of the columns that are compared with each other, in each row."""
     quoted: Collection[int] = ()
     """Numbers of the rows that are others' numbers, not made here: they stand in grey, and none of them is best."""
+
+    @property
+    def note(self) -> str:
+        """Its notes as one text."""
+        return " ".join(map(text_of, self.notes))
+
+    @property
+    def notes_in_bold(self) -> Sequence[Line]:
+        """Its notes for a format that sets the best in bold."""
+        return [BEST, *self.notes] if self.best() else self.notes
 
     def texts(self) -> list[list[str]]:
         """Return the rows as people read them."""
         return [[show_cell(cell) for cell in row] for row in self.rows]
 
     def best(self) -> frozenset[tuple[int, int]]:
-        """Return (row, column) of the cells that are best of their column, as shown; none where only one has a number.
+        """Return (row, column) of the cells that are best of their column or row; none where only one has a number.
 
-        Rows that read the same are best together.
+        Numbers that read the same are best together.
         """
-        return frozenset(place for column in self.compared for place in self._best_of(column))
+        rows = [at for at in range(len(self.rows)) if at not in self.quoted]
+        lines = [[(row, column) for row in rows] for column in self.compared]
+        lines += [[(row, column) for column in self.rivals] for row in rows]
+        return frozenset(place for line in lines for place in self._best_of(line))
 
-    def _best_of(self, column: int) -> list[tuple[int, int]]:
-        shown = {at: _shown_value(row[column]) for at, row in enumerate(self.rows) if at not in self.quoted}
-        values = {at: value for at, value in shown.items() if value is not None}
-        if len(values) < 2:
-            return []
-        return [(at, column) for at, value in values.items() if value == max(values.values())]
+    def _best_of(self, places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        shown = {(row, column): _shown_value(self.rows[row][column]) for row, column in places}
+        values = {place: value for place, value in shown.items() if value is not None}
+        return [place for place, value in values.items() if value == max(values.values())] if len(values) > 1 else []
 
 
 def _shown_value(cell: Cell) -> float | None:

@@ -27,7 +27,7 @@ T = TypeVar("T")
 ENCODERS = ("run", "external")
 TRANSFER_NOTE = (
     "Probes applied unchanged to the test films of another cohort, beside one of the same encoder that is fitted "
-    "there, on the findings that both have. Macro AUROC; differences are paired. "
+    "there, on the findings that both have. Macro AUROC; differences are paired."
 )
 CALIBRATION_NOTE = (
     "Intercept: log odds to be added until the mean is true, perfect is 0; slope: perfect is 1; counted are findings "
@@ -66,8 +66,8 @@ def _transfer_table(evaluations: Sequence[Evaluation], differences: Differences)
         where = f"{origin.cohort}, split {origin.split}", f"{about.cohort}, split {about.split}"
         rows.append([there.settings.label, *where, len(carried.scores.findings), *scored, difference])
     columns = ("Encoder", "Fitted on", "Tested on", "Findings", "Carried", "Fitted there", "Fitted there - carried")
-    marks = " ".join(explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate)))
-    return ReportTable("Probes carried to other cohorts", columns, rows, TRANSFER_NOTE + marks)
+    marks = explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate))
+    return ReportTable("Probes carried to other cohorts", columns, rows, [*marks, TRANSFER_NOTE], keys=3)
 
 
 def _calibration_table(evaluations: Sequence[Evaluation]) -> ReportTable:
@@ -87,7 +87,7 @@ def _calibration_table(evaluations: Sequence[Evaluation]) -> ReportTable:
             ]
         )
     columns = ("Encoder", "Tested on", "Findings", "Intercept off", "Slope off", "Brier", "Platt", "Platt there")
-    return ReportTable("Calibration on test films", columns, rows, CALIBRATION_NOTE)
+    return ReportTable("Calibration on test films", columns, rows, [CALIBRATION_NOTE], keys=2)
 
 
 def _mean_brier(found: Sequence[Calibration | None]) -> Cell:

@@ -37,7 +37,25 @@ SEED = int(os.environ.get("CXRSSL_FUZZ_SEED", "5"))
 TEXTS = list(dict.fromkeys(map(valid, hostile_texts(scaled(60, 2000), SEED))))
 NUM_EACH, NUM_FILMS = 60, 16
 ROUNDS = [TEXTS[start : start + NUM_EACH] for start in range(0, len(TEXTS), NUM_EACH)]
-MARKDOWN_TAGS = {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "code", "img"}
+MARKDOWN_TAGS = {
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "p",
+    "blockquote",
+    "strong",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "ul",
+    "li",
+    "code",
+    "img",
+}
 
 
 def check(result: Result, seen: object) -> Result:

@@ -118,7 +118,7 @@ def test_an_evaluation_under_a_condition_passes_the_audit_and_stands_in_a_table_
     results = audit_evaluation(read_evaluated(found), workspace, cohort, images)
     assert not [result for result in results if result.finding]
     markdown = write_report(workspace).markdown
-    (title,) = [line for line in markdown.splitlines() if line.startswith("## Probe on") and "where age" in line]
+    (title,) = [line for line in markdown.splitlines() if line.startswith("### Probe on") and "where age" in line]
     assert "50" in title
     assert "Films that do not meet the condition: " in markdown
 

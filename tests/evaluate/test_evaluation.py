@@ -44,6 +44,7 @@ from cxrssl.records.evaluation import (
 )
 from cxrssl.records.imported import Imported
 from cxrssl.records.run import RunFiles
+from cxrssl.report.formats.markdown import line_text
 from cxrssl.report.probe_tables import macro_table, outcome_sentence
 from cxrssl.results.rows import decoding_rows
 from cxrssl.train.loop import pretrain
@@ -256,7 +257,7 @@ def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transduct
     assert run.scores.findings["Effusion"].auroc.value > 0.9
     groups = [{each.eval_id for each in group} for group in group_evaluations(list_evaluations(workspace)[0])]
     assert {each.eval_id for each in made} in groups
-    assert f"`{runs[1]}` is transductive: {num} test films" in outcome_sentence([run])
+    assert f"`{runs[1]}` is transductive: {num} test films" in line_text(outcome_sentence([run]))
 
 
 def test_folds_that_cannot_be_are_refused(world: World) -> None:

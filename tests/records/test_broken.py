@@ -119,12 +119,14 @@ def look(workspace: Workspace) -> Views:
     damage["dashboard --once"] = [line.removeprefix("problem: ") for line in lines if line.startswith("problem: ")]
     report = json.loads(call("report", "--json")[0])
     damage["report --json"] = report["damage"]
-    head = report["markdown"].partition("Audit:")[0].partition("Not read, or not in full:")[2]
+    head = report["markdown"].partition("Not read, or not in full\n")[2].partition("\n## ")[0]
     shown_lines = [line.removeprefix("- ") for line in head.splitlines() if line.startswith("- ")]
     damage["report"] = [html.unescape(re.sub(r"\\([^\w\s])", r"\1", line)) for line in shown_lines]
     with open(workspace.reports / "latest/results.csv", encoding="utf-8", newline="") as file:
         rows["report"] = {row["eval_id"] for row in csv.DictReader(file)}
-    rows["report"] |= {line.split("`")[1] for line in report["markdown"].splitlines() if line.startswith("- `")}
+    for path in (workspace.reports / "latest/tables").glob("table-*-runs.csv"):
+        with open(path, encoding="utf-8", newline="") as file:
+            rows["report"] |= {row["Run"] for row in csv.DictReader(file)}
     words = ("--json", "--limit", "0")
     tables = {name: json.loads(call("sql", "--results", query, *words)[0]) for name, query in QUERIES.items()}
     rows["sql"] = {each["run_id"] for each in tables["run"]} | {each["eval_id"] for each in tables["eval_result"]}

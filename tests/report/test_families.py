@@ -12,8 +12,8 @@ import pytest
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import group_evaluations, list_pairs, publish_comparisons
 from cxrssl.report.cells import Estimate
-from cxrssl.report.csv import write_csv
 from cxrssl.report.difference_tables import difference_table
+from cxrssl.report.formats.csv import write_csv
 from cxrssl.report.tables import ReportTable
 from cxrssl.report.write import write_report
 from cxrssl.stats.holm import adjust, p_of_interval
@@ -39,15 +39,15 @@ def test_findings_that_differ_after_holm_have_the_mark_at_their_number(tmp_path:
     (pair,) = publish_comparisons(workspace, list_pairs(group))
     made = compare_two()
     table = difference_table(group, {pair: made})
-    assert list(table.columns) == ["Features", "Minus", "Edema", "Mass"]
-    ((_, minus, edema, mass),) = table.texts()
-    assert minus == "untrained"
+    assert list(table.columns) == ["Finding", "vanilla (vit-tiny, 3 epochs, seed 0, vanilla) - untrained"]
+    (edema_name, edema), (mass_name, mass) = table.texts()
+    assert (edema_name, mass_name) == ("Edema", "Mass")
     assert edema == made.findings["Edema"].auroc.to_text(signed=True) + "^"
     assert mass == made.findings["Mass"].auroc.to_text(signed=True)
-    assert table.note == "^: differs at 0.05 when p is adjusted for the number of findings of its row (Holm 1979)."
-    (row,) = csv.DictReader(write_csv(table).splitlines())
+    assert table.note == "^: differs at 0.05 when p is adjusted for the number of findings of its column (Holm 1979)."
+    rows = list(csv.DictReader(write_csv(table).splitlines()))
     p_values = [p_of_interval(each.auroc) for each in made.findings.values()]
-    assert [float(row[f"{name} p_holm"]) for name in ("Edema", "Mass")] == adjust(p_values)
+    assert [float(row[f"{table.columns[1]} p_holm"]) for row in rows] == adjust(p_values)
 
 
 def test_a_table_without_a_difference_is_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cxrssl.report.cells import Cell, Estimate
-from cxrssl.report.markdown import code, escape, image, write_markdown
+from cxrssl.report.formats.markdown import code, escape, image, write_table
 from cxrssl.report.tables import ReportTable
 from cxrssl.stats.resample import Interval
 from tests.hostile import hostile_texts, tags_of, unsafe_chars
@@ -43,8 +43,8 @@ def test_an_image_leads_to_its_file_and_nowhere_else() -> None:
 def test_a_table_of_texts_has_as_many_cells_as_it_was_given() -> None:
     for start in range(0, len(TEXTS), 40):
         texts = TEXTS[start : start + 40]
-        table = ReportTable(texts[0], [texts[-1], "AUROC"], [[text, text] for text in texts], texts[1])
-        tags = [tag for tag, _ in tags_of(write_markdown(table))]
+        table = ReportTable(texts[0], [texts[-1], "AUROC"], [[text, text] for text in texts], [texts[1]])
+        tags = [tag for tag, _ in tags_of(write_table(table))]
         assert set(tags) <= OURS
         assert tags.count("td") == 2 * len(texts), texts
         assert (tags.count("table"), tags.count("th")) == (1, 2)
@@ -57,7 +57,7 @@ def test_numbers_and_names_of_findings_read_as_before() -> None:
         ["Enlarged Cardiomediastinum", "-0"],
         ["Edema / left (mild)", 1200],
     ]
-    shown = write_markdown(ReportTable("Probe", ["Finding", "AUROC - untrained"], rows, "A note; 95 %."))
+    shown = write_table(ReportTable("Probe", ["Finding", "AUROC - untrained"], rows, ["A note; 95 %."]))
     for text in ("| Pleural_Effusion ", "| 0.734 [0.702, 0.765] |", "| -0 ", "| Edema / left (mild) ", "A note; 95 %."):
         assert text in shown
     assert escape("[x](javascript:alert(1)) <b>") == "\\[x\\](javascript\\:alert(1)) &lt;b>"

@@ -23,6 +23,7 @@ from cxrssl.records.arrays import Predictions
 from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
 from cxrssl.records.evaluation import EvalScores, Evaluation, list_evaluations, publish_evaluation
 from cxrssl.records.features import Architecture
+from cxrssl.report.formats.markdown import line_text
 from cxrssl.report.probe_tables import finding_table, macro_table, outcome_sentence
 from cxrssl.report.write import write_report
 from cxrssl.stats.scores import score_predictions
@@ -121,7 +122,7 @@ def test_a_finding_without_positives_is_not_defined_and_not_in_the_mean(workspac
 
 
 def test_the_first_line_names_runs_that_were_given_an_outcome_or_have_seen_test_subjects(workspace: Workspace) -> None:
-    assert outcome_sentence(evaluations_of(workspace)).endswith("was a pretraining input of `with-stay`.")
+    assert line_text(outcome_sentence(evaluations_of(workspace))).endswith("was a pretraining input of `with-stay`.")
     make_evaluation(workspace, "leaky", leak="3 test subjects of cohort mimic took part in pretraining")
     first = write_report(workspace).markdown.splitlines()[0]
     assert "`with-stay`" in first
@@ -139,13 +140,13 @@ def test_evaluations_of_other_films_or_settings_stand_in_tables_of_their_own(wor
 def test_every_report_says_whether_the_files_of_its_cohorts_were_checked(workspace: Workspace) -> None:
     make_evaluation(workspace, "a")
     cohort = evaluations_of(workspace)[0].settings.cohort
-    assert f"- {cohort}: unverified" in write_report(workspace).markdown
+    assert f"{cohort} (`c`), unverified" in write_report(workspace).markdown
 
 
 def test_the_first_line_names_each_outcome_and_the_published_imputation(workspace: Workspace) -> None:
     shown = CandidateSettings(("view", "los"), "paper", 3, SHAPE, setup_sha256="s")
     make_evaluation(workspace, "long-stays", features=("los",), candidate=shown, is_outcome_used=True)
-    line = outcome_sentence(evaluations_of(workspace))
+    line = line_text(outcome_sentence(evaluations_of(workspace)))
     assert "An outcome (in-hospital mortality, length of stay) was a pretraining input" in line
     assert "imputed from the films of all splits, as published: `long-stays`." in line
 

@@ -47,9 +47,8 @@ def workspace(template: Workspace, tmp_path: Path) -> Workspace:
 
 def rows_of(report: Report, title: str) -> dict[str, dict[str, str]]:
     """Return the rows of the first table with a title that begins so, by their first cell without what it is of."""
-    text = report.markdown[report.markdown.index(f"## {title}") :].splitlines()[2:] + [""]
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text[: text.index("")]]
-    return {line[0].split(" (")[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
+    table = next(each for each in report.document.tables if each.title.startswith(title))
+    return {row[0].split(" (")[0]: dict(zip(table.columns, row, strict=True)) for row in table.texts()}
 
 
 def test_setups_are_rows_with_means_and_stand_beside_vanilla_and_their_wrong_records(workspace: Workspace) -> None:
@@ -79,9 +78,10 @@ def test_setups_are_rows_with_means_and_stand_beside_vanilla_and_their_wrong_rec
 def test_one_seed_is_said_to_say_nothing(workspace: Workspace, tmp_path: Path) -> None:
     report = write_report(workspace)
     rows = rows_of(report, "Means over seeds on cohort mimic")
-    assert rows["zeros"]["Seeds"] == f"0 ({SAYS_NOTHING})"
+    assert rows["zeros"]["Seeds"] == "0 (one seed)"
+    assert f"{SAYS_NOTHING.capitalize()}." in report.markdown
     assert rows["zeros"]["SD over seeds"] == ""
-    assert SAYS_NOTHING not in rows["right"]["Seeds"] + rows["view-only"]["Seeds"] + rows["random vit-tiny"]["Seeds"]
+    assert "one seed" not in rows["right"]["Seeds"] + rows["view-only"]["Seeds"] + rows["random vit-tiny"]["Seeds"]
     alone = Workspace(tmp_path / "alone").create()
     make_arm(alone, "vanilla", seeds=(0,))
     single = write_report(alone)
@@ -92,7 +92,8 @@ def test_one_seed_is_said_to_say_nothing(workspace: Workspace, tmp_path: Path) -
 
 def test_every_seed_has_its_own_row_below(workspace: Workspace) -> None:
     report = write_report(workspace)
-    assert report.markdown.count("| vanilla (vit-tiny, 3 epochs, seed ") == 3
+    (table,) = [each for each in report.document.tables if each.title.startswith("Probe on cohort mimic")]
+    assert sum(row[0].startswith("vanilla (vit-tiny, 3 epochs, seed ") for row in table.texts()) == 3
     assert report.markdown.index("## Means over seeds") < report.markdown.index("## Probe on cohort mimic")
     with open(report.folder / "results.csv") as file:
         rows = [row for row in csv.DictReader(file) if (row["finding"], row["metric"]) == ("macro", "auroc")]

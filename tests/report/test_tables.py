@@ -8,8 +8,8 @@ import math
 import pytest
 
 from cxrssl.report.cells import Cell, Estimate, Number, show_cell
-from cxrssl.report.csv import write_csv
-from cxrssl.report.markdown import write_markdown
+from cxrssl.report.formats.csv import write_csv
+from cxrssl.report.formats.markdown import write_table
 from cxrssl.report.tables import ReportTable
 from cxrssl.stats.resample import Interval
 
@@ -19,7 +19,7 @@ UNDEFINED = Interval(math.nan, math.nan, math.nan, 0)
 
 def test_cells_from_data_stay_in_their_cell() -> None:
     table = ReportTable("T", ["a|b", "c"], [["x|y\n| z", "<script>\x1b[31m"], ["plain", "1"]])
-    lines = write_markdown(table).splitlines()[2:]
+    lines = write_table(table).splitlines()[2:]
     assert len(lines) == 4
     for line in lines:
         assert line.replace("\\|", "").count("|") == 3
@@ -45,7 +45,7 @@ def test_people_read_a_cell_rounded(cell: Cell, text: str) -> None:
 
 def test_csv_holds_every_number_in_full_and_an_estimate_in_three_columns() -> None:
     rows: list[list[Cell]] = [["a, b", Estimate(ESTIMATE), 1200], ["c", Estimate(UNDEFINED), Number(0.1)], ["d", "", 0]]
-    table = ReportTable("T", ["what", "AUROC", "films"], rows, "a note")
+    table = ReportTable("T", ["what", "AUROC", "films"], rows, ["a note"])
     assert list(csv.reader(write_csv(table).splitlines())) == [
         ["what", "AUROC", "AUROC lo", "AUROC hi", "films"],
         ["a, b", "0.734", "0.7015", "0.765", "1200"],

@@ -1,0 +1,170 @@
+"""The document of a report: what stands in it, and in which order.
+
+In: what was gathered. Out: a Document: first what a reader must know, then results, then how they came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from cxrssl.audit.checks import Audit, Result
+from cxrssl.core.text import count_noun, plain
+from cxrssl.evaluate.averages import has_seeds
+from cxrssl.evaluate.compare import Group, group_evaluations
+from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.ablation import KIND as ABLATION
+from cxrssl.report import ablations
+from cxrssl.report.difference_tables import difference_table, seed_difference_table
+from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section
+from cxrssl.report.facts import list_facts, run_table
+from cxrssl.report.figure import draw_flow
+from cxrssl.report.flow import Flow
+from cxrssl.report.gather import Gathered
+from cxrssl.report.group_tables import list_group_tables
+from cxrssl.report.learning_tables import learning_tables
+from cxrssl.report.lines import Code, map_texts
+from cxrssl.report.probe_tables import finding_table, macro_table, name_terms, outcome_sentence
+from cxrssl.report.seed_tables import describe_mixed, seed_finding_table, seed_table
+from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_sentence
+from cxrssl.report.tables import ReportTable
+from cxrssl.report.transfer_tables import fit_tables
+
+MAX_NAMED = 3
+"""Runs whose names stand in one line of the audit."""
+
+
+def compose(gathered: Gathered, small: SmallCells) -> Document:
+    """Return the document of a report."""
+    chosen = gathered.chosen
+    blocks: list[Block] = [*_describe_damage(gathered)]
+    blocks += ablations.make_section(chosen.ablations, _list_unfinished(gathered), small)
+    blocks += _score_sections(gathered, small)
+    learning = learning_tables(gathered.curves, gathered.numbers, small)
+    blocks += [Section("Learning curves", learning)] if learning else []
+    fits = fit_tables(chosen.evaluations, gathered.differences)
+    blocks += [Section("Other cohorts and calibration", fits)] if fits else []
+    flows = [block for name, flow in gathered.flows.items() for block in flow_blocks(name, flow.hide_small(small))]
+    blocks += [Section("Flow of films", flows, is_detail=True)] if flows else []
+    blocks += _run_section(gathered, small)
+    blocks += _audit_section(gathered, small)
+    headline = map_texts(outcome_sentence(chosen.evaluations), lambda text: hide_in_sentence(text, small))
+    document = Document(_title(gathered), headline, list_facts(gathered, small), blocks)
+    note = SHOWN if small == "show" else NOTE if _has_hidden(document) else ""
+    about = [Section("About this report", [Paragraph(note, "note")])] if note else []
+    return replace(document, blocks=[*blocks, *about])
+
+
+def _title(gathered: Gathered) -> str:
+    """Return what the report is on: the ablation, or the cohorts."""
+    names = list(dict.fromkeys(cohort for cohort, _ in gathered.chosen.probed))
+    cohorts = f"cohort {names[0]}" if len(names) == 1 else count_noun(len(names), "cohort")
+    choice = gathered.choice
+    return f"Report on ablation {choice.ablation}, {cohorts}" if choice.ablation else f"Report on {cohorts}"
+
+
+def _has_hidden(document: Document) -> bool:
+    texts = (text for table in document.tables for row in table.texts() for text in row)
+    return any(HIDDEN in text for text in texts) or HIDDEN in repr(document)
+
+
+def _describe_damage(gathered: Gathered) -> list[Block]:
+    damage = gathered.chosen.damage
+    if not damage:
+        return []
+    items = [Item(plain(each.sentence, 600)) for each in damage]
+    return [Section("Not read, or not in full", [Listing(items, "warning")])]
+
+
+def _list_unfinished(gathered: Gathered) -> list[str]:
+    """Return the ablations that have no table yet."""
+    if not gathered.choice.is_all:
+        return []
+    seen = {each.name for each in gathered.published.ablations}
+    seen |= {each.name for each in gathered.published.damage if each.kind == ABLATION}
+    return [name for name in gathered.workspace.ablation_names() if name not in seen]
+
+
+def _score_sections(gathered: Gathered, small: SmallCells) -> list[Section]:
+    """Return a section for what was scored on equal terms: means over seeds, single evaluations, then details."""
+    by_terms = {table[0].settings.terms: table for table in gathered.tables}
+    sections = []
+    for group in group_evaluations(gathered.chosen.evaluations):
+        table = by_terms[group[0].settings.terms]
+        terms = name_terms(group[0].settings)
+        details = _detail_tables(gathered, group, table, small)
+        blocks: list[Block] = [*_main_tables(gathered, group, table, small)]
+        blocks += [Section("By finding and by group", details, is_detail=True)] if details else []
+        sections.append(Section(terms[:1].upper() + terms[1:], blocks))
+    return sections
+
+
+def _main_tables(gathered: Gathered, group: Group, table: Sequence[SeedGroup], small: SmallCells) -> list[ReportTable]:
+    single = macro_table(group, gathered.differences, small)
+    mixed = describe_mixed(table)
+    single = replace(single, notes=[*([mixed] if mixed else []), *single.notes])
+    return [seed_table(table, gathered.averages), single] if has_seeds(table) else [single]
+
+
+def _detail_tables(
+    gathered: Gathered, group: Group, table: Sequence[SeedGroup], small: SmallCells
+) -> list[ReportTable]:
+    if has_seeds(table):
+        tables = [
+            seed_finding_table(table, gathered.averages, small),
+            seed_difference_table(table, gathered.averages),
+        ]
+    else:
+        tables = [finding_table(group, small), difference_table(group, gathered.differences)]
+    return [each for each in (*tables, *list_group_tables(group, small)) if each.rows]
+
+
+def flow_blocks(name: str, flow: Flow) -> list[Block]:
+    """Return the table and the figure of a flow, whose small counts are hidden."""
+    table = flow.to_table()
+    steps = "; ".join(f"{what}: {films}" for what, films in table.texts())
+    return [table, Figure(name, flow.title, f"{flow.title}. {steps}", draw_flow(flow).encode())]
+
+
+def _run_section(gathered: Gathered, small: SmallCells) -> list[Section]:
+    """Return the runs, and from which archive imported evaluations are."""
+    blocks: list[Block] = [run_table(gathered, small)] if gathered.chosen.runs else []
+    imported = [each for each in gathered.chosen.evaluations if each.imported]
+    if imported:
+        items = [Item([Code(each.eval_id), f": {plain(each.imported.sentence, 600)}"]) for each in imported]
+        blocks += [Paragraph("Imported, without what was predicted of each film:"), Listing(items)]
+    return [Section("Runs", blocks, is_detail=True)] if blocks else []
+
+
+def _audit_section(gathered: Gathered, small: SmallCells) -> list[Section]:
+    """Return a line for each cohort, pair of cohorts and run, and one for all evaluations; runs alike share one."""
+    if gathered.audit is None:
+        return [Section("Audit", [Paragraph("Not made, the workspace holds no cohort.")], is_detail=True)]
+    groups: dict[str, list[Result]] = {}
+    for result in gathered.audit:
+        about = result.about.split(" on cohort ")[0] if result.about.startswith("run ") else result.about
+        groups.setdefault("evaluations" if about.startswith(("evaluation ", "all ")) else about, []).append(result)
+    said = [(about, _say(group, small)) for about, group in groups.items()]
+    items = []
+    for (_, (line, findings)), alike in groupby(said, key=lambda each: (each[0].startswith("run "), each[1])):
+        names = [about for about, _ in alike]
+        for chunk in [names] if names[0].startswith("run ") else [[name] for name in names]:
+            inner = [Item(finding) for finding in findings]
+            items.append(Item(f"{_name(chunk)}: {line}", inner))
+    return [Section("Audit", [Listing(items)], is_detail=True)]
+
+
+def _say(results: Sequence[Result], small: SmallCells) -> tuple[str, tuple[str, ...]]:
+    audit = Audit(tuple(results))
+    findings = (f"{each.severity}: {each.code}: {plain(each.finding)}" for each in audit.findings)
+    return audit.line(), tuple(hide_in_sentence(finding, small) for finding in findings)
+
+
+def _name(about: Sequence[str]) -> str:
+    """Return what lines are about, those of many runs as one."""
+    if len(about) == 1:
+        return plain(about[0], 200)
+    names = [plain(each.removeprefix("run "), 120) for each in about]
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{count_noun(len(names), 'run')} alike ({', '.join(names[:MAX_NAMED])}{more}), each"

@@ -1,0 +1,180 @@
+"""A report as one page of HTML that needs nothing outside itself: no network, no script, light and dark, to be printed.
+
+In: a document, whose texts may come from data. Out: HTML in UTF-8.
+Never: a text from data that becomes markup, an address or a control character; an element that loads something.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from html import escape as escape_html
+from importlib import resources
+
+from cxrssl.core.text import plain
+from cxrssl.report.cells import Cell, Estimate, Number, show_cell
+from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section
+from cxrssl.report.fold import Part, fold_table
+from cxrssl.report.lines import Code, Line, Strong, spans_of
+from cxrssl.report.tables import ReportTable
+
+ROOM, GAP = 132, 3
+"""Places of a line of a table: what a page of 1,280 pixels, and A4, have room for."""
+MAX_LINE, MAX_CELL = 5000, 300
+
+
+def write_html(document: Document) -> str:
+    """Return the page."""
+    style = (resources.files("cxrssl.report.formats") / "page.css").read_text(encoding="utf-8")
+    facts = "".join(
+        f"<div><dt>{escape(fact.name)}</dt><dd>{line_text(fact.text)}</dd></div>" for fact in document.facts
+    )
+    title = escape(document.title)
+    lines = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>",
+        '<a class="skip" href="#main">Skip to the results</a>',
+        f'<header>\n<h1>{title}</h1>\n<p class="headline">{line_text(document.headline)}</p>',
+        f'<dl class="facts">{facts}</dl>\n</header>' if facts else "</header>",
+        _write_contents(document),
+        '<main id="main">',
+        *_write_blocks(document, document.blocks, (), 2),
+        "</main>\n</body>\n</html>\n",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _write_contents(document: Document) -> str:
+    """Return the list of sections and of the tables in each, as links to their anchors."""
+    items = _list_contents(document, document.blocks, ())
+    return f'<nav aria-label="Contents">\n<p class="nav-title">Contents</p>\n{items}\n</nav>' if items else ""
+
+
+def _list_contents(document: Document, blocks: Sequence[Block], place: tuple[int, ...]) -> str:
+    items = []
+    for at, block in enumerate(blocks, 1):
+        if isinstance(block, Section):
+            is_alone = len(block.blocks) == 1 and isinstance(block.blocks[0], ReportTable)
+            inner = "" if is_alone else _list_contents(document, block.blocks, (*place, at))
+            items.append(f'<li><a href="#{_anchor((*place, at))}">{escape(block.title)}</a>{inner}</li>')
+        elif isinstance(block, ReportTable):
+            title = escape(block.short or block.title)
+            items.append(f'<li><a href="#table-{document.number_of(block)}">{title}</a></li>')
+        elif isinstance(block, Figure):
+            items.append(
+                f'<li><a href="#figure-{document.number_of(block)}">Figure: {escape(block.title, 80)}</a></li>'
+            )
+    return f"<ul>{''.join(items)}</ul>" if items else ""
+
+
+def _anchor(place: Sequence[int]) -> str:
+    return f"section-{'-'.join(map(str, place))}"
+
+
+def _write_blocks(document: Document, blocks: Sequence[Block], place: tuple[int, ...], level: int) -> Iterator[str]:
+    for at, block in enumerate(blocks, 1):
+        if isinstance(block, Section):
+            name = _anchor((*place, at))
+            yield f'<section aria-labelledby="{name}">\n<h{level} id="{name}">{escape(block.title)}</h{level}>'
+            yield from _write_blocks(document, block.blocks, (*place, at), min(level + 1, 6))
+            yield "</section>"
+        elif isinstance(block, ReportTable):
+            yield _write_table(document, block, level)
+        elif isinstance(block, Listing):
+            yield _write_items(block.items, block.tone)
+        elif isinstance(block, Figure):
+            yield _write_figure(document, block)
+        else:
+            yield _write_paragraph(block)
+
+
+def _write_paragraph(paragraph: Paragraph) -> str:
+    kind = f' class="{paragraph.tone}"' if paragraph.tone else ""
+    return f"<p{kind}>{line_text(paragraph.text)}</p>"
+
+
+def _write_items(items: Sequence[Item], tone: str = "") -> str:
+    kind = f' class="{tone}"' if tone else ""
+    inner = "".join(
+        f"<li>{line_text(item.text)}{_write_items(item.items) if item.items else ''}</li>\n" for item in items
+    )
+    return f"<ul{kind}>\n{inner}</ul>" if items else ""
+
+
+def _write_figure(document: Document, figure: Figure) -> str:
+    number = document.number_of(figure)
+    data = base64.b64encode(figure.svg).decode()
+    alt = escape(figure.alt, MAX_LINE)
+    picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+    caption = f'<span class="number">Figure {number}.</span> {escape(figure.title)}'
+    return f'<figure id="figure-{number}">\n{picture}\n<figcaption>{caption}</figcaption>\n</figure>'
+
+
+def _write_table(document: Document, table: ReportTable, level: int) -> str:
+    number = document.number_of(table)
+    parts = fold_table(table, ROOM, GAP)
+    heading = f'<h{level} id="table-{number}">{escape(table.short or table.title)}</h{level}>'
+    about = f'<span class="number">Table {number}.</span> {escape(table.short or table.title)}'
+    shown = [
+        _write_part(table, part, about if at == 1 else f"{about} <i>(part {at} of {len(parts)})</i>")
+        for at, part in enumerate(parts, 1)
+    ]
+    notes = "".join(f"<p>{line_text(note)}</p>" for note in table.notes_in_bold)
+    below = f'<div class="notes">{notes}</div>' if notes else ""
+    return "\n".join(['<div class="table">', heading, *shown, *([below] if below else []), "</div>"])
+
+
+def _write_part(table: ReportTable, part: Part, caption: str) -> str:
+    best = table.best()
+    kinds = {at: _kind_of([row[at] for row in table.rows]) for at in part.columns}
+    head = "".join(f'<th scope="col" class="{kinds[at]}">{escape(table.columns[at])}</th>' for at in part.columns)
+    rows = []
+    for number in part.rows:
+        row = table.rows[number]
+        cells = []
+        for at in part.columns:
+            text = _cell_text(row[at], (number, at) in best)
+            cells.append(f'<th scope="row">{text}</th>' if at == 0 else f'<td class="{kinds[at]}">{text}</td>')
+        kind = ' class="quoted"' if number in table.quoted else ""
+        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
+    body = "\n".join(rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(table.short or table.title)}">\n<table>\n'
+        f"<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _kind_of(cells: Sequence[Cell]) -> str:
+    """Return how a column is set: numbers flush right, estimates in figures of equal width, texts as they come."""
+    if cells and all(isinstance(cell, int | Number) or cell == "" for cell in cells):
+        return "num"
+    return "est" if any(isinstance(cell, Estimate) for cell in cells) else "text"
+
+
+def _cell_text(cell: Cell, is_best: bool) -> str:
+    if not isinstance(cell, Estimate):
+        text = escape(show_cell(cell), MAX_CELL)
+        return f"<strong>{text}</strong>" if is_best else text
+    value, _, rest = show_cell(cell).partition(" ")
+    if not rest.startswith("["):
+        return escape(show_cell(cell))
+    shown = f"<strong>{escape(value)}</strong>" if is_best else escape(value)
+    return f"{shown} <span>{escape(rest)}</span>"
+
+
+def line_text(line: Line) -> str:
+    """Return a line with its spans."""
+    tags = {Code: "code", Strong: "strong"}
+    return "".join(
+        escape(span, MAX_LINE)
+        if isinstance(span, str)
+        else f"<{tags[type(span)]}>{escape(span.text, MAX_LINE)}</{tags[type(span)]}>"
+        for span in spans_of(line)
+    )
+
+
+def escape(text: str, max_chars: int = 500) -> str:
+    """Return a text as HTML shows it, also between quotes."""
+    return escape_html(plain(text, max_chars))
