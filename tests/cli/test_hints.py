@@ -152,8 +152,8 @@ def test_no_value_in_a_command_of_a_text_is_cut_or_quoted_by_hand() -> None:
 
 def test_a_hint_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
     long = "d/" * 2000
-    assert app._report_error(UsageError("no", long, f"--out {long}")) == 2
-    assert capsys.readouterr().err == f"cxrssl: error: no\n  at {long}\n  hint: --out {long}\n"
+    assert app._report_error(UsageError("no", long, f"look at {long}")) == 2
+    assert capsys.readouterr().err == f"cxrssl: error: no\n  at {long}\n  hint: look at {long}\n"
 
 
 def test_every_command_that_a_text_names_exists() -> None:

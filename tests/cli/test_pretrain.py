@@ -26,7 +26,7 @@ def test_the_help_is_grouped_and_at_most_40_lines_of_80_columns(monkeypatch: pyt
     [
         (["--machine", "micro_bach=4"], 'unknown key "micro_bach"', 'hint: nearest is "micro_batch"'),
         (["--machine", "on_alarm=stopp"], '"on_alarm" cannot be "stopp"', "hint: known: warn, stop"),
-        (["--machine", "compile=yes"], '"compile" cannot be "yes"', "hint: known: auto, on, off"),
+        (["--machine", "compile=yes"], '"compile" cannot be "yes"', "hint: known: auto, on, graphs, off"),
         (["--machine", "checkpoint_every=0"], '"checkpoint_every" is 0, but must be from 1', ""),
         (["--machine", "deterministic=true", "--device", "cpu"], '"deterministic" has no effect: "device" is cpu', ""),
         (["--machine", "batch_size=8"], 'unknown key "batch_size"', "--set train.batch_size=VALUE"),
