@@ -30,7 +30,9 @@ from cxrssl.train.meter import bring
 from cxrssl.train.schedule import settings_at
 from cxrssl.train.state import TrainState, build_optimizer
 from cxrssl.views import draw
+from cxrssl.views.boxes import draw_boxes
 from cxrssl.views.draw import Views, make_views
+from cxrssl.views.masks import draw_kept
 from cxrssl.views.resample import whole_views
 from tests.gpu.fake.device import CUDA, Parts, fake_gpu, on_host
 
@@ -61,8 +63,8 @@ def _take(recipe: Recipe, case: Json, parts: Parts) -> None:
     for name in ("encode", "encode_targets", "compare", "begin_step", "end_step"):
         setattr(model, name, parts.named(name, getattr(model, name)))
     with (
-        patch.object(draw, "draw_boxes", on_host(draw.draw_boxes)),
-        patch.object(draw, "draw_kept", on_host(draw.draw_kept)),
+        patch.object(draw, "draw_boxes", on_host(draw_boxes)),
+        patch.object(draw, "draw_kept", on_host(draw_kept)),
         patch.object(torch.autograd, "backward", parts.named("backward", torch.autograd.backward)),
         patch.object(steps, "clip_gradients", parts.named("clip", steps.clip_gradients)),
         patch.object(guard, "check", parts.named("guard", guard.check)),
@@ -98,9 +100,9 @@ def _build(recipe: Recipe, columns: RecordColumns) -> Any:
             if value is not None:
                 fake = torch.empty(value.shape, dtype=value.dtype, device=CUDA)
                 module._parameters[name] = nn.Parameter(fake, requires_grad=value.requires_grad)
-        for name, value in list(module._buffers.items()):
-            if value is not None:
-                module._buffers[name] = torch.empty(value.shape, dtype=value.dtype, device=CUDA)
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None:
+                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device=CUDA)
     return model
 
 
@@ -114,9 +116,9 @@ def _draw_record(case: Json, size: int) -> Record:
         return torch.empty(shape, device=CUDA)
 
     given = fake(size, case["columns"]) if case.get("columns") else None
-    predicted = (fake(size, 3), fake(size, 2), fake(size)) if case.get("predict") else (None, None, None)
+    values, known, withheld = (fake(size, 3), fake(size, 2), fake(size)) if case.get("predict") else (None, None, None)
     labels = torch.empty((size, case["findings"]), dtype=torch.int8, device=CUDA) if case.get("findings") else None
-    return Record(given, *predicted, labels)
+    return Record(given, values, known, withheld, labels)
 
 
 def _plant(kind: str) -> Callable[[str], None]:
