@@ -36,7 +36,7 @@ class Part:
     names: Counter[str] = field(default_factory=Counter)
 
 
-class Watch(TorchDispatchMode):  # type: ignore[misc]
+class Watch(TorchDispatchMode):
     """Writes down the operations on fake CUDA tensors."""
 
     def __init__(self, part: Part) -> None:
