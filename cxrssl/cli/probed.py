@@ -208,7 +208,8 @@ def describe_findings(evaluation: Evaluation, width: int) -> list[Part]:
     if not scores.matched or both.fits(width):
         return ["", f"{BY_FINDING}{', and matched' if scores.matched else ''}:", both]
     rows = [(plain(name, 60), found.to_text()) for name, found in scores.matched.items()]
-    return ["", f"{BY_FINDING}:", table_of_findings(evaluation, is_matched=False), Table(("", "matched"), rows)]
+    alike = f"Matched on {', '.join(scores.matched_on)}:"
+    return ["", f"{BY_FINDING}:", table_of_findings(evaluation, is_matched=False), alike, Table(("", "AUROC"), rows)]
 
 
 def table_of_findings(evaluation: Evaluation, *, is_matched: bool) -> Table:

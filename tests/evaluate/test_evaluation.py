@@ -257,7 +257,7 @@ def test_folds_score_every_film_once_and_a_run_that_saw_them_is_called_transduct
     assert run.scores.findings["Effusion"].auroc.value > 0.9
     groups = [{each.eval_id for each in group} for group in group_evaluations(list_evaluations(workspace)[0])]
     assert {each.eval_id for each in made} in groups
-    assert f"`{runs[1]}` is transductive: {num} test films" in line_text(outcome_sentence([run]))
+    assert f"`{runs[1]}` is transductive: {num} films (" in line_text(outcome_sentence([run]))
 
 
 def test_folds_that_cannot_be_are_refused(world: World) -> None:
