@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cxrssl.report.figures.draw_forest import draw_forest
+from cxrssl.report.figures.draw_lines import draw_lines
 from cxrssl.report.figures.draw_reliability import draw_reliability
 from cxrssl.report.figures.draw_roc import draw_roc
 from cxrssl.report.figures.forest import Forest
 from cxrssl.report.figures.formats import Format
+from cxrssl.report.figures.lines import LineFigure
 from cxrssl.report.figures.page import Page, render
 from cxrssl.report.figures.reliability import ReliabilityFigure
 from cxrssl.report.figures.roc import RocFigure
@@ -17,6 +19,7 @@ from cxrssl.report.figures.roc import RocFigure
 DRAWN: Mapping[type, Callable[[Any], Page]] = {
     Forest: draw_forest,
     RocFigure: draw_roc,
+    LineFigure: draw_lines,
     ReliabilityFigure: draw_reliability,
 }
 

@@ -102,7 +102,10 @@ def _write_line(page: Page, line: _Line, remark_right: float) -> None:
     base = line.y + (line.height - (len(line.texts) - 1) * line_height(BODY)) / 2 + 0.036
     for k, text in enumerate(line.texts):
         left = MARGIN if row is None else MARGIN + 0.08
-        page.write(left, base + k * line_height(BODY), text, is_bold=is_bold)
+        y = base + k * line_height(BODY)
+        if row is None:  # lines of the plot do not cross a heading
+            page.shade(left, y - 0.11, measure(text, BODY, True) + 0.04, 0.15, PAPER, 1)
+        page.write(left, y, text, is_bold=is_bold)
     if row is not None:
         middle = line.y + line.height / 2 + 0.034
         page.write(PAGE_IN - MARGIN, middle, row.text, size=SMALL, align="right", is_bold=row.is_primary)

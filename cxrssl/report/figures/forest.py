@@ -95,7 +95,7 @@ def find_limits(forests: Sequence[Forest]) -> tuple[float, float]:
     rows = [row for forest in forests for row in forest.rows if not math.isnan(row.interval.value)]
     marks = [end for forest in forests for end in (-forest.min_difference, 0.0, forest.min_difference)]
     marks += [each for row in rows for each in (row.interval.value, *row.by_seed) if not math.isnan(each)]
-    firm = [*marks, *_list_ends(row for row in rows if row.interval.mark != "few")]
+    firm = [*marks, *_list_ends([row for row in rows if row.interval.mark != "few"] or rows)]
     low, high = min(firm), max(firm)
     most = MAX_STRETCH * (high - low) or math.inf
     ends = [*firm, *_list_ends(rows)]

@@ -131,11 +131,11 @@ class Page:
         mark = Line2D(*place, color=series.colour, marker=series.marker, markersize=size_pt, linestyle="none")
         self.figure.add_artist(mark)
 
-    def shade(self, left: float, top: float, width: float, height: float, colour: str) -> None:
-        """Fill a rectangle behind all else."""
+    def shade(self, left: float, top: float, width: float, height: float, colour: str, zorder: float = -1) -> None:
+        """Fill a rectangle, behind all else or, from 1 on, over what axes show but behind text."""
         corner = left / self.width_in, 1 - (top + height) / self.height_in
         size = width / self.width_in, height / self.height_in
-        self.figure.add_artist(Rectangle(corner, *size, facecolor=colour, edgecolor="none", zorder=-1))
+        self.figure.add_artist(Rectangle(corner, *size, facecolor=colour, edgecolor="none", zorder=zorder))
 
 
 def render(draw: Callable[[], Page], name: str, formats: tuple[Format, ...] = FORMATS) -> dict[Format, bytes]:

@@ -53,7 +53,7 @@ def open_panels(frame: Frame, headings: Sequence[Heading]) -> tuple[Page, list[A
         [line for note in frame.notes for line in wrap(note, inner, SMALL)],
     )
     legend = _place_legend(frame.legend, inner)
-    num_columns = min(NUM_COLUMNS, max(3, len(headings)))
+    num_columns = min(NUM_COLUMNS, max(2, len(headings)))
     step = (inner - Y_LABEL_IN) / num_columns
     size = step - (TICKS_IN + 0.08)
     num_numbers = max((len(each.numbers) for each in headings), default=0)
@@ -107,9 +107,11 @@ def _place_legend(names: Sequence[str], width: float) -> list[list[tuple[float, 
 
 
 def _write_heading(page: Page, heading: Heading, x: float, y: float, width: float) -> None:
-    (title,) = shorten_names([heading.title], lambda text: measure(text, BODY, True) <= width + 0.2)
+    room = width + TICKS_IN
+    size = BODY if measure(heading.title, BODY, True) <= room else SMALL
+    (title,) = shorten_names([heading.title], lambda text: measure(text, size, True) <= room)
     y += 0.8 * line_height(BODY)
-    page.write(x, y, title, is_bold=True, colour=INK)
+    page.write(x, y, title, size=size, is_bold=True, colour=INK)
     y += line_height(TINY)
     if heading.detail:
         page.write(x, y, heading.detail, size=TINY, colour=SOFT)
@@ -124,4 +126,5 @@ def _write_heading(page: Page, heading: Heading, x: float, y: float, width: floa
 def _write_axes(page: Page, frame: Frame, top: float, bottom: float) -> None:
     x_label, y_label = frame.axes
     page.write((PAGE_IN + Y_LABEL_IN) / 2, bottom + 0.1, x_label, align="center")
-    page.write_upwards(MARGIN + 0.1, (top + bottom) / 2, y_label)
+    if y_label:
+        page.write_upwards(MARGIN + 0.1, (top + bottom) / 2, y_label)

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata, resources
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TypeVar
 
 from cxrssl.evaluate.averages import Averages
 from cxrssl.evaluate.compare import Differences
 from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.evaluate.learning import Curve
 from cxrssl.records.ablation import Ablation
+from cxrssl.records.learning import CurveNumbers
 from cxrssl.report.document import Figure
 from cxrssl.report.figures.formats import FORMATS, Format
 from cxrssl.report.small import SmallCells
@@ -41,6 +44,11 @@ class Material:
     small: SmallCells
     arms: Mapping[str, str] = field(default_factory=dict)
     """By run_id the arm of an ablation."""
+    runs: Mapping[str, Path] = field(default_factory=dict)
+    """The folders of runs by their run_id."""
+    curves: Sequence[Curve] = ()
+    numbers: Mapping[str, CurveNumbers] = field(default_factory=dict)
+    """Of learning curves, by curve_id."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ def split_panels(panels: Sequence[Item]) -> list[Sequence[Item]]:
 def hash_drawn(*parts: object) -> str:
     """Return a key of what is drawn, and of the code that draws it."""
     return hashlib.sha256(repr((parts, _hash_code())).encode()).hexdigest()
+
+
+def keep(figure: Item) -> Item:
+    """Return a figure whose numbers are there when it is planned."""
+    return figure
 
 
 def round_number(value: float) -> float:

@@ -18,12 +18,14 @@ from cxrssl.records.eval_settings import PIXELS
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.document import file_stem
 from cxrssl.report.figures.forest import Forest, ForestRow, ForestSection, find_limits
-from cxrssl.report.figures.plan import Material, Plan, hash_drawn, round_interval, round_number
-from cxrssl.report.figures.series import TRAINED, describe_pick, name_series, pick_series
+from cxrssl.report.figures.plan import Material, Plan, hash_drawn, keep, round_interval, round_number
+from cxrssl.report.figures.series import TRAINED, describe_pick, find_arm, name_series, pick_series
 from cxrssl.report.figures.terms import count_films, count_subjects, name_file, name_terms
+from cxrssl.report.probe_tables import describe_row
+from cxrssl.report.seed_tables import name_group
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.stats.holm import adjust_named, explain_mark, p_of_interval
-from cxrssl.stats.resample import Interval, explain_marks
+from cxrssl.stats.resample import FEW_SUBJECTS, Interval, explain_marks
 from cxrssl.stats.seeds import SeedScores
 
 PINNED = (VANILLA, PIXELS, UNTRAINED)
@@ -82,14 +84,13 @@ def _plan_ablation(ablation: Ablation, small: SmallCells) -> list[Plan]:
         sections=tuple(ForestSection(heading, tuple(rows)) for heading, rows in by_heading.items()),
         remark_heading="seeds",
         min_difference=table.min_difference,
-        notes=_explain(by_heading.values(), table.min_difference, family),
+        notes=explain(by_heading.values(), table.min_difference, family),
     )
     caption = (
         f"Forest plot of ablation {plain(ablation.name, 80)}: means over seeds with 95 % intervals for other test "
         f"subjects and other seeds; the comparison that was declared before the first run is on top."
     )
-    alt = f"{table.describe_primary()}. {_list_rows(forest)}"
-    return _split(f"forest-ablation-{ablation.name}", caption, alt, forest)
+    return split_forest(f"forest-ablation-{ablation.name}", caption, forest, f"{table.describe_primary()}.")
 
 
 def _count_films(ablation: Ablation, row: DifferenceRow, small: SmallCells) -> str:
@@ -107,13 +108,14 @@ def _plan_macro(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
     sections: dict[str, list[ForestRow]] = {}
     methods: dict[str, None] = {}
     for group in table:
-        if group.evaluations[0].settings.run_id in material.arms:
+        if find_arm(group, material.arms):
             continue
         for minus, found in _list_differences(group, table, material):
             methods[found.method] = None
-            seeds = "1 seed" if found.num_seeds == 1 else f"{found.num_seeds} seeds" if found.num_seeds else ""
             sections.setdefault(minus, []).append(
-                ForestRow(name_series(group, {}), round_interval(found.macro), seeds, _round_seeds(found))
+                ForestRow(
+                    _name_setup(group), round_interval(found.macro), f"{found.num_seeds or ''}", _round_seeds(found)
+                )
             )
     if not sections:
         return []
@@ -121,14 +123,15 @@ def _plan_macro(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
     forest = Forest(
         title=f"Differences in macro AUROC: {name_terms(table)}, {count_films(table, material.small)}",
         axis="Difference in macro AUROC",
+        remark_heading="seeds",
         sections=tuple(
             ForestSection(f"Minus {_name_reference(minus)}", tuple(sections[minus]))
             for minus in sorted(sections, key=order.index)
         ),
-        notes=(*_explain(sections.values()), *_explain_methods(methods)),
+        notes=(*explain(sections.values()), *_explain_methods(methods)),
     )
     caption = f"Forest plot of paired differences in macro AUROC on {name_terms(table)}."
-    return _split(f"forest-{name_file(table)}", caption, _list_rows(forest), forest)
+    return split_forest(f"forest-{name_file(table)}", caption, forest)
 
 
 def _plan_findings(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
@@ -149,7 +152,7 @@ def _plan_findings(table: Sequence[SeedGroup], material: Material) -> list[Plan]
             f"{describe_pick(picked, table, material.ablations)}"
         ).strip()
         stem = f"forest-findings-{name_file(table)}-{group.group_id[:8]}"
-        plans += _split(stem, caption, _list_rows(forest), forest)
+        plans += split_forest(stem, caption, forest)
     return plans
 
 
@@ -169,7 +172,7 @@ def _make_finding_forest(
     left_out = [name for name, interval in found.findings.items() if interval.mark == "not defined"]
     missing = f"Not defined: {', '.join(plain(name, 60) for name in left_out)}." if left_out else ""
     return Forest(
-        title=f"Differences in AUROC: {name_series(group, material.arms)} minus {_name_reference(minus)}",
+        title=f"AUROC of {name_series(group, material.arms)} minus {_name_reference(minus)}, by finding",
         axis="Difference in AUROC",
         sections=(ForestSection("", (macro,)), ForestSection("", tuple(rows))),
         remark_heading="subjects with / without",
@@ -177,7 +180,7 @@ def _make_finding_forest(
             note
             for note in (
                 f"{name_terms(table)}, {count_films(table, material.small)}.",
-                *_explain([[macro], rows], 0.0, explain_mark(list(adjusted.values()), "findings")),
+                *explain([[macro], rows], 0.0, explain_mark(list(adjusted.values()), "findings")),
                 *_explain_methods({found.method: None}),
                 missing,
             )
@@ -225,8 +228,8 @@ def _round_seeds(found: _Difference) -> tuple[float, ...]:
     return tuple(round_number(value) for value in found.by_seed)
 
 
-def _split(stem: str, caption: str, alt: str, forest: Forest) -> list[Plan]:
-    """Return a plan for each page of a forest; all pages have one axis."""
+def split_forest(stem: str, caption: str, forest: Forest, first: str = "") -> list[Plan]:
+    """Return a plan for each page of a forest; all pages have one axis. In words they begin with `first`."""
     pages = forest.split()
     limits = find_limits(pages) if len(pages) > 1 else None
     plans = []
@@ -234,19 +237,17 @@ def _split(stem: str, caption: str, alt: str, forest: Forest) -> list[Plan]:
         name = file_stem(f"{stem}-{number}" if len(pages) > 1 else stem)
         title = f"{caption} Part {number} of {len(pages)}." if len(pages) > 1 else caption
         shown = replace(page, limits=limits)
-        plans.append(Plan(name, title, alt, hash_drawn(shown, title, alt), partial(_keep, shown)))
+        alt = f"{first} {_list_rows(shown)}".strip()
+        plans.append(Plan(name, title, alt, hash_drawn(shown, title, alt), partial(keep, shown)))
     return plans
 
 
-def _keep(forest: Forest) -> Forest:
-    return forest
-
-
-def _explain(sections: Iterable[Sequence[ForestRow]], min_difference: float = 0.0, family: str = "") -> tuple[str, ...]:
+def explain(sections: Iterable[Sequence[ForestRow]], min_difference: float = 0.0, family: str = "") -> tuple[str, ...]:
     """Return what the signs of a forest mean, those that are there."""
     rows = [row for section in sections for row in section]
     notes = [*explain_marks(row.interval for row in rows)]
-    notes += ["Open marks: such numbers."] if any(row.interval.mark in ("few", "no interval") for row in rows) else []
+    if any(row.interval.mark in ("few", "no interval") for row in rows):
+        notes.append(f"Open marks: under {FEW_SUBJECTS} subjects.")
     notes += ["Small ticks: single seeds."] if any(len(row.by_seed) > 1 for row in rows) else []
     if min_difference:
         notes.append(f"Dotted: the smallest difference that would matter, {min_difference:g}.")
@@ -263,6 +264,10 @@ def _list_rows(forest: Forest) -> str:
     shown = [f"{row.label} {row.text}" for row in forest.rows[:20]]
     more = len(forest.rows) - len(shown)
     return plain(f"{forest.title}. {'; '.join(shown)}{f'; and {more:,} more' if more > 0 else ''}.", 4000)
+
+
+def _name_setup(group: SeedGroup) -> str:
+    return describe_row(group.evaluations[0]) if group.num_seeds == 1 else name_group(group)
 
 
 def _name_reference(minus: str) -> str:

@@ -12,6 +12,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.records.ablation import UNTRAINED, Ablation
 from cxrssl.records.eval_settings import PIXELS
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.report.probe_tables import describe_row
 from cxrssl.report.seed_tables import name_group
 
@@ -23,6 +24,11 @@ PLAIN_ONES = (PIXELS, "random-init")
 def find_arms(ablations: Sequence[Ablation]) -> dict[str, str]:
     """Return the arm of each run of an ablation by its run_id."""
     return {run_id: facts.arm for each in ablations for run_id, facts in each.contract.runs.items()}
+
+
+def find_arm(group: SeedGroup, arms: Mapping[str, str]) -> str:
+    """Return the arm of an ablation that a setup is, empty where it is none."""
+    return next((arms[each.settings.run_id] for each in _members(group) if each.settings.run_id in arms), "")
 
 
 def pick_series(table: Sequence[SeedGroup], ablations: Sequence[Ablation]) -> list[SeedGroup]:
@@ -49,10 +55,13 @@ def describe_pick(picked: Sequence[SeedGroup], table: Sequence[SeedGroup], ablat
 def name_series(group: SeedGroup, arms: Mapping[str, str]) -> str:
     """Return how figures call a setup: its arm in an ablation, its name in tables, how many seeds it has."""
     evaluation = group.evaluations[0]
-    arm = arms.get(evaluation.settings.run_id, "")
+    arm = find_arm(group, arms)
     name = describe_row(evaluation) if group.num_seeds == 1 and not arm else name_group(group)
     name = plain(f"{arm}: {name}" if arm else name, 300)
-    return f"{name}, {group.num_seeds} seeds" if group.num_seeds > 1 else name
+    if group.num_seeds < 2:
+        return name
+    seeds = f"{group.num_seeds} seeds"
+    return f"{name[:-1]}, {seeds})" if name.endswith(")") else f"{name} ({seeds})"
 
 
 def _find_declared(table: Sequence[SeedGroup], ablation: Ablation) -> list[SeedGroup]:
@@ -69,4 +78,8 @@ def _find_arm(table: Sequence[SeedGroup], ablation: Ablation, arm: str, cohort: 
         return next((each for each in table if each.settings.kind == "random-init"), None)
     runs = {run_id for run_id, facts in ablation.contract.runs.items() if (facts.arm, facts.cohort) == (arm, cohort)}
     alike = (each for each in table if each.settings.kind == "run" and each.settings.candidate.encoder is None)
-    return next((each for each in alike if each.settings.run_id in runs), None)
+    return next((each for each in alike if any(member.settings.run_id in runs for member in _members(each))), None)
+
+
+def _members(group: SeedGroup) -> tuple[Evaluation, ...]:
+    return (*group.evaluations, *group.repeats)

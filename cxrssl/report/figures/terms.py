@@ -34,7 +34,12 @@ def count_films(table: Sequence[SeedGroup], small: SmallCells) -> str:
 def name_file(table: Sequence[SeedGroup]) -> str:
     """Return a name that no other table of the report has."""
     settings = table[0].settings
-    return f"{settings.cohort}-{settings.split}-{hashlib.sha256(settings.terms.encode()).hexdigest()[:6]}"
+    return f"{settings.cohort}-{settings.split}-{hash_terms(settings.terms)}"
+
+
+def hash_terms(terms: str) -> str:
+    """Return a short name of the terms of an evaluation."""
+    return hashlib.sha256(terms.encode()).hexdigest()[:6]
 
 
 def count_subjects(score: FindingScore | None, small: SmallCells) -> str:

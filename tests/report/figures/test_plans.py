@@ -13,14 +13,18 @@ import pytest
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.records.imported import Imported
+from cxrssl.records.subgroups import SUBGROUPS, Subgroup, write_subgroups
 from cxrssl.report.figures.list import plan_figures
 from cxrssl.report.figures.plan import Material, Plan, explain_missing, is_installed
 from cxrssl.report.figures.plan_forests import plan_forests
+from cxrssl.report.figures.plan_gaps import plan_gaps
 from cxrssl.report.figures.plan_roc import plan_roc
 from cxrssl.report.figures.roc import RocFigure
-from cxrssl.report.figures.series import pick_series
+from cxrssl.report.figures.series import name_series, pick_series
 from cxrssl.report.figures.terms import count_subjects
 from cxrssl.stats.metrics import auroc
+from cxrssl.stats.resample import Interval
+from cxrssl.stats.subgroups import MACRO, SubgroupScore
 from tests.evaluate.test_groups import make_arm, make_untrained
 from tests.report.figures.material import make_material
 from tests.report.figures.svg import check_layout, texts_of
@@ -43,6 +47,10 @@ def material(seeds: Workspace) -> Material:
     return make_material(seeds)
 
 
+SIZES = (("sex", "male", 25), ("sex", "female", 26), ("age", "20-39", 7), ("age", "80+", 44))
+"""Attribute, group and subjects."""
+
+
 def find(plans: list[Plan], beginning: str) -> Plan:
     (plan,) = [plan for plan in plans if plan.name.startswith(beginning)]
     return plan
@@ -62,14 +70,14 @@ def test_forest_has_a_section_for_each_reference_and_the_numbers_of_the_groups(m
         wanted = record.numbers.differences[name].macro.auroc.interval.to_text(signed=True)
         assert wanted.replace("-", "−") in shown
         assert wanted in plan.alt
-    assert shown.count("3 seeds") == 6
+    assert shown.count("3") == 6  # seeds
 
 
 def test_forest_by_finding_has_the_mean_and_the_findings_that_are_defined(material: Material) -> None:
     plans = [plan for plan in plan_forests(material) if plan.name.startswith("forest-findings")]
     titles = [plan.title for plan in plans]
-    assert any("vanilla (vit-tiny, 3 epochs), 3 seeds minus untrained" in title for title in titles)
-    assert any("right (vit-tiny, 3 epochs), 3 seeds minus vanilla" in title for title in titles)
+    assert any("vanilla (vit-tiny, 3 epochs, 3 seeds) minus untrained" in title for title in titles)
+    assert any("right (vit-tiny, 3 epochs, 3 seeds) minus vanilla" in title for title in titles)
     shown = texts_of(plans[0].make(["svg"]).svg)
     assert {"Mean over findings", "Edema", "subjects with / without"} <= set(shown)
     assert any("Not defined: " in text for text in shown)
@@ -122,6 +130,42 @@ def _with_few(group: SeedGroup) -> SeedGroup:
     return replace(group, evaluations=(replace(evaluation, scores=replace(evaluation.scores, findings=findings)),))
 
 
+def test_gaps_have_a_section_for_each_attribute_and_leave_out_small_groups(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    make_evaluation(workspace, "run")
+    material = make_material(workspace)
+    groups = [
+        Subgroup(attribute, name, (SubgroupScore(MACRO, Interval(0.7, 0.6, 0.8, 10), gap, 60, num),))
+        for attribute, name, num in (
+            ("sex", "male", 25),
+            ("sex", "female", 26),
+            ("age", "20-39", 7),
+            ("age", "80+", 44),
+        )
+        for gap in [Interval(num / 1000, num / 1000 - 0.1, num / 1000 + 0.1, 10)]
+    ]
+    path = material.tables[0][0].evaluations[0].path
+    (path / SUBGROUPS).write_bytes(write_subgroups(groups)[SUBGROUPS])
+    (hidden,), (shown,) = plan_gaps(replace(material, small="hide")), plan_gaps(material)
+    texts = texts_of(hidden.make(["svg"]).svg)
+    assert {"Sex", "Age", "male", "female", "80+", "25, 0.700", "about 40, 0.700"} <= set(texts)
+    assert "+0.025 [−0.075, +0.125]" in texts
+    assert "20-39" not in texts
+    assert "Groups of fewer than 10 test subjects are left out" in " ".join(texts)
+    everything = texts_of(shown.make(["svg"]).svg)
+    assert {"20-39", "7, 0.700", "44, 0.700"} <= set(everything)
+    assert "are left out" not in " ".join(everything)
+
+
+def test_setups_that_are_of_an_ablation_are_called_by_their_arms(material: Material) -> None:
+    arms = {f"vanilla-s{seed}": "base" for seed in range(3)}
+    table = material.tables[0]
+    assert [name_series(group, arms) for group in table[:2]] == [
+        "base: vanilla (vit-tiny, 3 epochs, 3 seeds)",
+        "right (vit-tiny, 3 epochs, 3 seeds)",
+    ]
+
+
 def test_keys_are_equal_for_equal_figures_and_change_with_what_is_shown(seeds: Workspace, material: Material) -> None:
     first, again = plan_figures(material), plan_figures(make_material(seeds))
     assert [(plan.name, plan.key) for plan in first] == [(plan.name, plan.key) for plan in again]
@@ -138,7 +182,7 @@ def test_without_anything_probed_there_is_no_figure() -> None:
 def test_imported_evaluations_have_forests_and_no_curves(material: Material) -> None:
     tables = [[_import(group) for group in table] for table in material.tables]
     plans = plan_figures(replace(material, tables=tables))
-    assert {plan.name.partition("-")[0] for plan in plans} == {"forest"}
+    assert {plan.name.partition("-")[0] for plan in plans} == {"forest", "training"}
 
 
 def _import(group: SeedGroup) -> SeedGroup:
