@@ -36,6 +36,9 @@ def report(
     ] = False,
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Write nothing; trace every number to the films by its hashes.")
+    ] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -57,6 +60,11 @@ def report(
     from cxrssl.report.write import write_report
 
     gc.enable()
+    if verify:
+        from cxrssl.cli.traced import print_trace
+
+        print_trace(open_workspace(workspace), as_json)
+        return
     small = parse_small_cells(small_cells)
     named = tuple(filter(None, (each.strip() for each in runs.split(","))))
     choice = Choice(named, cohort, ablation, finished)
