@@ -36,6 +36,9 @@ def report(
     ] = False,
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
+    checklist: Annotated[
+        str, typer.Option(help="Write nothing; fill a checklist, claim or tripod-ai, from records.", metavar="NAME")
+    ] = "",
     verify: Annotated[
         bool, typer.Option("--verify", help="Write nothing; trace every number to the films by its hashes.")
     ] = False,
@@ -66,6 +69,11 @@ def report(
         print_trace(open_workspace(workspace), as_json)
         return
     small = parse_small_cells(small_cells)
+    if checklist:
+        from cxrssl.cli.filled import print_checklist
+
+        print_checklist(open_workspace(workspace), checklist, small, as_json)
+        return
     named = tuple(filter(None, (each.strip() for each in runs.split(","))))
     choice = Choice(named, cohort, ablation, finished)
     written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice)
