@@ -10,13 +10,18 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.records.boxes import BoxScores, find_box_scores
 from cxrssl.records.evaluation import Evaluation
 
+EXPLAINED = (
+    "share: of the positive patch scores, in the box; area: of the film, in the box, which chance would give;",
+    "pointing: films whose highest patch has its centre in the box. A film counts for each finding with a box.",
+)
 HEADER = ("", "films", "subjects", "share", "area", "share - area", "pointing")
 
 
 def describe_boxes(evaluations: Sequence[Evaluation]) -> list[Part]:
     """Return for each probe of patches how much of what it sees lies in the boxes of test films."""
     found = [(each.settings.label, find_box_scores(each.path)) for each in evaluations]
-    return [part for label, scores in found if scores for part in _describe(label, scores)]
+    parts = [part for label, scores in found if scores for part in _describe(label, scores)]
+    return [*parts, *(EXPLAINED if any(scores.scores for _, scores in found if scores) else ())]
 
 
 def summarise_boxes(evaluation: Evaluation) -> dict[str, Any]:
@@ -40,5 +45,3 @@ def _describe(label: str, scores: BoxScores) -> Iterator[Part]:
         share = each.share.to_text(), f"{each.area:.3f}", each.share_minus_area.to_text(signed=True)
         rows.append((plain(each.finding, 60) or "all boxes", *counts, *share, each.pointing.to_text()))
     yield Table(HEADER, rows, {1, 2})
-    yield "share: of the positive patch scores, in the box; area: of the film, in the box, which chance would give;"
-    yield "pointing: films whose highest patch has its centre in the box."

@@ -105,7 +105,7 @@ def _describe_epochs(evaluation: Evaluation) -> list[str]:
     last = f"; the last epoch has {float(rows[-1][1]):.3f}" if rows else ""
     return [
         f"Fine-tuned from the run. Kept of {count_noun(len(rows), 'scored epoch')}: number {head.epoch}, of macro AUROC"
-        f" {head.auroc:.3f} on {head.selected_on}{last} (epochs.csv). The untrained encoder is not fine-tuned."
+        f" {head.auroc:.3f} on {head.selected_on}{last} (epochs.csv)."
     ]
 
 

@@ -44,7 +44,8 @@ def score_boxes(plan: EvalPlan, probe: PatchProbe, tokens: Tokens, boxes: Boxes)
     scores = []
     for name, is_kept_N in kept.items():
         looks = {key: each[is_kept_N] for key, each in found.items()}
-        scores.append(_score(name, looks, subject_N[is_kept_N], how.num_resamples, how.seed))
+        num_films = len(np.unique(rows_N[is_kept_N]))
+        scores.append(_score(name, num_films, looks, subject_N[is_kept_N], (how.num_resamples, how.seed)))
     return BoxScores(boxes.file, boxes.sha256, tuple(scores), boxes.num_unread)
 
 
@@ -117,9 +118,12 @@ def look(added_GG: Floats, boxes_K4: Floats) -> tuple[float, bool]:
     return share, any(left <= x <= right and top <= y <= bottom for left, top, right, bottom in boxes_K4.tolist())
 
 
-def _score(finding: str, found: Looks, subject_N: NDArray[np.str_], num_resamples: int, seed: int) -> BoxScore:
-    """Return the means over films with their intervals over subjects; a film of two findings counts for each."""
-    num_subjects, counts_RN = len(np.unique(subject_N)), draw_subject_counts(subject_N, num_resamples, seed)
+def _score(finding: str, num_films: int, found: Looks, subject_N: NDArray[np.str_], drawn: tuple[int, int]) -> BoxScore:
+    """Return the means over films with their intervals over subjects; a film of two findings counts for each.
+
+    `drawn` are the number of resamples and their seed.
+    """
+    num_subjects, counts_RN = len(np.unique(subject_N)), draw_subject_counts(subject_N, *drawn)
 
     def mean(values_N: Floats) -> Interval:
         total_R = counts_RN.sum(axis=1, dtype=np.float64)
@@ -129,7 +133,7 @@ def _score(finding: str, found: Looks, subject_N: NDArray[np.str_], num_resample
     share, area, pointing = found["share"], found["area"], found["pointing"]
     return BoxScore(
         finding,
-        len(subject_N),
+        num_films,
         num_subjects,
         mean(share),
         float(area.mean()),

@@ -9,44 +9,38 @@ Suffix letters: N films of the cohort, R films that are scored, E scored epochs,
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cxrssl.core.durable import hash_settings, write_bytes
-from cxrssl.core.errors import DataError, IntegrityError, UsageError
-from cxrssl.core.text import count_noun
+from cxrssl.core.durable import hash_settings
+from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
+from cxrssl.evaluate.epochs import ScoredEpochs, scored_epochs
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import count_scored_subjects
 from cxrssl.evaluate.protocol import Protocol
-from cxrssl.evaluate.shown import ShownFilms, encode_boxes
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
-from cxrssl.model.supervised import Supervised
 from cxrssl.recipe.check import check_recipe
 from cxrssl.recipe.load import load_machine
 from cxrssl.recipe.objectives import FinetuneSettings
-from cxrssl.recipe.settings import ModelSettings, Recipe, TrainSettings
-from cxrssl.records.arrays import UNREADABLE
-from cxrssl.records.encoder import EncoderName
+from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX, ModelSettings, Recipe, TrainSettings
+from cxrssl.records.encoder import NOWHERE, Ancestor, EhrInput
 from cxrssl.records.eval_settings import ANCHOR_PREFIX
 from cxrssl.records.scores import TUNED, HeadChoice
 from cxrssl.stats.metrics import Floats, auroc
 from cxrssl.stats.resample import MIN_SUBJECTS
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, name_run, plan_run
-from cxrssl.train.state import TrainState
+from cxrssl.train.start import Start, find_start
 
-BATCH_FILMS = 64
 EPOCHS = "epochs.csv"
 """Of an evaluation: the macro AUROC that chose, after each scored epoch."""
 Rows = NDArray[np.int64]
@@ -77,8 +71,8 @@ class TunedFilms:
 
     workspace: Workspace
     encoder: Encoder
-    run_id: str
-    which: EncoderName
+    start: Start
+    """The same encoder as weights to start from, with what these have seen."""
     images: ImageStore
     protocol: Protocol
     device: str
@@ -96,13 +90,13 @@ class TunedFilms:
         Raises: DataError where no finding can be learnt or chosen by; what `pretrain` raises.
         """
         run = plan_tuning(self, plan)
-        folder = run.folder / "scored"
         epochs = scored_epochs(run.recipe.train.num_epochs, self.protocol.tune.score_every)
         rows_R = np.union1d(plan.rows["val"], plan.rows["test"])
         judge_by = _find_judged(plan, labels_NL, self.protocol.selected_on)
-        pretrain(run, lambda state: _score_epoch(self, run, folder, rows_R, epochs, state))
+        scored = ScoredEpochs(run, self.encoder, self.protocol, rows_R, epochs)
+        pretrain(run, scored.score)
         is_learnt_L = _is_learnt(labels_NL[run.rows])
-        logits = [_read_scores(folder, epoch, rows_R, len(plan.findings)) for epoch in epochs]
+        logits = [scored.read(epoch) for epoch in epochs]
         choose = plan.rows[self.protocol.selected_on]
         places = np.searchsorted(rows_R, choose)
         found = [_macro_auroc(each[places], labels_NL[choose], judge_by & is_learnt_L) for each in logits]
@@ -130,7 +124,8 @@ def plan_tuning(films: TunedFilms, plan: EvalPlan) -> RunPlan:
     recipe = make_recipe(films, plan)
     cohort, train = plan.cohort, plan.rows["train"]
     machine = load_machine(device=films.device)
-    run = plan_run(films.workspace, cohort.name, recipe, machine, films.protocol.name, (cohort, plan.images))
+    opened = (cohort, plan.images)
+    run = plan_run(films.workspace, cohort.name, recipe, machine, films.protocol.name, opened, films.start)
     asked = hash_settings([films.protocol.sha256, plan.findings, *(plan.rows[split].tolist() for split in plan.rows)])
     folder = run.folder.parent / name_run(run.recipe, cohort, plan.images, run.label, asked)
     return replace(run, run_id=folder.name, folder=folder, rows=train, findings=tuple(plan.findings))
@@ -141,7 +136,6 @@ def make_recipe(films: TunedFilms, plan: EvalPlan) -> Recipe:
     own, protocol = films.encoder.recipe, films.protocol
     tune, show = protocol.tune, protocol.show
     num_epochs = tune.epochs_of(int(films.encoder.module.embed_dim))
-    start = films.run_id if films.which == "target" else f"{films.run_id}:{films.which}"
     views = replace(
         own.views,
         global_scale=show.crop_scale or (1.0, 1.0),
@@ -151,7 +145,7 @@ def make_recipe(films: TunedFilms, plan: EvalPlan) -> Recipe:
         brightness=show.brightness,
     )
     recipe = Recipe(
-        model=ModelSettings(backbone=own.model.backbone, patch_px=own.model.patch_px, init=start),
+        model=ModelSettings(backbone=own.model.backbone, patch_px=own.model.patch_px),
         views=views,
         objective=FinetuneSettings(
             uncertain=protocol.uncertain,
@@ -176,54 +170,6 @@ def make_recipe(films: TunedFilms, plan: EvalPlan) -> Recipe:
     )
     check_recipe(recipe)
     return recipe
-
-
-def scored_epochs(num_epochs: int, every: int) -> list[int]:
-    """Return after which epochs films are scored, counted from 1: the first, each so many later, and the last."""
-    return sorted({*range(1, num_epochs + 1, every), num_epochs})
-
-
-def _score_epoch(
-    films: TunedFilms, run: RunPlan, folder: Path, rows_R: Rows, epochs: list[int], state: TrainState
-) -> None:
-    """Write what the model says of films after a step, if that ends a scored epoch."""
-    epoch, rest = divmod(state.step, run.steps_per_epoch)
-    if rest or epoch not in epochs:
-        return
-    model = state.model
-    assert isinstance(model, Supervised), "the recipe fine-tunes"
-    encoder = replace(films.encoder, module=model.published, recipe=run.recipe)
-    shown = ShownFilms(encoder, films.images, model.device, films.protocol, np.zeros((0, 0), np.float32))
-    was_training = model.training
-    model.eval()
-    logits = []
-    with torch.no_grad():
-        for start in range(0, len(rows_R), BATCH_FILMS):
-            rows = rows_R[start : start + BATCH_FILMS]
-            features = torch.from_numpy(encode_boxes(shown, rows, None, films.images.size_px))
-            logits.append(model.head(features.to(model.device)).float().cpu().numpy())
-    model.train(was_training)
-    buffer = io.BytesIO()
-    np.savez(buffer, rows=rows_R, logits=np.concatenate(logits))
-    folder.mkdir(exist_ok=True)
-    write_bytes(_scores_path(folder, epoch), buffer.getvalue())
-
-
-def _scores_path(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch:04d}.npz"
-
-
-def _read_scores(folder: Path, epoch: int, rows_R: Rows, num_findings: int) -> Floats:
-    path = _scores_path(folder, epoch)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            rows, logits = arrays["rows"], np.asarray(arrays["logits"], np.float64)
-    except (KeyError, *UNREADABLE):
-        rows, logits = np.zeros(0, np.int64), np.zeros((0, 0))
-    if not np.array_equal(rows, rows_R) or logits.shape != (len(rows_R), num_findings):
-        what = f"what run {folder.parent.name} said of films after epoch {epoch} is gone or damaged"
-        raise IntegrityError(what, path, "remove the folder of that run, and give the same command again")
-    return logits
 
 
 def _is_learnt(labels_NL: Labels) -> NDArray[np.bool_]:
@@ -259,24 +205,36 @@ def _list_epochs(epochs: list[int], found: list[float], kept: int, selected_on: 
 def tuned_candidates(
     workspace: Workspace, candidates: Sequence[Candidate], protocol: Protocol, images: ImageStore, device: str
 ) -> list[Candidate]:
-    """Return candidates whose encoder will be fine-tuned, and those without one; untrained encoders are left out.
+    """Return candidates whose encoder will be fine-tuned, from the weights that it has; those without stay as they are.
 
-    Raises: UsageError for an encoder that is no run.
+    Raises: UsageError for files of an architecture that no run has; what `find_start` does.
     """
     found = []
     for each in candidates:
-        if each.kind == "external":
-            what = f"protocol {protocol.name} fine-tunes a run of the workspace, and --external names files"
-            raise UsageError(what, hint="cxrssl pretrain --recipe finetune --init PATH fine-tunes from files")
-        if each.kind == "run":
-            assert each.encoder is not None, "a run has one"
-            which = each.settings.encoder or "target"
-            run_id = each.candidate_id.removeprefix(ANCHOR_PREFIX if each.settings.encoder else "")
-            films = TunedFilms(workspace, each.encoder, run_id, which, images, protocol, device)
-            found.append(replace(each, features=partial(_itself, films)))
-        elif each.encoder is None:
-            found.append(each)
+        if each.encoder is not None:
+            films = TunedFilms(workspace, each.encoder, find_weights(workspace, each), images, protocol, device)
+            each = replace(each, features=partial(_itself, films))
+        found.append(each)
     return found
+
+
+def find_weights(workspace: Workspace, candidate: Candidate) -> Start:
+    """Return the weights of a candidate's encoder as a start, and what they have seen: of files that is unknown."""
+    settings, encoder = candidate.settings, candidate.encoder
+    assert encoder is not None, "asked before"
+    if candidate.kind == "run":
+        is_target = settings.encoder is None
+        run_id = candidate.candidate_id.removeprefix("" if is_target else ANCHOR_PREFIX)
+        model = replace(encoder.recipe.model, init=run_id if is_target else f"{run_id}:{settings.encoder}")
+        return find_start(workspace, replace(encoder.recipe, model=model))
+    backbone = encoder.recipe.model.backbone
+    if backbone not in BACKBONES and not backbone.startswith(TIMM_PREFIX):
+        what = f"no run can have the architecture of these files, and be fine-tuned from them: {plain(backbone, 80)}"
+        raise UsageError(what, hint="name a safetensors file of one of timm's encoders, with --arch")
+    name, sha256, grid_px = candidate.candidate_id, encoder.weights_sha256, encoder.recipe.views.global_px
+    itself = Ancestor(name, sha256, NOWHERE, EhrInput(()), False, external=settings.external)
+    seen = (itself,) if settings.external else ()
+    return Start(name, sha256, workspace.root, (seen, {}), grid_px, encoder=encoder)
 
 
 def _itself(films: TunedFilms) -> TunedFilms:
@@ -285,11 +243,11 @@ def _itself(films: TunedFilms) -> TunedFilms:
 
 def describe_tuning(protocol: Protocol, candidates: Sequence[Candidate], num_train: int) -> str:
     """Return in a sentence what a protocol that fine-tunes costs."""
-    (width,) = [int(each.encoder.module.embed_dim) for each in candidates if each.kind == "run" and each.encoder]
-    num_epochs = protocol.tune.epochs_of(width)
+    encoders = [each.encoder for each in candidates if each.encoder is not None]
+    num_epochs = protocol.tune.epochs_of(int(encoders[0].module.embed_dim))
     times = count_noun(len(scored_epochs(num_epochs, protocol.tune.score_every)), "time")
     batch = min(protocol.tune.batch_films, num_train)
     return (
-        f"protocol {protocol.name}: the run is fine-tuned for {count_noun(num_epochs, 'epoch')} of {num_train:,} films,"
-        f" {batch:,} a step; val and test films are scored {times}"
+        f"protocol {protocol.name}: {count_noun(len(encoders), 'encoder')} fine-tuned for "
+        f"{count_noun(num_epochs, 'epoch')} of {num_train:,} films, {batch:,} a step; val and test are scored {times}"
     )

@@ -25,6 +25,7 @@ class BoxScore:
     finding: str
     """Empty for the films of all findings together."""
     num_films: int
+    """A film counts in the means once for each finding that it has a box of."""
     num_subjects: int
     share: Interval
     """Mean share of the positive patch scores that lies in the box."""

@@ -66,6 +66,8 @@ class Start:
     """Side of the views that its positions are of; 0 where the files were not asked."""
     options: FileOptions | None = None
     """Of files of others; None for a run."""
+    encoder: Encoder | None = None
+    """The weights themselves, where they are at hand; else they are read from `path`."""
 
     @property
     def canonical(self) -> str:
@@ -208,6 +210,8 @@ def _read_files(path: Path, recipe: Recipe, options: FileOptions) -> tuple[Encod
 
 
 def _open(start: Start, recipe: Recipe) -> Encoder:
+    if start.encoder is not None:
+        return start.encoder
     if start.options is not None:
         return _read_files(start.path, recipe, start.options)[0]
     from cxrssl.model.encoder import open_encoder

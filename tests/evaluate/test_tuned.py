@@ -14,13 +14,14 @@ import torch
 from cxrssl.audit.evaluations import audit_evaluation, read_evaluated
 from cxrssl.core.errors import ConfigError, IntegrityError, Preempted, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.candidate import open_run, run_candidate
+from cxrssl.evaluate.candidate import open_run, random_candidate, run_candidate
+from cxrssl.evaluate.epochs import scored_epochs
 from cxrssl.evaluate.external import probe_external
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.protocol import Fit, Protocol, Show, Tune, _check, load_protocol, read_protocol
-from cxrssl.evaluate.run import ProbeChoices, probe_run
-from cxrssl.evaluate.tuned import EPOCHS, TunedFilms, make_recipe, scored_epochs, tuned_candidates
-from cxrssl.model.encoder import open_encoder
+from cxrssl.evaluate.run import ProbeChoices, evaluate_candidates, probe_run
+from cxrssl.evaluate.tuned import EPOCHS, TunedFilms, find_weights, make_recipe, tuned_candidates
+from cxrssl.model.encoder import open_encoder, pack_weights
 from cxrssl.model.external import ExternalChoices
 from cxrssl.model.finding_head import open_head
 from cxrssl.recipe.load import load_recipe
@@ -169,18 +170,31 @@ def test_scores_of_an_epoch_that_are_gone_are_named(world: World) -> None:
     assert open_evaluation(made.path).eval_id == made.eval_id
 
 
-def test_untrained_encoders_are_left_out_and_files_are_refused(world: World) -> None:
-    workspace, run, _ = world
+def test_the_untrained_encoder_and_files_are_fine_tuned_from_their_own_weights(world: World) -> None:
+    workspace, _, _ = world
     cohort, images = open_films(workspace, "nih")
-    run_id, encoder = open_run(workspace, run)
-    own = run_candidate(workspace, run_id, encoder, images, torch.device("cpu"))
-    untrained = dataclasses.replace(own, kind="random-init")
-    bare = dataclasses.replace(own, kind="pixels", encoder=None)
-    found = tuned_candidates(workspace, [own, untrained, bare], SMALL, images, "cpu")
-    assert [each.kind for each in found] == ["run", "pixels"]
-    assert isinstance(found[0].features(), TunedFilms)
-    with pytest.raises(UsageError, match="fine-tunes a run of the workspace"):
-        probe_external(workspace, ExternalChoices(MODEL), None, cohort.name, "hash", QUICK, choices_of(SMALL))
+    still = dataclasses.replace(TUNE, epochs=(1,), rate=1e-9, rate_final=0.0)
+    once = dataclasses.replace(SMALL, name="scratch", tune=still)
+    candidate = random_candidate(workspace, load_recipe("demo", MINUTE), images, torch.device("cpu"))
+    assert candidate.encoder is not None
+    made = evaluate_candidates(workspace, [candidate], cohort, images, "hash", QUICK, choices_of(once))
+    assert made[0].settings.label.endswith(", selected on test")
+    folder = RunFiles(workspace.runs / tuned_run(workspace, "scratch")).encoder
+    assert open_record(folder).recipe["model"]["init"].startswith(f"{candidate.candidate_id}@")
+    weights, own = open_encoder(folder).module.state_dict(), candidate.encoder.module.state_dict()
+    assert all(torch.allclose(weights[name], own[name], atol=1e-6) for name in own)  # at a rate that moves nothing
+    files, file = dataclasses.replace(once, name="files"), workspace.root / "outside.safetensors"
+    file.write_bytes(pack_weights(candidate.encoder.module))
+    outside_files = ExternalChoices(file, "vit-micro", 16, (0.5,), (0.25,))
+    (outside,) = probe_external(workspace, outside_files, None, "nih", "hash", QUICK, choices_of(files))
+    assert "saw the test films: unknown" in outside.settings.label
+    assert outside.scores.head is not None
+    record = open_record(RunFiles(workspace.runs / tuned_run(workspace, "files")).encoder)
+    assert [each.name for each in record.ancestors] == [outside.settings.candidate_id]
+    with pytest.raises(UsageError, match="no run can have the architecture of these files"):
+        probe_external(workspace, ExternalChoices(MODEL), None, "nih", "hash", QUICK, choices_of(files))
+    bare = dataclasses.replace(candidate, kind="pixels", encoder=None)
+    assert tuned_candidates(workspace, [bare], SMALL, images, "cpu") == [bare]
 
 
 def test_evax_and_medmae_are_what_their_sources_say(world: World) -> None:
@@ -202,8 +216,8 @@ def test_a_recipe_is_made_of_a_protocol(world: World) -> None:
     evax = load_protocol("evax:test")
     cohort, images = open_films(workspace, "nih")
     run_id, encoder = open_run(workspace, run)
-    films = TunedFilms(workspace, encoder, run_id, "target", images, evax, "cpu")
     own = run_candidate(workspace, run_id, encoder, images, torch.device("cpu"))
+    films = TunedFilms(workspace, encoder, find_weights(workspace, own), images, evax, "cpu")
     plan = plan_evaluation(workspace, own, cohort, images, "hash", QUICK)
     recipe = make_recipe(films, plan)
     assert isinstance(recipe.objective, FinetuneSettings)
@@ -256,7 +270,7 @@ def test_the_command_says_what_it_costs_and_begins_with_what_it_selected_on(worl
     text = " ".join(shown.stdout.split())
     assert "Kept of 2 scored epochs: number " in text
     assert "; the last epoch has " in text
-    assert "the run is fine-tuned for 2 epochs of " in " ".join(shown.stderr.split())
+    assert "1 encoder fine-tuned for 2 epochs of " in " ".join(shown.stderr.split())
     carried = command("probe", *words, f"{file}:test", "--test-on", "nih", workspace=workspace.root)
     assert carried.returncode == 2
     assert "no probe that could be carried" in carried.stderr
