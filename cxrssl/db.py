@@ -102,11 +102,18 @@ class Database:
         for name in frame.columns:
             if name not in known:
                 raise DataError(f'table {table} has no column "{plain(name, 60)}"', self.path or "")
+        names = ", ".join(_quote(name) for name in frame.columns)
+        self._insert(f"INSERT INTO {_quote(table)} ({names}) SELECT {names} FROM incoming", frame, [])
+
+    def insert_query(self, table: str, query: str, frame: pl.DataFrame, values: Sequence[Any] = ()) -> None:
+        """Append the rows of a query on a Polars frame, which it calls `incoming`; they have the table's columns."""
+        self._insert(f"INSERT INTO {_quote(table)} {query}", frame, values)
+
+    def _insert(self, sql: str, frame: pl.DataFrame, values: Sequence[Any]) -> None:
         with self._renamed_errors():
             self._connection.register("incoming", _Stream(frame))
             try:
-                names = ", ".join(_quote(name) for name in frame.columns)
-                self._connection.execute(f"INSERT INTO {_quote(table)} ({names}) SELECT {names} FROM incoming")
+                self._connection.execute(sql, list(values) or None).fetchall()
             finally:
                 self._connection.unregister("incoming")
 

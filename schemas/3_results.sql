@@ -1,4 +1,5 @@
--- The experiment store: derived from the journals of runs and from published evaluations, rebuilt by `cxrssl report`.
+-- The experiment store: derived from the journals of runs and from what is published, folded by whoever reads it;
+-- `cxrssl db rebuild` makes it from nothing.
 -- No keys and no indexes: DuckDB does not need them to scan, and their replay after a crash is where its open bugs are.
 
 CREATE TABLE run (
@@ -14,7 +15,13 @@ CREATE TABLE run (
     state      VARCHAR NOT NULL,   -- when the store was built: running stopped died failed finished unseen
     step       BIGINT NOT NULL,    -- steps done
     started_at DOUBLE,             -- Unix seconds of the first start event
-    ended_at   DOUBLE
+    ended_at   DOUBLE,
+    objective  VARCHAR NOT NULL,
+    device     VARCHAR NOT NULL,   -- of its first start; empty where run.json does not say
+    started_from VARCHAR NOT NULL, -- name@hash of the weights, as model.init; empty for weights that were drawn
+    tags       VARCHAR NOT NULL,   -- joined by comma
+    note       VARCHAR NOT NULL,
+    is_archived BOOLEAN NOT NULL
 );
 
 CREATE TABLE param (
@@ -32,12 +39,59 @@ CREATE TABLE metric (
     value  DOUBLE
 );
 
+CREATE TABLE summary (
+    run_id     VARCHAR NOT NULL,
+    key        VARCHAR NOT NULL,
+    num_values BIGINT NOT NULL,
+    first_step BIGINT NOT NULL,
+    last_step  BIGINT NOT NULL,
+    last       DOUBLE,             -- value at last_step
+    lowest     DOUBLE,             -- NULL: none is finite
+    highest    DOUBLE
+);
+
 CREATE TABLE event (
     run_id VARCHAR NOT NULL,
     ts     DOUBLE,
     event  VARCHAR NOT NULL,
     step   BIGINT,
     detail VARCHAR NOT NULL        -- the whole record as JSON
+);
+
+CREATE TABLE machine (
+    run_id  VARCHAR NOT NULL,
+    ts      DOUBLE,
+    step    BIGINT,                -- that it started or resumed at
+    host    VARCHAR,
+    boot    VARCHAR,               -- beginning of the id that the kernel took when it was started
+    device  VARCHAR,
+    pid     BIGINT,
+    num_processes BIGINT,
+    num_threads   BIGINT,
+    is_compiled   BOOLEAN
+);
+
+CREATE TABLE evaluation (
+    eval_id      VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL, -- a run_id, or a baseline
+    kind         VARCHAR NOT NULL,
+    label        VARCHAR NOT NULL,
+    cohort       VARCHAR NOT NULL,
+    split        VARCHAR NOT NULL,
+    dataset      VARCHAR NOT NULL, -- empty: of an older version
+    run_id       VARCHAR,          -- NULL: of no run
+    group_id     VARCHAR NOT NULL, -- empty for a share of the labels
+    folds        BIGINT NOT NULL,  -- 0: the test films of the split
+    fraction     DOUBLE,           -- share of the train subjects that were fitted on; NULL: all
+    draw         BIGINT,
+    asked        VARCHAR NOT NULL, -- empty: all findings of all films
+    is_outcome_used BOOLEAN NOT NULL,
+    leak         VARCHAR NOT NULL, -- what the candidate has seen of the test films, in words
+    num_films    BIGINT NOT NULL,
+    num_subjects BIGINT NOT NULL,
+    auroc        DOUBLE,           -- mean over the defined findings
+    auprc        DOUBLE,
+    content_sha256 VARCHAR NOT NULL
 );
 
 CREATE TABLE eval_result (
@@ -135,6 +189,31 @@ CREATE TABLE seed_mean (
     p_holm        DOUBLE            -- adjusted for the findings of this difference and metric; NULL for "macro"
 );
 
+CREATE TABLE ablation (
+    name      VARCHAR NOT NULL,
+    arm       VARCHAR NOT NULL,
+    against   VARCHAR NOT NULL,    -- the arm that is subtracted; empty for a score
+    why       VARCHAR NOT NULL,    -- score primary baseline control untrained
+    cohort    VARCHAR NOT NULL,
+    metric    VARCHAR NOT NULL,    -- auroc auprc
+    value     DOUBLE,              -- mean over the seeds; NULL: not defined
+    lo        DOUBLE,
+    hi        DOUBLE,
+    sd_seeds  DOUBLE,
+    mark      VARCHAR NOT NULL,
+    num_seeds BIGINT NOT NULL,
+    p         DOUBLE,              -- of a difference, two-sided
+    p_holm    DOUBLE               -- adjusted for all differences but the primary one; NULL for that
+);
+
+CREATE TABLE artefact (
+    kind      VARCHAR NOT NULL,    -- cohort encoder evaluation comparison group ablation
+    name      VARCHAR NOT NULL,    -- of the folder; of an encoder its run
+    path      VARCHAR NOT NULL,    -- below the workspace
+    num_files BIGINT NOT NULL,
+    num_bytes BIGINT NOT NULL
+);
+
 CREATE TABLE damage (
     kind VARCHAR NOT NULL,         -- run evaluation comparison group
     name VARCHAR NOT NULL,         -- of the folder
@@ -156,15 +235,40 @@ CREATE TABLE source (
     identity VARCHAR NOT NULL      -- a hash over names, times, sizes and inodes of its files; empty: just written then
 );
 
+CREATE TABLE journal (
+    run_id     VARCHAR NOT NULL,
+    name       VARCHAR NOT NULL,   -- of the file
+    num_bytes  BIGINT NOT NULL,    -- of it that are in this store
+    checksum   BIGINT NOT NULL,    -- CRC-32 of these bytes
+    first_step BIGINT NOT NULL,    -- -1: none
+    last_step  BIGINT NOT NULL
+);
+
 CREATE VIEW macro AS
 SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_scored AS num_films, num_subjects,
     seed, control, group_id
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
 
+CREATE VIEW run_score AS
+SELECT run.run_id, state, backbone, ehr, seed, step, evaluation.cohort, evaluation.split, auroc, auprc, tags
+FROM run LEFT JOIN evaluation ON evaluation.run_id = run.run_id AND fraction IS NULL AND asked = ''
+ORDER BY auroc DESC NULLS LAST, run.run_id;
+
+CREATE VIEW differing_param AS
+SELECT key, run_id, value FROM param
+WHERE key IN (SELECT key FROM param GROUP BY key HAVING count(DISTINCT value) > 1 OR count(*) < (SELECT count(*) FROM run))
+ORDER BY key, run_id;
+
 -- What `cxrssl sql --results --tables` shows.
 COMMENT ON TABLE run IS 'Pretraining runs, as they stood when the store was built.';
 COMMENT ON TABLE param IS 'Settings of runs, one row a setting.';
 COMMENT ON TABLE metric IS 'What runs logged, one row a step and metric.';
+COMMENT ON TABLE summary IS 'What runs logged, one row a run and metric: last, lowest, highest.';
+COMMENT ON TABLE machine IS 'Where runs were started and resumed, one row a start.';
+COMMENT ON TABLE evaluation IS 'Evaluations, points of learning curves among them, one row each.';
+COMMENT ON TABLE ablation IS 'Tables of ablations: scores of arms and their differences, one row a metric.';
+COMMENT ON TABLE artefact IS 'What is published, with the place that it takes on the disk.';
+COMMENT ON TABLE journal IS 'How far the files of runs are read.';
 COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
 COMMENT ON TABLE decoding IS 'What of the record is linearly decodable from frozen features, one row a feature.';
@@ -173,10 +277,25 @@ COMMENT ON TABLE seed_mean IS 'Means over the seeds of one setup, and their diff
 COMMENT ON TABLE damage IS 'Runs, evaluations, comparisons and groups that could not be read, or not in full, and why.';
 COMMENT ON TABLE imported IS 'Runs and evaluations that came in an archive, and what that left out.';
 COMMENT ON TABLE source IS 'The folders that the store was made from, as they lay: one that has changed is read again.';
+COMMENT ON VIEW run_score IS 'Runs with the means over findings of their evaluations.';
+COMMENT ON VIEW differing_param IS 'Settings in which runs differ.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
 COMMENT ON COLUMN run.started_at IS 'Unix seconds';
 COMMENT ON COLUMN run.ended_at IS 'Unix seconds';
+COMMENT ON COLUMN run.started_from IS 'name@hash of the weights; empty for weights that were drawn';
+COMMENT ON COLUMN run.tags IS 'joined by comma';
+COMMENT ON COLUMN summary.last IS 'value at last_step';
+COMMENT ON COLUMN summary.lowest IS 'of the finite values';
+COMMENT ON COLUMN machine.step IS 'that it started or resumed at';
+COMMENT ON COLUMN evaluation.run_id IS 'NULL: of no run';
+COMMENT ON COLUMN evaluation.fraction IS 'share of the train subjects that were fitted on; NULL: all';
+COMMENT ON COLUMN evaluation.leak IS 'what the candidate has seen of the test films';
+COMMENT ON COLUMN ablation.against IS 'the arm that is subtracted; empty for a score';
+COMMENT ON COLUMN ablation.why IS 'score, primary, baseline, control or untrained';
+COMMENT ON COLUMN ablation.p_holm IS 'adjusted for all differences but the primary one';
+COMMENT ON COLUMN artefact.path IS 'below the workspace';
+COMMENT ON COLUMN journal.num_bytes IS 'of the file, that are in this store';
 COMMENT ON COLUMN param.value IS 'as JSON';
 COMMENT ON COLUMN event.detail IS 'the whole record as JSON';
 COMMENT ON COLUMN eval_result.candidate_id IS 'a run_id, or a baseline';

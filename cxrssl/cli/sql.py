@@ -92,7 +92,7 @@ def _naming_maker(path: Path, results: bool) -> Iterator[None]:
         with nullcontext() if results else naming_ingest(path.parent):
             yield
     except IntegrityError as error:
-        error.hint = error.hint or "give the same command again: it makes the store again"
+        error.hint = error.hint or "make it again: cxrssl db rebuild"
         raise
 
 

@@ -21,6 +21,7 @@ from cxrssl.records.encoder import find_encoder_fault
 from cxrssl.records.events import clean_event, is_event, is_telling, last_turn, run_state
 from cxrssl.records.file import Entry, describe_os_error, list_entries
 from cxrssl.records.imported import HERE, Imported, find_imported_run
+from cxrssl.records.notes import NOTES
 from cxrssl.records.run import (
     DESCRIPTION,
     ENCODER,
@@ -216,7 +217,7 @@ def list_run_entries(folder: Path) -> tuple[Entry, ...]:
 
 def is_of_run(name: str) -> bool:
     """Return whether a file of this name in the folder of a run says something of it."""
-    return name in (DESCRIPTION, EVENTS, ENCODER, MANIFEST) or is_journal(name)
+    return name in (DESCRIPTION, EVENTS, ENCODER, MANIFEST, NOTES) or is_journal(name)
 
 
 def _read_journal_tip(path: Path) -> tuple[tuple[Record, ...], str]:
@@ -226,4 +227,4 @@ def _read_journal_tip(path: Path) -> tuple[tuple[Record, ...], str]:
 
 def _last_change(entries: tuple[Entry, ...]) -> float:
     """Return when a step was last logged, in Unix seconds; an event may be written by another process."""
-    return max((entry.modified_ns for entry in entries if entry.name not in (EVENTS, ENCODER)), default=0) / 1e9
+    return max((entry.modified_ns for entry in entries if entry.name not in (EVENTS, ENCODER, NOTES)), default=0) / 1e9

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,16 @@ def iter_columns(folder: Path) -> Iterator[Column]:
     """Yield what `iter_metrics` finds in columns, of at most PIECE_STEPS steps each; no step is twice in a metric."""
     records = iter_metrics(folder)
     while piece := list(itertools.islice(records, PIECE_STEPS)):
-        alike: dict[tuple[str, ...], list[Record]] = {}
-        for record in piece:
-            alike.setdefault(tuple(record), []).append(record)
-        for keys, group in alike.items():
-            yield from _make_columns(keys, group)
+        yield from columns_of(piece)
+
+
+def columns_of(records: Iterable[Record]) -> Iterator[Column]:
+    """Yield the metrics of records of ascending steps in columns, those of records of equal keys together."""
+    alike: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        alike.setdefault(tuple(record), []).append(record)
+    for keys, group in alike.items():
+        yield from _make_columns(keys, group)
 
 
 def last_loss(files: RunFiles) -> float | None:

@@ -23,7 +23,7 @@ from cxrssl.report.gather import gather
 from cxrssl.report.numbers import list_numbers
 from cxrssl.report.small import SmallCells
 from cxrssl.report.tables import ReportTable
-from cxrssl.results.store import rebuild_store
+from cxrssl.results.store import fold_store
 
 KIND = "report"
 TABLES = "tables"
@@ -67,7 +67,7 @@ def write_report(
         (building / TABLES).mkdir()
         for file, content in files.items():
             write_bytes(building / file, content)
-    rebuild_store(workspace, gathered.published)
+    fold_store(workspace, gathered.published)
     return report
 
 

@@ -5,7 +5,6 @@ In: a workspace. Out: Needs. Never: a look at more than manifests, contracts and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import CONTRACT
-from cxrssl.records.eval_settings import ANCHOR_PREFIX, HEAD_PREFIX, JOINED_WITH
+from cxrssl.records.eval_settings import EvalSettings
+from cxrssl.records.fields import read_fields
 from cxrssl.records.file import read_json
 from cxrssl.records.run import RunFiles
-
-_PREFIX = re.compile(f"^(?:{re.escape(ANCHOR_PREFIX)}|{re.escape(HEAD_PREFIX)})*")
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,11 @@ def find_needs(workspace: Workspace, run_id: str) -> Needs:
     )
 
 
-def run_of_candidate(candidate_id: str) -> str:
-    """Return the run whose encoder or head a candidate is, if it is of a run."""
-    return _PREFIX.sub("", candidate_id).partition(JOINED_WITH)[0]
-
-
 def _evaluated(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """Yield the evaluations with the run that each is of."""
     for name in workspace.eval_ids():
-        settings = _table(_table(_read(workspace.evals / name / MANIFEST)).get("settings"))
-        yield name, run_of_candidate(str(settings.get("candidate_id", "")))
+        settings = _table(_read(workspace.evals / name / MANIFEST)).get("settings")
+        yield name, read_fields(EvalSettings, settings, []).run_id
 
 
 def _ablations_of(workspace: Workspace, run_id: str) -> Iterator[str]:

@@ -243,9 +243,9 @@ def test_a_damaged_store_is_made_again_by_the_command_that_reads_it(place: Path)
         done = run(*asked, workspace=place)
         assert (done.returncode, done.stdout) == (0, rows), f"{about}: {done.stderr}"
         assert content_of(path) == wanted, about
-    path.with_name("experiments.sha256").unlink()
+    path.with_name("experiments.crc32").unlink()
     assert run("sql", "--results", "SELECT 1", workspace=place).returncode == 0
-    assert path.with_name("experiments.sha256").exists()
+    assert path.with_name("experiments.crc32").exists()
 
 
 @pytest.mark.fuzz
