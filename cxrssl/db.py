@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, SetupError, UsageError
+from cxrssl.core.progress import track
 from cxrssl.core.text import plain
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ QUERIES = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 """Kinds of statement that only read. SELECT is also WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE; MULTI is PIVOT."""
 FETCHED_ROWS = 10_000
 """At once."""
+WATCHED_S = 0.2
+"""Between two looks at how far a statement is."""
 CANNOT_WRITE = ("no space left", "permission denied", "file too large", "quota exceeded", "read-only file system")
 WRITE_HINT = "free some space, or name another --workspace"
 # The line of a DuckDB message that suggests names; some messages have a colon too many.
@@ -88,6 +92,35 @@ class Database:
     def interrupt(self) -> None:
         """Stop the query that another thread runs on this database; it ends in a UsageError."""
         self._connection.interrupt()
+
+    def watch(self, sql: str, what: str) -> None:
+        """Run a statement that takes long, and show how far it is."""
+        failed: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self.execute(sql)
+            except BaseException as error:
+                failed.append(error)
+
+        worker = threading.Thread(target=run, daemon=True)
+        with track(what, 1000, "parts") as progress:
+            shown = 0
+            worker.start()
+            try:
+                while worker.is_alive():
+                    worker.join(WATCHED_S)
+                    now = max(shown, round(10 * self._connection.query_progress()))
+                    progress.advance(now - shown)
+                    shown = now
+            except BaseException:
+                self.interrupt()
+                worker.join()
+                raise
+            if not failed:
+                progress.advance(1000 - shown)
+        if failed:
+            raise failed[0]
 
     def columns(self, table: str) -> list[str]:
         """Return the column names of a table or view."""
@@ -193,6 +226,25 @@ def open_database(path: Path | None, read_only: bool = False, memory: str = "", 
     return Database(connection, path, is_writer=path is not None and not read_only)
 
 
+def open_scratch(folder: Path, files: Sequence[Path] = (), memory: str = "", threads: int = 0) -> Database:
+    """Open a database in memory that reads these files and reads and writes those of `folder`, and nothing else.
+
+    What does not fit into `memory` lies under `folder` until it is closed.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(folder / "spill")}
+    if memory:
+        config["memory_limit"] = memory
+    if threads:
+        config["threads"] = threads
+    with renamed_duckdb_errors(folder):
+        connection = duckdb.connect(":memory:", config=config)
+        for key, paths in (("allowed_paths", files), ("allowed_directories", (folder,))):
+            connection.execute(f"SET {key} = [{', '.join(_quote_text(str(path)) for path in paths)}]")
+        for statement in ("SET enable_progress_bar = true", "SET enable_progress_bar_print = false", *LOCK_DOWN):
+            connection.execute(statement)
+    return Database(connection, None)
+
+
 def journal_of(path: Path) -> Path:
     """Return where DuckDB keeps what is not in the file of a database yet."""
     return path.with_name(f"{path.name}.wal")
@@ -273,3 +325,7 @@ def _first_line(error: Exception) -> str:
 
 def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _quote_text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

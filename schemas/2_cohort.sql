@@ -29,6 +29,12 @@ CREATE TABLE ehr (
     $ehr_columns
 );
 
+-- Features that were chosen for each film from tables of events, as cohort/features.toml or a file of the user declares
+-- them, with the age of each value in hours. Empty where a cohort was made without any.
+CREATE TABLE measure (
+    image_id VARCHAR USING COMPRESSION uncompressed NOT NULL$measure_columns
+);
+
 -- The key makes a subject in two splits of one scheme impossible.
 CREATE TABLE split (
     scheme     VARCHAR NOT NULL CHECK (scheme IN ('official', 'hash', 'icu', 'file')),
@@ -48,11 +54,11 @@ CREATE VIEW film AS
 SELECT
     image.image_id, image.study_id, image.subject_id, image.path, image.taken_at,
     ehr.* EXCLUDE (image_id),
-    link.link_status, link.hadm_id, link.stay_id, link.ed_stay_id, link.gap_h,
+    ${film_measures}link.link_status, link.hadm_id, link.stay_id, link.ed_stay_id, link.gap_h,
     official.split AS split_official, hashed.split AS split_hash, icu.split AS split_icu, file.split AS split_file
 FROM image
 JOIN ehr USING (image_id)
-LEFT JOIN link USING (image_id)
+${join_measures}LEFT JOIN link USING (image_id)
 LEFT JOIN split AS official ON official.scheme = 'official' AND official.subject_id = image.subject_id
 LEFT JOIN split AS hashed ON hashed.scheme = 'hash' AND hashed.subject_id = image.subject_id
 LEFT JOIN split AS icu ON icu.scheme = 'icu' AND icu.subject_id = image.subject_id
@@ -114,6 +120,7 @@ FROM reject GROUP BY file, "column", rule ORDER BY file, rows DESC, rule;
 COMMENT ON TABLE word IS 'What words of the sources mean; a NULL category is a word that says "unknown".';
 COMMENT ON TABLE link IS 'The hospital stay that a film belongs to; empty where a dataset has no hospital tables.';
 COMMENT ON TABLE ehr IS 'The health record at a film. NULL is unknown, which is not no.';
+COMMENT ON TABLE measure IS 'Features chosen for each film from tables of events, such as laboratory results.';
 COMMENT ON TABLE split IS 'The part of each subject, by scheme.';
 COMMENT ON TABLE flow IS 'Films left after each rule, in the order of the rules.';
 COMMENT ON VIEW film IS 'One row a film: ids, health record, link, splits.';

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.features import find_feature, is_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
@@ -81,7 +81,7 @@ def audit_known(kind: str, features: Sequence[str]) -> Result:
     code = "known-after-film"
     if kind in ("run", "head", "external"):
         return pass_check(code, "an encoder predicts from the film alone")
-    after = [name for name in features if name in FEATURE_NAMES and find_feature(name).known == "after"]
+    after = [name for name in features if is_feature(name) and find_feature(name).known == "after"]
     compared = count_noun(len(features), "input")
     if not after:
         return pass_check(code, compared)
@@ -112,7 +112,7 @@ def _find_unreported(settings: EvalSettings, stated: Sequence[Result]) -> Result
     code, compared = "leak-not-reported", f"{count_noun(len(stated), 'leak')} of the run"
     said = {True: settings.transductive, False: settings.leak}
     unsaid = [result for result in stated if not said[result.code == TRANSDUCTIVE]]
-    is_outcome_used = any(name in FEATURE_NAMES and find_feature(name).role == "outcome" for name in settings.taught)
+    is_outcome_used = any(is_feature(name) and find_feature(name).role == "outcome" for name in settings.taught)
     if unsaid:
         return report_finding(code, compared, f"the evaluation does not report that {unsaid[0].finding}")
     if is_outcome_used and not settings.is_outcome_used:

@@ -26,7 +26,7 @@ from cxrssl.audit.pretraining import (
     read_pretraining,
 )
 from cxrssl.audit.values import audit_values
-from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.features import known_names
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.errors import CxrsslError, IntegrityError, SetupError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
@@ -181,7 +181,7 @@ def _open_images(workspace: Workspace, cohort: Cohort) -> tuple[ImageStore | Non
 
 def _check_targets(cohorts: Sequence[Cohort], targets: Sequence[str]) -> None:
     """Raise UsageError for a target that no cohort has: one cohort need not have the findings of another."""
-    known = {*FEATURE_NAMES}.union(*(each.finding_names.tolist() for each in cohorts))
+    known = {*known_names()}.union(*(each.finding_names.tolist() for each in cohorts))
     for target in targets:
         if target not in known:
             raise UsageError(f'there is no finding or feature "{plain(target, 60)}"', hint=nearest_hint(target, known))

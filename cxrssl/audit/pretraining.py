@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.audit.looks import find_near
 from cxrssl.audit.values import revealing_features
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.features import find_feature, is_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun, plain
@@ -172,7 +172,7 @@ def audit_outcomes(ehr: EhrInput) -> Result:
     """Return whether an outcome was an input without being declared."""
     code, names = "outcome-undeclared", ehr.taught
     compared = count_noun(len(names), "pretraining feature")
-    outcomes = [name for name in names if name in FEATURE_NAMES and find_feature(name).role == "outcome"]
+    outcomes = [name for name in names if is_feature(name) and find_feature(name).role == "outcome"]
     if not outcomes or ehr.may_use_outcomes:
         return pass_check(code, compared)
     what = f"{', '.join(outcomes)}, known after the film, was an undeclared pretraining input"
@@ -252,14 +252,14 @@ def _find_targets(features: Sequence[str], targets: Sequence[str]) -> Result:
 def _find_revealing(features: Sequence[str], cohort: Cohort, scheme: str, targets: Sequence[str]) -> Result:
     code = "feature-reveals-target"
     compared = f"{count_noun(len(features), 'pretraining feature')} with {count_noun(len(targets), 'target')}"
-    known = [name for name in features if name in FEATURE_NAMES]
+    known = [name for name in features if name in cohort.names]
     sentences = revealing_features(cohort, known, "" if is_of_folds(scheme) else scheme, targets)
     return report_finding(code, compared, "; ".join(sentences), severity="refuse")
 
 
 def _quantity(name: str) -> str:
     """Return what a feature or a finding is about, under one name for all its forms."""
-    if name.casefold() not in FEATURE_NAMES:
+    if not is_feature(name.casefold()):
         return name
     feature = find_feature(name.casefold())
     return feature.form_of or feature.reveals or feature.name

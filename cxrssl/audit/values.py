@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.text import count_noun, plain
 from cxrssl.images.store import ImageStore
@@ -30,8 +30,8 @@ Counts = NDArray[np.int64]
 
 def audit_values(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> list[Result]:
     """Return what the values of a cohort reveal of these findings, under its default split."""
-    compared = f"{count_noun(len(FEATURE_NAMES), 'feature')} with {count_noun(len(targets), 'finding')}"
-    reveals = revealing_features(cohort, FEATURE_NAMES, cohort.default_split, targets)
+    compared = f"{count_noun(len(cohort.names), 'feature')} with {count_noun(len(targets), 'finding')}"
+    reveals = revealing_features(cohort, cohort.names, cohort.default_split, targets)
     return [
         _find_links_outside(cohort),
         _find_unknown_as_no(cohort),
@@ -45,7 +45,7 @@ def revealing_features(cohort: Cohort, names: Sequence[str], scheme: str, target
     rows = cohort.rows_of("train", scheme)
     sentences = []
     for name in names:
-        column = FEATURE_NAMES.index(name)
+        column = cohort.column_of(name)
         values = np.where(cohort.ehr_known[rows, column], cohort.ehr_values[rows, column], np.nan)
         is_number = not find_feature(name).categories
         for finding, auroc in _revealed_findings(cohort, rows, values, targets, is_number):
@@ -76,7 +76,7 @@ def _find_unknown_as_no(cohort: Cohort) -> Result:
     if not np.any(cohort.link_status != ""):
         return skip_check(code, "the dataset has no stays")
     compared = f"{count_noun(int(is_outside.sum()), 'film')} outside every stay"
-    columns = [FEATURE_NAMES.index(name) for name in KNOWN_IN_A_STAY]
+    columns = [cohort.column_of(name) for name in KNOWN_IN_A_STAY]
     rows = np.flatnonzero(is_outside & cohort.ehr_known[:, columns].any(axis=1))
     if not len(rows):
         return pass_check(code, compared)

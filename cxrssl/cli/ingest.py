@@ -44,6 +44,9 @@ def ingest(
     films: Annotated[Path | None, typer.Option(help="Folder of the films, when not beside the tables.")] = None,
     map_path: Annotated[Path | None, typer.Option("--map", help="For dicom: TOML that explains your tables.")] = None,
     labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
+    features: Annotated[
+        str, typer.Option(help="For mimic: labs, vitals, oxygen, history, or a TOML of your own: help features.")
+    ] = "",
     link: Annotated[str, typer.Option(help="For mimic: link films to stays by time, or by day as published.")] = "",
     tolerance: Annotated[
         float | None,
@@ -123,6 +126,7 @@ def ingest(
         map_path,
         labels,
         follow_links,
+        features,
         name=cohort,
         rule=make_link_rule(link, tolerance) if link or tolerance is not None else None,
         shares=parse_shares(shares),
@@ -165,6 +169,7 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
     if values["link"]:
         lines += ["linked by status"] + _counts(list(values["link"].items()))
     lines += ["films where unknown"] + _counts(list(values["unknown"].items()))
+    lines += _describe_measured(values.get("measured", {}))
     for feature, words in values["strange_words"].items():
         lines += [f"words of {feature} that no category is declared for, in rows"] + _counts(list(words.items()))
     lines += _describe_findings(values["findings"])
@@ -177,6 +182,18 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
     if others:
         lines += ["rejected rows of other tables"] + _counts(others)
     return lines + [f"note: {remark}" for remark in values["remarks"]]
+
+
+def _describe_measured(measured: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a row for each measured feature: films with a value, rows used, and rows rejected by rule."""
+    if not measured:
+        return []
+    rows: list[tuple[str, ...]] = [("measured", "films", "stale", "stored later", "rows", "rejected")]
+    for name, each in measured.items():
+        rejected = ", ".join(f"{rule} {num:,}" for rule, num in each["rejected"].items()) or "0"
+        rows.append((name, *(f"{each[key]:,}" for key in ("films", "stale", "stored_later", "rows")), rejected))
+    title = "measured features; stored later: films with a nearer value that was drawn before and stored after them"
+    return [title, *align_rows(rows, range(1, 5), "  ")]
 
 
 def _describe_findings(findings: dict[str, dict[str, int]]) -> list[str]:

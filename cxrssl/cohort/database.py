@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import polars as pl
 
 from cxrssl.cohort.ehr import fill_ehr
+from cxrssl.cohort.events.fill import Events, Measures, measure_films
 from cxrssl.cohort.link import LinkRule, link_films
 from cxrssl.cohort.losses import find_doubtful
 from cxrssl.cohort.schema import create_tables
@@ -29,18 +30,30 @@ KEYS = {
     "given_feature": "image_id",
     "link": "image_id",
     "ehr": "image_id",
+    "measure": "image_id",
 }
 """Table -> the column that identifies its rows; small tables declare it as their PRIMARY KEY."""
 
 
-def fill_database(database: Database, tables: SourceTables, splits: pl.DataFrame, rule: LinkRule) -> None:
-    """Fill an empty database with the source tables and everything derived from them."""
-    create_tables(database)
+def fill_database(
+    database: Database,
+    tables: SourceTables,
+    splits: pl.DataFrame,
+    rule: LinkRule,
+    events: Events | None = None,
+) -> Measures:
+    """Fill an empty database with the source tables and all that follows; return the account of `events`."""
+    create_tables(database, events.chosen.features if events else ())
     with ThreadPoolExecutor(1) as pool, contextlib.closing(database.beside()) as beside:
         others = pool.submit(_insert_unlinked, beside, tables, splits)
         _insert_linked(database, tables, rule)
         others.result()
+    measures = Measures()
+    if events is not None:
+        measures = measure_films(database, events)
+        database.insert("measure", measures.frame)
     check_keys(database)
+    return measures
 
 
 def _insert_linked(database: Database, tables: SourceTables, rule: LinkRule) -> None:

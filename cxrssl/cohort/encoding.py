@@ -20,6 +20,8 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.text import nearest_hint, plain
 
 Missing = Literal["mask", "zero", "paper"]
+AGE = " age"
+"""How the name of a column ends that holds the age of a value."""
 MISSING_POLICIES: tuple[Missing, ...] = ("mask", "zero", "paper")
 Values = npt.NDArray[np.floating[Any]]
 
@@ -31,13 +33,16 @@ def band_index(age_y: Values, edges: Sequence[int]) -> npt.NDArray[np.float64]:
 
 
 def feature_columns(names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:
-    """Return the names of the columns that `encode_features` makes, such as "sex=male", "age" and "sex unknown"."""
+    """Return the names of the columns that `encode_features` makes: "sex=male", "age", "sex unknown", "sodium age"."""
     _check_missing(names, missing)
     columns: list[str] = []
     for name in names:
         categories = find_feature(name).categories
         columns += [f"{name}={category}" for category in categories] or [name]
-    return tuple(columns + [f"{name} unknown" for name in names if missing == "mask"])
+    if missing != "mask":
+        return tuple(columns)
+    columns += [f"{name} unknown" for name in names]
+    return tuple(columns + [f"{name}{AGE}" for name in names if find_feature(name).has_age])
 
 
 def encode_features(
@@ -45,29 +50,39 @@ def encode_features(
     known_NF: npt.NDArray[np.bool_],
     names: Sequence[str],
     missing: Missing = "mask",
+    columns: Sequence[str] = FEATURE_NAMES,
+    age_h_NA: Values | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return the features as numbers: all value columns (zeros where unknown), then with "mask" the unknown columns.
+    """Return the features as numbers: all value columns (zeros where unknown), then with "mask" the unknown columns,
+    then the ages of the values that have one: 0 for new, 1 where it is stale, 0 where it is unknown.
 
     With "paper", unknown values are first filled from all rows, see `fill_as_paper`; otherwise rows are independent.
 
-    Shapes: values_NF and known_NF have one column for each of FEATURES (category index or number); out [N, M].
+    Shapes: values_NF and known_NF have a column for each of `columns` (category index or number), of which the first
+    are FEATURES; age_h_NA one for each that has an age; out [N, M].
     """
     _check_missing(names, missing)
     assert values_NF.shape == known_NF.shape, "values and mask must have one shape"
-    assert values_NF.shape[1] == len(FEATURES), "values must have one column for each declared feature"
+    assert values_NF.shape[1] == len(columns), "values must have one column for each feature"
     if missing == "paper":
         values_NF, known_NF = fill_as_paper(values_NF, known_NF)
     encoded_NM = np.zeros((len(values_NF), len(feature_columns(names, missing))), np.float32)
     at = 0
     for name in names:
-        feature, f = find_feature(name), FEATURE_NAMES.index(name)
+        feature, f = find_feature(name), columns.index(name)
         known_N = known_NF[:, f]
         _encode_one(encoded_NM[:, at : at + feature.width], values_NF[:, f], known_N, feature)
         at += feature.width
     if missing == "mask":
         for name in names:
-            encoded_NM[:, at] = ~known_NF[:, FEATURE_NAMES.index(name)]
+            encoded_NM[:, at] = ~known_NF[:, columns.index(name)]
             at += 1
+        aged = [name for name in columns if find_feature(name).has_age]
+        for name in names:
+            if name in aged:
+                assert age_h_NA is not None, "values with an age need their ages"
+                encoded_NM[:, at] = scale_ages(age_h_NA[:, aged.index(name)], find_feature(name))
+                at += 1
     return encoded_NM
 
 
@@ -102,6 +117,14 @@ def scale_numbers(values: Values, scale: Scale) -> npt.NDArray[np.float32]:
         np.float32
     )
     return scaled
+
+
+def scale_ages(age_h_N: Values, feature: Feature) -> npt.NDArray[np.float32]:
+    """Return ages from 0, new, to 1, stale or at the end of the window; 0 where the value is unknown."""
+    assert feature.measured is not None
+    span_h = feature.measured.stale_h or feature.measured.window_h
+    scaled = np.clip(np.nan_to_num(age_h_N, nan=0.0) / (span_h or 1.0), 0.0, 1.0)
+    return np.asarray(scaled, np.float32)
 
 
 def _encode_one(out_NW: npt.NDArray[np.float32], values_N: Values, known_N: npt.NDArray[np.bool_], f: Feature) -> None:

@@ -6,6 +6,7 @@ Never: an image, a folder of another kind replaced, or a file that anyone but it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import polars as pl
 from cxrssl.cohort import meds
 from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.feature import Feature
-from cxrssl.cohort.features import RECORDED
+from cxrssl.cohort.features import FEATURE_NAMES, RECORDED, find_feature
 from cxrssl.cohort.read import Cohort, naming_ingest, open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, publish, unreplaced
@@ -100,28 +101,32 @@ def export_cohort(
     return Export(dest, False, _count_rows(dest))
 
 
-def make_codebook(database: Database, films: pl.DataFrame, findings: tuple[str, ...]) -> pl.DataFrame:
+def make_codebook(
+    database: Database, films: pl.DataFrame, findings: tuple[str, ...], measured: Sequence[Feature] = ()
+) -> pl.DataFrame:
     """Return one row a column of `films`: column, type, meaning, unit, role, known, categories."""
     comments = dict(
         database.rows("SELECT column_name, coalesce(comment, '') FROM duckdb_columns() WHERE table_name = 'film'")
     )
     link = set(database.columns("link"))
-    features = {feature.column: feature for feature in RECORDED}
+    features = {feature.column: feature for feature in (*RECORDED, *measured)}
+    ages = {feature.age_column: feature for feature in measured if feature.has_age}
     rows = []
     for name, kind in films.schema.items():
-        feature = features.get(name)
+        feature = features.get(name) or ages.get(name)
+        unit = feature.measured.unit if feature and feature.measured and name not in ages else ""
         is_finding = name in findings
         rows.append(
             {
                 "column": name,
                 "type": str(kind).partition("(")[0].lower(),
                 "meaning": "finding of the study" if is_finding else comments.get(name, ""),
-                "unit": next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), ""),
+                "unit": unit or next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), ""),
                 "role": "label" if is_finding else _role(name, feature, link),
                 "known": "after" if is_finding else feature.known if feature else "",
                 "categories": "1 present | 0 absent | -1 uncertain | empty: not mentioned"
                 if is_finding
-                else " | ".join(feature.categories if feature else ()),
+                else " | ".join(feature.categories if feature and name not in ages else ()),
             }
         )
     return pl.DataFrame(rows)
@@ -140,7 +145,8 @@ def _role(name: str, feature: Feature | None, link: set[str]) -> str:
 def _write_films(folder: Path, cohort: Cohort, database: Database, to: str) -> None:
     """Write films.parquet or films.csv as published, one row a film, and codebook.csv."""
     films = pl.read_parquet(cohort.folder / "films.parquet")
-    codebook = make_codebook(database, films, tuple(cohort.finding_names.tolist()))
+    measured = [find_feature(name) for name in cohort.names if name not in FEATURE_NAMES]
+    codebook = make_codebook(database, films, tuple(cohort.finding_names.tolist()), measured)
     if to == "csv":
         write_bytes(folder / "films.csv", frame_csv(films))
     else:

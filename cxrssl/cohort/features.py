@@ -11,14 +11,21 @@ from __future__ import annotations
 import importlib.resources
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from cxrssl.cohort.declare import check_sources, read_declared
 from cxrssl.cohort.feature import Declared, EventTable, Feature
-from cxrssl.core.errors import UsageError
+from cxrssl.core.errors import ConfigError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 
 NONE = "none"
+RESERVED = (
+    *("id", "line", "image_id", "study_id", "subject_id", "path", "taken_at", "link_status", "hadm_id", "stay_id"),
+    *("ed_stay_id", "gap_h", "macro", "split_official", "split_hash", "split_icu", "split_file", "film"),
+)
+"""Columns of a cohort's films."""
 
 
 def _read_built_in() -> Declared:
@@ -51,6 +58,54 @@ OPTIONAL: tuple[Feature, ...] = tuple(each for each in BUILT_IN.features if each
 check_sources(OPTIONAL, TABLES)
 _known = {feature.name: feature for feature in (*FEATURES, *OPTIONAL)}
 """All features that this process knows, in order: those of the program, then users' own, see `declare`."""
+
+
+_declared: dict[str, dict[str, Any]] = {}
+"""Feature of a user -> its declaration."""
+
+
+def declare(values: Mapping[str, Any] | None, where: str | Path) -> Declared:
+    """Let this process know features of a user's own, and return them; `values` is a parsed file of declarations.
+
+    Raises: ConfigError for a mistake, for a name or group that the program uses, and for a feature that was declared
+    otherwise.
+    """
+    if not values:
+        return Declared(())
+    declared = read_declared(values, where)
+    tables = dict(TABLES)
+    for table in declared.tables:
+        if table.name in TABLES:
+            raise ConfigError(f'table "{table.name}" comes with the program', where, "give yours another name")
+        tables[table.name] = table
+    try:
+        check_sources(declared.features, tables)
+    except ConfigError as error:
+        raise ConfigError(error.what, where, error.hint) from None
+    for feature in declared.features:
+        _check_free(feature, where)
+        text = {"feature": feature, "tables": [tables[name] for name in _tables_of(feature)]}
+        if _declared.setdefault(feature.name, text) != text:
+            what = f'feature "{feature.name}" is declared otherwise in another cohort of the workspace'
+            raise ConfigError(what, where, "give it another name, or make that cohort again with this declaration")
+        _known[feature.name] = feature
+    return declared
+
+
+def _check_free(feature: Feature, where: str | Path) -> None:
+    ours = {each.name: each for each in BUILT_IN.features}
+    groups = {each.group for each in BUILT_IN.features}
+    columns = {name for each in BUILT_IN.features for name in (each.column, each.censored, each.age_column)}
+    for what, taken in (("name", feature.name in {*ours, *groups, *columns, *RESERVED}),
+                        ("group", feature.group in {*ours, *groups, NONE})):  # fmt: skip
+        if taken:
+            word = feature.name if what == "name" else feature.group
+            what = f'feature "{feature.name}": the {what} "{word}" is one that comes with the program'
+            raise ConfigError(what, where, f'choose another, such as "my_{word}"')
+
+
+def _tables_of(feature: Feature) -> list[str]:
+    return [source.table for source in feature.measured.sources] if feature.measured else []
 
 
 def known_names() -> tuple[str, ...]:

@@ -60,6 +60,8 @@ class Layout:
     """Whether the cohort is made of the headers of its films too."""
     unread: list[str] = field(default_factory=list)
     """Films whose header could not be read for the moment; filled while they are read."""
+    modules: dict[str, Path] = field(default_factory=dict)
+    """Name of a folder of hospital tables, as "hosp" -> where it is."""
 
     @property
     def film_folder(self) -> FilmFolder:

@@ -17,7 +17,7 @@ import polars as pl
 
 from cxrssl.cohort.encoding import band_index
 from cxrssl.cohort.feature import Feature
-from cxrssl.cohort.features import AGE_BANDS, FEATURES
+from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.read import BLANK
 from cxrssl.core.durable import write_bytes
 from cxrssl.db import Database
@@ -50,20 +50,27 @@ def collect_films(database: Database, findings: Sequence[str]) -> pl.DataFrame:
     return films.join(wide, "study_id", "left", maintain_order="left")
 
 
-def make_arrays(films: pl.DataFrame, findings: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of films.npz.
+def make_arrays(
+    films: pl.DataFrame, findings: Sequence[str], measured: Sequence[Feature] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of films.npz; `measured` are the features that the cohort has beside FEATURES.
 
-    Shapes: all [N] but ehr_values and ehr_known [N, F], label_values [N, L], feature_names [F], finding_names [L].
-    Units: gap_h hours; age in years; -2 in label_values is blank, -1 uncertain.
+    Shapes: all [N] but ehr_values and ehr_known [N, F], label_values [N, L], feature_names [F], finding_names [L], and
+    ehr_age_h [N, A] where A of the features have values with an age.
+    Units: gap_h and ehr_age_h hours; age in years; -2 in label_values is blank, -1 uncertain.
     """
+    features = (*FEATURES, *measured)
     arrays: dict[str, npt.NDArray[Any]] = {name: _text_array(films[name]) for name in TEXT_ARRAYS}
     arrays["taken_at"] = _text_array(films["taken_at"].dt.to_string("%Y-%m-%dT%H:%M:%S%.3f"))
     arrays["gap_h"] = films["gap_h"].cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)
     arrays["age_is_censored"] = films["age_is_censored"].to_numpy().astype(np.bool_)
-    values = np.stack([_feature_array(films, feature) for feature in FEATURES], axis=1)
-    arrays["feature_names"] = np.array([feature.name for feature in FEATURES], dtype=np.str_)
+    values = np.stack([_feature_array(films, feature) for feature in features], axis=1)
+    arrays["feature_names"] = np.array([feature.name for feature in features], dtype=np.str_)
     arrays["ehr_values"] = values
     arrays["ehr_known"] = ~np.isnan(values)
+    ages = [_numbers(films[feature.age_column]) for feature in measured if feature.has_age]
+    if ages:
+        arrays["ehr_age_h"] = np.stack(ages, axis=1)
     arrays["finding_names"] = np.array(list(findings), dtype=np.str_)
     labels = films.select(pl.col(name).cast(pl.Int8).fill_null(BLANK) for name in findings)
     # A frame without columns has no rows; the array of a dataset without findings has N.
@@ -99,10 +106,14 @@ def _encode(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _feature_array(films: pl.DataFrame, feature: Feature) -> npt.NDArray[np.float32]:
     """Return the category index or the number; NaN is unknown."""
     column = films[feature.column]
-    if feature.name in AGE_BANDS:
+    if feature.edges:
         age_y = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return band_index(age_y, AGE_BANDS[feature.name]).astype(np.float32)
+        return band_index(age_y, feature.edges).astype(np.float32)
     if feature.categories:
         indices = {category: index for index, category in enumerate(feature.categories)}
         column = column.replace_strict(indices, return_dtype=pl.Float32)
+    return _numbers(column)
+
+
+def _numbers(column: pl.Series) -> npt.NDArray[np.float32]:
     return column.cast(pl.Float32).fill_null(float("nan")).to_numpy().astype(np.float32)

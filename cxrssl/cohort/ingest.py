@@ -16,6 +16,8 @@ import polars as pl
 
 from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.database import fill_database
+from cxrssl.cohort.events.asked import Asked, find_files, read_asked
+from cxrssl.cohort.events.fill import Events
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.files import Layout, SourceFile, check_apart, hash_listing, leave_unwritable, list_films
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
@@ -27,7 +29,7 @@ from cxrssl.cohort.seen import SeenFilms, look_at_films
 from cxrssl.cohort.sources import Source, SourceOptions, SourceTables, find_source, recognise
 from cxrssl.cohort.split import Shares, split_subjects
 from cxrssl.cohort.split_file import read_split_file
-from cxrssl.cohort.summary import CohortSummary, collect_rejects, summarise
+from cxrssl.cohort.summary import CohortSummary, account_measures, collect_rejects, describe_unread, summarise
 from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import hash_settings, sha256_file, write_bytes, write_json
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
@@ -84,8 +86,16 @@ class _Plan:
     hashes: dict[str, str]
     verified: list[Verified]
     key: str
+    asked: Asked
+    events: dict[str, SourceFile]
+    """Table of events -> its file."""
     films: dict[str, Seen]
     """The films whose headers the cohort is made of, as they were before these were read."""
+
+    @property
+    def features(self) -> list[str]:
+        """Names of all features of the cohort."""
+        return [*FEATURE_NAMES, *self.asked.names]
 
     @property
     def tables(self) -> dict[Path, str]:
@@ -125,13 +135,16 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
         "shares": list(astuple(options.shares)),
         "key": plan.key,
         "rules_version": RULES_VERSION,
-        "features": list(FEATURE_NAMES),
+        "features": plan.features,
         "findings": list(tables.findings),
     }
+    if plan.asked.declared:
+        settings["declared"] = plan.asked.declared
     # `inputs` record where the files were; they belong neither to the content nor to the key.
     inputs = {"root": str(plan.layout.root), **plan.hashes}
     with publish(dest, KIND, settings, inputs) as folder:
-        summary = _fill_folder(folder, settings, tables, splits, plan, remarks) | {"release": release}
+        filling = _Filling(workspace, settings, splits, remarks)
+        summary = _fill_folder(folder, filling, tables, plan) | {"release": release}
         write_json(folder / "summary.json", summary)
     if plan.films:
         content_sha256 = open_artefact(dest, KIND, verify=False).content_sha256
@@ -143,17 +156,23 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> 
     rule = _choose_rule(source, options)
     options.check()
     options = options.locate(options.dataset)
+    asked = read_asked(options.features)
     layout = _find_layout(source, options)
+    events = find_files(asked, layout)
     check_apart(workspace.root, {layout.root, *(file.path.parent for file in _publishers_files(layout))})
     present = list_films(layout.root, layout.film_folders, layout.film_suffixes, layout.remarks)
     layout.remarks.extend(leave_unwritable(present))
+    of_events = {file.shown: _hash_file(file.path, file.shown) for file in events.values()}
     hashes = {file.shown: _hash_file(file.path, file.shown) for file in layout.files.values()}
     sizes = {file.shown: file.path.stat().st_size for file in layout.files.values()}
     folders = {layout.root, *(file.path.parent for file in layout.files.values())}
     verified = find_verified(workspace, folders, options.links)
     own = options.split_path
+    measured = [asdict(feature) for feature in asked.chosen.features]
+    tables = [asdict(table) for table in asked.chosen.used_tables().values()]
     key = hash_settings(
         {
+            **({"measured": measured, "tables": tables, "events": of_events} if measured else {}),
             "dataset": options.dataset,
             "checks": [check.outcome for check in verified],
             "rules_version": RULES_VERSION,
@@ -165,7 +184,7 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> 
         }
     )
     films = look_at_films(layout.film_folder, present) if layout.has_headers else {}
-    return _Plan(options, rule, layout, present, hashes, verified, key, films)
+    return _Plan(options, rule, layout, present, hashes | of_events, verified, key, asked, events, films)
 
 
 def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
@@ -225,7 +244,7 @@ def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
     try:
         artefact = open_artefact(dest, KIND)
         made_from = (artefact.settings["key"], artefact.settings["features"], artefact.manifest["inputs"]["root"])
-        if made_from != (plan.key, list(FEATURE_NAMES), str(plan.layout.root)):
+        if made_from != (plan.key, plan.features, str(plan.layout.root)):
             return None
         if plan.films and not SeenFilms(dest).are_same(plan.layout.film_folder, plan.films, artefact.content_sha256):
             return None
@@ -271,23 +290,29 @@ def _check_some_films(tables: SourceTables, plan: _Plan) -> None:
         raise DataError(f"no film of {tables.films.file} can be used: {counts}", plan.layout.root, links or hint)
 
 
-def _fill_folder(
-    folder: Path,
-    settings: dict[str, Any],
-    tables: SourceTables,
-    splits: pl.DataFrame,
-    plan: _Plan,
-    remarks: list[str],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Filling:
+    """What was decided before the folder of a cohort is filled."""
+
+    workspace: Workspace
+    settings: dict[str, Any]
+    splits: pl.DataFrame
+    remarks: list[str]
+
+
+def _fill_folder(folder: Path, filling: _Filling, tables: SourceTables, plan: _Plan) -> dict[str, Any]:
+    measured = plan.asked.chosen.features
+    events = Events(plan.asked.chosen, plan.events, plan.hashes, filling.workspace.stages) if measured else None
     database_path = folder / "cohort.duckdb"
     rejects = collect_rejects(tables)
     with open_database(database_path, memory=WORKING_MEMORY) as database:
-        fill_database(database, tables, splits, plan.rule or LinkRule())
+        measures = fill_database(database, tables, filling.splits, plan.rule or LinkRule(), events)
         database.insert("reject", rejects)
         database.insert("source_file", _file_rows(tables, plan))
         films = collect_films(database, tables.findings)
-        summary = summarise(database, settings, tables, plan.layout.remarks + remarks)
-    arrays = make_arrays(films, tables.findings)
+        remarks = plan.layout.remarks + filling.remarks + describe_unread(measures)
+        summary = summarise(database, filling.settings, tables, remarks) | account_measures(measures)
+    arrays = make_arrays(films, tables.findings, measured)
     write_films(folder, films, arrays)
     write_bytes(folder / "rejects.csv", frame_csv(rejects))
     return summary

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
-from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.features import FEATURE_NAMES, declare, find_feature, is_feature
 from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact, read_unexchanged
 from cxrssl.core.errors import FormatError, IntegrityError, LeakageError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain, shell_word
@@ -30,6 +30,8 @@ UNCERTAIN, BLANK, IGNORE = -1, -2, -1
 UNCERTAIN_POLICIES = {"ignore": IGNORE, "zeros": 0, "ones": 1}
 BLANK_POLICIES = {"ignore": IGNORE, "zeros": 0}
 Text = npt.NDArray[np.str_]
+OPTIONAL = ("ehr_age_h",)
+"""Arrays that not every cohort has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,9 @@ class Films:
     finding_names: Text
     label_values: npt.NDArray[np.int8]
     """[N, L]: 1, 0, -1 uncertain, -2 blank."""
+    ehr_age_h: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
+    """[N, A]: how long before the film the value was taken, for the features that have an age, in the order of
+    `feature_names`; None where no feature has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +119,26 @@ class Cohort(Films):
 
     def features(self, names: Sequence[str], missing: Missing = "mask") -> npt.NDArray[np.float32]:
         """Return the encoded health record [N, M]; see `encoding.encode_features`."""
-        return encode_features(self.ehr_values, self.ehr_known, names, missing)
+        for name in names:
+            self.column_of(name)
+        return encode_features(self.ehr_values, self.ehr_known, names, missing, self.names, self.ehr_age_h)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features that it has columns of."""
+        return tuple(self.feature_names.tolist())
+
+    def column_of(self, name: str) -> int:
+        """Return the column of a feature in `ehr_values` and `ehr_known`.
+
+        Raises: UsageError when the cohort was made without it.
+        """
+        feature = find_feature(name)
+        if name not in self.names:
+            what = f'cohort "{self.name}" was made without "{name}"'
+            hint = f"make it again with its options and --features {feature.group}: cxrssl ingest {self.dataset} PATH"
+            raise UsageError(what, self.folder, hint)
+        return self.names.index(name)
 
     def feature_columns(self, names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:
         """Return the names of the columns of `features`."""
@@ -150,9 +174,11 @@ class Cohort(Films):
     def content_sha256(self) -> str:
         """A SHA-256 over all arrays: equal cohorts have equal hashes, wherever and whenever they were made."""
         digest = hashlib.sha256()
-        for field in fields(Films):
-            array = getattr(self, field.name)
-            digest.update(f"{field.name} {array.dtype.str} {array.shape}\n".encode())
+        for each in fields(Films):
+            array = getattr(self, each.name)
+            if array is None:  # left out, as before there were ages
+                continue
+            digest.update(f"{each.name} {array.dtype.str} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
@@ -208,8 +234,10 @@ def _describe_ingest(path: Path) -> str:
 def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
     artefact = open_artefact(path, KIND, verify)
     settings = artefact.settings
+    declare(settings.get("declared"), path)
     arrays = _load_arrays(path / "films.npz")
-    if tuple(arrays["feature_names"].tolist()) != FEATURE_NAMES:
+    names = arrays["feature_names"].tolist()
+    if tuple(names[: len(FEATURE_NAMES)]) != FEATURE_NAMES or not all(map(is_feature, names)):
         raise IntegrityError("films.npz has other features than this version", path)
     cohort = Cohort(
         **arrays,
@@ -239,10 +267,12 @@ def check_splits(subject_id: Text, split: Text, scheme: str) -> None:
         raise LeakageError(what, hint="the cohort was changed after it was made: run cxrssl ingest again")
 
 
-def _load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    names = [field.name for field in fields(Films)]
+def _load_arrays(path: Path) -> dict[str, Any]:
+    names = [each.name for each in fields(Films)]
     try:
         with np.load(path, allow_pickle=False) as archive:
+            absent = [name for name in OPTIONAL if name not in archive]
+            names = [name for name in names if name not in absent]
             arrays = {name: _decode(archive[name]) for name in names}
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise IntegrityError(f"films.npz cannot be read: {plain(error)}", path) from None
@@ -250,7 +280,7 @@ def _load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     per_film = [name for name in names if name not in ("feature_names", "finding_names")]
     if any(len(arrays[name]) != num_films for name in per_film):
         raise IntegrityError("films.npz has arrays of different lengths", path)
-    return arrays
+    return arrays | dict.fromkeys(absent)
 
 
 def _decode(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -5,7 +5,7 @@ In: an empty database. Out: its tables, views and comments. Never: a feature nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from string import Template
 
 from cxrssl.cohort.feature import Feature
@@ -15,14 +15,20 @@ from cxrssl.db import Database, read_schema
 TYPES = {"text": "VARCHAR", "int": "INTEGER", "float": "DOUBLE"}
 
 
-def create_tables(database: Database) -> None:
-    """Create all tables and views of a cohort in an empty database."""
+def create_tables(database: Database, measured: Sequence[Feature] = ()) -> None:
+    """Create all tables and views of a cohort in an empty database; `measured` are the features that it has beside
+    FEATURES.
+    """
+    ages = [feature for feature in measured if feature.has_age]
     parts = {
         "given_columns": _list_columns(GIVEN),
         "ehr_columns": _list_columns(RECORDED),
         "unknown_counts": _count_unknown(),
         "source_words": _select_words(),
-        "film_comments": _comment_columns(),
+        "film_comments": _comment_columns([*RECORDED, *measured]) + _comment_ages(ages),
+        "measure_columns": "".join(f",\n    {line}" for line in _list_measured(measured)),
+        "film_measures": "measure.* EXCLUDE (image_id),\n    " if measured else "",
+        "join_measures": "JOIN measure USING (image_id)\n" if measured else "",
     }
     for name in ("1_source.sql", "2_cohort.sql"):
         database.execute(Template(read_schema(name)).substitute(parts))
@@ -57,9 +63,25 @@ def _select_words() -> str:
     return "\n    UNION ALL ".join(selects)
 
 
-def _comment_columns() -> str:
-    comments = [f"COMMENT ON COLUMN film.{feature.column} IS {_quote(feature.meaning)};" for feature in RECORDED]
-    return "\n".join(comments)
+def _list_measured(features: Iterable[Feature]) -> list[str]:
+    columns = []
+    for feature in features:
+        columns.append(f'"{feature.column}" {TYPES[feature.kind]}')
+        if feature.has_age:
+            columns.append(f'"{feature.age_column}" DOUBLE CHECK ("{feature.age_column}" >= 0)')
+    return columns
+
+
+def _comment_columns(features: Iterable[Feature]) -> str:
+    return "\n".join(f'COMMENT ON COLUMN film."{each.column}" IS {_quote(each.meaning)};' for each in features)
+
+
+def _comment_ages(features: Iterable[Feature]) -> str:
+    comments = [
+        f'\nCOMMENT ON COLUMN film."{each.age_column}" IS {_quote(f"how long before the film {each.name} was taken")};'
+        for each in features
+    ]
+    return "".join(comments)
 
 
 def _quote(text: str) -> str:

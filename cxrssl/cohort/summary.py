@@ -6,12 +6,13 @@ In: a filled cohort database and the source tables. Out: a JSON-able summary. Ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from cxrssl.cohort.events.fill import Measures
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.pseudonym import make_key, name_id
 from cxrssl.cohort.sources import SourceTables
@@ -107,6 +108,16 @@ def summarise(
         "tables": {table.file: _account(table) for table in tables.files},
         "remarks": all_remarks,
     }
+
+
+def account_measures(measures: Measures) -> dict[str, Any]:
+    """Return the account of measured features for the summary; nothing where a cohort has none."""
+    return {"measured": {name: asdict(each) for name, each in measures.accounts.items()}} if measures.accounts else {}
+
+
+def describe_unread(measures: Measures) -> list[str]:
+    """Return a remark for each table of events with lines that are no rows."""
+    return [f"{file}: lines that are no rows: {num:,}" for file, num in measures.unread.items()]
 
 
 def _account(table: SourceTable) -> dict[str, Any]:

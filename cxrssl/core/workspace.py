@@ -18,7 +18,7 @@ SIGNS = (
     "experiments.duckdb",
     "runs/*/run.json",
     "checks/*.jsonl",
-    *(f"{name}/*/manifest.json" for name in ("cohorts", "images", "checks", "features", "evals", "reports")),
+    *(f"{name}/*/manifest.json" for name in ("cohorts", "images", "checks", "stages", "features", "evals", "reports")),
 )
 """What a workspace without a marker is known by."""
 MOST_RUNS = 6
@@ -27,6 +27,7 @@ FOLDERS = (
     "cohorts",
     "images",
     "checks",
+    "stages",
     "exports",
     "runs",
     "jobs",
@@ -60,6 +61,11 @@ class Workspace:
     def checks(self) -> Path:
         """What was verified against the publishers' checksums, and journals of checks under way."""
         return self.root / "checks"
+
+    @property
+    def stages(self) -> Path:
+        """Rows of large tables of events that cohorts need, by the hash of both."""
+        return self.root / "stages"
 
     @property
     def exports(self) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from cxrssl.audit.pretraining import Pretraining, read_pretraining
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features
+from cxrssl.cohort.features import find_feature, is_outcome_used, name_features
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.workspace import Workspace
@@ -155,9 +155,9 @@ def record_candidates(cohort: Cohort, given: Sequence[str] = ()) -> list[Candida
     known, baselines = known_features(cohort), []
     if known:
         baselines.append(table_candidate(cohort, known, "ehr-only"))
-    names = tuple(name for name in FEATURE_NAMES if name in given and name in films_features(cohort))
+    names = tuple(name for name in cohort.names if name in given and name in films_features(cohort))
     if names and set(names) != set(known):
-        later = [name for name in FEATURE_NAMES if name in given and find_feature(name).known == "after"]
+        later = [name for name in cohort.names if name in given and find_feature(name).known == "after"]
         left_out = f" (without {', '.join(later)}, known later)" if later else ""
         label = f"record alone, as in the run: {name_features(names, ', ')}{left_out}"
         baselines.append(table_candidate(cohort, names, "ehr-only", label))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.read import SPLITS
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import fit_linear_probe, prevalence_logit
@@ -79,7 +79,7 @@ def explain_features(
 
 
 def _decode_words(plan: EvalPlan, features_ND: Floats, rounds: list[Round], name: str) -> Decoding | None:
-    words, cohort, column = find_feature(name).categories, plan.cohort, FEATURE_NAMES.index(name)
+    words, cohort, column = find_feature(name).categories, plan.cohort, plan.cohort.column_of(name)
     known_N, value_N = cohort.ehr_known[:, column], cohort.ehr_values[:, column]
     words = words[:1] if len(words) == 2 else words
     labels_NC = np.stack([value_N == place for place in range(len(words))], axis=1).astype(np.int8)
@@ -120,7 +120,7 @@ def _decode_words(plan: EvalPlan, features_ND: Floats, rounds: list[Round], name
 
 
 def _decode_number(plan: EvalPlan, features_ND: Floats, rounds: list[Round], name: str) -> Decoding | None:
-    column = FEATURE_NAMES.index(name)
+    column = plan.cohort.column_of(name)
     known_N = plan.cohort.ehr_known[:, column]
     values_N1 = plan.cohort.ehr_values[:, [column]].astype(np.float64)
     known_rounds = [Round(*(rows[known_N[rows]] for rows in each)) for each in rounds]

@@ -6,7 +6,7 @@ Never: a feature of the record that is known only after the film.
 
 from __future__ import annotations
 
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature, parse_ehr
+from cxrssl.cohort.features import find_feature, parse_ehr
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError, UsageError
 
@@ -45,6 +45,6 @@ def films_features(cohort: Cohort) -> tuple[str, ...]:
     """Return the same features in all their forms."""
     return tuple(
         name
-        for column, name in enumerate(FEATURE_NAMES)
+        for column, name in enumerate(cohort.names)
         if cohort.ehr_known[:, column].any() and find_feature(name).known != "after"
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.encoding import band_index
 from cxrssl.cohort.feature import band_labels
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.records.arrays import Predictions
@@ -73,7 +73,7 @@ def score_groups(plan: EvalPlan, predictions: Predictions, fold_R: Index | None)
 
 def name_groups(cohort: Cohort, attribute: str) -> tuple[Index, tuple[str, ...]]:
     """Return the group of each film of a cohort, UNKNOWN where that is not known, and the names of the groups."""
-    column, names = FEATURE_NAMES.index(attribute), find_feature(attribute).categories
+    column, names = cohort.column_of(attribute), find_feature(attribute).categories
     known_N, values_N = cohort.ehr_known[:, column], cohort.ehr_values[:, column].astype(np.float64)
     if not names:
         values_N, names = band_index(values_N, AGE_EDGES), band_labels(AGE_EDGES)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cxrssl.audit.gate import check_cohort, leave_out_twins
 from cxrssl.audit.pretraining import audit_films
 from cxrssl.cohort.encoding import Missing, feature_columns
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature, is_outcome_used, name_features, parse_ehr
+from cxrssl.cohort.features import find_feature, is_outcome_used, name_features, parse_ehr
 from cxrssl.cohort.labelled import draw_subjects
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.durable import hash_settings
@@ -98,7 +98,7 @@ class RunPlan:
             twins = count_noun(self.num_twins_left_out, "train film")
             sentences.append(f"{twins} left out, because validation or test has the same film")
         is_known_NF = self.cohort.ehr_known[self.rows]
-        unknown = [name for name in self.recipe.ehr.features if not is_known_NF[:, FEATURE_NAMES.index(name)].any()]
+        unknown = [name for name in self.recipe.ehr.features if not is_known_NF[:, self.cohort.column_of(name)].any()]
         if unknown:
             sentences.append(f"no training film has a known {', '.join(unknown)}: the run learns nothing of it")
         if self.recipe.ehr.features and self.missing == "paper":
@@ -173,6 +173,8 @@ def plan_run(
     ehr, objective = recipe.ehr, recipe.objective
     if objective.start_hint and start is None:
         raise UsageError(f'objective "{objective.name}" has no weights to start from', hint=objective.start_hint)
+    for feature in (*ehr.features, *ehr.predict):
+        cohort.column_of(feature)
     check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
@@ -182,7 +184,7 @@ def plan_run(
     num_without_sex = 0
     # The published code fills every unknown but the sex, and leaves those films out.
     if recipe.ehr.features and recipe.ehr.missing == "paper":
-        has_sex = cohort.ehr_known[rows, FEATURE_NAMES.index("sex")]
+        has_sex = cohort.ehr_known[rows, cohort.column_of("sex")]
         num_without_sex, rows = int((~has_sex).sum()), rows[has_sex]
     if isinstance(objective, FinetuneSettings) and objective.label_frac < 1:
         rows = rows[draw_subjects(cohort.subject_id[rows], objective.label_frac, 0, objective.label_draw)]

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrssl.cohort.encoding import feature_columns
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.encoding import AGE, feature_columns
+from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.read import IGNORE
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.seed import derive_seed
@@ -76,7 +76,7 @@ def load_record(plan: RunPlan) -> RunRecord:
     cohort, ehr, seed = plan.cohort, plan.recipe.ehr, plan.recipe.train.seed
     given_NM = cohort.features(ehr.features, plan.missing)
     values_NP = cohort.features(ehr.predict, "zero")
-    at = [FEATURE_NAMES.index(name) for name in ehr.predict]
+    at = [cohort.column_of(name) for name in ehr.predict]
     known_NF = cohort.ehr_known[:, at].astype(np.float32)
     kind, _, part = ehr.control.partition(":")
     if kind == SHUFFLED:
@@ -182,7 +182,7 @@ def _check_measured(names: Sequence[str], withheld_RF: Numbers) -> None:
 
 def _columns_of(columns: Sequence[str], part: str) -> Rows:
     """Return the columns of a feature or group; of all of them when none is named."""
-    names = [column.split("=")[0].removesuffix(" unknown") for column in columns]
+    names = [column.split("=")[0].removesuffix(" unknown").removesuffix(AGE) for column in columns]
     return np.array([k for k, name in enumerate(names) if _is_of(name, part)], np.int64)
 
 

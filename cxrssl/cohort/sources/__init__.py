@@ -48,6 +48,8 @@ class SourceOptions:
     """For `mimic`: a word of `mimic.versions.LABELS`."""
     links: Path | None = None
     """A folder elsewhere that links among the films may lead into, as a hub's cache or a link farm has them."""
+    features: str = ""
+    """Groups of measured features, and files that declare more, with commas between them: see `events.asked`."""
 
     def locate(self, what: str) -> Self:
         """Return the options with absolute folders; `what` names `path` in an error.
@@ -62,7 +64,9 @@ class SourceOptions:
     def foreign(self) -> list[str]:
         """Return the given options that do not apply to the dataset."""
         known = find_source(self.dataset).OPTIONS
-        return [name for name in ("ehr", "films", "map", "labels") if getattr(self, name) and name not in known]
+        return [
+            name for name in ("ehr", "films", "map", "labels", "features") if getattr(self, name) and name not in known
+        ]
 
     def check(self) -> None:
         """Raise UsageError for an option that does not apply to the dataset."""

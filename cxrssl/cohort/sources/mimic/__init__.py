@@ -11,4 +11,4 @@ from cxrssl.cohort.sources.mimic.read import read
 
 __all__ = ["OPTIONS", "find", "is_here", "read"]
 
-OPTIONS: tuple[str, ...] = ("ehr", "films", "labels")
+OPTIONS: tuple[str, ...] = ("ehr", "films", "labels", "features")

@@ -54,6 +54,7 @@ def find(options: SourceOptions) -> Layout:
         ("metadata",) if jpg else ("records",),
         picked.missing,
         has_headers="records" in picked.files,
+        modules=picked.modules,
     )
 
 
@@ -64,6 +65,7 @@ class _Picked:
     files: dict[str, SourceFile] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     missing: list[DataError] = field(default_factory=list)
+    modules: dict[str, Path] = field(default_factory=dict)
 
     def pick(self, name: str, folder: Path, file: str, prefix: str = "", instead: str = "") -> None:
         try:
@@ -107,11 +109,13 @@ def _pick_hospital_tables(options: SourceOptions, picked: _Picked) -> None:
     hosp = "core" if not (ehr / "hosp").is_dir() or has_file(ehr / "core", "patients") else "hosp"
     for name, folder in (("patients", hosp), ("admissions", hosp), ("icustays", "icu")):
         picked.pick(name, ehr / folder, f"{name}.csv", prefix=f"{folder}/")
+    picked.modules |= {name: ehr / name for name in ("hosp", "icu")}
     ed = find_folder(place, "MIMIC-IV-ED", _is_ed) or (
         find_folder(options.path, "MIMIC-IV-ED", _is_ed) if options.ehr else None
     )
     if ed is not None:
         picked.pick("edstays", ed / "ed", "edstays.csv", prefix="ed/")
+        picked.modules["ed"] = ed / "ed"
     else:
         picked.remarks.append("no ed/edstays.csv.gz: emergency stays are known only for admitted patients")
 

@@ -1,0 +1,91 @@
+"""What `--features` asks for: groups of measured features that come with the program, and files that declare more.
+
+In: "labs,vitals,mine.toml". Out: features and their tables, and the files of a dataset that these are in.
+Never: a file of the dataset that is read without being named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cxrssl.cohort.events.fill import Chosen
+from cxrssl.cohort.events.stage import check_columns, find_wanted
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import OPTIONAL, TABLES, declare, known_names
+from cxrssl.cohort.files import Layout, SourceFile, pick_file
+from cxrssl.core.config import read_toml
+from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.text import nearest_hint, plain
+
+SUFFIX = ".toml"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a cohort is to be made with."""
+
+    chosen: Chosen = field(default_factory=Chosen)
+    declared: dict[str, Any] = field(default_factory=dict)
+    """The declarations of the user's own features, as they were parsed."""
+
+    @property
+    def names(self) -> list[str]:
+        return [feature.name for feature in self.chosen.features]
+
+
+def read_asked(text: str) -> Asked:
+    """Return what the words name.
+
+    Raises: UsageError for an unknown group, ConfigError for a mistake in a file.
+    """
+    groups = dict.fromkeys(feature.group for feature in OPTIONAL)
+    features: dict[str, Feature] = {}
+    tables, declared = dict(TABLES), dict[str, Any]()
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        if word.lower().endswith(SUFFIX):
+            values = read_toml(Path(word))
+            own = declare(values, word)
+            features |= {feature.name: feature for feature in own.features}
+            tables |= {table.name: table for table in own.tables}
+            for key in ("table", "feature"):
+                declared.setdefault(key, []).extend(values.get(key, []))
+        elif word in groups:
+            features |= {feature.name: feature for feature in OPTIONAL if feature.group == word}
+        else:
+            what = f'there is no group "{plain(word, 60)}" to make a cohort with'
+            raise UsageError(what, hint=f"{nearest_hint(word, groups)}; a file of your own ends in {SUFFIX}")
+    order = [name for name in known_names() if name in features]
+    return Asked(Chosen(tuple(features[name] for name in order), tables), declared)
+
+
+def find_files(asked: Asked, layout: Layout) -> dict[str, SourceFile]:
+    """Return table -> its file, for the tables of a dataset that are there; those that are not become remarks.
+
+    Raises: DataError for a group of which no table is there, or a column that a file lacks.
+    """
+    files: dict[str, SourceFile] = {}
+    for name, table in asked.chosen.used_tables().items():
+        module, _, stem = table.file.partition("/")
+        try:
+            if module not in layout.modules:
+                raise DataError(f"there is no folder {module}/", layout.root)
+            files[name] = pick_file(layout.modules[module], f"{stem}.csv", layout.remarks, f"{module}/")
+        except DataError as error:
+            num = sum(name in _tables_of(feature) for feature in asked.chosen.features)
+            layout.remarks.append(f"no {table.file}.csv.gz: {num} features are taken without it or unknown")
+            absent = error
+            continue
+        check_columns(files[name], find_wanted(asked.chosen.features, table))
+    for group in dict.fromkeys(feature.group for feature in asked.chosen.features):
+        needed = {name for each in asked.chosen.features if each.group == group for name in _tables_of(each)}
+        if needed.isdisjoint(files):
+            names = ", ".join(f"{asked.chosen.tables[name].file}.csv.gz" for name in sorted(needed))
+            what = f"group {group} is taken from {names}, which the dataset lacks"
+            raise DataError(what, absent.where, "fetch it, or leave the group out of --features")
+    return files
+
+
+def _tables_of(feature: Feature) -> set[str]:
+    return {source.table for source in feature.measured.sources} if feature.measured else set()

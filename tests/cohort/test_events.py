@@ -1,0 +1,257 @@
+"""Features chosen from tables of events, against a plain loop over the rows of the file."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import gzip
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cxrssl.cohort.events.fill import Account, Chosen, Events, Measures, measure_films
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import OPTIONAL, TABLES, find_feature
+from cxrssl.cohort.files import SourceFile
+from cxrssl.cohort.schema import create_tables
+from cxrssl.core.errors import DataError
+from cxrssl.db import open_database
+from tests.cohort.conftest import DATA
+
+DEMO = DATA / "mimic-iv-clinical-database-demo-2.2"
+LABS = tuple(feature for feature in OPTIONAL if feature.group == "labs")
+WINDOWS_H = (6.0, 24.0, 168.0)
+COLUMNS = ("subject_id", "itemid", "charttime", "storetime", "value", "valuenum", "valueuom", "comments")
+Film = tuple[str, dt.datetime]
+Found = tuple[float, float]
+
+
+def within(feature: Feature, window_h: float, **changes: Any) -> Feature:
+    assert feature.measured is not None
+    return replace(feature, measured=replace(feature.measured, window_h=window_h, stale_h=None, **changes))
+
+
+def measure(
+    folder: Path, file: Path, table: str, films: Sequence[Film], features: Iterable[Feature], **tables: Any
+) -> Measures:
+    """Return what is measured for films of a cohort that has nothing but their times."""
+    rows = [(f"f{k:05}", f"s{k}", subject, f"{k}.jpg", taken_at) for k, (subject, taken_at) in enumerate(films)]
+    names = ("image_id", "study_id", "subject_id", "path", "taken_at")
+    shown = f"{TABLES[table].file}.csv"
+    with open_database(None) as database:
+        create_tables(database)
+        database.insert("image", pl.DataFrame(rows, names, orient="row"))
+        for name, frame in tables.items():
+            database.insert(name, frame)
+        chosen = Chosen(tuple(features), TABLES)
+        return measure_films(
+            database, Events(chosen, {table: SourceFile(file, shown)}, {shown: "0"}, folder / "stages")
+        )
+
+
+def to_time(cell: str) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(cell) if cell else None
+
+
+def read_number(row: dict[str, str]) -> float | None:
+    if row["valuenum"]:
+        return float(row["valuenum"])
+    for cell in (row["value"], row["comments"]):
+        limit = re.match(r"\s*[<>]=?\s*([0-9]+(\.[0-9]+)?)", cell or "")
+        if limit:
+            return float(limit[1])
+    return None
+
+
+def nearest(rows: Sequence[dict[str, str]], feature: Feature, film: Film, window_h: float) -> tuple[Found | None, bool]:
+    """Return value and age of the last row drawn that was stored, and whether a later one was not stored yet."""
+    assert feature.measured is not None
+    units, subject, taken_at = feature.measured.units, film[0], film[1]
+    candidates, last_drawn = [], None
+    for row in rows:
+        drawn, stored, number = to_time(row["charttime"]), to_time(row["storetime"]), read_number(row)
+        unit = row["valueuom"].strip().lower()
+        if drawn is None or stored is None or number is None or unit not in units or row["subject_id"] != subject:
+            continue
+        value = number * units[unit][0] + units[unit][1]
+        age_h = (taken_at - drawn) // dt.timedelta(microseconds=1) / 3.6e9
+        if not feature.measured.low <= value <= feature.measured.high or not 0 <= age_h <= window_h:
+            continue
+        last_drawn = max(drawn, last_drawn or drawn)
+        if stored <= taken_at:
+            candidates.append((drawn, stored, value, age_h))
+    if not candidates:
+        return None, last_drawn is not None
+    drawn, _, value, age_h = max(candidates)
+    assert last_drawn is not None
+    return (value, age_h), last_drawn > drawn
+
+
+def check_nearest(measures: Measures, rows: Sequence[dict[str, str]], features: Sequence[Feature],
+                  films: Sequence[Film], window_h: float) -> int:  # fmt: skip
+    """Compare each value and age; return how many films have a value."""
+    frame, known = measures.frame.sort("image_id"), 0
+    for feature in features:
+        assert feature.measured is not None
+        items = feature.measured.sources[0].items
+        own = [row for row in rows if row["itemid"] in items]
+        by_subject: dict[str, list[dict[str, str]]] = {}
+        for row in own:
+            by_subject.setdefault(row["subject_id"], []).append(row)
+        values, ages = frame[feature.column].to_list(), frame[feature.age_column].to_list()
+        later = 0
+        for k, film in enumerate(films):
+            found, is_later = nearest(by_subject.get(film[0], []), feature, film, window_h)
+            later += is_later
+            known += found is not None
+            assert (values[k], ages[k]) == (found or (None, None)), (feature.name, film)
+        account = measures.accounts[feature.name]
+        assert account.stored_later == later, feature.name
+        assert account.films == sum(value is not None for value in values)
+        subjects = {subject for subject, _ in films}
+        assert account.rows == sum(row["subject_id"] in subjects for row in own)
+    return known
+
+
+@pytest.mark.parametrize("window_h", WINDOWS_H)
+def test_labs_of_the_demo_are_those_of_a_plain_loop(tmp_path: Path, window_h: float) -> None:
+    file = DEMO / "hosp" / "labevents.csv.gz"
+    if not file.is_file():
+        pytest.skip("the MIMIC-IV demo is not here")
+    with gzip.open(file, "rt", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    films = draw_films([row for row in rows if row["storetime"]], 120)
+    features = [within(feature, window_h) for feature in LABS]
+    measures = measure(tmp_path, file, "labevents", films, features)
+    assert check_nearest(measures, rows, features, films, window_h) > 200
+
+
+def draw_films(rows: Sequence[dict[str, str]], num: int) -> list[Film]:
+    """Return films at times around those of the rows: between drawing and storing, at storing, hours later."""
+    films: list[Film] = []
+    rng = np.random.default_rng(15)
+    for k in rng.integers(0, len(rows), num):
+        drawn, stored = to_time(rows[k]["charttime"]), to_time(rows[k]["storetime"])
+        assert drawn is not None
+        assert stored is not None
+        turn = len(films) % 4
+        minutes = int(rng.integers(0, 60 * 40))
+        times = [drawn + (stored - drawn) / 2, stored, stored - dt.timedelta(seconds=1)]
+        films.append((rows[k]["subject_id"], times[turn] if turn < 3 else stored + dt.timedelta(minutes=minutes)))
+    return films
+
+
+def draw_rows(rng: np.random.Generator, num: int) -> list[dict[str, str]]:
+    """Return rows of a few people and items with equal times, late and missing storing, odd units and values."""
+    start = dt.datetime(2150, 1, 1)
+    rows = []
+    for _ in range(num):
+        drawn = start + dt.timedelta(minutes=int(rng.integers(0, 400)) * 15)
+        stored = str(drawn + dt.timedelta(minutes=int(rng.integers(-10, 500)))) if rng.random() < 0.95 else ""
+        number = str(np.round(rng.lognormal(0.5, 1.5), 2)) if rng.random() < 0.9 else ""
+        rows.append(
+            {
+                "subject_id": str(rng.integers(1, 6)),
+                "itemid": str(rng.choice(["50912", "52546", "50813", "50983"])),
+                "charttime": str(drawn) if rng.random() < 0.97 else "",
+                "storetime": stored,
+                "value": number or rng.choice(["", "<0.1", "> 20", "ERROR"]),
+                "valuenum": number,
+                "valueuom": rng.choice(["mg/dL", "umol/L", "MG/DL", "mmol/L", "", "mEq/L"]),
+                "comments": rng.choice(["", "<0.2.  by another method", 'see "note", please', "none"]),
+            }
+        )
+    return rows
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, str]], columns: Sequence[str] = COLUMNS) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as out:
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("window_h", WINDOWS_H)
+def test_drawn_labs_are_those_of_a_plain_loop(tmp_path: Path, window_h: float) -> None:
+    rng = np.random.default_rng(round(window_h))
+    rows = draw_rows(rng, 1500)
+    films = draw_films([row for row in rows if row["storetime"] and row["charttime"]], 80)
+    features = [within(find_feature(name), window_h) for name in ("creatinine", "lactate", "sodium")]
+    file = write_rows(tmp_path / "labevents.csv", rows)
+    measures = measure(tmp_path, file, "labevents", films, features)
+    assert check_nearest(measures, rows, features, films, window_h) > 30
+    again = list(reversed(rows))
+    other = measure(tmp_path / "again", write_rows(tmp_path / "other.csv", again), "labevents", films, features)
+    assert other.frame.equals(measures.frame)  # the order of rows plays no part
+    rejected = measures.accounts["creatinine"].rejected
+    assert set(rejected) == {"no time", "no time of storing", "no number", "unit not declared", "not plausible"}
+    assert measures.accounts["creatinine"].at_limit > 0
+
+
+NOON = dt.datetime(2150, 1, 2, 12)
+
+
+def lab(drawn_h: float, stored_h: float, number: str, unit: str = "mg/dL", item: str = "50912") -> dict[str, str]:
+    """Return a row of one person, drawn and stored so many hours after noon."""
+    times = [str(NOON + dt.timedelta(hours=hours)) for hours in (drawn_h, stored_h)]
+    row = {"subject_id": "1", "itemid": item, "charttime": times[0], "storetime": times[1]}
+    return {**row, "value": number, "valuenum": number, "valueuom": unit, "comments": ""}
+
+
+def creatinine(tmp_path: Path, rows: Sequence[dict[str, str]], **changes: Any) -> tuple[float | None, Any, Account]:
+    """Return value and age of the creatinine of a film at noon."""
+    feature = within(find_feature("creatinine"), 24, **changes)
+    file = write_rows(tmp_path / "labevents.csv", rows)
+    measures = measure(tmp_path, file, "labevents", [("1", NOON)], [feature])
+    row = measures.frame.row(0, named=True)
+    return row["creatinine"], row.get("creatinine_age_h"), measures.accounts["creatinine"]
+
+
+def test_a_value_is_known_when_it_was_stored(tmp_path: Path) -> None:
+    early, late = lab(-5, -4, "1.0"), lab(-1, 0.5, "2.0")
+    value, age_h, account = creatinine(tmp_path, [early, late])
+    assert (value, age_h, account.stored_later, account.films) == (1.0, 5.0, 1, 1)
+    value, age_h, account = creatinine(tmp_path / "at", [early, lab(-1, 0, "2.0")])
+    assert (value, age_h, account.stored_later) == (2.0, 1.0, 0)
+
+
+def test_a_result_that_overtakes_a_later_one_is_not_the_nearest(tmp_path: Path) -> None:
+    value, age_h, _ = creatinine(tmp_path, [lab(-5, -1, "1.0"), lab(-3, -2, "2.0")])
+    assert (value, age_h) == (2.0, 3.0)
+
+
+def test_units_are_converted_and_implausible_values_rejected(tmp_path: Path) -> None:
+    value, _, account = creatinine(tmp_path, [lab(-5, -4, "100", "umol/L"), lab(-1, -1, "900"), lab(-1, -1, "1", "g")])
+    assert value == pytest.approx(1.13122)
+    assert account.rejected == {"not plausible": 1, "unit not declared": 1}
+
+
+def test_a_limit_of_detection_is_the_value(tmp_path: Path) -> None:
+    row = lab(-5, -4, "") | {"comments": "<0.2.  Detection limit."}
+    value, _, account = creatinine(tmp_path, [row])
+    assert (value, account.at_limit) == (0.2, 1)
+
+
+def test_other_choices(tmp_path: Path) -> None:
+    rows = [lab(-30, -30, "9"), lab(-8, -8, "3"), lab(-6, -6, "1"), lab(-2, -2, "3"), lab(-1, 1, "8")]
+    assert creatinine(tmp_path / "a", rows, choose="worst_before", worst="high")[:2] == (3.0, 2.0)
+    assert creatinine(tmp_path / "b", rows, choose="worst_before", worst="low")[:2] == (1.0, 6.0)
+    assert creatinine(tmp_path / "c", rows, choose="count_before")[0] == 3.0
+    assert creatinine(tmp_path / "d", rows, choose="first_after_admission")[0] is None
+
+
+def test_no_declared_unit_at_all_is_an_error_that_names_those_of_the_file(tmp_path: Path) -> None:
+    rows = [lab(-5, -4, "100", "mmol/kg")] * 12
+    with pytest.raises(DataError) as caught:
+        creatinine(tmp_path, rows)
+    assert caught.value.what == (
+        'creatinine: none of 12 rows has a declared unit ("mg/dl", "umol/l"); they say "mmol/kg"'
+    )
