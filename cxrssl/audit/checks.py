@@ -51,6 +51,7 @@ _TABLE: tuple[tuple[str, Severity, str], ...] = (
     ("link-outside-stay", "refuse", "the film carries the record of another stay: " + _AGAIN),
     ("film-after-death", "warn", "the film, the death or the person is wrong: look at these rows"),
     ("unknown-counted-as-no", "warn", "link by time: outside every stay the outcome is unknown"),
+    ("value-outside-window", "refuse", "the record was not known at the film: " + _AGAIN),
     ("feature-reveals-target", "warn", "leave the feature out, or do not score that finding"),
     ("film-shape-reveals-target", "warn", "classes come from different sources: a probe may read the source"),
     ("changed-after-publication", "refuse", "make it again: cxrssl ingest, for films after their folder is deleted"),

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
 from cxrssl.cohort.films import collect_films, make_arrays
 from cxrssl.cohort.read import Cohort, naming_ingest
 from cxrssl.cohort.split import Shares, hash_split
@@ -86,8 +85,7 @@ def _find_other_splits(cohort: Cohort, database: Database) -> Result:
 def _find_other_arrays(cohort: Cohort, database: Database) -> Result:
     """Make the arrays again from the tables and compare them one by one."""
     code, findings = "arrays-differ-from-database", cohort.finding_names.tolist()
-    measured = [find_feature(name) for name in cohort.names if name not in FEATURE_NAMES]
-    remade = make_arrays(collect_films(database, findings), findings, measured)
+    remade = make_arrays(collect_films(database, findings), findings, cohort.measured)
     compared = f"{len(remade)} arrays of {count_noun(len(cohort), 'film')}"
     differing: list[str] = []
     examples: set[int] = set()

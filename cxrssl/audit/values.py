@@ -35,6 +35,7 @@ def audit_values(cohort: Cohort, images: ImageStore | None, targets: Sequence[st
     return [
         _find_links_outside(cohort),
         _find_unknown_as_no(cohort),
+        *_find_times(cohort),
         report_finding("feature-reveals-target", compared, "; ".join(reveals)),
         _find_revealing_shapes(cohort, images, targets),
     ]
@@ -82,6 +83,31 @@ def _find_unknown_as_no(cohort: Cohort) -> Result:
         return pass_check(code, compared)
     what = f"{count_noun(len(rows), 'film')} outside every stay with a known {' or '.join(KNOWN_IN_A_STAY)}"
     return report_finding(code, compared, what, rows.tolist())
+
+
+def _find_times(cohort: Cohort) -> list[Result]:
+    """Return whether each measured value is of its window before the film; nothing where none is measured.
+
+    A value that was drawn before and stored after the film is not used: how often is said.
+    """
+    aged = [feature for feature in cohort.measured if feature.has_age]
+    if cohort.ehr_age_h is None or not aged:
+        return []
+    code, num_later = "value-outside-window", 0
+    ends_A = np.array([each.measured.window_h or np.inf if each.measured else np.inf for each in aged])
+    is_wrong_NA: NDArray[np.bool_] = (cohort.ehr_age_h < 0) | (
+        cohort.ehr_age_h > np.nextafter(ends_A.astype(np.float32), np.inf)
+    )
+    for account in cohort.summary.get("measured", {}).values():
+        num_later += int(account["stored_later"])
+    compared = f"{count_noun(int((~np.isnan(cohort.ehr_age_h)).sum()), 'measured value')} with the time of the film; "
+    compared += f"{num_later:,} nearer ones were stored after it and are not used"
+    rows = np.flatnonzero(is_wrong_NA.any(axis=1))
+    names = ", ".join(
+        each.name for each, is_wrong in zip(aged, np.any(is_wrong_NA, axis=0).tolist(), strict=True) if is_wrong
+    )
+    return [report_finding(code, compared, f"{names} taken after the film or before its window", rows.tolist())
+            if len(rows) else pass_check(code, compared)]  # fmt: skip
 
 
 def _find_revealing_shapes(cohort: Cohort, images: ImageStore | None, targets: Sequence[str]) -> Result:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from cxrssl.cli import completion
+from cxrssl.cohort.own import learn_features
 from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import CxrsslError, DataError
 from cxrssl.core.held import hold_folder
@@ -88,6 +89,7 @@ def make_workspace(path: Path) -> Workspace:
     """Return the workspace, made if it was not there. Raises: UsageError for a folder that holds other things."""
     workspace = Workspace(path.absolute()).claim()
     hold_folder(workspace.root)
+    learn_features(workspace.cohorts)
     return workspace
 
 
@@ -101,6 +103,7 @@ def open_workspace(path: Path) -> Workspace:
     workspace = Workspace(path.absolute())
     workspace.check()
     hold_folder(workspace.root)
+    learn_features(workspace.cohorts)
     return workspace
 
 

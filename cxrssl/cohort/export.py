@@ -16,7 +16,7 @@ import polars as pl
 from cxrssl.cohort import meds
 from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.feature import Feature
-from cxrssl.cohort.features import FEATURE_NAMES, RECORDED, find_feature
+from cxrssl.cohort.features import RECORDED
 from cxrssl.cohort.read import Cohort, naming_ingest, open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, publish, unreplaced
@@ -145,8 +145,7 @@ def _role(name: str, feature: Feature | None, link: set[str]) -> str:
 def _write_films(folder: Path, cohort: Cohort, database: Database, to: str) -> None:
     """Write films.parquet or films.csv as published, one row a film, and codebook.csv."""
     films = pl.read_parquet(cohort.folder / "films.parquet")
-    measured = [find_feature(name) for name in cohort.names if name not in FEATURE_NAMES]
-    codebook = make_codebook(database, films, tuple(cohort.finding_names.tolist()), measured)
+    codebook = make_codebook(database, films, tuple(cohort.finding_names.tolist()), cohort.measured)
     if to == "csv":
         write_bytes(folder / "films.csv", frame_csv(films))
     else:
@@ -171,21 +170,22 @@ def _write_meds(folder: Path, cohort: Cohort, database: Database) -> None:
         mapping = numbers.select(pl.col("number").alias("subject_id"), pl.col("subject_id").alias("source_subject_id"))
         write_bytes(folder / "subject_ids.csv", frame_csv(mapping))
     codes: set[str] = set()
+    measured = cohort.measured
     for (part,), group in subjects.group_by("split"):
-        codes |= _write_shards(folder / "data" / str(part), database, group)
-    write_parquet(meds.describe_codes(codes), folder / "metadata" / "codes.parquet")
+        codes |= _write_shards(folder / "data" / str(part), database, group, measured)
+    write_parquet(meds.describe_codes(codes, measured), folder / "metadata" / "codes.parquet")
     untimed = _renumber(meds.collect_untimed(database), numbers)
     if untimed.height:
         write_parquet(untimed, folder / "findings.parquet")
 
 
-def _write_shards(folder: Path, database: Database, subjects: pl.DataFrame) -> set[str]:
+def _write_shards(folder: Path, database: Database, subjects: pl.DataFrame, measured: Sequence[Feature]) -> set[str]:
     """Write the events of `subjects`, each subject in one shard, sorted by number and time, and return their codes."""
     folder.mkdir(parents=True)
     ordered, codes = subjects.sort("number"), set[str]()
     for shard, start in enumerate(range(0, ordered.height, meds.MAX_SHARD_SUBJECTS)):
         part = ordered.slice(start, meds.MAX_SHARD_SUBJECTS)
-        events = meds.collect_events(database, part["subject_id"])
+        events = meds.collect_events(database, part["subject_id"], measured)
         codes.update(events["code"].unique())
         write_parquet(_renumber(events, part).select(list(meds.SCHEMA)), folder / f"{shard}.parquet")
     return codes

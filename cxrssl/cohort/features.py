@@ -60,15 +60,17 @@ _known = {feature.name: feature for feature in (*FEATURES, *OPTIONAL)}
 """All features that this process knows, in order: those of the program, then users' own, see `declare`."""
 
 
-_declared: dict[str, dict[str, Any]] = {}
-"""Feature of a user -> its declaration."""
+_declared: dict[str, tuple[Any, set[Path]]] = {}
+"""Feature of a user -> its declaration, and the cohorts that have it."""
 
 
-def declare(values: Mapping[str, Any] | None, where: str | Path) -> Declared:
+def declare(values: Mapping[str, Any] | None, where: str | Path, cohort: Path | None = None) -> Declared:
     """Let this process know features of a user's own, and return them; `values` is a parsed file of declarations.
 
-    Raises: ConfigError for a mistake, for a name or group that the program uses, and for a feature that was declared
-    otherwise.
+    `cohort` is the folder of the cohort that has them, or will have.
+
+    Raises: ConfigError for a mistake, for a name or group that the program uses, and for a feature that another cohort
+    of the workspace has under the same name.
     """
     if not values:
         return Declared(())
@@ -84,10 +86,13 @@ def declare(values: Mapping[str, Any] | None, where: str | Path) -> Declared:
         raise ConfigError(error.what, where, error.hint) from None
     for feature in declared.features:
         _check_free(feature, where)
-        text = {"feature": feature, "tables": [tables[name] for name in _tables_of(feature)]}
-        if _declared.setdefault(feature.name, text) != text:
-            what = f'feature "{feature.name}" is declared otherwise in another cohort of the workspace'
-            raise ConfigError(what, where, "give it another name, or make that cohort again with this declaration")
+        content = (feature, [tables[name] for name in _tables_of(feature)])
+        before, owners = _declared.get(feature.name, (content, set[Path]()))
+        others = {each for each in owners if cohort and each.parent == cohort.parent and each != cohort}
+        if before != content and others:
+            what = f'feature "{feature.name}" is declared otherwise in cohort {min(others).name}'
+            raise ConfigError(what, where, "give it another name, or another workspace with --workspace")
+        _declared[feature.name] = (content, (owners if before == content else others) | ({cohort} if cohort else set()))
         _known[feature.name] = feature
     return declared
 

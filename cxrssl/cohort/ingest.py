@@ -112,8 +112,8 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     """
     source = find_source(options.dataset)
     name = check_name(options.name or options.dataset, "cohort")
-    plan = _make_plan(workspace, source, options)
     dest = workspace.cohorts / name
+    plan = _make_plan(workspace, source, options, dest)
     current = _find_current(dest, plan)
     if current is not None:
         return current
@@ -152,11 +152,11 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     return CohortSummary(dest, False, summary, find_films(plan.verified, plan.layout.root))
 
 
-def _make_plan(workspace: Workspace, source: Source, options: IngestOptions) -> _Plan:
+def _make_plan(workspace: Workspace, source: Source, options: IngestOptions, dest: Path) -> _Plan:
     rule = _choose_rule(source, options)
     options.check()
     options = options.locate(options.dataset)
-    asked = read_asked(options.features)
+    asked = read_asked(options.features, dest)
     layout = _find_layout(source, options)
     events = find_files(asked, layout)
     check_apart(workspace.root, {layout.root, *(file.path.parent for file in _publishers_files(layout))})

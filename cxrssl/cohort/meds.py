@@ -11,12 +11,13 @@ A film without a time (NIH, CheXpert) is a static event; its findings are not ev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
+from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import FEATURES
 from cxrssl.core.errors import DataError
 from cxrssl.core.version import __version__
@@ -157,12 +158,40 @@ JOIN (SELECT study_id, any_value(subject_id) AS subject_id FROM image GROUP BY s
 ORDER BY subject_id, study_id, finding"""
 
 
-def collect_events(database: Database, subjects: pl.Series) -> pl.DataFrame:
+def list_measured(features: Sequence[Feature]) -> list[_Kind]:
+    """Return the kinds of events of measured features: MEASURED, group, name, then the unit or the word.
+
+    A value with an age is an event of its own time, another one of the time of the film; an outcome, of the discharge.
+    """
+    kinds = []
+    for each in features:
+        assert each.measured is not None
+        code = f"MEASURED//{each.group}//{each.name}"
+        name = f'film."{each.column}"'
+        time = (
+            f'taken_at - to_microseconds(round(film."{each.age_column}" * 3.6e9)::BIGINT)'
+            if each.has_age
+            else "taken_at"
+        )
+        value = f"'{code}//' || {name} AS code"
+        if not each.categories:
+            value = f"'{code}//{each.measured.unit or 'UNK'}' AS code, {name}::FLOAT AS numeric_value"
+        source = "film"
+        if each.role == "outcome":
+            time, source = "dischtime", "film JOIN admission USING (hadm_id)"
+        sql = f"SELECT DISTINCT film.subject_id, {time} AS time, {value} FROM {source} WHERE {name} IS NOT NULL"
+        kinds.append(_Kind(code, each.meaning, sql))
+    return kinds
+
+
+def collect_events(database: Database, subjects: pl.Series, measured: Sequence[Feature] = ()) -> pl.DataFrame:
     """Return all events of these subjects, `subject_id` still as text, sorted; static events first.
 
     Those of all subjects of MIMIC-CXR at once would take 2 GiB.
     """
-    parts = [f"SELECT {rank} AS rank, * FROM ({kind.sql})" for rank, kind in enumerate(KINDS)]
+    parts = [
+        f"SELECT {rank} AS rank, * FROM ({kind.sql})" for rank, kind in enumerate((*KINDS, *list_measured(measured)))
+    ]
     every = " UNION ALL BY NAME ".join(parts)
     sql = f"SELECT * FROM ({every}) WHERE subject_id IN (SELECT unnest($1::VARCHAR[]))"
     events = database.query(sql, [subjects.to_list()]).sort(
@@ -194,14 +223,13 @@ def number_subjects(dataset: str, subjects: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"subject_id": texts, "number": numbers})
 
 
-def describe_codes(in_use: Iterable[str]) -> pl.DataFrame:
+def describe_codes(in_use: Iterable[str], measured: Sequence[Feature] = ()) -> pl.DataFrame:
     """Return `code`, `description`, `parent_codes` of every code in use, sorted."""
-    meaning = {kind.code: kind.meaning for kind in KINDS}
+    meaning = {kind.code: kind.meaning for kind in (*KINDS, *list_measured(measured))}
     codes = pl.DataFrame({"code": sorted(in_use)}, {"code": pl.String()})
     return codes.with_columns(
         pl.col("code")
-        .str.split("//")
-        .list.first()
+        .str.extract(r"^(MEASURED//[^/]*//[^/]*|[^/]*)")
         .replace_strict(meaning, return_dtype=pl.String)
         .alias("description"),
         pl.lit(None, pl.List(pl.String)).alias("parent_codes"),

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
+from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import FEATURE_NAMES, declare, find_feature, is_feature
 from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact, read_unexchanged
 from cxrssl.core.errors import FormatError, IntegrityError, LeakageError, UsageError
@@ -128,6 +129,11 @@ class Cohort(Films):
         """The features that it has columns of."""
         return tuple(self.feature_names.tolist())
 
+    @property
+    def measured(self) -> tuple[Feature, ...]:
+        """The features that it has beside FEATURES."""
+        return tuple(find_feature(name) for name in self.names[len(FEATURE_NAMES) :])
+
     def column_of(self, name: str) -> int:
         """Return the column of a feature in `ehr_values` and `ehr_known`.
 
@@ -234,7 +240,7 @@ def _describe_ingest(path: Path) -> str:
 def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
     artefact = open_artefact(path, KIND, verify)
     settings = artefact.settings
-    declare(settings.get("declared"), path)
+    declare(settings.get("declared"), path, path.absolute())
     arrays = _load_arrays(path / "films.npz")
     names = arrays["feature_names"].tolist()
     if tuple(names[: len(FEATURE_NAMES)]) != FEATURE_NAMES or not all(map(is_feature, names)):

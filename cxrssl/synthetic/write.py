@@ -12,6 +12,7 @@ from pathlib import Path
 from cxrssl.core.errors import DataError
 from cxrssl.synthetic.archive import FilmAnswer, OnFilm, Visit, write_answers, write_archive
 from cxrssl.synthetic.chance import stream
+from cxrssl.synthetic.hospital.events import write_events
 from cxrssl.synthetic.hospital.people import MAX_PER_PATIENT, History, draw_history
 from cxrssl.synthetic.hospital.tables import read_histories, write_tables
 from cxrssl.synthetic.hospital.timeline import PLACEMENTS, Study, draw_studies, draw_time, make_study
@@ -63,6 +64,7 @@ def write_hospital(
     histories = [replace(each, odds=spec.odds) for each in drawn]
     visits = [Visit(h, tuple(draw_studies(spec.seed, k, h, spec.film_px))) for k, h in enumerate(histories)]
     write_tables(ehr_root, histories, spec.seed)
+    write_events(ehr_root, histories, spec.seed)
     answers = write_archive(cxr_root, visits, spec.seed, on_film, num_workers)
     write_answers(root / "answers.csv", answers, histories)
     return HospitalSummary(

@@ -37,6 +37,7 @@ SHOWN_BY = {
     "cohort/doctor.py": ["doctor"],
     "cohort/export.py": ["cohort export"],
     "cohort/ingest.py": ["ingest"],
+    "cohort/events": ["ingest"],
     "cohort/files.py": ["ingest", "doctor"],
     "cohort/split.py": ["ingest"],
     "cohort/link.py": ["ingest"],

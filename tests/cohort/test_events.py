@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cxrssl.cohort.encoding import encode_features, feature_columns
 from cxrssl.cohort.events.fill import Account, Chosen, Events, Measures, measure_films
 from cxrssl.cohort.feature import Feature
-from cxrssl.cohort.features import OPTIONAL, TABLES, find_feature
+from cxrssl.cohort.features import FEATURE_NAMES, OPTIONAL, TABLES, find_feature
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.schema import create_tables
 from cxrssl.core.errors import DataError
@@ -255,3 +256,88 @@ def test_no_declared_unit_at_all_is_an_error_that_names_those_of_the_file(tmp_pa
     assert caught.value.what == (
         'creatinine: none of 12 rows has a declared unit ("mg/dl", "umol/l"); they say "mmol/kg"'
     )
+
+
+def test_a_model_sees_value_unknown_and_age() -> None:
+    names = ("sodium", "had_dementia")
+    columns = ("sodium", "had_dementia=no", "had_dementia=yes", "sodium unknown", "had_dementia unknown", "sodium age")
+    assert feature_columns(names) == columns
+    assert feature_columns(names, "zero") == columns[:3]  # nothing that says so
+    order = (*FEATURE_NAMES, "had_dementia", "sodium")
+    values = np.full((3, len(order)), np.nan)
+    values[0, -2:] = [1, 140]  # of 110 to 170, taken 36 h before the film, stale at 72 h
+    values[1, -1] = 200
+    ages = np.array([[36.0], [168.0], [np.nan]])
+    encoded = encode_features(values, ~np.isnan(values), names, "mask", order, ages)
+    assert encoded.tolist() == [[0.5, 0, 1, 0, 0, 0.5], [1, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]]
+
+
+ADMISSIONS = (("h1", -100.0, -50.0), ("h2", -10.0, 20.0))
+
+
+def test_history_is_of_earlier_admissions(tmp_path: Path) -> None:
+    """Heart failure in the first admission, dementia in the one that the film is taken in."""
+    names = ("subject_id", "hadm_id", "icd_code", "icd_version")
+    codes = [("1", "h1", "I509", "10"), ("1", "h2", "F03", "10"), ("1", "h1", "F03", "9"), ("2", "h3", "4280", "9")]
+    file = write_rows(tmp_path / "d.csv", [dict(zip(names, row, strict=True)) for row in codes], names)
+    times = [(hadm, *(NOON + dt.timedelta(hours=hours) for hours in span)) for hadm, *span in ADMISSIONS]
+    admission = pl.DataFrame(times, ("hadm_id", "admittime", "dischtime"), orient="row").with_columns(
+        pl.lit("1").alias("subject_id"), pl.lit(False).alias("hospital_expire_flag")
+    )
+    link = pl.DataFrame(
+        {
+            "image_id": ["f00000", "f00001", "f00002"],
+            "hadm_id": ["h2", None, None],
+            "link_status": ["in_stay", "no_admission", "rejected_row"],
+            "num_covering": [1, 0, 0],
+        }
+    )
+    features = [feature for feature in OPTIONAL if feature.group == "history"]
+    films = [("1", NOON), ("2", NOON), ("3", NOON)]
+    frame = measure(tmp_path, file, "diagnoses", films, features, admission=admission, link=link).frame
+    assert frame["had_heart_failure"].to_list() == ["yes", None, None]  # h3 has no time; of "3" nothing is sure
+    assert frame["had_dementia"].to_list() == ["no", "no", None]
+    assert frame["charlson"].to_list() == [1, None, None]
+
+
+def test_ventilation_is_known_in_intensive_care_alone(tmp_path: Path) -> None:
+    names = ("subject_id", "starttime", "endtime", "itemid")
+    spans = [("1", -2, 0), ("1", -30, -20), ("2", -2, 1)]
+    rows = [
+        dict(zip(names, (s, *(str(NOON + dt.timedelta(hours=h)) for h in span), "225792"), strict=True))
+        for s, *span in spans
+    ]
+    file = write_rows(tmp_path / "p.csv", rows, names)
+    films = [("1", NOON), ("1", NOON + dt.timedelta(seconds=1)), ("3", NOON)]
+    link = pl.DataFrame(
+        {
+            "image_id": ["f00000", "f00001", "f00002"],
+            "link_status": ["in_icu", "in_icu", "in_stay"],
+            "num_covering": [1, 1, 1],
+        }
+    )
+    frame = measure(tmp_path, file, "procedureevents", films, [find_feature("ventilated")], link=link).frame
+    assert frame["ventilated"].to_list() == ["yes", "no", None]
+
+
+def test_temperatures_become_degrees_celsius(tmp_path: Path) -> None:
+    names = ("subject_id", "charttime", "storetime", "itemid", "valuenum")
+    at = str(NOON - dt.timedelta(hours=1))
+    cells = [("1", at, at, "223761", "98.6"), ("2", at, at, "223762", "37.5"), ("3", at, at, "223761", "37.5")]
+    file = write_rows(tmp_path / "c.csv", [dict(zip(names, row, strict=True)) for row in cells], names)
+    films = [(subject, NOON) for subject in "123"]
+    measures = measure(tmp_path, file, "chartevents", films, [find_feature("temperature")])
+    assert measures.frame["temperature"].to_list() == [pytest.approx(37.0), 37.5, None]
+    assert measures.accounts["temperature"].rejected == {"not plausible": 1}
+
+
+def test_a_stage_is_read_again_and_lines_that_are_no_rows_are_counted(tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "labevents.csv", [lab(-5, -4, "1.0")])
+    with file.open("a") as out:
+        out.write("1,too,few\n")
+    first = measure(tmp_path, file, "labevents", [("1", NOON)], [within(find_feature("creatinine"), 24)])
+    assert dict(first.unread) == {"hosp/labevents.csv": 1}
+    file.unlink()
+    again = measure(tmp_path, file, "labevents", [("1", NOON)], [within(find_feature("creatinine"), 2)])
+    assert (first.frame["creatinine"].to_list(), again.frame["creatinine"].to_list()) == ([1.0], [None])
+    assert dict(again.unread) == dict(first.unread)

@@ -35,8 +35,8 @@ class Asked:
         return [feature.name for feature in self.chosen.features]
 
 
-def read_asked(text: str) -> Asked:
-    """Return what the words name.
+def read_asked(text: str, cohort: Path) -> Asked:
+    """Return what the words name, for a cohort in this folder.
 
     Raises: UsageError for an unknown group, ConfigError for a mistake in a file.
     """
@@ -46,7 +46,7 @@ def read_asked(text: str) -> Asked:
     for word in filter(None, (part.strip() for part in text.split(","))):
         if word.lower().endswith(SUFFIX):
             values = read_toml(Path(word))
-            own = declare(values, word)
+            own = declare(values, word, cohort.absolute())
             features |= {feature.name: feature for feature in own.features}
             tables |= {table.name: table for table in own.tables}
             for key in ("table", "feature"):

@@ -102,7 +102,7 @@ def _find_stage(dest: Path, settings: dict[str, object]) -> Stage | None:
         artefact = open_artefact(dest, KIND)
     except IntegrityError:
         return None
-    if artefact.settings != settings:
+    if hash_settings(artefact.settings) != hash_settings(settings):
         return None
     return Stage(dest / ROWS, int((dest / "unread.txt").read_text()))
 
