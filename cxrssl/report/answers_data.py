@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrssl.cohort.features import FEATURE_NAMES, find_feature
+from cxrssl.cohort.features import find_feature, is_feature
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.text import count_noun, plain
@@ -82,7 +82,7 @@ def describe_elements(evidence: Evidence) -> list[str]:
     """Return the features of the record that runs were given, with when each is known."""
     lines = []
     for run in evidence.runs:
-        known = [(name, find_feature(name)) for name in run.ehr if name in FEATURE_NAMES]
+        known = [(name, find_feature(name)) for name in run.ehr if is_feature(name)]
         named = ", ".join(f"{name} (known {each.known} the film)" for name, each in known)
         lines.append((evidence.name_run(run.run_id), f"input of pretraining: {named or 'none of the record'}"))
     return [*merge(lines, "runs/*/run.json"), "features and times: cxrssl help record"] if lines else []

@@ -72,7 +72,7 @@ CODES = (("4280", 9), ("I509", 10), ("496", 9), ("J449", 10), ("25000", 9), ("E1
          ("41071", 9), ("I214", 10), ("1623", 9), ("C3490", 10), ("4019", 9), ("I10", 10), ("E785", 10))  # fmt: skip
 CODES_OF_ILLNESS = {"heart": ("I509", 10), "lungs": ("J189", 10)}
 MAX_DRAWS = 8
-VENTILATION = 225792
+VENTILATION, ARTERIAL_LINE = 225792, 225752
 Row = Sequence[Any]
 
 
@@ -92,6 +92,7 @@ def write_events(ehr_root: Path, histories: Sequence[History], seed: int) -> Non
         for stay in history.icu_stays:
             ids = (subject_id, stay.hadm_id, stay.stay_id)
             signs += [(*ids, None, *row, 0) for row in _draw_signs(rng, stay)]
+            procedures.append((*ids, stay.intime, stay.outtime, stay.outtime, ARTERIAL_LINE, 1, "None"))
             if rng.random() < 0.35:
                 begin = stay.intime + dt.timedelta(minutes=int(rng.integers(0, 240)))
                 end = min(stay.outtime, begin + dt.timedelta(minutes=int(rng.integers(120, 4320))))
