@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from textual.app import App
+from collections.abc import Iterable
+from pathlib import Path
+
+from textual.app import App, SystemCommand
+from textual.screen import Screen
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.memory import memory_path, recall_view
+from cxrssl.dashboard.screens.common import CommonScreen
+from cxrssl.dashboard.screens.curves import CurvesScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.screens.session import Session
+from cxrssl.dashboard.state import turn
+from cxrssl.dashboard.text.styles import DARK, THEMES
+from cxrssl.dashboard.view import View
+from cxrssl.dashboard.widgets.theme import make_themes
+
+BASE = 2
+"""Screens under those that lie over another: the app's own blank one, and the open one."""
 
 
 class DashboardApp(App[None]):
@@ -13,16 +28,65 @@ class DashboardApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "cxrssl"
-    ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(
+        self, workspace: Workspace, view: View | None = None, memory: Path | None = None, first: str = "runs"
+    ) -> None:
         super().__init__()
-        self.workspace = workspace
+        self.session = Session(workspace, view, memory)
+        self.first = first
+        screens: list[CommonScreen] = [RunsScreen(self.session), CurvesScreen(self.session)]
+        for theme in make_themes():
+            self.register_theme(theme)
+        self.theme = self.session.view.theme if self.session.view.theme in THEMES else DARK
+        for screen in screens:
+            self.install_screen(screen, screen.NAME)
 
-    def get_default_screen(self) -> RunsScreen:
-        return RunsScreen(self.workspace)
+    async def on_mount(self) -> None:
+        await self.push_screen(self.first)
+
+    def on_unmount(self) -> None:
+        self.session.keep()
+
+    async def action_open_screen(self, name: str) -> None:
+        """Show another screen; one that lies over it is closed."""
+        while len(self.screen_stack) > BASE:
+            self.pop_screen()
+        await self.switch_screen(name)
+
+    def action_next_theme(self) -> None:
+        self.theme = turn(THEMES, self.theme, 1)
+        self.session.change(theme=self.theme)
+        if isinstance(self.screen, CommonScreen):
+            self.screen.show_state()
+        self.notify(f"theme: {self.theme}", markup=False)
+
+    def action_free_mouse(self) -> None:
+        """Leave the mouse to the terminal, for its own selection, or take it back."""
+        driver = self._driver
+        is_freed = not getattr(self, "_is_mouse_free", False)
+        change = getattr(driver, "_disable_mouse_support" if is_freed else "_enable_mouse_support", None)
+        if change is None:
+            return
+        change()
+        self._is_mouse_free = is_freed
+        said = "the mouse is the terminal's: select with it; F takes it back" if is_freed else "the mouse is ours again"
+        self.notify(said, markup=False)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Yield what the keys of the screen do, for the command palette."""
+        for binding in screen.active_bindings.values():
+            if binding.enabled and binding.binding.description and not binding.binding.system:
+                action, key = binding.binding.action, self.get_key_display(binding.binding)
+                title = binding.binding.description
+                yield SystemCommand(title, f"key {key}", lambda action=action: self.run_action_later(screen, action))
+
+    def run_action_later(self, screen: Screen[object], action: str) -> None:
+        """Run an action of a screen when the palette is closed."""
+        self.call_later(self.run_action, action, screen)
 
 
-def run_dashboard(workspace: Workspace) -> None:
+def run_dashboard(workspace: Workspace, view: View | None = None, first: str = "runs") -> None:
     """Show the dashboard of a workspace until the user quits."""
-    DashboardApp(workspace).run()
+    path = memory_path(workspace)
+    DashboardApp(workspace, view or recall_view(path), path, first).run()

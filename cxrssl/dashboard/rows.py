@@ -5,8 +5,9 @@ In: RunRecord, Evaluation, AblationTable. Out: RunRow, ProbeRow, AblationRow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from cxrssl.cohort.features import is_outcome_used
 from cxrssl.core.errors import UsageError
@@ -44,7 +45,24 @@ def make_run_row(record: RunRecord) -> RunRow:
         trouble=_last_of(record, {"fail", "guard", "damage"}) if record.state != "finished" else "",
         alarm=_last_of(record, {"alarm"}),
         imported=record.imported.sentence if record.imported else "",
+        objective=about.objective,
+        recipe=flatten_recipe(about.recipe),
     )
+
+
+def flatten_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of a recipe as "section.name" and text; what is no table of settings is left out."""
+    sections = {name: values for name, values in recipe.items() if isinstance(values, Mapping)}
+    return {f"{name}.{key}": value_text(value) for name, values in sections.items() for key, value in values.items()}
+
+
+def value_text(value: Any) -> str:
+    """Return a setting as a recipe file writes it, lists without brackets."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(value_text, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def make_probe_row(evaluation: Evaluation) -> ProbeRow:

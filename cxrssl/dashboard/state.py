@@ -20,6 +20,24 @@ STATES = ("running", "stopped", "died", "failed", "finished", "unseen")
 
 
 @dataclass(frozen=True)
+class Measure:
+    """One metric of a run in four numbers; nan where it was never finite."""
+
+    step: int
+    """At which it was last logged."""
+    last: float
+    smoothed: float
+    """At its end: the mean over the last part of the curve, as the curve's own smoothing has it."""
+    lowest: float
+    highest: float
+
+    def best(self, metric: str) -> float:
+        """Return the best value; nan for a metric of which neither high nor low is better."""
+        better = which_is_better(metric)
+        return math.nan if not better else self.highest if better == "higher" else self.lowest
+
+
+@dataclass(frozen=True)
 class RunRow:
     """A run."""
 
@@ -54,10 +72,34 @@ class RunRow:
     """The last alarm since the run was last started."""
     imported: str = ""
     """From which archive it is, in words; empty for what was trained here."""
+    objective: str = ""
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    """Every setting as "section.name", its value as text."""
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    """By metric; empty until its journals are read."""
+    trend: tuple[float, ...] = ()
+    """The chosen metric over the whole run in few values, nan where none was logged."""
 
     @property
     def frac(self) -> float:
         return min(self.step / self.num_steps, 1.0) if self.num_steps else math.nan
+
+
+SeedMean = tuple[float, float, float, int]
+"""Mean over seeds, both ends of its interval, number of seeds that it is of; nan where it is not defined."""
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """Runs that differ in nothing but the seed."""
+
+    run_ids: tuple[str, ...]
+    seeds: tuple[str, ...]
+    last: SeedMean
+    """Of the chosen metric, as is `best`."""
+    best: SeedMean
+    auroc: SeedMean
+    """Of the macro AUROC of each run's own probe."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +167,8 @@ class DashboardState:
     ablations: tuple[AblationRow, ...] = ()
     problems: tuple[str, ...] = ()
     """What could not be read."""
+    read_frac: float = 1.0
+    """How much of all journals has been read."""
     metrics: tuple[str, ...] = ()
     """Of the focused run."""
     curve: Curve | None = field(default=None, compare=False)
@@ -132,7 +176,7 @@ class DashboardState:
     latest: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Step and value of each metric of the focused run when it was last logged."""
     is_reading: bool = False
-    """Whether the curve's journals are not read to their end yet."""
+    """Whether journals are not read to their end yet."""
 
     def find_run(self, run_id: str) -> RunRow | None:
         """Return the run of this id."""
@@ -152,6 +196,33 @@ class DashboardState:
 
     def _is_of(self, run: RunRow) -> bool:
         return self.curve is not None and self.curve.run_id == run.run_id
+
+
+@dataclass(frozen=True)
+class CurvesState:
+    """Curves of some runs."""
+
+    runs: tuple[RunRow, ...] = ()
+    """Those that are drawn, in the order of their letters."""
+    pinned: RunRow | None = None
+    num_marked: int = 0
+    metrics: tuple[str, ...] = ()
+    """That any of them has logged."""
+    curves: Mapping[tuple[str, str], Curve] = field(default_factory=dict)
+    """By run and metric."""
+    is_reading: bool = False
+
+    def curves_of(self, metric: str) -> dict[int, Curve]:
+        """Return the curves of a metric by the place of their run; a run that did not log it is left out."""
+        found = {at: self.curves.get((run.run_id, metric)) for at, run in enumerate(self.runs)}
+        return {at: curve for at, curve in found.items() if curve is not None}
+
+
+def which_is_better(metric: str) -> str:
+    """Return "higher", "lower", or "" for a metric of which neither is better by itself."""
+    if any(part in metric for part in ("auroc", "auprc", "accuracy", "films_per_s")):
+        return "higher"
+    return "lower" if metric.endswith(("loss", "cross_entropy", "error")) else ""
 
 
 def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:

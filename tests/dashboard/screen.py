@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,14 +12,23 @@ from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.app import DashboardApp
+from cxrssl.dashboard.screens.common import CommonScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.view import View
 
 Steps = Callable[[Pilot[None], RunsScreen], Awaitable[None]]
 
 
-def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40)) -> None:
+def drive(
+    workspace: Workspace,
+    steps: Steps,
+    size: tuple[int, int] = (120, 40),
+    *,
+    memory: Path | None = None,
+    view: View | None = None,
+) -> None:
     async def run() -> None:
-        app = DashboardApp(workspace)
+        app = DashboardApp(workspace, view, memory)
         async with app.run_test(size=size) as pilot:
             screen = app.screen
             assert isinstance(screen, RunsScreen)
@@ -29,9 +39,15 @@ def drive(workspace: Workspace, steps: Steps, size: tuple[int, int] = (120, 40))
     asyncio.run(coroutine)
 
 
-async def settle(pilot: Pilot[None], screen: RunsScreen) -> None:
-    screen.action_read()
-    await until(pilot, lambda: screen.state is not None and not screen.is_reading)
+async def settle(pilot: Pilot[None], screen: CommonScreen) -> None:
+    """Read the files again with the screen that is open, and wait until all is shown."""
+    opened = next((each for each in reversed(pilot.app.screen_stack) if isinstance(each, CommonScreen)), screen)
+    opened.action_read()
+
+    def is_settled() -> bool:
+        return opened.state is not None and not opened.is_reading and not opened.state.is_reading
+
+    await until(pilot, is_settled)
     await pilot.pause(0.05)
 
 
@@ -44,7 +60,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
     pytest.fail("the dashboard hangs")
 
 
-async def press(pilot: Pilot[None], screen: RunsScreen, *keys: str) -> None:
+async def press(pilot: Pilot[None], screen: CommonScreen, *keys: str) -> None:
     await pilot.press(*keys)
     await settle(pilot, screen)
 

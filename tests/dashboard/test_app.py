@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.memory import recall_view
 from cxrssl.dashboard.screens.findings import FindingsScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.view import View
 from cxrssl.dashboard.widgets.probe_table import ProbeTable
 from cxrssl.dashboard.widgets.run_table import RunTable
+from tests.cli.command import run as run_command
 from tests.dashboard.screen import drive, press, settle, text_of, until
 from tests.records.folders import DEAD, make_evaluation, make_run, metric, write_lines
 
@@ -144,10 +148,11 @@ def test_a_cursor_that_moved_while_the_table_was_rebuilt_is_where_the_selection_
     async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         table = screen.query_one(RunTable)
         assert screen.state is not None
+        by_id = View(sort="")
         for down in (True, True, False):
             table.action_cursor_down() if down else table.action_cursor_up()
-            table.show_runs(screen.state.runs[::-1])  # before the message of the move is read
-            table.show_runs(screen.state.runs)
+            table.show_runs(screen.state.runs[::-1], by_id)  # before the message of the move is read
+            table.show_runs(screen.state.runs, by_id)
             await pilot.pause(0.05)
             selected(screen)
         assert selected(screen) == "run-1"
@@ -194,7 +199,7 @@ def test_a_live_run_moves_without_the_table_being_rebuilt(
             workspace.runs / "mimic-msn+mortality-s2-cccc" / "metrics-0001.jsonl", [metric(100, 1.2e9, loss=2.25)]
         )
         await settle(pilot, screen)
-        assert sorted(written) == ["loss", "steps"]
+        assert sorted(set(written)) == ["best", "last", "steps", "trend"]
         assert "2.250" in text_of(pilot)
 
     drive(workspace, steps)
@@ -202,7 +207,7 @@ def test_a_live_run_moves_without_the_table_being_rebuilt(
 
 def test_keys_change_the_curve(workspace: Workspace) -> None:
     async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
-        await press(pilot, screen, "y", "x", "s")
+        await press(pilot, screen, "y", "x", "S", "S")
         assert "range 3.849 to 5.000 · over epoch, log y" in text_of(pilot)
         assert "smoothed" not in text_of(pilot)
         await press(pilot, screen, "m")
@@ -210,7 +215,7 @@ def test_keys_change_the_curve(workspace: Workspace) -> None:
         await press(pilot, screen, "down")
         assert "cross_entropy 4.675" in text_of(pilot)
         await press(pilot, screen, "question_mark")
-        assert "log or linear y axis" in text_of(pilot)
+        assert "log or linear y; x axis" in text_of(pilot)
 
     drive(workspace, steps)
 
@@ -289,3 +294,67 @@ def test_closing_touches_nothing(workspace: Workspace) -> None:
 
     drive(workspace, steps)
     assert sorted((path, path.stat().st_mtime_ns) for path in workspace.root.rglob("*")) == before
+
+
+def test_marks_columns_order_and_groups_are_the_users_and_remembered(workspace: Workspace, tmp_path: Path) -> None:
+    memory = tmp_path / "memory.json"
+
+    async def choose(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await press(pilot, screen, "space", "space")
+        assert " ".join(screen.session.view.marked) == "mimic-msn+mortality-s2-cccc mimic-msn+sex-s1-bbbb"
+        assert "● 2 marked" in text_of(pilot)
+        await press(pilot, screen, "g", "space")
+        assert " ".join(screen.session.view.marked) == "mimic-msn+sex-s1-bbbb"
+        await press(pilot, screen, "greater_than_sign", "o")
+        view = screen.session.view
+        assert (view.sort, view.is_descending) == ("run", False)
+        rows = list(screen.query_one(RunTable)._cells)
+        assert rows == sorted(rows)
+        await press(pilot, screen, "c", "space", "enter")
+        assert "state" not in screen.session.view.columns
+        await press(pilot, screen, "u")
+        assert "seeds united" in text_of(pilot)
+        screen.session.keep()
+
+    drive(workspace, choose, memory=memory)
+    assert recall_view(memory).marked == ("mimic-msn+sex-s1-bbbb",)
+
+
+def test_what_is_at_the_cursor_can_be_copied_and_saved(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        copies = dict(screen.list_copies())
+        assert copies["cell state: running"] == "running"
+        assert copies["table as CSV"].startswith("run,state,steps")
+        await pilot.press("C")
+        await pilot.pause(0.1)
+        await pilot.press("enter")
+        await pilot.pause(0.1)
+        assert pilot.app.clipboard == "cxrssl pretrain --resume mimic-msn+mortality-s2-cccc"
+        for _ in range(2):
+            await pilot.press("E")
+            await pilot.pause(0.1)
+            await pilot.press("enter")
+            await pilot.pause(0.1)
+        assert (tmp_path / "runs.csv").read_text().count("\n") == 4
+        assert "this file exists" in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+def test_names_that_are_no_column_or_screen_are_refused_by_name(workspace: Workspace) -> None:
+    for words, said in ((["--sort", "lose"], 'nearest is "loss"'), (["rums"], 'nearest is "runs"')):
+        found = run_command("dashboard", "--once", *words, workspace=workspace.root)
+        assert found.returncode == 2
+        assert said in found.stderr
+
+
+def test_runs_can_be_sorted_and_filtered_without_a_terminal(workspace: Workspace) -> None:
+    found = run_command("dashboard", "--json", "--sort", "-best.loss", "--filter", "+", workspace=workspace.root)
+    assert [row["run_id"] for row in json.loads(found.stdout)["runs"]] == [
+        "mimic-msn+mortality-s2-cccc",
+        "mimic-msn+sex-s1-bbbb",
+    ]

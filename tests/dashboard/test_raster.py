@@ -16,12 +16,12 @@ from cxrssl.dashboard.widgets.raster import (
     LINE,
     PlotOptions,
     Raster,
-    draw_curve,
+    draw_curves,
 )
 from cxrssl.dashboard.widgets.ticks import nice_ticks, tick_text
 from cxrssl.records.curve import Curve
 
-RAW = PlotOptions(is_smooth=False)
+RAW = PlotOptions(smoothing=0)
 
 
 def curve_of(values: npt.ArrayLike, low: npt.ArrayLike | None = None, high: npt.ArrayLike | None = None) -> Curve:
@@ -30,6 +30,10 @@ def curve_of(values: npt.ArrayLike, low: npt.ArrayLike | None = None, high: npt.
     step = np.arange(len(mean), dtype=float)
     lows, highs = (mean if edge is None else np.asarray(edge, float) for edge in (low, high))
     return Curve("r", "loss", step, step / 10, step * 60, lows, mean, highs, mean, ~np.isfinite(mean))
+
+
+def draw_curve(curve: Curve, width: int, height: int, options: PlotOptions) -> Raster:
+    return draw_curves([curve], width, height, options)
 
 
 def dots_of(raster: Raster) -> list[str]:
@@ -86,7 +90,7 @@ def test_nothing_to_draw_is_reported(values: list[float]) -> None:
 
 
 def test_log_axis_leaves_out_zero_and_says_so() -> None:
-    raster = draw_curve(curve_of([0, 1, 10, 100, 1000]), 10, 6, PlotOptions(is_log=True, is_smooth=False))
+    raster = draw_curve(curve_of([0, 1, 10, 100, 1000]), 10, 6, PlotOptions(is_log=True, smoothing=0))
     assert raster.note == "values of 0 and below are not drawn"
     assert set(raster.y_ticks.values()) >= {"1", "100"}
     assert "above 0" in draw_curve(curve_of([-1, -2]), 10, 6, PlotOptions(is_log=True)).note

@@ -28,6 +28,9 @@ from tests.records.folders import DEAD, ELSEWHERE, age_files, make_evaluation, m
 
 FOLDER = Path(__file__).parent / "dashboard"
 SIZES = ((80, 24), (120, 40))
+WIDE = (200, 60)
+SHOWN_WIDE = ("runs", "curves")
+"""Of the widest size the screens alone, not what lies over them."""
 SCREENS: dict[str, tuple[str, ...]] = {
     "runs": (),
     "probes": ("tab", "tab"),
@@ -36,6 +39,9 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "filter": ("slash", *"s1"),
     "alarm": ("down", "down", "down"),
     "help": ("question_mark",),
+    "grouped": ("u", "less_than_sign"),
+    "columns": ("c", "down"),
+    "curves": ("space", "space", "2", "m", "down", "space", "enter", "right"),
 }
 """Name of a screen and the keys that lead to it."""
 
@@ -122,7 +128,8 @@ def read_screen(name: str, size: tuple[int, int]) -> str:
 
 def all_texts() -> dict[str, Callable[[], str]]:
     """Return what makes the text of each golden file."""
-    screens = {f"{name}-{size[0]}x{size[1]}": partial(read_screen, name, size) for name in SCREENS for size in SIZES}
+    shown = [(name, size) for name in SCREENS for size in (*SIZES, WIDE) if size != WIDE or name in SHOWN_WIDE]
+    screens = {f"{name}-{size[0]}x{size[1]}": partial(read_screen, name, size) for name, size in shown}
     return {"once": partial(read_once, 80), "keys": read_keys, **screens}
 
 

@@ -12,7 +12,9 @@ from textual.widgets import Static
 
 from cxrssl.dashboard.state import ProbeRow
 from cxrssl.dashboard.text.lines import findings_title
+from cxrssl.dashboard.text.styles import paint
 from cxrssl.dashboard.widgets.finding_table import FindingTable
+from cxrssl.dashboard.widgets.theme import theme_of
 
 
 class FindingsScreen(ModalScreen[None]):
@@ -26,7 +28,7 @@ class FindingsScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(findings_title(self.probe), classes="about")
+            yield Static(paint(findings_title(self.probe), theme_of(self)), classes="about")
             yield FindingTable(id="findings")
 
     def on_mount(self) -> None:

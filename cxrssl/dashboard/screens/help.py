@@ -1,4 +1,4 @@
-"""Keys and states, over the screen of runs."""
+"""Keys and states, over another screen."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from cxrssl.dashboard.text.help import help_text
+from cxrssl.dashboard.text.styles import paint
+from cxrssl.dashboard.widgets.theme import theme_of
 
 
 class HelpScreen(ModalScreen[None]):
-    """Lists the keys and what the states mean."""
+    """Lists the keys of a screen, and what the states of runs mean."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "dismiss", "Close"),
     ]
 
+    def __init__(self, name: str = "runs") -> None:
+        super().__init__()
+        self.screen_name = name
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog"):
-            yield Static(help_text())
+            yield Static(paint(help_text(self.screen_name), theme_of(self)))

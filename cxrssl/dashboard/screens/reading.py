@@ -6,22 +6,31 @@ In: what reads. Out: StateRead or ReadFailed. Never: two readings at once, or a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from textual import on, work
+from textual.events import ScreenResume
 from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
 from cxrssl.core.text import plain
-from cxrssl.dashboard.state import DashboardState
 
 REFRESH_S = 1.0
+
+
+class Readable(Protocol):
+    """What a screen shows."""
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether there is more to read at once."""
 
 
 class StateRead(Message):
     """The files have been read."""
 
-    def __init__(self, state: DashboardState) -> None:
+    def __init__(self, state: Any) -> None:
         super().__init__()
         self.state = state
 
@@ -35,19 +44,25 @@ class ReadFailed(Message):
 
 
 class ReadingScreen(Screen[None]):
-    """Reads on opening, every second and on request."""
+    """Reads on opening, every second while it is in sight, and on request."""
 
     def __init__(self) -> None:
         super().__init__()
         self.is_reading = self._is_again = False
 
-    def plan_reading(self) -> Callable[[], DashboardState]:
+    def plan_reading(self) -> Callable[[], Readable]:
         """Return what reads the state that the screen needs now; it is called in a thread."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
-        self.set_interval(REFRESH_S, self.action_read)
+        self.set_interval(REFRESH_S, self.read_if_seen)
         self.action_read()
+
+    @on(ScreenResume)
+    def read_if_seen(self) -> None:
+        """Read, unless another screen is in front of this one."""
+        if self.is_current:
+            self.action_read()
 
     def action_read(self) -> None:
         """Read in a thread; if a reading is under way, read again after it."""
@@ -58,7 +73,7 @@ class ReadingScreen(Screen[None]):
         self._read(self.plan_reading())
 
     @work(thread=True, exclusive=True, group="read", exit_on_error=False)
-    def _read(self, read: Callable[[], DashboardState]) -> None:
+    def _read(self, read: Callable[[], Readable]) -> None:
         self.post_message(StateRead(read()))
 
     @on(StateRead)

@@ -6,7 +6,7 @@ In: DashboardState. Out: what the widgets show, and which run and metric are rea
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -14,49 +14,64 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Resize
-from textual.widgets import Footer, Input
+from textual.widgets import DataTable, Input
 
-from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.reader import Reader
+from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.findings import FindingsScreen
-from cxrssl.dashboard.screens.help import HelpScreen
+from cxrssl.dashboard.screens.look import Change, change_plot, plot_options
 from cxrssl.dashboard.screens.panes import PanedScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, ReadingScreen, StateRead
+from cxrssl.dashboard.screens.pick import ChooseScreen
+from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
+from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, turn
 from cxrssl.dashboard.text.lines import empty_text, failure_line, no_curve_text, run_lines, top_line
+from cxrssl.dashboard.text.runs import GROUPED, groups_sheet, runs_sheet
+from cxrssl.dashboard.text.sheet import Sheet
+from cxrssl.dashboard.view import FIXED, differing_keys, group_runs
 from cxrssl.dashboard.widgets.filter import RunFilter
 from cxrssl.dashboard.widgets.line import Line
-from cxrssl.dashboard.widgets.plot import Change, CurvePlot
+from cxrssl.dashboard.widgets.plot import CurvePlot
 from cxrssl.dashboard.widgets.probe_pane import ProbePane
 from cxrssl.dashboard.widgets.run_table import RunTable
 
 
-class RunsScreen(ReadingScreen, PanedScreen):
+class RunsScreen(CommonScreen, PanedScreen):
     """Everything at one glance."""
 
+    NAME = "runs"
     PANES = ("runs", "curve", "probes")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "app.quit", "Quit", id="quit"),
-        Binding("r", "read", "Refresh", id="refresh"),
         Binding("tab", "move_pane(1)", "Pane", id="next_pane"),
         Binding("shift+tab", "move_pane(-1)", "Pane back", id="previous_pane", show=False),
         Binding("slash", "filter", "Filter", key_display="/", id="filter"),
-        Binding("y", "redraw('log')", "Log y", id="log_y"),
-        Binding("x", "redraw('axis')", "X axis", id="x_axis"),
-        Binding("s", "redraw('smooth')", "Smooth", id="smooth"),
+        Binding("space", "mark", "Mark", key_display="space", id="mark"),
+        Binding("a", "mark_all", "Mark all", show=False, id="mark_all"),
+        Binding("less_than_sign", "move_sort(-1)", "Sort", key_display="< >", id="sort_left"),
+        Binding("greater_than_sign", "move_sort(1)", "Sort by the next column", show=False, id="sort_right"),
+        Binding("o", "reverse", "Reverse", show=False, id="reverse"),
+        Binding("c", "choose_columns", "Columns", id="columns"),
+        Binding("u", "group", "Unite seeds", show=False, id="group"),
+        Binding("p", "pin", "Pin", show=False, id="pin"),
         Binding("m", "move_metric(1)", "Metric", id="next_metric"),
         Binding("M", "move_metric(-1)", "Metric back", id="previous_metric", show=False),
-        Binding("question_mark", "help", "Help", key_display="?", id="help"),
+        Binding("y", "redraw('log')", "Log y", id="log_y", show=False),
+        Binding("x", "redraw('axis')", "X axis", id="x_axis", show=False),
+        Binding("s", "redraw('smooth')", "Smooth", id="smooth", show=False),
+        Binding("S", "redraw('sharp')", "Smooth less", id="sharp", show=False),
         Binding("escape", "leave_filter", "All runs", show=False),
+        *LAST,
     ]
 
-    def __init__(self, workspace: Workspace) -> None:
-        super().__init__()
-        self.reader = Reader(workspace)
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.reader = session.reader
         self.state: DashboardState | None = None
-        self.metric = "loss"
 
-    def compose(self) -> ComposeResult:
+    @property
+    def metric(self) -> str:
+        return self.session.view.metric
+
+    def compose_body(self) -> ComposeResult:
         yield Line(id="top")
         yield Line(id="empty", is_free=True)
         yield RunTable(id="runs")
@@ -64,15 +79,43 @@ class RunsScreen(ReadingScreen, PanedScreen):
         yield Line(id="about")
         yield CurvePlot(id="curve")
         yield ProbePane(id="probe-pane")
-        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        field = self.query_one(RunFilter)
+        with self.prevent(Input.Changed):
+            field.value = self.session.view.filter
+        field.display = bool(field.value)
 
     def plan_reading(self) -> Callable[[], DashboardState]:
-        return partial(self.reader.read_state, self.query_one(RunTable).selected, self.metric)
+        read = partial(self.reader.read_state, self.query_one(RunTable).selected, self.metric)
+        return partial(self._keep_and_read, read)
+
+    def _keep_and_read(self, read: Callable[[], DashboardState]) -> DashboardState:
+        self.session.keep()
+        return read()
 
     @property
     def focused_run(self) -> RunRow | None:
         """The run at the cursor."""
         return self.state.find_run(self.query_one(RunTable).selected) if self.state else None
+
+    @property
+    def shown(self) -> tuple[RunRow, ...]:
+        """The runs that the filter lets through."""
+        return filter_runs(self.state.runs, self.query_one(RunFilter).value) if self.state else ()
+
+    def sheets(self) -> list[Sheet]:
+        view = self.session.view
+        return [(groups_sheet if view.is_grouped else runs_sheet)(self.shown, view)]
+
+    def selected_key(self) -> str:
+        return self.query_one(RunTable).selected
+
+    def command(self) -> str:
+        run = self.focused_run
+        if run is None:
+            return ""
+        return f"cxrssl {'probe' if run.state == 'finished' else 'pretrain --resume'} {run.run_id}"
 
     @on(StateRead)
     def take_state(self, message: StateRead) -> None:
@@ -87,12 +130,15 @@ class RunsScreen(ReadingScreen, PanedScreen):
         if self.state is None:
             return
         text, table, empty = self.query_one(RunFilter).value, self.query_one(RunTable), self.query_one("#empty", Line)
-        shown = filter_runs(self.state.runs, text)
-        self.query_one("#top", Line).show(top_line(self.state, text, len(shown)))
-        table.display, empty.display = bool(self.state.runs), not self.state.runs
+        shown = self.shown
+        self.query_one("#top", Line).show(top_line(self.state, text, len(shown), self.session.view))
+        for widget, is_seen in ((table, True), (empty, False), (self.query_one("#about"), True)):
+            widget.display = bool(self.state.runs) == is_seen
+        for name in ("#curve", "#probe-pane"):
+            self.query_one(name).set_class(not self.state.runs, "-hidden")
         if not self.state.runs:
             empty.show(empty_text(self.state))
-        table.show_runs(shown)
+        table.show_runs(shown, self.session.view)
         self.show_focused()
 
     def show_focused(self) -> None:
@@ -100,12 +146,14 @@ class RunsScreen(ReadingScreen, PanedScreen):
         plot, pane = self.query_one(CurvePlot), self.query_one(ProbePane)
         if state is None or run is None:
             about.clear()
-            plot.show(None)
+            plot.show(())
             pane.clear()
             return
+        self.session.focused_id = run.run_id
         about.show(run_lines(run, time.time(), state.latest_of(run), state.ablations_of(run)))
         reason = no_curve_text(run, self.metric, self.is_reading or state.is_reading)
-        plot.show(state.curve_of(run, self.metric), reason)
+        curve = state.curve_of(run, self.metric)
+        plot.show([curve] if curve else [], reason, plot_options(self.session.view))
         pane.show(state, run)
 
     @on(Resize)
@@ -117,18 +165,30 @@ class RunsScreen(ReadingScreen, PanedScreen):
         self.action_read()
         self.show_focused()
 
+    @on(DataTable.HeaderSelected, "#runs")
+    def sort_by_click(self, event: DataTable.HeaderSelected) -> None:
+        """Sort by the column that was clicked, and the other way round when it is clicked again."""
+        name = event.column_key.value or "run"
+        is_same = name == self.session.view.sort
+        self.look(sort=name, is_descending=is_same and not self.session.view.is_descending)
+
     @on(ProbePane.Opened)
     def open_findings(self, message: ProbePane.Opened) -> None:
         self.app.push_screen(FindingsScreen(message.probe))
 
-    @on(Input.Changed)
+    @on(Input.Changed, "#filter")
     def filter_more(self) -> None:
-        self.show_state()
-        self.action_read()
+        self.look(filter=self.query_one(RunFilter).value)
 
-    @on(Input.Submitted)
+    @on(Input.Submitted, "#filter")
     def go_to_runs(self) -> None:
         self.query_one(RunTable).focus()
+
+    def look(self, **changes: object) -> None:
+        """Look at the runs otherwise."""
+        self.session.change(**changes)
+        self.show_state()
+        self.action_read()
 
     def action_filter(self) -> None:
         self.query_one(RunFilter).open()
@@ -137,14 +197,56 @@ class RunsScreen(ReadingScreen, PanedScreen):
         self.query_one(RunFilter).leave()
         self.query_one(RunTable).focus()
 
+    def action_mark(self) -> None:
+        """Mark the run at the cursor, or all runs of the group, and go to the next row."""
+        run, table = self.focused_run, self.query_one(RunTable)
+        if run is None:
+            return
+        groups = group_runs(self.shown, self.metric) if self.session.view.is_grouped else ()
+        ids = next((group.run_ids for group in groups if run.run_id in group.run_ids), (run.run_id,))
+        self._mark(ids, not set(ids) <= set(self.session.view.marked))
+        table.action_cursor_down()
+
+    def action_mark_all(self) -> None:
+        """Mark all runs that are shown, or none of them if all are."""
+        ids = [run.run_id for run in self.shown]
+        self._mark(ids, not set(ids) <= set(self.session.view.marked))
+
+    def _mark(self, ids: Sequence[str], is_marked: bool) -> None:
+        others = tuple(each for each in self.session.view.marked if each not in ids)
+        self.look(marked=others + tuple(ids) if is_marked else others)
+
+    def action_move_sort(self, by: int) -> None:
+        view = self.session.view
+        names = ("run", *(GROUPED if view.is_grouped else [name for name in view.columns if name != "run"]), "started")
+        self.look(sort=turn(list(dict.fromkeys(names)), view.sort, by))
+
+    def action_reverse(self) -> None:
+        self.look(is_descending=not self.session.view.is_descending)
+
+    def action_group(self) -> None:
+        self.look(is_grouped=not self.session.view.is_grouped)
+
+    def action_pin(self) -> None:
+        run = self.focused_run
+        if run is not None:
+            self.look(pinned="" if run.run_id == self.session.view.pinned else run.run_id)
+
+    def action_choose_columns(self) -> None:
+        """Choose among the columns that every run has and the recipe keys of which runs differ."""
+        chosen = self.session.view.columns
+        keys = differing_keys(self.state.runs) if self.state else ()
+        options = tuple(dict.fromkeys((*FIXED[1:], *keys, *chosen)))
+
+        def take(names: tuple[str, ...] | None) -> None:
+            if names is not None:
+                self.look(columns=("run", *(name for name in names if name != "run")))
+
+        self.app.push_screen(ChooseScreen("Columns", [name for name in options if name != "run"], chosen), take)
+
     def action_redraw(self, change: Change) -> None:
-        self.query_one(CurvePlot).redraw(change)
+        self.look(**change_plot(self.session.view, change))
 
     def action_move_metric(self, by: int) -> None:
         if self.state and self.state.metrics:
-            self.metric = turn(self.state.metrics, self.metric, by)
-            self.action_read()
-            self.show_focused()
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen())
+            self.look(metric=turn(self.state.metrics, self.metric, by))

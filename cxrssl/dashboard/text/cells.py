@@ -11,7 +11,6 @@ from cxrssl.dashboard.state import FindingRow, ProbeRow, RunRow
 from cxrssl.stats.resample import Interval
 
 NOTHING = "–"
-RUN_COLUMNS = ("run", "state", "steps", "left", "loss", "AUROC", "films/s", "EHR", "seed")
 NUMBER_WIDTH = 20
 """Of "0.734 [0.702, 0.765]" with a place to spare; a mark needs more."""
 PROBE_COLUMNS = ("candidate", "AUROC", "AUPRC", "films")

@@ -4,23 +4,48 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from cxrssl.dashboard.text.styles import STATE_STYLES
+from cxrssl.dashboard.text.styles import KEY, STATE_STYLES
 
 # At most 56 characters each: a longer one wraps on 80 columns.
-KEYS = (
-    ("up, down", "select another run, or another candidate"),
+RUNS_KEYS = (
+    ("up, down, j, k", "select another run, or another candidate"),
+    ("g, G", "first, last row"),
     ("tab, shift+tab", "next, previous pane: runs, curve, probes"),
     ("/", "show runs whose id contains a text; escape shows all"),
+    ("space, a", "mark this run, all shown runs: curves show them"),
+    ("<, >, o", "sort by the column to the left, right; turn round"),
+    ("c", "choose columns; recipe keys that differ are among them"),
+    ("u", "unite runs that differ in the seed alone: their mean"),
+    ("p", "pin this run: others are compared with it"),
     ("m, M", "next, previous metric"),
-    ("y", "log or linear y axis"),
-    ("x", "x axis: step, epoch, time since the start"),
-    ("s", "smooth over 1/40 of the curve; faint: lowest to highest"),
+    ("y, x", "log or linear y; x axis: step, epoch, time"),
+    ("s, S", "smooth more, less, without lag; faint: low to high"),
     ("enter", "show the findings of a candidate"),
     ("!", "the run has raised an alarm, shown under the table"),
     ("[outcome]", "an outcome of the stay was an input of this candidate"),
     ("val probe", "AUROC on val films during training; not a result"),
     ("rank", "number of directions that the features use"),
     ("waits", "share of run time that steps spend waiting for films"),
+)
+CURVES_KEYS = (
+    ("m", "choose the metrics, a panel each"),
+    ("tab, shift+tab", "next, previous panel"),
+    ("enter", "this panel alone, or all"),
+    ("left, right", "move the crosshair; shift: ten columns at once"),
+    ("escape", "no crosshair"),
+    ("+, -, 0", "zoom in, zoom out, show all; the wheel zooms too"),
+    ("[, ]", "pan to the left, to the right"),
+    ("y, x", "log or linear y; x axis: step, epoch, time"),
+    ("s, S", "smooth more, less: a centred bell, without lag"),
+    ("b", "lowest to highest behind the first run, or not"),
+    ("up, down, j, k", "another run of the legend"),
+)
+KEYS_OF = {"runs": RUNS_KEYS, "curves": CURVES_KEYS}
+COMMON_KEYS = (
+    ("C, E", "copy a cell, row, table, command; save a table"),
+    ("F", "leave the mouse to the terminal, or take it back"),
+    ("T", "next theme: dark, light, for the colour-blind"),
+    ("ctrl+p", "all commands, by name"),
     ("r", "read the files now; they are read every second anyway"),
     ("?", "this help"),
     ("q", "quit; runs continue, nothing is written"),
@@ -35,12 +60,13 @@ STATES = (
 )
 
 
-def help_text() -> Text:
-    """Return keys and states, one a line."""
-    text = Text("Keys\n", style="bold")
-    for key, what in KEYS:
-        text.append(f"  {key:<16}", "bold #5fd7ff").append(f"{what}\n", "not bold")
-    text.append("\nStates of a run\n", "bold")
-    for state, what in STATES:
-        text.append(f"  {state:<16}", STATE_STYLES[state]).append(f"{what}\n", "not bold")
+def help_text(name: str = "runs") -> Text:
+    """Return the keys of a screen and the states of runs, one a line."""
+    text = Text(f"Keys of the screen {name}\n", style="bold")
+    for key, what in (*KEYS_OF[name], *COMMON_KEYS):
+        text.append(f"  {key:<16}", KEY).append(f"{what}\n", "not bold")
+    if name == "runs":
+        text.append("\nStates of a run\n", "bold")
+        for state, what in STATES:
+            text.append(f"  {state:<16}", STATE_STYLES[state]).append(f"{what}\n", "not bold")
     return text.append("\nescape closes", "not bold dim")

@@ -9,19 +9,27 @@ from rich.text import Text
 from cxrssl.core.text import count_noun, format_bytes, plain, shell_word
 from cxrssl.dashboard.state import AblationRow, DashboardState, ProbeRow, RunRow, count_states, other_cohorts
 from cxrssl.dashboard.text.cells import clock_text, short_seconds
+from cxrssl.dashboard.text.runs import MARK
 from cxrssl.dashboard.text.snapshot import EMPTY_HINT, ablation_line
 from cxrssl.dashboard.text.styles import STATE_STYLES, TROUBLE, WARNING
+from cxrssl.dashboard.view import View
 from cxrssl.results.outcomes import describe_outcomes
 from cxrssl.stats.resample import explain_marks
 
 
-def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
+def top_line(state: DashboardState, text: str = "", num_shown: int = 0, view: View | None = None) -> Text:
     """Return the line that counts the runs by state and names the workspace."""
     line = Text(" ").append(count_noun(len(state.runs), "run"), "bold")
     for name, num in count_states(state.runs):
         line.append("  ").append(f"{num} {name}", STATE_STYLES.get(name, ""))
     if text:
         line.append("  ").append(f'{num_shown} shown with "{plain(text, 40)}"', "reverse")
+    if view and view.marked:
+        line.append(f"  {MARK} {len(view.marked)} marked", "bold")
+    if view and view.is_grouped:
+        line.append("  seeds united", "bold")
+    if state.read_frac < 1:
+        line.append(f"  reading journals {state.read_frac:.0%}", "dim")
     if state.problems:
         line.append(f"  {count_noun(len(state.problems), 'problem')}: {plain(state.problems[0], 80)}", TROUBLE)
     return line.append(f"  {plain(state.root, 200)}", "dim")
@@ -30,6 +38,11 @@ def top_line(state: DashboardState, text: str = "", num_shown: int = 0) -> Text:
 def failure_line(what: str) -> Text:
     """Return the top line of a workspace that could not be read."""
     return Text(f" the workspace cannot be read: {plain(what, 200)}", TROUBLE)
+
+
+def info_line(text: str) -> Text:
+    """Return a top line that says what is shown."""
+    return Text(f" {plain(text, 400)}")
 
 
 def empty_text(state: DashboardState) -> Text:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxrssl.core.columns import align_rows
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import count_noun, plain
-from cxrssl.dashboard.state import AblationRow, DashboardState, RunRow, count_states, probes_of
-from cxrssl.dashboard.text.cells import PROBE_COLUMNS, RUN_COLUMNS, probe_cells, run_cells
+from cxrssl.dashboard.state import AblationRow, DashboardState, RunRow, count_states, filter_runs, probes_of
+from cxrssl.dashboard.text.cells import PROBE_COLUMNS, probe_cells
+from cxrssl.dashboard.text.runs import groups_sheet, runs_sheet
+from cxrssl.dashboard.text.sheet import Column, Sheet, make_rows, to_text
+from cxrssl.dashboard.view import View
 from cxrssl.stats.resample import Interval, explain_marks
 
 EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or try the whole chain: cxrssl demo"
 LEFT = frozenset({"run", "state", "EHR", "candidate"})
+
+
+def shown_runs(state: DashboardState, view: View) -> tuple[RunRow, ...]:
+    """Return the runs that the filter lets through."""
+    return filter_runs(state.runs, view.filter)
+
+
+def with_runs(state: DashboardState, runs: tuple[RunRow, ...]) -> DashboardState:
+    """Return a state of these runs alone."""
+    return dataclasses.replace(state, runs=runs)
 
 
 def as_json(state: DashboardState) -> dict[str, Any]:
@@ -31,11 +43,15 @@ def _as_dict(value: Any) -> Any:
         return value.to_dict()
     if dataclasses.is_dataclass(value):
         return {field.name: _as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _as_dict(item) for key, item in value.items()}
     return [_as_dict(item) for item in value] if isinstance(value, tuple) else value
 
 
-def render(state: DashboardState) -> str:
-    """Return all runs and probe results as plain text."""
+def render(state: DashboardState, view: View | None = None, width: int | None = None) -> str:
+    """Return runs and all probe results as plain text of so many places; without a width nothing is cut."""
+    view = view or View()
+    runs = shown_runs(state, view)
     lines = [headline(state)]
     if not state.runs:
         lines.append(f"no runs yet: {EMPTY_HINT}")
@@ -46,12 +62,16 @@ def render(state: DashboardState) -> str:
     lines += [f"problem: {plain(problem)}" for problem in state.problems]
     lines += [ablation_line(each) for each in state.ablations]
     if state.runs:
-        cells = [run_cells(run) for run in state.runs]
-        lines += ["", *_align(RUN_COLUMNS, [[row[column] for column in RUN_COLUMNS] for row in cells])]
+        make = groups_sheet if view.is_grouped else runs_sheet
+        lines += ["", *to_text(make(runs, view, width), width)]
     for cohort, split in sorted({(probe.cohort, probe.split) for probe in state.probes}):
         here = RunRow("", "", cohort=cohort, split=split)
         rows = [[cell.strip() for cell in probe_cells(probe)] for probe in probes_of(state, here)]
-        lines += ["", f"macro means on cohort {plain(cohort)}, split {plain(split)}", *_align(PROBE_COLUMNS, rows)]
+        lines += [
+            "",
+            f"macro means on cohort {plain(cohort)}, split {plain(split)}",
+            *_align(PROBE_COLUMNS, rows, width),
+        ]
         lines += explain_marks(each for probe in probes_of(state, here) for each in (probe.auroc, probe.auprc))
     return "\n".join(lines) + "\n"
 
@@ -75,5 +95,6 @@ def headline(state: DashboardState) -> str:
     return f"{count_noun(len(state.runs), 'run')} in {plain(state.root, 200)}" + (f": {counts}" if counts else "")
 
 
-def _align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return align_rows([columns, *rows], {at for at, name in enumerate(columns) if name not in LEFT})
+def _align(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    names = tuple(Column(name, 0, name in LEFT) for name in columns)
+    return to_text(Sheet("", names, make_rows({str(at): row for at, row in enumerate(rows)})), width)

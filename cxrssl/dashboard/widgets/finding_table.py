@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cxrssl.dashboard.state import ProbeRow
 from cxrssl.dashboard.text.cells import FINDING_COLUMNS, finding_cells, widest
-from cxrssl.dashboard.widgets.table import PADDING, SCROLLBAR, Cell, Column, KeyedTable
+from cxrssl.dashboard.text.sheet import Cell, Column
+from cxrssl.dashboard.widgets.table import PADDING, SCROLLBAR, KeyedTable
 
 DIALOG_WIDTH = 96
 FRAME = 2

@@ -9,8 +9,9 @@ from textual.binding import Binding, BindingType
 
 from cxrssl.dashboard.state import ProbeRow, RunRow
 from cxrssl.dashboard.text.cells import PROBE_COLUMNS, probe_cells, widest
+from cxrssl.dashboard.text.sheet import Cell, Column
 from cxrssl.dashboard.text.styles import WARNING
-from cxrssl.dashboard.widgets.table import PADDING, SCROLLBAR, Cell, Column, KeyedTable
+from cxrssl.dashboard.widgets.table import PADDING, SCROLLBAR, KeyedTable
 
 
 class ProbeTable(KeyedTable):

@@ -1,86 +1,183 @@
-"""A curve as braille dots and axis ticks, in numpy; no widget.
+"""Curves as braille dots and axis ticks, in numpy; no widget.
 
-In: a Curve, a size in cells, options. Out: Raster. Never: a value that is not finite as a dot of the curve.
+In: curves, a size in cells, options. Out: Raster. Never: a value that is not finite as a dot of a curve.
 
 Suffix letters: N buckets, C dot columns (two a cell), R dot rows (four a cell), H and W cells.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.dashboard.widgets.ticks import Axis, x_labels, y_labels
+from cxrssl.dashboard.smooth import DEFAULT_STRENGTH, smooth_centred
+from cxrssl.dashboard.widgets.axes import Scale, fit_x, fit_y
+from cxrssl.dashboard.widgets.ticks import Axis
 from cxrssl.records.curve import Curve, Floats
 
 Dots = npt.NDArray[np.bool_]
+Window = tuple[float, float]
 # Bit of each dot of a braille cell, [4 rows, 2 columns]. Source: Unicode 16, chart U+2800.
 BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-EMPTY, BAND, LINE, BAD = range(4)
+EMPTY, BAND, BAD, LINE = range(4)
+"""Ink of a cell; LINE + k is that of the k-th curve."""
 
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """How a curve is drawn."""
+    """How curves are drawn."""
 
     x_axis: Axis = "step"
     is_log: bool = False
-    is_smooth: bool = True
+    smoothing: float = DEFAULT_STRENGTH
+    """Width of the bell as a share of the curve; 0 draws the mean of each column."""
+    window: Window | None = None
+    """Part of the x axis that is shown; None for all."""
+    has_band: bool = True
+    """Whether the lowest to highest values of the first curve stand behind it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """A drawn curve."""
+    """Drawn curves."""
 
     dots_HW: npt.NDArray[np.uint8]
     """Braille pattern of each cell."""
     ink_HW: npt.NDArray[np.uint8]
-    """EMPTY, BAND, LINE or BAD."""
+    """EMPTY, BAND, BAD, or LINE and more."""
     y_ticks: dict[int, str]
     """Cell row -> label."""
     x_ticks: dict[int, str]
     """Cell column -> label."""
     note: str = ""
     """What is not drawn, and why; the reason alone if nothing is."""
+    x_scale: Scale | None = None
+    lines_KC: tuple[Floats, ...] = field(default=(), repr=False)
+    """The drawn value of each curve in each dot column; nan beyond its ends."""
+    y_scale: Scale | None = None
+
+    def row_of(self, curve: int, column: int) -> int | None:
+        """Return the cell row in which a curve passes a cell column, None where it does not."""
+        if self.y_scale is None or not 0 <= column < self.dots_HW.shape[1]:
+            return None
+        values = self.lines_KC[curve][2 * column : 2 * column + 2]
+        known = values[np.isfinite(values)]
+        if not len(known):
+            return None
+        row = self.y_scale.num_cells - 1 - int(self.y_scale.dots(known[:1], 1)[0])
+        return row if 0 <= row < self.y_scale.num_cells else None
 
 
-def draw_curve(curve: Curve, width: int, height: int, options: PlotOptions) -> Raster:
-    """Return the minimum to maximum of every dot column as a band and the curve as a line over it."""
-    x_N, is_log = _axis_of(curve, options.x_axis), options.is_log
-    low_N, high_N, line_N = curve.low, curve.high, curve.ema if options.is_smooth else curve.mean
-    if is_log:
-        low_N, high_N, line_N = (_log10(values) for values in (low_N, high_N, line_N))
-    is_shown_N = np.isfinite(x_N) & (np.isfinite(high_N) | curve.is_bad)
-    is_known_N = is_shown_N & np.isfinite(high_N)
-    if width < 4 or height < 2 or not is_known_N.any():
-        return _empty(width, height, _reason(curve, options, width, height))
-    x_N, low_N, high_N, line_N = (values[is_shown_N] for values in (x_N, low_N, high_N, line_N))
-    is_bad_N = curve.is_bad[is_shown_N]
-    x_lo, x_hi = float(x_N[0]), float(x_N[-1])
-    y_lo, y_hi = _padded(float(np.nanmin(low_N)), float(np.nanmax(high_N)), is_log)
-
-    column_N = _place(x_N, x_lo, x_hi, 2 * width)
-    lows_C, highs_C = (bin_columns(column_N, v, 2 * width, how) for v, how in ((low_N, "min"), (high_N, "max")))
-    line_C = _join(bin_columns(column_N, line_N, 2 * width, "mean"))
-    band_RC = _fill(_row(highs_C, y_lo, y_hi, height), _row(lows_C, y_lo, y_hi, height), 4 * height)
-    line_RC = _stroke(_row(line_C, y_lo, y_hi, height), 4 * height)
-    bad_RC = np.zeros_like(band_RC)
-    bad_RC[-1, column_N[is_bad_N]] = True
-
-    note = "red dots at the bottom: values that are not finite" if is_bad_N.any() else ""
-    if is_log and np.nanmin(curve.low) <= 0:
+def draw_curves(curves: Sequence[Curve], width: int, height: int, options: PlotOptions) -> Raster:
+    """Return the curves as lines; of the first the minimum to maximum of every dot column as a band behind it."""
+    parts = [_Part.of(curve, options) for curve in curves]
+    known = [part for part in parts if part.is_known_N.any()]
+    if width < 4 or height < 2 or not known:
+        return _empty(width, height, _reason(curves, options, width, height))
+    x_scale = fit_x(*_x_range(known, options), width, options.x_axis)
+    binned = [part.bin(x_scale, 2 * width, options.smoothing) for part in parts]
+    y_scale = fit_y(*_y_range(binned, options), height, options.is_log)
+    band_RC, bad_RC = np.zeros((4 * height, 2 * width), bool), np.zeros((4 * height, 2 * width), bool)
+    if options.has_band:
+        band_RC = _fill(_rows(binned[0].high_C, y_scale), _rows(binned[0].low_C, y_scale), 4 * height)
+    lines_RC = [_stroke(_rows(each.line_C, y_scale), 4 * height) for each in binned]
+    for each in binned:
+        bad_RC[-1] |= each.is_bad_C
+    note = "marks at the bottom: values that are not finite" if bad_RC.any() else ""
+    if options.is_log and any(np.nanmin(curve.low, initial=np.inf) <= 0 for curve in curves):
         note = "values of 0 and below are not drawn"
-    y_label_of = {
-        (4 * height - 1 - _dot(tick, y_lo, y_hi, 4 * height)) // 4: label
-        for tick, label in y_labels(y_lo, y_hi, height, is_log)
-    }
-    x_label_of = {
-        _dot(tick, x_lo, x_hi, 2 * width) // 2: label for tick, label in x_labels(x_lo, x_hi, width, options.x_axis)
-    }
-    return _compose(band_RC, line_RC, bad_RC, y_label_of, x_label_of, note)
+    dots_HW, ink_HW = _compose(band_RC, lines_RC, bad_RC)
+    y_ticks = {height - 1 - cell: label for cell, label in y_scale.labels.items()}
+    lines = tuple(each.line_C for each in binned)
+    return Raster(dots_HW, ink_HW, y_ticks, dict(x_scale.labels), note, x_scale, lines, y_scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _Binned:
+    """A curve in dot columns."""
+
+    low_C: Floats
+    high_C: Floats
+    line_C: Floats
+    is_bad_C: Dots
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What of a curve can be drawn; values on a logarithmic axis as exponents."""
+
+    x_N: Floats
+    low_N: Floats
+    mean_N: Floats
+    high_N: Floats
+    is_bad_N: Dots
+    is_known_N: Dots
+
+    @classmethod
+    def of(cls, curve: Curve, options: PlotOptions) -> _Part:
+        x_N = {"step": curve.step, "epoch": curve.epoch, "time": curve.elapsed_s}[options.x_axis]
+        values = (curve.low, curve.mean, curve.high)
+        low_N, mean_N, high_N = (_log10(each) for each in values) if options.is_log else values
+        is_shown_N = np.isfinite(x_N) & (np.isfinite(high_N) | curve.is_bad)
+        x_N, low_N, mean_N, high_N = (each[is_shown_N] for each in (x_N, low_N, mean_N, high_N))
+        return cls(x_N, low_N, mean_N, high_N, curve.is_bad[is_shown_N], np.isfinite(high_N))
+
+    def bin(self, scale: Scale, num: int, smoothing: float) -> _Binned:
+        """Return it in `num` dot columns; the line is smoothed with what lies beyond the ends of the scale too."""
+        # An axis that goes back (an epoch of a hostile journal) stays where it is.
+        at_N = np.maximum.accumulate(scale.dots(self.x_N, num // scale.num_cells)) if len(self.x_N) else self.x_N
+        is_in_N = (at_N >= 0) & (at_N < num)
+        column_N = at_N[is_in_N].astype(np.int64)
+        low_C, high_C = (
+            bin_columns(column_N, values[is_in_N], num, how)
+            for values, how in ((self.low_N, "min"), (self.high_N, "max"))
+        )
+        line_C = self._smooth_columns(at_N, num, smoothing)
+        is_bad_C = np.zeros(num, bool)
+        is_bad_C[column_N[self.is_bad_N[is_in_N]]] = True
+        return _Binned(low_C, high_C, line_C, is_bad_C)
+
+    def _smooth_columns(self, at_N: Floats, num: int, smoothing: float) -> Floats:
+        """Return the smoothed line, binned over the whole curve in columns as wide as those of the screen."""
+        if not self.is_known_N.any():
+            return np.full(num, np.nan)
+        at_N, mean_N = at_N[self.is_known_N], self.mean_N[self.is_known_N]
+        first, last = max(float(at_N[0]), -4.0 * num), min(float(at_N[-1]), 5.0 * num)
+        is_near_N = (at_N >= first) & (at_N <= last)
+        length = max(int(last - first) + 1, 1)
+        means_C = bin_columns((at_N[is_near_N] - first).astype(np.int64), mean_N[is_near_N], length, "mean")
+        whole = max(float(at_N[-1] - at_N[0]), 1.0)
+        is_some_C = np.isfinite(means_C)
+        share = smoothing * whole / max(length, 1)
+        smoothed_C = smooth_centred(means_C, is_some_C.astype(np.float64), share) if smoothing else means_C
+        out_C = np.full(num, np.nan)
+        joined_C = _join(smoothed_C)
+        start = int(first)
+        source, target = max(-start, 0), max(start, 0)
+        copied = max(min(length - source, num - target), 0)
+        out_C[target : target + copied] = joined_C[source : source + copied]
+        return out_C
+
+
+def _x_range(parts: Sequence[_Part], options: PlotOptions) -> Window:
+    low, high = min(float(part.x_N[0]) for part in parts), max(float(part.x_N.max()) for part in parts)
+    if options.window is not None:
+        low, high = options.window
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _y_range(binned: Sequence[_Binned], options: PlotOptions) -> Window:
+    """Return the range of what is drawn; a band far beyond the lines is cut off."""
+    drawn = [each.line_C for each in binned] + ([binned[0].low_C, binned[0].high_C] if options.has_band else [])
+    known = np.concatenate(drawn)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return 0.0, 1.0
+    return _padded(float(known.min()), float(known.max()), options.is_log)
 
 
 def bin_columns(column_N: npt.NDArray[np.int64], values_N: Floats, num: int, how: str) -> Floats:
@@ -103,15 +200,11 @@ def bin_columns(column_N: npt.NDArray[np.int64], values_N: Floats, num: int, how
     return out
 
 
-def _axis_of(curve: Curve, axis: Axis) -> Floats:
-    return {"step": curve.step, "epoch": curve.epoch, "time": curve.elapsed_s}[axis]
-
-
 def _log10(values: Floats) -> Floats:
-    return np.log10(np.where(values > 0, values, np.nan))
+    return np.asarray(np.log10(np.where(values > 0, values, np.nan)))
 
 
-def _padded(low: float, high: float, is_log: bool) -> tuple[float, float]:
+def _padded(low: float, high: float, is_log: bool) -> Window:
     """Room around a flat curve."""
     if high - low > 1e-12 * max(abs(low), abs(high)):
         return low, high
@@ -119,20 +212,10 @@ def _padded(low: float, high: float, is_log: bool) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _place(values: Floats, low: float, high: float, num: int) -> npt.NDArray[np.int64]:
-    scaled = (values - low) / (high - low) * (num - 1) if high > low else np.zeros_like(values)
-    # An axis that goes back (an epoch of a hostile journal) stays where it is.
-    return np.maximum.accumulate(np.clip(np.rint(scaled), 0, num - 1).astype(np.int64))
-
-
-def _dot(value: float, low: float, high: float, num: int) -> int:
-    return min(max(round((value - low) / (high - low) * (num - 1)), 0), num - 1) if high > low else 0
-
-
-def _row(values_C: Floats, low: float, high: float, height: int) -> Floats:
+def _rows(values_C: Floats, scale: Scale) -> Floats:
     """Dot row of each value, from the top; nan stays."""
-    num = 4 * height
-    return (num - 1) - np.clip(np.rint((values_C - low) / (high - low) * (num - 1)), 0, num - 1)
+    num = 4 * scale.num_cells
+    return (num - 1) - np.clip(scale.dots(values_C, 4), 0, num - 1)
 
 
 def _fill(top_C: Floats, bottom_C: Floats, num_rows: int) -> Dots:
@@ -147,7 +230,7 @@ def _join(values_C: Floats) -> Floats:
     if not len(known):
         return values_C
     columns = np.arange(len(values_C))
-    return np.interp(columns, known, values_C[known], left=np.nan, right=np.nan)
+    return np.asarray(np.interp(columns, known, values_C[known], left=np.nan, right=np.nan))
 
 
 def _stroke(row_C: Floats, num_rows: int) -> Dots:
@@ -159,14 +242,21 @@ def _stroke(row_C: Floats, num_rows: int) -> Dots:
 
 
 def _compose(
-    band_RC: Dots, line_RC: Dots, bad_RC: Dots, y_ticks: dict[int, str], x_ticks: dict[int, str], note: str
-) -> Raster:
-    """A cell holds one ink: the line clears the band from its cells, so that it is seen without colour too."""
-    band_HW, line_HW, bad_HW = (_pack(dots) for dots in (band_RC, line_RC, bad_RC))
-    dots_HW = np.where(line_HW > 0, line_HW, band_HW)
-    ink_HW = np.where(line_HW > 0, LINE, np.where(band_HW > 0, BAND, EMPTY)).astype(np.uint8)
-    dots_HW, ink_HW = np.where(bad_HW > 0, dots_HW | bad_HW, dots_HW), np.where(bad_HW > 0, BAD, ink_HW)
-    return Raster(dots_HW, ink_HW.astype(np.uint8), y_ticks, x_ticks, note)
+    band_RC: Dots, lines_RC: Sequence[Dots], bad_RC: Dots
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """A cell holds one ink: a line clears the band from its cells; lines that meet keep their dots, the first its ink.
+
+    Shapes: dots [R, C] -> patterns and inks [H, W].
+    """
+    band_HW, bad_HW = _pack(band_RC), _pack(bad_RC)
+    line_HW, ink_HW = np.zeros_like(band_HW), np.where(band_HW > 0, BAND, EMPTY).astype(np.uint8)
+    for k, line_RC in reversed(list(enumerate(lines_RC))):
+        own_HW = _pack(line_RC)
+        line_HW |= own_HW
+        ink_HW[own_HW > 0] = LINE + k
+    dots_HW = np.where(line_HW > 0, line_HW, band_HW) | bad_HW
+    ink_HW[bad_HW > 0] = BAD
+    return dots_HW, ink_HW
 
 
 def _pack(dots_RC: Dots) -> npt.NDArray[np.uint8]:
@@ -181,11 +271,11 @@ def _empty(width: int, height: int, note: str) -> Raster:
     return Raster(blank, blank, {}, {}, note)
 
 
-def _reason(curve: Curve, options: PlotOptions, width: int, height: int) -> str:
+def _reason(curves: Sequence[Curve], options: PlotOptions, width: int, height: int) -> str:
     if width < 4 or height < 2:
         return ""
-    if options.x_axis == "epoch" and not np.isfinite(curve.epoch).any():
+    if options.x_axis == "epoch" and not any(np.isfinite(curve.epoch).any() for curve in curves):
         return "no epoch was logged: press x for another axis"
-    if options.is_log and (np.isfinite(curve.high)).any():
+    if options.is_log and any(np.isfinite(curve.high).any() for curve in curves):
         return "no value is above 0: press y for a linear axis"
     return "no finite value yet"

@@ -6,33 +6,32 @@ In: columns and rows of Cell. Out: the screen. Never: markup; a cell's text is s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import DataTable
+
+from cxrssl.dashboard.text.sheet import Cell, Column, Sheet
+from cxrssl.dashboard.text.styles import paint_style
+from cxrssl.dashboard.widgets.theme import theme_of
 
 PADDING = 2
 """Cells beside the text of each column."""
 SCROLLBAR = 1
 
 
-@dataclass(frozen=True)
-class Column:
-    name: str
-    width: int
-    is_left: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    style: str = ""
-
-
 class KeyedTable(DataTable[Text]):
     """A DataTable whose rows have keys. Until the user moves, the first row ever shown stays selected."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "cursor_down", "Down", show=False, id="down"),
+        Binding("k", "cursor_up", "Up", show=False, id="up"),
+        Binding("g", "scroll_top", "Top", show=False, id="top"),
+        Binding("G", "scroll_bottom", "Bottom", show=False, id="bottom"),
+    ]
 
     class Moved(Message):
         """The user moved to another row."""
@@ -51,22 +50,29 @@ class KeyedTable(DataTable[Text]):
         """The row the user is at; a filter may hide it for a while."""
         self._columns: tuple[Column, ...] = ()
         self._cells: dict[str, tuple[Cell, ...]] = {}
+        self._theme = ""
 
     @property
     def selected(self) -> str:
         """Key of the row at the cursor, "" in an empty table."""
         return self.chosen_key if self.chosen_key in self._cells else next(iter(self._cells), "")
 
+    def show_sheet(self, sheet: Sheet) -> None:
+        """Show a table whose columns have their widths."""
+        self.show(sheet.columns, sheet.rows)
+
     def show(self, columns: Sequence[Column], rows: Mapping[str, Sequence[Cell]]) -> None:
         """Show these rows."""
         fresh = {key: tuple(cells) for key, cells in rows.items()}
-        if tuple(columns) != self._columns or list(fresh) != list(self._cells) or not self.chosen_key:
+        is_repainted = self._theme != theme_of(self)
+        self._theme = theme_of(self)
+        if is_repainted or tuple(columns) != self._columns or list(fresh) != list(self._cells) or not self.chosen_key:
             self._rebuild(tuple(columns), fresh)
             return
         for key, cells in fresh.items():
             for column, old, new in zip(self._columns, self._cells[key], cells, strict=True):
                 if old != new:
-                    self.update_cell(key, column.name, _text_of(new, column))
+                    self.update_cell(key, column.name, self._text_of(new, column))
         self._cells = fresh
 
     def _rebuild(self, columns: tuple[Column, ...], rows: dict[str, tuple[Cell, ...]]) -> None:
@@ -77,10 +83,10 @@ class KeyedTable(DataTable[Text]):
             self.clear(columns=not is_same_shape)
             if not is_same_shape:
                 for column in columns:
-                    label = Text(column.name, justify="left" if column.is_left else "right")
+                    label = Text(column.head, justify="left" if column.is_left else "right")
                     self.add_column(label, width=column.width, key=column.name)
             for key, cells in rows.items():
-                self.add_row(*(_text_of(cell, c) for cell, c in zip(cells, columns, strict=True)), key=key)
+                self.add_row(*(self._text_of(cell, c) for cell, c in zip(cells, columns, strict=True)), key=key)
             self._columns, self._cells = columns, rows
             self.chosen_key = self.chosen_key or next(iter(rows), "")
             if self.selected:
@@ -98,7 +104,7 @@ class KeyedTable(DataTable[Text]):
         keys = list(self._cells)
         return keys[self.cursor_row] if 0 <= self.cursor_row < len(keys) else ""
 
-
-def _text_of(cell: Cell, column: Column) -> Text:
-    justify = "left" if column.is_left else "right"
-    return Text(cell.text, cell.style, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    def _text_of(self, cell: Cell, column: Column) -> Text:
+        justify = "left" if column.is_left else "right"
+        style = paint_style(cell.style, theme_of(self))
+        return Text(cell.text, style, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]

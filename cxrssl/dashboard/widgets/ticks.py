@@ -8,6 +8,10 @@ from typing import Literal
 from cxrssl.dashboard.text.cells import short_number, short_seconds
 
 Axis = Literal["step", "epoch", "time"]
+TIME_STEPS = (
+    1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400,
+)  # fmt: skip
+"""Round distances in seconds, up to a day."""
 AXES: tuple[Axis, ...] = ("step", "epoch", "time")
 
 
@@ -23,20 +27,11 @@ def nice_ticks(low: float, high: float, num: int) -> list[float]:
     return [index * distance for index in range(first, math.floor(high / distance + 1e-9) + 1)]
 
 
-def y_labels(low: float, high: float, height: int, is_log: bool) -> list[tuple[float, str]]:
-    """Return the ticks of the y axis and their labels; of a logarithmic axis the ticks are exponents."""
-    num = max(height // 2, 3)
-    if not is_log:
-        ticks = nice_ticks(low, high, num)
-        return [(tick, tick_text(tick, ticks)) for tick in ticks]
-    decades = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
-    if len(decades) >= 3:
-        return [(float(decade), _decade_text(decade)) for decade in decades[:: -(-len(decades) // num)]]
-    ticks = [tick for tick in nice_ticks(10**low, 10**high, num) if tick > 0]
-    return [(math.log10(tick), tick_text(tick, ticks)) for tick in ticks]
-
-
-def _decade_text(decade: int) -> str:
+def decade_text(exponent: float) -> str:
+    """Return a power of ten; a part of a decade in a few digits."""
+    if abs(exponent - round(exponent)) > 1e-6:
+        return short_number(10.0**exponent)
+    decade = round(exponent)
     return f"{10.0**decade:,.{max(-decade, 0)}f}" if -4 <= decade < 6 else f"1e{decade}"
 
 
@@ -48,22 +43,18 @@ def tick_text(tick: float, ticks: list[float]) -> str:
     return f"{tick:,.{max(-math.floor(math.log10(distance) + 1e-9), 0) if distance else 0}f}"
 
 
-def x_labels(low: float, high: float, width: int, axis: Axis) -> list[tuple[float, str]]:
-    """Return the ticks of the x axis and their labels."""
-    ticks = _x_ticks(low, high, width, axis)
-    return [(tick, short_seconds(tick) if axis == "time" else _whole_text(tick, ticks)) for tick in ticks]
-
-
-def _x_ticks(low: float, high: float, width: int, axis: Axis) -> list[float]:
-    num = max(width // 14, 2)
+def axis_labels(ticks: list[float], axis: Axis) -> list[str]:
+    """Return the labels of an x axis."""
     if axis != "time":
-        return nice_ticks(low, high, num)
-    rough = (high - low) / num
-    distances = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
-    distance = next((d for d in distances if d >= rough), None)
-    if distance is None:
-        return [day * 86_400 for day in nice_ticks(low / 86_400, high / 86_400, num)]
-    return [float(tick * distance) for tick in range(math.ceil(low / distance), math.floor(high / distance) + 1)]
+        return [_whole_text(tick, ticks) for tick in ticks]
+    texts = [("-" if tick < 0 else "") + short_seconds(abs(tick)) for tick in ticks]
+    return texts if len(set(texts)) == len(texts) else list(map(_full_time, ticks))
+
+
+def _full_time(tick: float) -> str:
+    """Return hours, minutes and seconds, for ticks that differ in seconds alone."""
+    whole = round(abs(tick))
+    return f"{'-' if tick < 0 else ''}{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
 def _whole_text(tick: float, ticks: list[float]) -> str:

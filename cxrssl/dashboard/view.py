@@ -1,0 +1,210 @@
+"""How a user looks at a workspace: sorted by what, which columns, what is marked. Remembered from one time to the next.
+
+In: rows of runs and a View. Out: the rows in order, groups of runs that differ in the seed alone. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cxrssl.dashboard.smooth import DEFAULT_STRENGTH
+from cxrssl.dashboard.state import GroupRow, RunRow
+from cxrssl.records.fields import read_fields, write_fields
+from cxrssl.stats.student import t_quantile
+
+Value = str | float | bool | None | tuple[str, ...]
+FIXED = (
+    "run", "state", "steps", "left", "last", "best", "smoothed", "trend", "AUROC", "films/s", "EHR", "seed",
+    "objective", "backbone", "cohort", "split", "films", "device", "started",
+)  # fmt: skip
+"""Columns of the run table that every run has; a recipe key is one too."""
+USUAL = ("run", "state", "steps", "left", "last", "best", "trend", "AUROC", "films/s", "EHR", "seed")
+SEED_KEY = "train.seed"
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class View:
+    """What the user has chosen."""
+
+    columns: tuple[str, ...] = USUAL
+    sort: str = "started"
+    is_descending: bool = True
+    filter: str = ""
+    is_grouped: bool = False
+    metric: str = "loss"
+    marked: tuple[str, ...] = ()
+    """Runs."""
+    pinned: str = ""
+    """The run or arm that others are compared with."""
+    grid: tuple[str, ...] = ()
+    """Metrics of the curves, beside the chosen one."""
+    x_axis: str = "step"
+    is_log: bool = False
+    smoothing: float = DEFAULT_STRENGTH
+    theme: str = ""
+    queries: tuple[str, ...] = ()
+    """Saved, "name: SQL"."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return write_fields(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> View:
+        """Return what can be used of a saved view; the rest is as at first."""
+        faults: list[str] = []
+        if not isinstance(values, dict):
+            return cls()
+        known = {name: value for name, value in values.items() if not _faults_of(cls, {name: value})}
+        return read_fields(cls, known, faults)
+
+
+def _faults_of(cls: type[View], values: dict[str, Any]) -> list[str]:
+    faults: list[str] = []
+    read_fields(cls, values, faults)
+    return faults
+
+
+def sort_runs(runs: Sequence[RunRow], view: View) -> tuple[RunRow, ...]:
+    """Return runs by the column that the view sorts by; those without a value are last in either direction."""
+    keyed = [(_sort_key(sort_value(run, view.sort, view.metric)), run) for run in runs]
+    known = [(key, run) for key, run in keyed if key is not None]
+    known.sort(key=lambda pair: pair[0], reverse=view.is_descending)
+    return tuple([run for _, run in known] + [run for key, run in keyed if key is None])
+
+
+def _sort_key(value: Value) -> tuple[Any, ...] | None:
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        try:
+            return 0, float(value), ""
+        except ValueError:
+            return 1, 0.0, value.casefold()
+    return (0, float(value), "") if isinstance(value, bool | int | float) else (1, 0.0, ", ".join(value))
+
+
+def sort_value(run: RunRow, column: str, metric: str) -> Value:
+    """Return what a column sorts by."""
+    measure = run.measures.get(metric)
+    own: dict[str, Callable[[], Value]] = {
+        "run": lambda: run.run_id,
+        "state": lambda: run.state,
+        "steps": lambda: run.frac if run.num_steps else float(run.step),
+        "left": lambda: run.left_s,
+        "last": lambda: last_of(run, metric),
+        "best": lambda: measure.best(metric) if measure else math.nan,
+        "smoothed": lambda: measure.smoothed if measure else math.nan,
+        "trend": lambda: run.trend[-1] - run.trend[0] if run.trend else math.nan,
+        "AUROC": lambda: run.macro_auroc,
+        "films/s": lambda: run.films_per_s,
+        "EHR": lambda: ", ".join(run.ehr),
+        "seed": lambda: run.seed,
+        "objective": lambda: run.objective,
+        "backbone": lambda: run.backbone,
+        "cohort": lambda: run.cohort,
+        "split": lambda: run.split,
+        "films": lambda: float(run.num_films),
+        "device": lambda: run.device,
+        "started": lambda: run.started_at,
+    }
+    if column in own:
+        return own[column]()
+    if column in run.recipe:
+        return run.recipe[column]
+    name, _, of = column.partition(".")
+    if name == "best" and of in run.measures:
+        return run.measures[of].best(of)
+    return run.measures[column].last if column in run.measures else None
+
+
+def last_of(run: RunRow, metric: str) -> float:
+    """Return the value of a metric when it was last logged; nan when it never was."""
+    if metric == "loss" and run.loss is not None:
+        return run.loss
+    measure = run.measures.get(metric)
+    return measure.last if measure else math.nan
+
+
+def is_sortable(column: str, runs: Sequence[RunRow]) -> bool:
+    """Return whether runs can be sorted by this name."""
+    known = {*FIXED, *(key for run in runs for key in (*run.recipe, *run.measures))}
+    return column in known or (column.startswith("best.") and column[5:] in known)
+
+
+def differing_keys(runs: Sequence[RunRow]) -> tuple[str, ...]:
+    """Return the recipe keys of which runs have different values, in the order of the recipe."""
+    keys = dict.fromkeys(key for run in runs for key in run.recipe)
+    return tuple(key for key in keys if len({run.recipe.get(key) for run in runs}) > 1)
+
+
+def group_runs(runs: Sequence[RunRow], metric: str) -> tuple[GroupRow, ...]:
+    """Return runs that differ in nothing but the seed as groups, in the order of their first runs."""
+    alike: dict[tuple[Any, ...], list[RunRow]] = {}
+    for run in runs:
+        recipe = tuple(sorted((key, value) for key, value in run.recipe.items() if key != SEED_KEY))
+        alike.setdefault((recipe, run.cohort, run.split, run.num_films), []).append(run)
+    return tuple(_make_group(members, metric) for members in alike.values())
+
+
+def _make_group(runs: list[RunRow], metric: str) -> GroupRow:
+    measured = {run.run_id: run.measures.get(metric) for run in runs}
+    best = [each.best(metric) for each in measured.values() if each is not None]
+    return GroupRow(
+        tuple(run.run_id for run in runs),
+        tuple(sorted({run.seed for run in runs}, key=lambda seed: (len(seed), seed))),
+        mean_over_seeds([last_of(run, metric) for run in runs]),
+        mean_over_seeds(best),
+        mean_over_seeds([run.macro_auroc for run in runs]),
+    )
+
+
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, float, float, int]:
+    """Return the mean, both ends of its 95 % interval for other seeds, and the number of finite values.
+
+    Source: Student 1908; the ends are nan for fewer than two values.
+    """
+    known = [value for value in values if math.isfinite(value)]
+    num = len(known)
+    if not num:
+        return math.nan, math.nan, math.nan, 0
+    mean = math.fsum(known) / num
+    if num < 2:
+        return mean, math.nan, math.nan, num
+    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (num - 1))
+    half = t_quantile((1 + LEVEL) / 2, num - 1) * sd / math.sqrt(num)
+    return mean, mean - half, mean + half, num
+
+
+def run_fields(run: RunRow, now: float) -> Mapping[str, Value]:
+    """Return what a filter can ask of a run, by name."""
+    hours = math.nan if run.started_at is None else (now - run.started_at) / 3600
+    own: dict[str, Value] = {
+        "run": run.run_id,
+        "state": run.state,
+        "step": float(run.step),
+        "num_steps": float(run.num_steps),
+        "progress": run.frac,
+        "left_s": run.left_s,
+        "films_per_s": run.films_per_s,
+        "loss": math.nan if run.loss is None else run.loss,
+        "auroc": run.macro_auroc,
+        "seed": run.seed,
+        "ehr": run.ehr,
+        "cohort": run.cohort,
+        "dataset": run.dataset,
+        "split": run.split,
+        "backbone": run.backbone,
+        "objective": run.objective,
+        "device": run.device,
+        "outcome": run.is_outcome_used,
+        "alarm": run.alarm,
+        "trouble": run.trouble,
+        "started_h": hours,
+    }
+    measured = {name: measure.last for name, measure in run.measures.items()}
+    best = {f"best.{name}": measure.best(name) for name, measure in run.measures.items()}
+    return {**run.recipe, **best, **measured, **own}
