@@ -6,19 +6,34 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.memory import memory_path, recall_view
+from cxrssl.dashboard.memory import keymap_path, memory_path, read_keymap, recall_view
+from cxrssl.dashboard.screens.ablation import AblationScreen
+from cxrssl.dashboard.screens.cohort import CohortScreen
 from cxrssl.dashboard.screens.common import CommonScreen
 from cxrssl.dashboard.screens.curves import CurvesScreen
+from cxrssl.dashboard.screens.films import FilmsScreen
+from cxrssl.dashboard.screens.run import RunScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.dashboard.screens.session import Session
+from cxrssl.dashboard.screens.sql import SqlScreen
 from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.text.styles import DARK, THEMES
 from cxrssl.dashboard.view import View
 from cxrssl.dashboard.widgets.theme import make_themes
 
+KINDS: tuple[type[CommonScreen], ...] = (
+    RunsScreen,
+    CurvesScreen,
+    AblationScreen,
+    RunScreen,
+    CohortScreen,
+    SqlScreen,
+    FilmsScreen,
+)
 BASE = 2
 """Screens under those that lie over another: the app's own blank one, and the open one."""
 
@@ -30,12 +45,18 @@ class DashboardApp(App[None]):
     TITLE = "cxrssl"
 
     def __init__(
-        self, workspace: Workspace, view: View | None = None, memory: Path | None = None, first: str = "runs"
+        self,
+        workspace: Workspace,
+        view: View | None = None,
+        memory: Path | None = None,
+        first: str = "runs",
+        keys: Path | None = None,
     ) -> None:
         super().__init__()
+        self.keys_path = keys
         self.session = Session(workspace, view, memory)
         self.first = first
-        screens: list[CommonScreen] = [RunsScreen(self.session), CurvesScreen(self.session)]
+        screens: list[CommonScreen] = [kind(self.session) for kind in KINDS]
         for theme in make_themes():
             self.register_theme(theme)
         self.theme = self.session.view.theme if self.session.view.theme in THEMES else DARK
@@ -43,7 +64,11 @@ class DashboardApp(App[None]):
             self.install_screen(screen, screen.NAME)
 
     async def on_mount(self) -> None:
+        keymap, fault = read_keymap(self.keys_path, known_keys())
+        self.set_keymap(keymap)
         await self.push_screen(self.first)
+        if fault:
+            self.notify(fault, severity="warning", markup=False)
 
     def on_unmount(self) -> None:
         self.session.keep()
@@ -89,4 +114,11 @@ class DashboardApp(App[None]):
 def run_dashboard(workspace: Workspace, view: View | None = None, first: str = "runs") -> None:
     """Show the dashboard of a workspace until the user quits."""
     path = memory_path(workspace)
-    DashboardApp(workspace, view or recall_view(path), path, first).run()
+    DashboardApp(workspace, view or recall_view(path), path, first, keymap_path()).run()
+
+
+def known_keys() -> dict[str, str]:
+    """Return what a user may give keys of their own, each with the keys that it has."""
+    bindings = (binding for kind in KINDS for each in kind.__mro__ for binding in getattr(each, "BINDINGS", ()))
+    named = (binding for binding in bindings if isinstance(binding, Binding) and binding.id)
+    return {str(binding.id): binding.key for binding in named}

@@ -5,25 +5,33 @@ In: a workspace, the name of a screen, a view. Out: text of so many places, or v
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.asked import USUAL_QUERIES
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.state import DashboardState
 from cxrssl.dashboard.text import snapshot
 from cxrssl.dashboard.text.curves import LETTERS, MAX_RUNS, curves_line, legend_sheet
-from cxrssl.dashboard.text.sheet import Sheet, to_text
+from cxrssl.dashboard.text.detail import sections, settings_sheet
+from cxrssl.dashboard.text.film import cover_corners, film_line, film_sections, shade_lines
+from cxrssl.dashboard.text.lines import outcome_sentence
+from cxrssl.dashboard.text.people import cohort_line, cohort_sheets
+from cxrssl.dashboard.text.sheet import Sheet, cut, to_text
 from cxrssl.dashboard.text.snapshot import EMPTY_HINT
+from cxrssl.dashboard.text.study import forest_sheet, matrix_sheet, study_lines
 from cxrssl.dashboard.view import View, is_sortable, sort_runs
 from cxrssl.dashboard.widgets.raster import PlotOptions, Raster, draw_curves
 from cxrssl.records.curve import Curve
 
 WIDTH, HEIGHT, GUTTER = 100, 12, 9
+WIDE = 160
 """Of a plot that is printed."""
 OPTIONS = PlotOptions(has_band=False)
 
@@ -95,6 +103,79 @@ def _show_curves(reader: Reader, view: View) -> Shown:
     return Shown(text, lambda: {"curves": [_curve_values(curve) for curve in state.curves.values()], **as_table(sheet)})
 
 
+def _show_ablation(reader: Reader, view: View) -> Shown:
+    study = reader.read_study(view.study, view.pinned_arm, view.study_metric)
+
+    def text(width: int | None) -> str:
+        lines = study_lines(study)
+        if study.rows:
+            lines += ["", *to_text(forest_sheet(study, "", width or WIDE), width)]
+            lines += ["", *to_text(replace(matrix_sheet(study), notes=()), width)]
+        return "\n".join(lines) + "\n"
+
+    def values() -> dict[str, Any]:
+        about = {"name": study.name, "question": study.question, "metric": study.metric, "pinned": study.pinned}
+        rows = [snapshot.row_values(row) for row in study.rows]
+        return {"ablations": list(study.names), **about, "primary": study.primary, "rows": rows, "notes": study.notes}
+
+    return Shown(text, values)
+
+
+def _show_run(reader: Reader, view: View) -> Shown:
+    shown = sort_runs(snapshot.shown_runs(read_to_end(reader, view.metric), view), view)
+    run_id = next(iter(view.marked), shown[0].run_id if shown else "")
+    while (detail := reader.read_detail(run_id, view.pinned)).is_reading:
+        pass
+
+    def text(width: int | None) -> str:
+        if detail.run is None:
+            return f"no runs yet: {EMPTY_HINT}\n"
+        lines = [detail.run.run_id, outcome_sentence(detail.run)]
+        for title, body in sections(detail, time.time()):
+            lines += ["", title, *(f"  {line}" for line in body.plain.splitlines())]
+        shown = [cut(plain(line, 2000), width) if width else plain(line, 2000) for line in lines]
+        return "\n".join([*shown, "", *to_text(settings_sheet(detail, False), width)]) + "\n"
+
+    return Shown(text, lambda: snapshot.row_values(detail))
+
+
+def _show_cohort(reader: Reader, view: View) -> Shown:
+    detail = reader.read_cohort(view.cohort)
+
+    def text(width: int | None) -> str:
+        lines = [cohort_line(detail)]
+        for sheet in cohort_sheets(detail) if detail.name else ():
+            lines += ["", *to_text(sheet, width)]
+        return "\n".join(lines) + "\n"
+
+    return Shown(text, lambda: snapshot.row_values(detail))
+
+
+def _show_sql(reader: Reader, view: View) -> Shown:
+    queries = [f"{place or 'a cohort'}: {text}" for _, place, text in USUAL_QUERIES]
+    lines = ["queries to begin with; cxrssl sql answers them without a terminal", *queries]
+    return Shown(lambda width: "\n".join(lines) + "\n", lambda: {"queries": queries})
+
+
+def _show_films(reader: Reader, view: View) -> Shown:
+    detail = reader.read_film(view.cohort, 0)
+
+    def text(width: int | None) -> str:
+        lines = [film_line(detail)]
+        if detail.pixels is not None:
+            lines += shade_lines(cover_corners(detail.pixels), min(width or WIDTH, 72))
+        for title, body in film_sections(detail, False):
+            lines += ["", title, *body.plain.splitlines()]
+        return "\n".join(lines) + "\n"
+
+    def values() -> dict[str, Any]:
+        about = {"cohort": detail.cohort, "row": detail.row, "films": detail.num_films, "split": detail.split}
+        labels = [snapshot.row_values(label) for label in detail.labels]
+        return {**about, "record": dict(detail.about), "labels": labels, "problem": detail.problem}
+
+    return Shown(text, values)
+
+
 def _curve_values(curve: Curve) -> dict[str, Any]:
     """Return the buckets of a curve."""
     columns = {
@@ -132,4 +213,12 @@ def as_table(sheet: Sheet) -> dict[str, Any]:
     return {"columns": [plain(name.strip()) for name in head], "rows": texts, "notes": list(map(plain, sheet.notes))}
 
 
-SHOWS: dict[str, Callable[[Reader, View], Shown]] = {"runs": _show_runs, "curves": _show_curves}
+SHOWS: dict[str, Callable[[Reader, View], Shown]] = {
+    "runs": _show_runs,
+    "curves": _show_curves,
+    "ablation": _show_ablation,
+    "run": _show_run,
+    "cohort": _show_cohort,
+    "sql": _show_sql,
+    "films": _show_films,
+}

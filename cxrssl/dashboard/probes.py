@@ -16,6 +16,7 @@ from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation
 from cxrssl.records.file import Entry, list_entries
+from cxrssl.records.notes import NOTES, RunNotes, read_notes
 
 
 class ProbeFolder:
@@ -25,6 +26,11 @@ class ProbeFolder:
         self.folder = folder
         self._entries: tuple[Entry, ...] | None = None
         self._read: Evaluation | Damage = Damage(KIND, folder.name, "")
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """What was last read, None where it is damaged."""
+        return self._read if isinstance(self._read, Evaluation) else None
 
     def poll(self, datasets: Mapping[str, str]) -> ProbeRow | Damage | None:
         """Return the evaluation as it is published now; `datasets` are those of the workspace's cohorts.
@@ -80,3 +86,23 @@ class AblationFolder:
             return read_contract(self.folder), None
         except IntegrityError:
             return None
+
+
+class NotesFile:
+    """What a person wrote of a run, read again only when the file is another."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._key: object = None
+        self._read = RunNotes()
+
+    def poll(self) -> RunNotes:
+        """Return the notes as they stand now."""
+        try:
+            info = (self.folder / NOTES).lstat()
+            key = (info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino)
+        except OSError:
+            key = None
+        if key != self._key:
+            self._key, self._read = key, read_notes(self.folder) if key else RunNotes()
+        return self._read

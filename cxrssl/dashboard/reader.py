@@ -7,21 +7,37 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.courses import Courses
-from cxrssl.dashboard.probes import AblationFolder, ProbeFolder
-from cxrssl.dashboard.rows import make_ablation_row, make_run_row
+from cxrssl.dashboard.detail import (
+    RunDetail,
+    describe_audit,
+    find_console,
+    list_settings,
+    make_detail,
+    read_console,
+)
+from cxrssl.dashboard.people import CohortDetail, CohortFolder, describe
+from cxrssl.dashboard.probes import AblationFolder, NotesFile, ProbeFolder
+from cxrssl.dashboard.rows import make_ablation_row, make_run_row, value_text
+from cxrssl.dashboard.seen import FilmDetail, Pack, describe_film
 from cxrssl.dashboard.state import AblationRow, CurvesState, DashboardState, ProbeRow, RunRow
+from cxrssl.dashboard.study import Study, make_study
 from cxrssl.records.cohorts import find_datasets
 from cxrssl.records.comparison import ComparisonReader
 from cxrssl.records.curve import RunHistory
 from cxrssl.records.damage import Damage
-from cxrssl.records.reader import RunReader
+from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.reader import RunReader, RunRecord
 from cxrssl.records.tail import PIECE_BYTES
+from cxrssl.results.listing import field_name, row_of, scores_by_run
+from cxrssl.results.show import describe_run
 
 NUM_HISTORIES = 14
 """How many recently drawn runs keep their curves in memory."""
@@ -38,7 +54,13 @@ class Reader:
         self._runs: dict[str, RunReader] = {}
         self._probes: dict[str, ProbeFolder] = {}
         self._ablations: dict[str, AblationFolder] = {}
+        self._packs: dict[str, Pack] = {}
+        self._film: tuple[object, FilmDetail] | None = None
+        self._cohorts: dict[str, CohortFolder] = {}
+        self._described: tuple[tuple[Cohort, ...], CohortDetail] | None = None
+        self._known_ids: tuple[str, ...] = ()
         self._courses = Courses()
+        self._notes: dict[str, NotesFile] = {}
         self._comparisons = ComparisonReader(workspace)
         self._histories: OrderedDict[str, RunHistory] = OrderedDict()
 
@@ -52,6 +74,7 @@ class Reader:
             problems += [damage.sentence for damage in self._comparisons.poll()]
             ablations = self._read_ablations(runs, problems)
             state = DashboardState(str(self.workspace.root), runs, probes, ablations, tuple(problems), read_frac)
+            self._known_ids = tuple(run.run_id for run in runs)
             state = replace(state, is_reading=read_frac < 1.0)
             focused = state.find_run(focused_id) or (runs[0] if runs else None)
             return self._add_curve(state, focused.run_id, metric, max_bytes) if focused else state
@@ -61,7 +84,14 @@ class Reader:
         self._runs = {run_id: self._runs.get(run_id) or RunReader(self.workspace.runs / run_id) for run_id in run_ids}
         records = [record for record in (reader.poll() for reader in self._runs.values()) if record is not None]
         problems += [damage.sentence for reader in self._runs.values() for damage in reader.damage]
-        return sorted(map(make_run_row, records), key=lambda row: (-(row.started_at or 0.0), row.run_id))
+        evaluations = scores_by_run(folder.evaluation for folder in self._probes.values() if folder.evaluation)
+        rows = (self._make_row(record, evaluations.get(record.run_id, ())) for record in records)
+        return sorted(rows, key=lambda row: (-(row.started_at or 0.0), row.run_id))
+
+    def _make_row(self, record: RunRecord, evaluations: Sequence[Evaluation]) -> RunRow:
+        notes = self._notes.setdefault(record.run_id, NotesFile(record.folder)).poll()
+        fields = row_of(record, notes, evaluations, time.time())
+        return replace(make_run_row(record), fields=fields, tags=notes.tags, note=notes.note)
 
     def _add_courses(self, runs: Sequence[RunRow], metric: str) -> tuple[list[RunRow], float]:
         """Return the runs with what their journals say, as far as these are read, and how far they are."""
@@ -69,9 +99,14 @@ class Reader:
         folders = {run.run_id: (self.workspace.runs / run.run_id, (run.step, run.logged_at)) for run in order}
         read_frac = self._courses.read(folders)
         courses = self._courses
-        return [
-            replace(run, measures=courses.measures(run.run_id), trend=courses.trend(run.run_id, metric)) for run in runs
-        ], read_frac
+        measured = []
+        for run in runs:
+            measures = courses.measures(run.run_id)
+            best = {f"best.{field_name(name)}": each.best(name) for name, each in measures.items()}
+            known = {name: value for name, value in best.items() if not math.isnan(value)}
+            trend = courses.trend(run.run_id, metric)
+            measured.append(replace(run, measures=measures, trend=trend, fields={**run.fields, **known}))
+        return measured, read_frac
 
     def _read_probes(self, problems: list[str]) -> tuple[ProbeRow, ...]:
         folders = {name: self.workspace.evals / name for name in self.workspace.eval_ids()}
@@ -87,6 +122,100 @@ class Reader:
         read = [(name, folder.poll()) for name, folder in self._ablations.items()]
         problems += [each.sentence for _, each in read if isinstance(each, Damage)]
         return tuple(make_ablation_row(name, *each, runs) for name, each in read if isinstance(each, tuple))
+
+    @property
+    def known_ids(self) -> tuple[str, ...]:
+        """The runs that were last read, the one that started last first."""
+        return self._known_ids
+
+    def read_detail(self, run_id: str, pinned: str = "") -> RunDetail:
+        """Return a run in full, its recipe beside that of the pinned run; the last that started if none is named."""
+        state = self.read_state(run_id)
+        run = state.find_run(run_id) or (state.runs[0] if state.runs else None)
+        if run is None:
+            return RunDetail()
+        with self._lock:
+            record = self._runs[run.run_id].poll()
+            evaluations = [folder.evaluation for folder in self._probes.values() if folder.evaluation]
+        if record is None:
+            return RunDetail()
+        own = [each for each in evaluations if each.settings.candidate_id == run.run_id]
+        other = state.find_run(pinned) if pinned != run.run_id else None
+        report = describe_run(self.workspace, record, self._notes[run.run_id].poll(), None)
+        different = {key: value_text(value) for key, _, value in report.differences}
+        console = find_console(self.workspace, run.run_id, [each.name for each in state.ablations_of(run)])
+        probes = tuple(probe for probe in state.probes if probe.candidate_id == run.run_id)
+        return make_detail(
+            run,
+            report,
+            against=other.run_id if other else f"default of {run.objective}",
+            settings=tuple(list_settings(run, different, other.recipe if other else {})),
+            audit=describe_audit(probes, [each.settings.leak for each in own], run),
+            probes=probes,
+            latest=state.latest_of(run),
+            console=read_console(console),
+            console_path=str(console or ""),
+            is_reading=state.is_reading,
+        )
+
+    def read_cohort(self, name: str = "") -> CohortDetail:
+        """Return a cohort in counts; the first if none is named, or there is none of this name."""
+        names = tuple(self.workspace.cohort_names())
+        if not names:
+            return CohortDetail()
+        name = name if name in names else names[0]
+        with self._lock:
+            self._cohorts = {
+                each: self._cohorts.get(each) or CohortFolder(self.workspace.cohorts / each) for each in names
+            }
+            read = {each: folder.poll() for each, folder in self._cohorts.items()}
+            chosen = read.pop(name)
+            others = {each: cohort for each, cohort in read.items() if isinstance(cohort, Cohort)}
+            if isinstance(chosen, str):
+                return CohortDetail(names, name, problem=chosen)
+            if self._described is None or self._described[0] != (chosen, *others.values()):
+                self._described = (chosen, *others.values()), describe(names, chosen, others)
+            return self._described[1]
+
+    def read_film(self, name: str, row: int, run_id: str = "") -> FilmDetail:
+        """Return a film of a cohort with what the probe of a run, or any that scored it, predicted."""
+        names = tuple(self.workspace.cohort_names())
+        if not names:
+            return FilmDetail()
+        name = name if name in names else names[0]
+        with self._lock:
+            folder = self._cohorts.setdefault(name, CohortFolder(self.workspace.cohorts / name))
+            cohort = folder.poll()
+            pack = self._packs.setdefault(name, Pack(self.workspace.images / name))
+            images = pack.poll() if isinstance(cohort, Cohort) else ""
+            if not isinstance(cohort, Cohort):
+                return FilmDetail(name, problem=cohort)
+            if isinstance(images, str):
+                return FilmDetail(name, 0, len(cohort), problem=images)
+            if not self._probes:
+                self._read_probes([])
+            known = [folder.evaluation for folder in self._probes.values() if folder.evaluation]
+        found = [each for each in known if each.settings.cohort == name and each.settings.probe.is_whole]
+        found.sort(key=lambda each: (each.settings.candidate_id != run_id, each.settings.kind != "run"))
+        best = found[0] if found else None
+        key = (cohort, images, row, best.eval_id if best else "")
+        if self._film is None or self._film[0] != key:
+            label = f"{best.settings.label} ({best.settings.candidate_id})" if best else ""
+            self._film = key, describe_film(cohort, images, row, best, label)
+        return self._film[1]
+
+    def read_study(self, name: str = "", pinned: str = "", metric: str = "") -> Study:
+        """Return an ablation; the first that has a table if none is named, or there is none of this name."""
+        state = self.read_state()
+        with self._lock:
+            read = {each: folder.poll() for each, folder in self._ablations.items()}
+            evaluations = [folder.evaluation for folder in self._probes.values() if folder.evaluation]
+        found = {each: value for each, value in read.items() if isinstance(value, tuple)}
+        names = sorted(found, key=lambda each: (found[each][1] is None, each))
+        if not names:
+            return Study()
+        name = name if name in found else names[0]
+        return make_study(names, name, *found[name], state.runs, evaluations, pinned, metric)
 
     def read_curves(self, run_ids: Sequence[str], pinned: str, metrics: Sequence[str], num_most: int) -> CurvesState:
         """Return the curves of these metrics of the first `num_most` of these runs that there are."""

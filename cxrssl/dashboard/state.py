@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cxrssl.dashboard.means import SeedMean
 from cxrssl.records.curve import Curve
 from cxrssl.records.eval_settings import kind_rank
+from cxrssl.results.filter import Row, parse_filter
 from cxrssl.stats.resample import Interval
 
 T = TypeVar("T")
@@ -77,16 +79,16 @@ class RunRow:
     """Every setting as "section.name", its value as text."""
     measures: Mapping[str, Measure] = field(default_factory=dict)
     """By metric; empty until its journals are read."""
+    fields: Row = field(default_factory=dict, compare=False)
+    """What a filter can ask, as `cxrssl runs list` has it."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
     trend: tuple[float, ...] = ()
     """The chosen metric over the whole run in few values, nan where none was logged."""
 
     @property
     def frac(self) -> float:
         return min(self.step / self.num_steps, 1.0) if self.num_steps else math.nan
-
-
-SeedMean = tuple[float, float, float, int]
-"""Mean over seeds, both ends of its interval, number of seeds that it is of; nan where it is not defined."""
 
 
 @dataclass(frozen=True)
@@ -226,9 +228,17 @@ def which_is_better(metric: str) -> str:
 
 
 def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:
-    """Return the runs whose id contains `text`, in any case of letters."""
-    part = text.strip().casefold()
-    return tuple(run for run in runs if part in run.run_id.casefold())
+    """Return the runs that a filter lets through; archived ones only if it names `archived`.
+
+    Raises: UsageError for text that is no filter.
+    """
+    known = {name for run in runs for name in run.fields} | {"run", "state", "tag", "note", "archived"}
+    wanted = parse_filter(text, known)
+    is_archive = "archived" in wanted.fields
+    rows = ((run, {"run": run.run_id, "state": run.state, **run.fields}) for run in runs)
+    return tuple(
+        run for run, row in rows if wanted.matches(row) and (is_archive or run.fields.get("archived") != "yes")
+    )
 
 
 def probes_of(state: DashboardState, run: RunRow) -> tuple[ProbeRow, ...]:

@@ -6,24 +6,23 @@ In: rows of runs and a View. Out: the rows in order, groups of runs that differ 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cxrssl.dashboard.means import mean_over_seeds
 from cxrssl.dashboard.smooth import DEFAULT_STRENGTH
 from cxrssl.dashboard.state import GroupRow, RunRow
 from cxrssl.records.fields import read_fields, write_fields
-from cxrssl.stats.student import t_quantile
 
 Value = str | float | bool | None | tuple[str, ...]
 FIXED = (
     "run", "state", "steps", "left", "last", "best", "smoothed", "trend", "AUROC", "films/s", "EHR", "seed",
-    "objective", "backbone", "cohort", "split", "films", "device", "started",
+    "tags", "note", "objective", "backbone", "cohort", "split", "films", "device", "started",
 )  # fmt: skip
 """Columns of the run table that every run has; a recipe key is one too."""
 USUAL = ("run", "state", "steps", "left", "last", "best", "trend", "AUROC", "films/s", "EHR", "seed")
 SEED_KEY = "train.seed"
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,18 @@ class View:
     marked: tuple[str, ...] = ()
     """Runs."""
     pinned: str = ""
-    """The run or arm that others are compared with."""
+    """The run that others are compared with."""
     grid: tuple[str, ...] = ()
     """Metrics of the curves, beside the chosen one."""
     x_axis: str = "step"
     is_log: bool = False
     smoothing: float = DEFAULT_STRENGTH
+    study: str = ""
+    """The ablation that is shown."""
+    pinned_arm: str = ""
+    study_metric: str = ""
+    cohort: str = ""
+    """The one that is shown."""
     theme: str = ""
     queries: tuple[str, ...] = ()
     """Saved, "name: SQL"."""
@@ -104,6 +109,8 @@ def sort_value(run: RunRow, column: str, metric: str) -> Value:
         "EHR": lambda: ", ".join(run.ehr),
         "seed": lambda: run.seed,
         "objective": lambda: run.objective,
+        "tags": lambda: run.tags,
+        "note": lambda: run.note,
         "backbone": lambda: run.backbone,
         "cohort": lambda: run.cohort,
         "split": lambda: run.split,
@@ -160,51 +167,3 @@ def _make_group(runs: list[RunRow], metric: str) -> GroupRow:
         mean_over_seeds(best),
         mean_over_seeds([run.macro_auroc for run in runs]),
     )
-
-
-def mean_over_seeds(values: Sequence[float]) -> tuple[float, float, float, int]:
-    """Return the mean, both ends of its 95 % interval for other seeds, and the number of finite values.
-
-    Source: Student 1908; the ends are nan for fewer than two values.
-    """
-    known = [value for value in values if math.isfinite(value)]
-    num = len(known)
-    if not num:
-        return math.nan, math.nan, math.nan, 0
-    mean = math.fsum(known) / num
-    if num < 2:
-        return mean, math.nan, math.nan, num
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (num - 1))
-    half = t_quantile((1 + LEVEL) / 2, num - 1) * sd / math.sqrt(num)
-    return mean, mean - half, mean + half, num
-
-
-def run_fields(run: RunRow, now: float) -> Mapping[str, Value]:
-    """Return what a filter can ask of a run, by name."""
-    hours = math.nan if run.started_at is None else (now - run.started_at) / 3600
-    own: dict[str, Value] = {
-        "run": run.run_id,
-        "state": run.state,
-        "step": float(run.step),
-        "num_steps": float(run.num_steps),
-        "progress": run.frac,
-        "left_s": run.left_s,
-        "films_per_s": run.films_per_s,
-        "loss": math.nan if run.loss is None else run.loss,
-        "auroc": run.macro_auroc,
-        "seed": run.seed,
-        "ehr": run.ehr,
-        "cohort": run.cohort,
-        "dataset": run.dataset,
-        "split": run.split,
-        "backbone": run.backbone,
-        "objective": run.objective,
-        "device": run.device,
-        "outcome": run.is_outcome_used,
-        "alarm": run.alarm,
-        "trouble": run.trouble,
-        "started_h": hours,
-    }
-    measured = {name: measure.last for name, measure in run.measures.items()}
-    best = {f"best.{name}": measure.best(name) for name, measure in run.measures.items()}
-    return {**run.recipe, **best, **measured, **own}

@@ -26,9 +26,10 @@ def drive(
     *,
     memory: Path | None = None,
     view: View | None = None,
+    keys: Path | None = None,
 ) -> None:
     async def run() -> None:
-        app = DashboardApp(workspace, view, memory)
+        app = DashboardApp(workspace, view, memory, keys=keys)
         async with app.run_test(size=size) as pilot:
             screen = app.screen
             assert isinstance(screen, RunsScreen)

@@ -358,3 +358,52 @@ def test_runs_can_be_sorted_and_filtered_without_a_terminal(workspace: Workspace
         "mimic-msn+mortality-s2-cccc",
         "mimic-msn+sex-s1-bbbb",
     ]
+
+
+def test_a_text_that_is_no_filter_is_refused_while_the_last_one_stays(workspace: Workspace) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await press(pilot, screen, "slash", *"state:running")
+        assert list(screen.query_one(RunTable)._cells) == ["mimic-msn+mortality-s2-cccc"]
+        await press(pilot, screen, *" (")
+        assert "this is no filter yet" in text_of(pilot)
+        assert list(screen.query_one(RunTable)._cells) == ["mimic-msn+mortality-s2-cccc"]
+
+    drive(workspace, steps)
+
+
+def test_keys_of_the_user_the_palette_and_themes(workspace: Workspace, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text('filter = "f"')
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await pilot.press("f")
+        await pilot.pause(0.05)
+        assert screen.query_one("#filter").has_focus
+        await press(pilot, screen, "escape")
+        for theme in ("light", "colour-blind", "dark"):
+            await press(pilot, screen, "T")
+            assert pilot.app.theme == theme
+            assert "running" in text_of(pilot)
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.2)
+        await pilot.press(*"unite")
+        await pilot.pause(0.5)
+        await pilot.press("enter")
+        await pilot.pause(0.2)
+        await settle(pilot, screen)
+        assert screen.session.view.is_grouped
+
+    drive(workspace, steps, keys=keys)
+
+
+def test_the_mouse_can_be_left_to_the_terminal(workspace: Workspace) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        said: list[str] = []
+        driver = pilot.app._driver
+        driver._disable_mouse_support = lambda: said.append("free")  # type: ignore[union-attr]
+        driver._enable_mouse_support = lambda: said.append("ours")  # type: ignore[union-attr]
+        await pilot.press("F", "F")
+        await pilot.pause(0.05)
+        assert said == ["free", "ours"]
+
+    drive(workspace, steps)

@@ -5,10 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.once import read_once
 from cxrssl.dashboard.reader import Reader
+from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.dashboard.text.snapshot import render
+from cxrssl.dashboard.view import View
+from tests.dashboard.screen import drive, press, text_of
 from tests.records.folders import ALIVE, DEAD, make_run
 from tests.scale import scaled
 
@@ -66,6 +71,17 @@ def test_whatever_is_in_a_journal_the_run_is_shown_with_its_state(workspace: Wor
     text = render(state)
     found = {run.run_id: run.state for run in state.runs}
     assert found.keys() == states.keys()
+    for name in ("curves", "run"):
+        assert read_once(workspace, name, View(grid=("loss", "lr"))).text(80)
     for run_id, wanted in states.items():
         assert found[run_id] in (wanted if isinstance(wanted, tuple) else (wanted,)), run_id
         assert run_id in text
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await press(pilot, screen, "a", "2")
+        assert "marked runs" in text_of(pilot)
+        for _ in range(6):
+            await press(pilot, screen, "1", "down", "4")
+            assert "State" in text_of(pilot)
+
+    drive(workspace, steps, (80, 24))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.memory import keep_view, memory_path, recall_view
+from cxrssl.dashboard.means import mean_over_seeds
+from cxrssl.dashboard.memory import keep_view, memory_path, read_keymap, recall_view
 from cxrssl.dashboard.smooth import smooth_centred
 from cxrssl.dashboard.state import Measure, RunRow
-from cxrssl.dashboard.view import View, differing_keys, group_runs, is_sortable, mean_over_seeds, sort_runs
+from cxrssl.dashboard.view import View, differing_keys, group_runs, is_sortable, sort_runs
 
 
 def run(name: str, loss: float = math.nan, **recipe: str) -> RunRow:
@@ -92,3 +93,14 @@ def test_what_is_sound_of_a_memory_is_kept(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert keep_view(tmp_path / "file" / "below" / "view.json", View()) != ""
+
+
+def test_a_user_has_keys_of_their_own_and_an_odd_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    assert read_keymap(path, {"filter"}) == ({}, "")
+    path.write_text('filter = "f"\nflter = "g"\nmark = 3\n')
+    assert read_keymap(path, {"filter", "mark"}) == ({"filter": "f"}, "keys.toml: flter is no key of the dashboard")
+    path.write_text("filter = ")
+    keys, fault = read_keymap(path, {"filter"})
+    assert keys == {}
+    assert fault.startswith("keys.toml cannot be read")

@@ -24,12 +24,13 @@ from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.records.eval_settings import ProbeSettings
 from tests.cli.command import run
 from tests.dashboard.screen import drive, press, text_of, until
+from tests.records.ablations import make_ablation
 from tests.records.folders import DEAD, ELSEWHERE, age_files, make_evaluation, make_run, metric, write_lines
 
 FOLDER = Path(__file__).parent / "dashboard"
 SIZES = ((80, 24), (120, 40))
 WIDE = (200, 60)
-SHOWN_WIDE = ("runs", "curves")
+SHOWN_WIDE = ("runs", "curves", "ablation", "run")
 """Of the widest size the screens alone, not what lies over them."""
 SCREENS: dict[str, tuple[str, ...]] = {
     "runs": (),
@@ -41,6 +42,8 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "help": ("question_mark",),
     "grouped": ("u", "less_than_sign"),
     "columns": ("c", "down"),
+    "ablation": ("3",),
+    "run": ("enter",),
     "curves": ("space", "space", "2", "m", "down", "space", "enter", "right"),
 }
 """Name of a screen and the keys that lead to it."""
@@ -55,6 +58,7 @@ def make_workspace() -> Iterator[Workspace]:
         made = Workspace(Path("workspace"))
         _make_runs(made)
         _make_evaluations(made)
+        make_ablation(made, "study")
         yield made
     time.tzset()
 

@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.widgets import DataTable, Input
 
+from cxrssl.core.errors import UsageError
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.findings import FindingsScreen
 from cxrssl.dashboard.screens.look import Change, change_plot, plot_options
@@ -102,7 +103,17 @@ class RunsScreen(CommonScreen, PanedScreen):
     @property
     def shown(self) -> tuple[RunRow, ...]:
         """The runs that the filter lets through."""
-        return filter_runs(self.state.runs, self.query_one(RunFilter).value) if self.state else ()
+        if self.state is None:
+            return ()
+        field = self.query_one(RunFilter)
+        try:
+            shown = filter_runs(self.state.runs, field.value)
+            field.wanted = field.value
+        except UsageError as error:
+            field.complain(error.what)
+            return filter_runs(self.state.runs, field.wanted)
+        field.complain("")
+        return shown
 
     def sheets(self) -> list[Sheet]:
         view = self.session.view
@@ -129,9 +140,12 @@ class RunsScreen(CommonScreen, PanedScreen):
     def show_state(self) -> None:
         if self.state is None:
             return
-        text, table, empty = self.query_one(RunFilter).value, self.query_one(RunTable), self.query_one("#empty", Line)
         shown = self.shown
-        self.query_one("#top", Line).show(top_line(self.state, text, len(shown), self.session.view))
+        text, table, empty = self.query_one(RunFilter).wanted, self.query_one(RunTable), self.query_one("#empty", Line)
+        self.query_one(RunFilter).learn(self.state.runs)
+        why = self.query_one(RunFilter).why
+        line = top_line(self.state, text, len(shown), self.session.view)
+        self.query_one("#top", Line).show(failure_line(why, "this is no filter yet") if why else line)
         for widget, is_seen in ((table, True), (empty, False), (self.query_one("#about"), True)):
             widget.display = bool(self.state.runs) == is_seen
         for name in ("#curve", "#probe-pane"):
@@ -171,6 +185,11 @@ class RunsScreen(CommonScreen, PanedScreen):
         name = event.column_key.value or "run"
         is_same = name == self.session.view.sort
         self.look(sort=name, is_descending=is_same and not self.session.view.is_descending)
+
+    @on(DataTable.RowSelected, "#runs")
+    async def open_run(self) -> None:
+        """Open the run at the cursor on its own screen."""
+        await self.app.run_action("open_screen('run')")
 
     @on(ProbePane.Opened)
     def open_findings(self, message: ProbePane.Opened) -> None:

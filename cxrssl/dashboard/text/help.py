@@ -11,7 +11,7 @@ RUNS_KEYS = (
     ("up, down, j, k", "select another run, or another candidate"),
     ("g, G", "first, last row"),
     ("tab, shift+tab", "next, previous pane: runs, curve, probes"),
-    ("/", "show runs whose id contains a text; escape shows all"),
+    ("/", "filter: state:running ehr:stay auroc>0.75 base"),
     ("space, a", "mark this run, all shown runs: curves show them"),
     ("<, >, o", "sort by the column to the left, right; turn round"),
     ("c", "choose columns; recipe keys that differ are among them"),
@@ -20,7 +20,7 @@ RUNS_KEYS = (
     ("m, M", "next, previous metric"),
     ("y, x", "log or linear y; x axis: step, epoch, time"),
     ("s, S", "smooth more, less, without lag; faint: low to high"),
-    ("enter", "show the findings of a candidate"),
+    ("enter", "open the run; of a candidate: its findings"),
     ("!", "the run has raised an alarm, shown under the table"),
     ("[outcome]", "an outcome of the stay was an input of this candidate"),
     ("val probe", "AUROC on val films during training; not a result"),
@@ -40,7 +40,30 @@ CURVES_KEYS = (
     ("b", "lowest to highest behind the first run, or not"),
     ("up, down, j, k", "another run of the legend"),
 )
-KEYS_OF = {"runs": RUNS_KEYS, "curves": CURVES_KEYS}
+ABLATION_KEYS = (
+    ("tab, shift+tab", "forest plot; matrix of numbers; matrix of differences"),
+    ("enter", "the arm at the cursor by finding; escape: all arms"),
+    ("p", "pin this arm: others are compared with it"),
+    ("m", "AUROC or AUPRC"),
+    ("f", "one cohort, or all"),
+    ("n, N", "next, previous ablation"),
+    ("p Holm", "p-value adjusted for all that were not declared"),
+    ("primary", "the comparison that was declared beforehand"),
+    ("\N{DEGREE SIGN}", "an interval for other seeds, not other subjects"),
+    ("up, down, j, k", "another arm; g, G: first, last"),
+)
+RUN_KEYS = (
+    ("tab", "recipe, or all the rest; a wide screen has both"),
+    ("d", "only what is other than the default or the pinned run"),
+    ("n, N", "next, previous run"),
+    ("j, k, g, G", "scroll down, up, to the top, to the bottom"),
+    ("C", "copies the command that makes this run again"),
+)
+COHORT_KEYS = (
+    ("n, N", "next, previous cohort"),
+    ("j, k, g, G", "scroll down, up, to the top, to the bottom"),
+)
+KEYS_OF = {"cohort": COHORT_KEYS, "run": RUN_KEYS, "runs": RUNS_KEYS, "curves": CURVES_KEYS, "ablation": ABLATION_KEYS}
 COMMON_KEYS = (
     ("C, E", "copy a cell, row, table, command; save a table"),
     ("F", "leave the mouse to the terminal, or take it back"),

@@ -35,14 +35,22 @@ def top_line(state: DashboardState, text: str = "", num_shown: int = 0, view: Vi
     return line.append(f"  {plain(state.root, 200)}", "dim")
 
 
-def failure_line(what: str) -> Text:
-    """Return the top line of a workspace that could not be read."""
-    return Text(f" the workspace cannot be read: {plain(what, 200)}", TROUBLE)
+def failure_line(what: str, start: str = "the workspace cannot be read") -> Text:
+    """Return the top line of a workspace that could not be read, or of something else that failed."""
+    return Text(f" {start}: {plain(what, 200)}", TROUBLE)
 
 
 def info_line(text: str) -> Text:
     """Return a top line that says what is shown."""
     return Text(f" {plain(text, 400)}")
+
+
+def title_lines(lines: Sequence[str]) -> Text:
+    """Return a bold line and others below it."""
+    text = Text(f" {plain(lines[0], 400)}", "bold")
+    for line in lines[1:]:
+        text.append(f"\n {plain(line, 600)}", "not bold")
+    return text
 
 
 def empty_text(state: DashboardState) -> Text:

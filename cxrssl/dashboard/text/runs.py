@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from cxrssl.core.text import plain
-from cxrssl.dashboard.state import GroupRow, RunRow, SeedMean, which_is_better
+from cxrssl.dashboard.means import SeedMean
+from cxrssl.dashboard.state import GroupRow, RunRow, which_is_better
 from cxrssl.dashboard.text.cells import NOTHING, clock_text, run_cells, short_number
 from cxrssl.dashboard.text.names import least_width, shorten_names
 from cxrssl.dashboard.text.sheet import GAP, Cell, Column, Sheet
@@ -17,7 +18,7 @@ from cxrssl.dashboard.view import View, group_runs, last_of, sort_runs
 MIN_NAME, MAX_NAME = 24, 44
 """Places of the column of names, below which other columns give way."""
 SPARK = 12
-LEFT = frozenset({"run", "state", "EHR", "trend", "objective", "backbone", "cohort", "split", "device"})
+LEFT = frozenset({"run", "state", "EHR", "trend", "tags", "note", "objective", "backbone", "cohort", "split", "device"})
 RANKS = {
     "run": 0, "state": 0, "steps": 0, "last": 1, "AUROC": 2, "left": 3, "EHR": 5, "best": 6, "seed": 6, "trend": 7,
     "seeds": 1,
@@ -102,6 +103,7 @@ def value_cell(run: RunRow, name: str, metric: str) -> str:
     if name == "started":
         return clock_text(run.started_at)
     plain_texts = {"objective": run.objective, "backbone": run.backbone, "cohort": run.cohort, "split": run.split}
+    plain_texts |= {"tags": ", ".join(run.tags), "note": run.note}
     plain_texts |= {"device": run.device, "films": f"{run.num_films:,}"}
     return plain(plain_texts.get(name, run.recipe.get(name, "")), 40) or NOTHING
 

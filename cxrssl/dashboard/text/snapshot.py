@@ -17,6 +17,8 @@ from cxrssl.dashboard.view import View
 from cxrssl.stats.resample import Interval, explain_marks
 
 EMPTY_HINT = "start one with: cxrssl pretrain (needs a cohort: cxrssl ingest), or try the whole chain: cxrssl demo"
+DERIVED = frozenset({"fields"})
+"""Said in other places of the same row."""
 LEFT = frozenset({"run", "state", "EHR", "candidate"})
 
 
@@ -37,12 +39,21 @@ def as_json(state: DashboardState) -> dict[str, Any]:
     return {key: encode_numbers(value, as_null=True) for key, value in values.items()}
 
 
+def row_values(row: Any) -> Any:
+    """Return a row ready for JSON: what is not known or not defined is None."""
+    return encode_numbers(_as_dict(row), as_null=True)
+
+
 def _as_dict(value: Any) -> Any:
     """Return a row as a dict, its numbers with their marks."""
     if isinstance(value, Interval):
         return value.to_dict()
     if dataclasses.is_dataclass(value):
-        return {field.name: _as_dict(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {
+            field.name: _as_dict(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.name not in DERIVED
+        }
     if isinstance(value, Mapping):
         return {key: _as_dict(item) for key, item in value.items()}
     return [_as_dict(item) for item in value] if isinstance(value, tuple) else value

@@ -6,7 +6,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.widgets import Static
 
-SCREENS = ("runs", "curves")
+SCREENS = ("runs", "curves", "ablation", "run", "cohort", "sql", "films")
 
 
 class Tabs(Static):

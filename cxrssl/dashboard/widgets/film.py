@@ -1,0 +1,59 @@
+"""A film in half cells, two pixels in each place of the screen; in characters where there is no colour."""
+
+from __future__ import annotations
+
+from rich.color import Color
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from cxrssl.dashboard.seen import Pixels
+from cxrssl.dashboard.text.film import cover_corners, shade_lines, shrink_film
+
+
+class FilmView(Widget):
+    """One film, as large as fits."""
+
+    DEFAULT_CSS = "FilmView { width: 1fr; height: 1fr; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.film: Pixels | None = None
+        self.is_whole = False
+        """Whether the corners, where text is burnt in, are shown."""
+        self._lines: list[Strip] = []
+        self._drawn_for: tuple[object, ...] = ()
+
+    def show(self, film: Pixels | None, is_whole: bool) -> None:
+        """Show this film."""
+        if film is not self.film or is_whole != self.is_whole:
+            self.film, self.is_whole = film, is_whole
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Return one line; all are drawn together, once for each change."""
+        drawn_for = (id(self.film), self.is_whole, self.size)
+        if drawn_for != self._drawn_for:
+            self._lines, self._drawn_for = self._draw(), drawn_for
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+
+    def _draw(self) -> list[Strip]:
+        side = min(self.size.width, 2 * self.size.height)
+        if self.film is None or side < 4:
+            return []
+        film = self.film if self.is_whole else cover_corners(self.film)
+        if self.app.no_color:
+            return [self._strip([Segment(line)]) for line in shade_lines(film, side)]
+        small = shrink_film(film, side, side - side % 2)
+        return [
+            self._strip([_half_cell(above, below) for above, below in zip(upper, lower, strict=True)])
+            for upper, lower in zip(small[0::2].tolist(), small[1::2].tolist(), strict=True)
+        ]
+
+    def _strip(self, segments: list[Segment]) -> Strip:
+        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+
+
+def _half_cell(above: int, below: int) -> Segment:
+    return Segment("▀", Style(color=Color.from_rgb(above, above, above), bgcolor=Color.from_rgb(below, below, below)))
