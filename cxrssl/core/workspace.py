@@ -190,17 +190,18 @@ class Workspace:
         return self.cohorts / name
 
     def find_run(self, run_id: str) -> Path:
-        """Return the folder of a run; an unambiguous beginning of its id is enough."""
-        matches = [name for name in self.run_ids() if name == run_id] or [
-            name for name in self.run_ids() if name.startswith(run_id)
-        ]
+        """Return the folder of a run; an unambiguous beginning of its id is enough, or one up to a hyphen."""
+        runs = self.run_ids()
+        whole = [name for name in runs if name == run_id]
+        # "demo-msn" is demo-msn-vit-... and not demo-msn+demo-vit-...
+        matches = whole or [name for name in runs if name.startswith(f"{run_id}-")]
+        matches = matches or [name for name in runs if name.startswith(run_id)]
         if len(matches) == 1:
             return self.runs / matches[0]
         if matches:
             raise UsageError(
                 f'"{plain(run_id)}" is the beginning of {len(matches)} runs', hint=few_nearest(run_id, matches)
             )
-        runs = self.run_ids()
         hint = nearest_hint(run_id, runs, MOST_RUNS) if runs else "make one: cxrssl pretrain"
         raise UsageError(f'no run "{plain(run_id)}" in this workspace', self.runs, hint)
 

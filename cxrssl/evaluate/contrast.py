@@ -97,6 +97,7 @@ def find_side(workspace: Workspace, name: str, evaluations: Sequence[Evaluation]
         lambda each: each.settings.candidate_id == name,
         lambda each: each.settings.run_id == name,
         lambda each: each.settings.label == name or _without_seed(each) == name,
+        lambda each: each.settings.candidate_id.startswith(f"{name}-"),
         lambda each: each.settings.candidate_id.startswith(name),
         lambda each: each.eval_id.startswith(name),
     )

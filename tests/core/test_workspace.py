@@ -67,3 +67,24 @@ def test_a_folder_that_holds_other_things_is_refused_and_left_as_it_is(
             act()
         assert "--workspace" in caught.value.hint
     assert sorted(tmp_path.rglob("*")) == before
+
+
+RUNS = ("demo-msn-vit-s0-1a", "demo-msn+view-vit-s0-2b", "demo-msn+view-vit-s1-3c")
+
+
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [(RUNS[1], RUNS[1]), ("demo-msn", RUNS[0]), ("demo-msn-v", RUNS[0]), ("demo-msn+view-vit-s1", RUNS[2])],
+)
+def test_a_run_is_found_by_the_beginning_of_its_id_up_to_a_hyphen_first(tmp_path: Path, words: str, run: str) -> None:
+    for name in RUNS:
+        touch(tmp_path / "runs" / name / "run.json")
+    assert Workspace(tmp_path).find_run(words).name == run
+
+
+@pytest.mark.parametrize("words", ["demo", "demo-msn+view", "demo-msn+"])
+def test_a_beginning_of_several_runs_is_refused(tmp_path: Path, words: str) -> None:
+    for name in RUNS:
+        touch(tmp_path / "runs" / name / "run.json")
+    with pytest.raises(UsageError, match="is the beginning of"):
+        Workspace(tmp_path).find_run(words)
