@@ -1,13 +1,15 @@
 """The exclusion flow as a figure: plain SVG that follows the reader's light or dark setting and embeds no fonts.
 
-In: a Flow. Out: the text of an SVG file. Never: text from data taken as markup, or wider than its box.
+In: a Flow. Out: its shapes, and the text of an SVG file. Never: text from data taken as markup, or wider than its box.
 """
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 from cxrssl.core.text import plain
 from cxrssl.report.flow import Flow, FlowStep
@@ -42,9 +44,73 @@ FONTS = (
 )
 
 
+@dataclass(frozen=True)
+class Box:
+    """A rectangle with round corners."""
+
+    kind: str
+    """One of COLOURS, without the dot."""
+    x: int
+    y: int
+    width: int
+    height: int
+    radius: int
+
+    def to_svg(self) -> str:
+        size = f'width="{self.width}" height="{self.height}" rx="{self.radius}"'
+        return f'<rect class="{self.kind}" x="{self.x}" y="{self.y}" {size}/>'
+
+
+@dataclass(frozen=True)
+class Route:
+    """A line that goes straight down or sideways."""
+
+    x: int
+    y: int
+    to_x: int
+    to_y: int
+    has_head: bool = False
+
+    def to_svg(self) -> str:
+        line = f'<path class="arrow" d="M{self.x} {self.y}L{self.to_x} {self.to_y}"/>'
+        if not self.has_head:
+            return line
+        turn = "l-4 -7h8z" if self.to_y != self.y else "l-7 -4v8z"
+        return f'{line}\n<path class="head" d="M{self.to_x} {self.to_y}{turn}"/>'
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text whose base is at `y`; a count ends at `x`."""
+
+    x: int
+    y: int
+    text: str
+    kind: str = ""
+    """title, count, soft or nothing."""
+
+    def to_svg(self) -> str:
+        kind = f' class="{self.kind}"' if self.kind else ""
+        return f'<text x="{self.x}" y="{self.y}"{kind}>{escape(self.text)}</text>'
+
+
+Shape: TypeAlias = Box | Route | Label
+
+
 def draw_flow(flow: Flow) -> str:
     """Return the figure of a flow as SVG."""
-    shapes, y = [_text(MARGIN, MARGIN + 14, flow.title, "title")], MARGIN + 34
+    shapes, height = place_flow(flow)
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{escape(_clean(flow.title))}</title>'
+    page = f'<rect class="page" width="{WIDTH}" height="{height}"/>'
+    lines = [opening, f"<style>{_style()}</style>", page, *(shape.to_svg() for shape in shapes), "</svg>", ""]
+    return "\n".join(lines)
+
+
+def place_flow(flow: Flow) -> tuple[list[Shape], int]:
+    """Return the shapes of a flow, in the order in which they are drawn, and its height; WIDTH wide, in pixels."""
+    shapes: list[Shape] = [_text(MARGIN, MARGIN + 14, flow.title, "title")]
+    y = MARGIN + 34
     for number, step in enumerate(flow.steps):
         if number:
             shapes += _draw_between(step, MARGIN, BOX_WIDTH, SIDE_LEFT, WIDTH - MARGIN - SIDE_LEFT, y)
@@ -54,18 +120,14 @@ def draw_flow(flow: Flow) -> str:
     if flow.parts:
         shapes_below, y = _draw_parts(flow.parts, y)
         shapes += shapes_below
-    height = y + MARGIN
-    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{_safe(flow.title)}</title>'
-    page = f'<rect class="page" width="{WIDTH}" height="{height}"/>'
-    return "\n".join([opening, f"<style>{_style()}</style>", page, *shapes, "</svg>", ""])
+    return shapes, y + MARGIN
 
 
-def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> list[str]:
+def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> list[Shape]:
     """Return a box with the name of a step, its number of films and, below, its detail."""
-    shapes = [f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{_step_height(step)}" rx="6"/>']
+    shapes: list[Shape] = [Box("box", x, y, width, _step_height(step), 6)]
     if colour:
-        shapes.append(f'<rect class="{colour}" x="{x}" y="{y}" width="5" height="{_step_height(step)}" rx="2"/>')
+        shapes.append(Box(colour, x, y, 5, _step_height(step), 2))
     base = y + PADDING + 14
     room = width - 3 * PADDING - 9 * len(f"{step.films:,}")
     shapes += [
@@ -75,17 +137,17 @@ def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> 
     return shapes + ([_text(x + PADDING + 4, base + LINE_PX, step.detail, "soft")] if step.detail else [])
 
 
-def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int, y: int) -> list[str]:
+def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int, y: int) -> list[Shape]:
     """Return the arrow to the step below and, beside it, the films left out there, with reasons."""
     middle, gap = x + width // 2, _gap(step)
-    shapes = _arrow(middle, y, middle, y + gap)
+    shapes: list[Shape] = [Route(middle, y, middle, y + gap, True)]
     if not step.reasons:
         return shapes
     lines = _reason_lines(step)
     height = len(lines) * LINE_PX + 2 * PADDING - 4
     top = y + (gap - height) // 2
-    shapes += _arrow(middle, y + gap // 2, side, y + gap // 2)
-    shapes.append(f'<rect class="out" x="{side}" y="{top}" width="{side_width}" height="{height}" rx="6"/>')
+    shapes.append(Route(middle, y + gap // 2, side, y + gap // 2, True))
+    shapes.append(Box("out", side, top, side_width, height, 6))
     for k, (what, num) in enumerate(lines):
         base = top + PADDING + 12 + k * LINE_PX
         room = side_width - 3 * PADDING - 9 * len(f"{num:,}")
@@ -94,22 +156,22 @@ def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int
     return shapes
 
 
-def _draw_parts(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[str], int]:
+def _draw_parts(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[Shape], int]:
     """Return the splits side by side, each with the steps below it, and the y at which they end."""
     width = (WIDTH - 2 * MARGIN - PART_GAP * (len(parts) - 1)) // len(parts)
     fork, top = y + GAP // 2, y + GAP
-    shapes = [f'<path class="arrow" d="M{MARGIN + BOX_WIDTH // 2} {y}V{fork}"/>']
+    shapes: list[Shape] = [Route(MARGIN + BOX_WIDTH // 2, y, MARGIN + BOX_WIDTH // 2, fork)]
     bottoms = []
     for number, steps in enumerate(parts):
         x, below = MARGIN + number * (width + PART_GAP), top
         middle = x + width // 2
-        shapes.append(f'<path class="arrow" d="M{MARGIN + BOX_WIDTH // 2} {fork}H{middle}"/>')
-        shapes += _arrow(middle, fork, middle, top)
+        shapes.append(Route(MARGIN + BOX_WIDTH // 2, fork, middle, fork))
+        shapes.append(Route(middle, fork, middle, top, True))
         for place, step in enumerate(steps):
             if place:
                 lines = [f"−{num:,} {reason}" for reason, num in step.reasons]
                 gap = GAP + LINE_PX * len(lines)
-                shapes += _arrow(x + PADDING + 6, below, x + PADDING + 6, below + gap)
+                shapes.append(Route(x + PADDING + 6, below, x + PADDING + 6, below + gap, True))
                 for k, line in enumerate(lines):
                     base = below + GAP // 2 + 14 + k * LINE_PX
                     shapes.append(_text(x + PADDING + 18, base, _shorten(line, width - PADDING - 24), "soft"))
@@ -137,21 +199,16 @@ def _step_height(step: FlowStep) -> int:
     return 2 * PADDING + LINE_PX * (2 if step.detail else 1) - 2
 
 
-def _arrow(x: int, y: int, to_x: int, to_y: int) -> list[str]:
-    head = f"M{to_x} {to_y}l-4 -7h8z" if to_y != y else f"M{to_x} {to_y}l-7 -4v8z"
-    return [f'<path class="arrow" d="M{x} {y}L{to_x} {to_y}"/>', f'<path class="head" d="{head}"/>']
-
-
-def _text(x: int, y: int, text: str, kind: str = "") -> str:
-    return f'<text x="{x}" y="{y}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{_safe(text)}</text>'
+def _text(x: int, y: int, text: str, kind: str = "") -> Label:
+    return Label(x, y, _clean(text), kind)
 
 
 def _shorten(text: str, width_px: int) -> str:
     return textwrap.shorten(text, max(8, int(width_px * CHARS_PER_PX)), placeholder=" …") if text else text
 
 
-def _safe(text: str) -> str:
-    return escape(plain(text, 200))
+def _clean(text: str) -> str:
+    return plain(text, 200)
 
 
 def _style() -> str:

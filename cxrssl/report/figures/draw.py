@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cxrssl.report.figures.draw_flow import draw_flow_page
 from cxrssl.report.figures.draw_forest import draw_forest
 from cxrssl.report.figures.draw_lines import draw_lines
 from cxrssl.report.figures.draw_reliability import draw_reliability
@@ -15,8 +16,10 @@ from cxrssl.report.figures.lines import LineFigure
 from cxrssl.report.figures.page import Page, render
 from cxrssl.report.figures.reliability import ReliabilityFigure
 from cxrssl.report.figures.roc import RocFigure
+from cxrssl.report.flow import Flow
 
 DRAWN: Mapping[type, Callable[[Any], Page]] = {
+    Flow: draw_flow_page,
     Forest: draw_forest,
     RocFigure: draw_roc,
     LineFigure: draw_lines,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from matplotlib.axes import Axes
 
@@ -55,7 +56,9 @@ def draw_forest(forest: Forest) -> Page:
     axes.set_xlim(low, high)
     axes.set_ylim(bottom, top)
     _draw_axis(axes, forest)
-    _draw_rows(axes, [line for line in lines if line.row is not None])
+    for block in _list_blocks(lines):
+        _draw_references(axes, forest, block[0].y, block[-1].y + block[-1].height)
+        _draw_rows(axes, block)
     _write_sides(page, forest, (plot_left, plot_in), (low, high), bottom)
     page.write_lines(MARGIN, bottom + 0.56 + 0.04, notes)
     return page
@@ -103,8 +106,6 @@ def _write_line(page: Page, line: _Line, remark_right: float) -> None:
     for k, text in enumerate(line.texts):
         left = MARGIN if row is None else MARGIN + 0.08
         y = base + k * line_height(BODY)
-        if row is None:  # lines of the plot do not cross a heading
-            page.shade(left, y - 0.11, measure(text, BODY, True) + 0.04, 0.15, PAPER, 1)
         page.write(left, y, text, is_bold=is_bold)
     if row is not None:
         middle = line.y + line.height / 2 + 0.034
@@ -117,11 +118,20 @@ def _draw_axis(axes: Axes, forest: Forest) -> None:
     axes.yaxis.set_visible(False)
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}".replace("-", "−") if abs(value) > 1e-12 else "0")
-    axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
+    axes.set_xlabel(forest.axis, labelpad=11)
+
+
+def _list_blocks(lines: Sequence[_Line]) -> list[list[_Line]]:
+    """Return the rows below each heading."""
+    return [list(block) for is_row, block in groupby(lines, lambda line: line.row is not None) if is_row]
+
+
+def _draw_references(axes: Axes, forest: Forest, top: float, bottom: float) -> None:
+    """Draw the line of no difference, and those of the smallest that would matter, beside rows alone."""
+    axes.plot([0, 0], [top, bottom], color=INK, linewidth=0.8, zorder=1)
     for end in (-forest.min_difference, forest.min_difference):
         if end:
-            axes.axvline(end, color=SOFT, linewidth=0.6, dashes=(2, 2), zorder=1)
-    axes.set_xlabel(forest.axis, labelpad=11)
+            axes.plot([end, end], [top, bottom], color=SOFT, linewidth=0.6, dashes=(2, 2), zorder=1)
 
 
 def _draw_rows(axes: Axes, lines: Sequence[_Line]) -> None:

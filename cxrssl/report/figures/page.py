@@ -125,17 +125,22 @@ class Page:
         line = Line2D(xs, ys, color=colour, linewidth=width_pt, linestyle=(0, dashes) if dashes else "solid")
         self.figure.add_artist(line)
 
+    def draw_path(self, places: list[tuple[float, float]], *, colour: str, width_pt: float) -> None:
+        """Draw a line through places."""
+        xs, ys = [x / self.width_in for x, _ in places], [1 - y / self.height_in for _, y in places]
+        self.figure.add_artist(Line2D(xs, ys, color=colour, linewidth=width_pt))
+
     def draw_mark(self, x: float, y: float, series: Series, size_pt: float = 3.6) -> None:
         """Draw the mark of a series."""
         place = [x / self.width_in], [1 - y / self.height_in]
         mark = Line2D(*place, color=series.colour, marker=series.marker, markersize=size_pt, linestyle="none")
         self.figure.add_artist(mark)
 
-    def shade(self, left: float, top: float, width: float, height: float, colour: str, zorder: float = -1) -> None:
-        """Fill a rectangle, behind all else or, from 1 on, over what axes show but behind text."""
+    def shade(self, left: float, top: float, width: float, height: float, colour: str) -> None:
+        """Fill a rectangle behind all else."""
         corner = left / self.width_in, 1 - (top + height) / self.height_in
         size = width / self.width_in, height / self.height_in
-        self.figure.add_artist(Rectangle(corner, *size, facecolor=colour, edgecolor="none", zorder=zorder))
+        self.figure.add_artist(Rectangle(corner, *size, facecolor=colour, edgecolor="none", zorder=-1))
 
 
 def render(draw: Callable[[], Page], name: str, formats: tuple[Format, ...] = FORMATS) -> dict[Format, bytes]:
