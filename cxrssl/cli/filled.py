@@ -10,18 +10,20 @@ from cxrssl.cli.options import print_summary
 if TYPE_CHECKING:
     from cxrssl.core.workspace import Workspace
     from cxrssl.report.checklist import Filled
+    from cxrssl.report.choose import Choice
     from cxrssl.report.small import SmallCells
 
 WIDTH = 80
 
 
-def print_checklist(workspace: Workspace, name: str, small: SmallCells, as_json: bool) -> None:
-    """Print a checklist of the package, filled from records of a workspace. Raises: UsageError for an unknown name."""
+def print_checklist(workspace: Workspace, name: str, small: SmallCells, choice: Choice, as_json: bool) -> None:
+    """Print a checklist of the package, filled from records of what was chosen. Raises: UsageError, unknown names."""
     from cxrssl.records.published import read_published
     from cxrssl.report.checklist import fill_checklist, read_checklist
+    from cxrssl.report.choose import narrow
 
     checklist = read_checklist(name)
-    filled = fill_checklist(checklist, workspace, read_published(workspace), small)
+    filled = fill_checklist(checklist, workspace, narrow(read_published(workspace), choice), small)
     print_summary(filled.to_dict(), as_json, describe_filled(filled))
 
 

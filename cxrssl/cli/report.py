@@ -69,13 +69,13 @@ def report(
         print_trace(open_workspace(workspace), as_json)
         return
     small = parse_small_cells(small_cells)
+    named = tuple(filter(None, (each.strip() for each in runs.split(","))))
+    choice = Choice(named, cohort, ablation, finished)
     if checklist:
         from cxrssl.cli.filled import print_checklist
 
-        print_checklist(open_workspace(workspace), checklist, small, as_json)
+        print_checklist(open_workspace(workspace), checklist, small, choice, as_json)
         return
-    named = tuple(filter(None, (each.strip() for each in runs.split(","))))
-    choice = Choice(named, cohort, ablation, finished)
     written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice)
     if as_json:
         damage = [each.sentence for each in written.damage]

@@ -25,6 +25,7 @@ from cxrssl.report.gather import Gathered
 from cxrssl.report.group_tables import list_group_tables
 from cxrssl.report.learning_tables import learning_tables
 from cxrssl.report.lines import Code, map_texts
+from cxrssl.report.peers import peer_tables
 from cxrssl.report.probe_tables import finding_table, macro_table, name_terms, outcome_sentence
 from cxrssl.report.seed_tables import describe_mixed, seed_finding_table, seed_table
 from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_sentence
@@ -45,6 +46,8 @@ def compose(gathered: Gathered, small: SmallCells) -> Document:
     blocks += [Section("Learning curves", learning)] if learning else []
     fits = fit_tables(chosen.evaluations, gathered.differences)
     blocks += [Section("Other cohorts and calibration", fits)] if fits else []
+    others = peer_tables(chosen.evaluations)
+    blocks += [Section("Numbers of others", others)] if others else []
     flows = [block for name, flow in gathered.flows.items() for block in flow_blocks(name, flow.hide_small(small))]
     blocks += [Section("Flow of films", flows, is_detail=True)] if flows else []
     blocks += _run_section(gathered, small)

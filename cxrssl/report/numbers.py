@@ -14,6 +14,8 @@ from cxrssl.report.difference_tables import COLUMNS, list_difference_rows
 from cxrssl.report.gather import Gathered
 from cxrssl.report.group_tables import list_matched_rows, list_subgroup_rows
 from cxrssl.report.learning_tables import list_learning_rows
+from cxrssl.report.peers import FILE as PUBLISHED
+from cxrssl.report.peers import list_peer_rows
 from cxrssl.report.seed_tables import list_seed_rows
 from cxrssl.report.small import SmallCells, hide_in_row
 from cxrssl.report.tables import ReportTable
@@ -35,6 +37,7 @@ def list_numbers(gathered: Gathered, small: SmallCells) -> dict[str, ReportTable
         "learning.csv": list_learning_rows(gathered.curves, gathered.numbers, small),
         **fit_numbers(chosen.evaluations, small),
         "ablations.csv": list_ablation_rows(chosen.ablations, small),
+        PUBLISHED: list_peer_rows(chosen.evaluations),
     }
     return {file: table for file, table in tables.items() if table.rows}
 

@@ -28,7 +28,9 @@ PATIENTS = "patients"
 WITHOUT_UNCERTAIN = ("nih",)
 """Datasets whose labels are never uncertain."""
 ENCODERS = ("run", HEAD, "external")
-TITLE = "By others, on this dataset"
+NO = "no: "
+TITLE = "Published by others on"
+USUAL = "macro AUROC"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Peer:
     lo: str
     hi: str
     scale: str
-    """By which the numbers are divided: 100 for those in percent."""
+    """By which the numbers are divided, a power of ten: 100 for those in percent."""
     interval: str
     """What was resampled for it: films or patients; NONE without one."""
     protocol: str
@@ -82,7 +84,7 @@ class Peer:
         return f"{self.encoder}{size}{share}"
 
     def _fraction(self, text: str) -> str:
-        return str(Decimal(text) / Decimal(self.scale)) if text else ""
+        return str(Decimal(text).scaleb(1 - len(self.scale))) if text else ""
 
 
 class Reason(NamedTuple):
@@ -134,21 +136,32 @@ def list_peer_rows(evaluations: Sequence[Evaluation]) -> ReportTable:
 
 
 def _make_table(dataset: str, ours: Sequence[Evaluation]) -> ReportTable | None:
-    rows: list[list[Cell]] = [
-        [peer.name, peer.metric, peer.text, _judge(ours, peer, "short")]
-        for peer in read_peers()
-        if peer.dataset == dataset
-    ]
-    if not rows:
+    peers = [peer for peer in read_peers() if peer.dataset == dataset]
+    if not peers:
         return None
-    sources = dict.fromkeys(peer.source for peer in read_peers() if peer.dataset == dataset)
+    letters: dict[str, str] = {}
+    rows: list[list[Cell]] = []
+    for peer in peers:
+        judged = _judge(ours, peer, "short")
+        if judged.startswith(NO):
+            judged = f"{NO}{letters.setdefault(judged.removeprefix(NO), _letter(len(letters)))}"
+        name = peer.name if peer.metric == USUAL else f"{peer.name}, {peer.metric}"
+        rows.append([name, peer.text, judged])
     notes = [
+        *(f"{letter}: does not compare: {reasons}." for reasons, letter in letters.items()),
         "Numbers that others published, as their sources print them; they were not made again. What a source does not "
         "state is taken as different.",
-        f"Sources: {'; '.join(sources)}. All that is known of each is in {FILE}.",
+        f"Sources: {'; '.join(dict.fromkeys(peer.source for peer in peers))}. All that is known of each is in {FILE}.",
     ]
-    columns = ["Encoder", "Metric", "Published", "Compares"]
-    return ReportTable(f"{TITLE}: {plain(dataset, 40)}", columns, rows, notes, quoted=range(len(rows)))
+    shown = plain(dataset, 40)
+    columns = ["Encoder", "Macro AUROC", "Compares"]
+    return ReportTable(f"{TITLE} {shown}", columns, rows, notes, f"On {shown}", quoted=range(len(rows)))
+
+
+def _letter(number: int) -> str:
+    """Return a, b, ..., z, aa, ab, ..."""
+    before, last = divmod(number, 26)
+    return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
 
 def _judge(ours: Sequence[Evaluation], peer: Peer, form: str) -> str:
@@ -159,7 +172,7 @@ def _judge(ours: Sequence[Evaluation], peer: Peer, form: str) -> str:
     if alike:
         return f"yes, with {', '.join(plain(label, 80) for label in dict.fromkeys(alike))}"
     nearest = min((reasons for _, reasons in found), key=len)
-    return "no: " + "; ".join(getattr(reason, form) for reason in nearest)
+    return NO + "; ".join(getattr(reason, form) for reason in nearest)
 
 
 def _compare_data(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:

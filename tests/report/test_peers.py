@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import fields, replace
 from decimal import Decimal
 from importlib import resources
@@ -166,17 +167,22 @@ def test_numbers_keep_the_digits_of_their_source() -> None:
     texts = {(p.encoder, p.size, p.dataset, p.metric): p.text for p in read_peers()}
     assert texts["EVA-X-Ti", "ViT-Ti/16, 6 M", "nih", "macro AUROC"] == "0.824"
     assert texts["DINOv2 (natural images)", "ViT-B/14", "nih", "macro AUROC"] == "0.7485 [0.7467, 0.7491]"
+    assert texts["BiomedCLIP", "ViT-B/16", "nih", "macro AUROC"] == "0.7930 [0.7910, 0.7931]"
     assert texts["vanilla MSN", "ViT-T, 5.7 M", "nih", "macro AUPRC"] == "0.2082"
 
 
 def test_the_table_names_its_sources_and_says_no_with_a_reason() -> None:
     (table,) = peer_tables([OURS])
-    assert table.title == "By others, on this dataset: nih"
-    assert all(str(row[-1]).startswith("no: ") for row in table.rows)
+    assert table.title == "Published by others on nih"
+    assert all(re.fullmatch("no: [a-z]", str(row[-1])) for row in table.rows)
     assert "hustvl/EVA-X" in table.note
     assert set(table.quoted) == set(range(len(table.rows)))
     eva = next(row for row in table.rows if str(row[0]).startswith("EVA-X-Ti"))
-    assert eva == ["EVA-X-Ti (ViT-Ti/16, 6 M)", "macro AUROC", "0.824", "no: fine-tuned; chosen on test; no interval"]
+    assert eva == ["EVA-X-Ti (ViT-Ti/16, 6 M)", "0.824", "no: a"]
+    assert table.rows[-1][:2] == ["vanilla MSN (ViT-T, 5.7 M), macro AUPRC", "0.2082"]
+    assert table.notes[0] == "a: does not compare: fine-tuned; chosen on test; no interval."
+    letters = {str(row[-1]).removeprefix("no: ") for row in table.rows}
+    assert {str(note)[0] for note in table.notes if "does not compare" in str(note)} == letters
 
 
 def test_a_dataset_that_nobody_published_on_has_no_table() -> None:
