@@ -95,19 +95,23 @@ def _describe(transfer: Transfer) -> Iterator[Part]:
     carried, there = transfer.carried, transfer.there
     origin = carried.settings.carried
     assert origin is not None, "a carried probe"
-    scores, change = carried.scores, transfer.change.get("macro")
+    scores, own, change = carried.scores, there.scores, transfer.change.get("macro")
     films = f"{count_noun(scores.num_films, 'test film')} of {count_noun(scores.num_subjects, 'subject')}"
     yield ""
     yield f"Carried to cohort {carried.settings.cohort}, split {carried.settings.split}: {films}; macro AUROC of " + (
         f"{count_noun(len(scores.findings), 'shared finding')}:"
     )
     yield Table(
-        (),
+        ("", "macro AUROC", "matched"),
         [
-            (f"probe of {origin.cohort}, unchanged", scores.macro_auroc.to_text()),
-            (f"probe fitted on {carried.settings.cohort}", there.scores.macro_auroc.to_text()),
-            ("fitted there - carried", transfer.difference.macro_auroc.to_text(signed=True)),
-            *([(f"carried - on {origin.cohort}", change.to_text(signed=True))] if change else []),
+            (f"probe of {origin.cohort}, unchanged", scores.macro_auroc.to_text(), scores.matched_text),
+            (
+                f"probe fitted on {carried.settings.cohort}",
+                there.scores.macro_auroc.to_text(),
+                there.scores.matched_text,
+            ),
+            ("fitted there - carried", transfer.difference.macro_auroc.to_text(signed=True), ""),
+            *([(f"carried - on {origin.cohort}", change.to_text(signed=True), "")] if change else []),
         ],
     )
     calibrations = find_calibrations(carried)
@@ -115,10 +119,10 @@ def _describe(transfer: Transfer) -> Iterator[Part]:
     rows = []
     for name, score in scores.findings.items():
         kept = maps.get(name)
-        own = kept.raw.intercept.to_text(signed=True) if kept and kept.raw else ""
+        as_is = kept.raw.intercept.to_text(signed=True) if kept and kept.raw else ""
         repaired = kept.after_there.intercept.to_text(signed=True) if kept and kept.after_there else "none"
-        fitted = there.scores.findings[name].auroc.to_text()
-        rows.append((plain(name, 60), score.auroc.to_text(), fitted, own, repaired))
+        fitted = own.findings[name].auroc.to_text()
+        rows.append((plain(name, 60), score.auroc.to_text(), fitted, as_is, repaired))
     yield "AUROC by finding; intercept of the carried probabilities, perfect is 0, and after Platt on val there:"
     yield Table(("", "carried", "fitted there", "intercept", "after Platt there"), rows)
     yield from describe_boxes([carried])

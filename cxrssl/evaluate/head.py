@@ -23,6 +23,7 @@ from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.fitted import predict_rows, record_fit
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.evaluate.probe import LinearProbe
+from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.model.finding_head import FindingHead, open_head
 from cxrssl.records.encoder import open_record
 from cxrssl.records.eval_settings import HEAD, HEAD_PREFIX
@@ -30,6 +31,7 @@ from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation, publish
 from cxrssl.records.fitted import has_fitted
 from cxrssl.records.run import RunFiles
 from cxrssl.records.scores import EvalScores
+from cxrssl.records.subgroups import write_subgroups
 from cxrssl.stats.scores import score_predictions
 
 
@@ -60,7 +62,7 @@ def evaluate_head(plan: EvalPlan, head: FindingHead, features: Callable[[], NDAr
     assert plan.group_N is None, "folds are refused before"
     if is_published(plan.path, KIND, plan.settings.to_dict()):
         made = open_evaluation(plan.path)
-        if has_fitted(made):
+        if has_fitted(made) and (made.scores.is_matched or not is_grouped(plan)):
             return made
     probe = _to_probe(plan, head)
     features_ND, labels_NL, how = features(), plan.labels(), plan.settings.probe
@@ -74,7 +76,8 @@ def evaluate_head(plan: EvalPlan, head: FindingHead, features: Callable[[], NDAr
         tuple(name for name, is_there in zip(plan.findings, probe.is_fitted_L, strict=True) if not is_there),
         num_left_out=plan.num_left_out,
     )
-    files = record_fit(plan, probe, features_ND, labels_NL, test).to_files()
+    scores, groups = add_groups(plan, scores, test, None)
+    files = record_fit(plan, probe, features_ND, labels_NL, test).to_files() | write_subgroups(groups)
     publish_evaluation(plan.path, plan.settings, scores, test, None, files)
     return open_evaluation(plan.path)
 

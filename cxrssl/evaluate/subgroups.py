@@ -19,7 +19,7 @@ from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.read import Cohort
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.records.arrays import Predictions
-from cxrssl.records.eval_settings import JOINED
+from cxrssl.records.eval_settings import HEAD, JOINED
 from cxrssl.records.scores import EvalScores
 from cxrssl.records.subgroups import Subgroup
 from cxrssl.stats.matched import match_predictions
@@ -44,7 +44,7 @@ def add_groups(
     """Return scores with those of matched films, and of a trained encoder the scores of groups."""
     if not is_grouped(plan):
         return scores, ()
-    is_encoder = plan.settings.kind in ("run", "external", JOINED)
+    is_encoder = plan.settings.kind in ("run", "external", JOINED, HEAD)
     return _match(plan, scores, predictions, fold_R), score_groups(plan, predictions, fold_R) if is_encoder else ()
 
 

@@ -39,6 +39,7 @@ from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
 from cxrssl.evaluate.reading import read_candidate
 from cxrssl.evaluate.run import ProbeChoices
 from cxrssl.evaluate.shown import shown_candidate
+from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.evaluate.taken import MakeCandidate, choose_findings, reading_of, take_probe
 from cxrssl.images.store import ImageStore
 from cxrssl.model.external import ExternalChoices, open_external
@@ -56,6 +57,7 @@ from cxrssl.records.fitted import (
     find_thresholds,
 )
 from cxrssl.records.scores import EvalScores
+from cxrssl.records.subgroups import write_subgroups
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, score_predictions
 from cxrssl.train.device import choose_device
@@ -220,7 +222,7 @@ def _evaluate_carried(
     origin = CarriedFrom(source.eval_id, source.content_sha256, {there: here for here, there in pairs})
     if is_published(plan.path, KIND, plan.settings.to_dict()):
         made = open_evaluation(plan.path)
-        if find_source(made) == origin:
+        if find_source(made) == origin and (made.scores.is_matched or not is_grouped(plan)):
             return made
     here, at_home = {there: name for name, there in pairs}, source.predictions().finding_names.tolist()
     probe = choose_findings(probe, [at_home.index(here[name]) for name in plan.findings])
@@ -251,7 +253,9 @@ def _evaluate_carried(
         score_calibrations(_with_maps_there(calibrations, maps, fit_calibrations(val, name_films(plan))), test, how),
         source=origin,
     )
+    scores, groups = add_groups(plan, scores, test, None)
     more = look_at_boxes(plan, probe, features_ND) | ({DROPPED: list_dropped(plan)} if plan.dropped else {})
+    more |= write_subgroups(groups)
     publish_evaluation(plan.path, plan.settings, scores, test, None, {**files.to_files(), **more})
     return open_evaluation(plan.path)
 

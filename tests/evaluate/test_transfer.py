@@ -23,6 +23,7 @@ from cxrssl.evaluate.fitted import to_probe
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.protocol import Fit, Protocol, Show
 from cxrssl.evaluate.run import ProbeChoices, probe_run
+from cxrssl.evaluate.subgroups import name_groups
 from cxrssl.evaluate.transfer import Transfer, carry_probe, run_maker
 from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset
@@ -35,6 +36,7 @@ from cxrssl.report.cells import Number, show_cell
 from cxrssl.report.small import HIDDEN
 from cxrssl.report.transfer_tables import _bin_cells, _shares
 from cxrssl.stats.calibration import Bin, Calibration, is_off, sigmoid
+from cxrssl.stats.matched import match_predictions
 from cxrssl.stats.metrics import auroc
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.thresholds import Decisions
@@ -118,6 +120,21 @@ def test_where_the_finding_is_rarer_the_ranking_stays_and_the_probabilities_are_
     assert found.after_there.brier.value < found.raw.brier.value
     assert calibrations.fitted_on == "half, split hash"
     assert calibrations.there == "fourth, split hash"
+
+
+def test_a_carried_probe_is_matched_and_scored_by_groups_as_the_one_that_is_fitted_there(world: World) -> None:
+    workspace, _, (transfer,) = world
+    cohort, _ = open_films(workspace, "fourth")
+    for made in (transfer.carried, transfer.there):
+        films = made.predictions()
+        rows = [cohort.image_id.tolist().index(each) for each in films.image_id.tolist()]
+        bands = name_groups(cohort, "age")[0][rows]
+        of_films = films.logits, films.labels, films.subject_id, bands
+        found, mean = match_predictions(*of_films, num_resamples=SETTINGS.num_resamples, seed=SETTINGS.seed)
+        assert (made.scores.is_matched, made.scores.matched_on) == (True, ("age",))
+        assert made.scores.matched["Effusion"] == found[films.finding_names.tolist().index("Effusion")]
+        assert made.scores.macro_matched == mean
+        assert {each.attribute for each in made.subgroups()} == {"age"}
 
 
 def test_the_carried_probe_is_the_one_that_was_fitted_weight_for_weight(world: World) -> None:
@@ -208,6 +225,8 @@ def test_probe_and_report_say_which_is_which(world: World) -> None:
     assert shown.returncode == 0, shown.stderr
     text = " ".join(shown.stdout.split())
     assert "Carried to cohort fourth, split hash: " in text
+    (row,) = [line for line in shown.stdout.splitlines() if "probe of half, unchanged" in line]
+    assert row.count("[") == 2, "its macro AUROC, and the matched one"
     for row in ("probe of half, unchanged 0.", "probe fitted on fourth 0.", "fitted there - carried ", "on half "):
         assert row in text
     assert "Thresholds (youden, sens=0.9, spec=0.9) fitted on val for 1 of " in text
