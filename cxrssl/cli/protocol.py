@@ -102,10 +102,12 @@ def _describe_epochs(evaluation: Evaluation) -> list[str]:
         return []
     path = evaluation.path / "epochs.csv"
     rows = [line.split(",") for line in path.read_text().splitlines()[1:]] if path.is_file() else []
-    last = f"; the last epoch has {float(rows[-1][1]):.3f}" if rows else ""
+    if not rows:
+        return []
+    _, last, _, run_id = rows[-1]
     return [
-        f"Fine-tuned from the run. Kept of {count_noun(len(rows), 'scored epoch')}: number {head.epoch}, of macro AUROC"
-        f" {head.auroc:.3f} on {head.selected_on}{last} (epochs.csv)."
+        f"Fine-tuned. Kept of {count_noun(len(rows), 'scored epoch')}: number {head.epoch}, of macro AUROC "
+        f"{head.auroc:.3f} on {head.selected_on}; the last, whose weights run {run_id} has, {float(last):.3f}."
     ]
 
 

@@ -116,7 +116,7 @@ class TunedFilms:
         )
         empty = np.zeros(0)
         probe = TunedProbe(logits_NL, is_learnt_L, judge_by & is_learnt_L, empty, empty)
-        return probe, choice, _list_epochs(epochs, found, kept, self.protocol.selected_on)
+        return probe, choice, _list_epochs(epochs, found, kept, choice.selected_on, run.run_id)
 
 
 def plan_tuning(films: TunedFilms, plan: EvalPlan) -> RunPlan:
@@ -196,9 +196,9 @@ def _macro_auroc(logits_RL: Floats, labels_RL: Labels, is_judged_L: NDArray[np.b
     return float(np.mean([auroc(logits_RL[:, each], labels_RL[:, each]) for each in np.flatnonzero(is_judged_L)]))
 
 
-def _list_epochs(epochs: list[int], found: list[float], kept: int, selected_on: str) -> bytes:
-    rows = [f"epoch,macro_auroc_{selected_on},is_kept"]
-    rows += [f"{epoch},{found[place]:.6f},{int(place == kept)}" for place, epoch in enumerate(epochs)]
+def _list_epochs(epochs: Sequence[int], found: Sequence[float], kept: int, selected_on: str, run_id: str) -> bytes:
+    rows = [f"epoch,macro_auroc_{selected_on},is_kept,run_id"]
+    rows += [f"{epoch},{found[place]:.6f},{int(place == kept)},{run_id}" for place, epoch in enumerate(epochs)]
     return ("\n".join(rows) + "\n").encode()
 
 

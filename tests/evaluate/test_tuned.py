@@ -78,13 +78,14 @@ def test_films_are_scored_after_the_first_epoch_each_so_many_and_the_last() -> N
 
 
 def test_the_epoch_of_the_highest_macro_auroc_on_test_is_kept_and_named(world: World) -> None:
-    _, _, made = world
+    workspace, _, made = world
     head = made.scores.head
     assert head is not None
     assert (head.selected_on, made.scores.selected_on, head.read) == ("test", "test", "fine-tuned, patches")
     rows = [line.split(",") for line in (made.path / EPOCHS).read_text().splitlines()]
-    assert rows[0] == ["epoch", "macro_auroc_test", "is_kept"]
+    assert rows[0] == ["epoch", "macro_auroc_test", "is_kept", "run_id"]
     assert [int(row[0]) for row in rows[1:]] == [1, 3, 5]
+    assert {row[3] for row in rows[1:]} == {tuned_run(workspace, "small")}
     values = [float(row[1]) for row in rows[1:]]
     (kept,) = [int(row[0]) for row in rows[1:] if row[2] == "1"]
     assert (head.epoch, head.num_epochs) == (kept, 5)
@@ -269,7 +270,7 @@ def test_the_command_says_what_it_costs_and_begins_with_what_it_selected_on(worl
     assert shown.stdout.startswith("selected on: test (protocol mine)")
     text = " ".join(shown.stdout.split())
     assert "Kept of 2 scored epochs: number " in text
-    assert "; the last epoch has " in text
+    assert f"; the last, whose weights run {tuned_run(workspace, 'mine')} has, " in text
     assert "1 encoder fine-tuned for 2 epochs of " in " ".join(shown.stderr.split())
     carried = command("probe", *words, f"{file}:test", "--test-on", "nih", workspace=workspace.root)
     assert carried.returncode == 2
