@@ -17,7 +17,7 @@ from cxrssl.report.figures.ink import INK, PAGE_IN, PAPER, SERIES, SHADE, SOFT
 from cxrssl.report.figures.names import shorten_names
 from cxrssl.report.figures.page import BODY, HEADING, SMALL, Page, line_height, measure, wrap
 
-MARGIN, GUTTER = 0.08, 0.12
+MARGIN, GUTTER, INDENT = 0.08, 0.12, 0.08
 MAX_LABEL_IN, MIN_PLOT_IN = 2.6, 1.8
 ROW_IN = 0.175
 PRIMARY, OTHER = SERIES[1].colour, SERIES[0].colour
@@ -35,12 +35,13 @@ class _Line:
 
 def draw_forest(forest: Forest) -> Page:
     """Return the page of a forest."""
-    label_in, remark_in, text_in = _measure_columns(forest)
+    remark_in, text_in = _measure_columns(forest)
+    names, label_in = _fit_names(forest, PAGE_IN - 2 * MARGIN - text_in - remark_in - 3 * GUTTER - MIN_PLOT_IN)
     plot_left = MARGIN + label_in + GUTTER
     plot_in = PAGE_IN - 2 * MARGIN - label_in - remark_in - text_in - 3 * GUTTER
     title = wrap(forest.title, PAGE_IN - 2 * MARGIN, HEADING, True)
     top = MARGIN + len(title) * line_height(HEADING) + 0.08 + (line_height(SMALL) if forest.remark_heading else 0)
-    lines, bottom = _place_lines(forest, label_in, top)
+    lines, bottom = _place_lines(forest, names, label_in, top)
     notes = [each for note in forest.notes for each in wrap(note, PAGE_IN - 2 * MARGIN, SMALL)]
     below = 0.56 + len(notes) * line_height(SMALL) + (0.06 if notes else 0)
     page = Page(PAGE_IN, bottom + below)
@@ -64,23 +65,29 @@ def draw_forest(forest: Forest) -> Page:
     return page
 
 
-def _measure_columns(forest: Forest) -> tuple[float, float, float]:
-    """Return the widths of labels, remarks and numbers."""
+def _measure_columns(forest: Forest) -> tuple[float, float]:
+    """Return the widths of remarks and numbers."""
     rows = forest.rows
     text_in = max([measure(row.text, SMALL, row.is_primary) for row in rows], default=0.6) + 0.02
     remark_in = max([measure(row.remark, SMALL) for row in rows] + [measure(forest.remark_heading, SMALL)], default=0)
-    most = min(MAX_LABEL_IN, PAGE_IN - 2 * MARGIN - text_in - remark_in - 3 * GUTTER - MIN_PLOT_IN)
-    widest = max([measure(row.label, BODY, row.is_bold) for row in rows], default=0.6)
-    return min(most, widest + 0.12), remark_in, text_in
+    return remark_in, text_in
 
 
-def _place_lines(forest: Forest, label_in: float, top: float) -> tuple[list[_Line], float]:
-    """Return what stands where, and where it ends."""
+def _fit_names(forest: Forest, room: float) -> tuple[list[str], float]:
+    """Return the names of the rows, each of two lines at most, and the width of their column."""
+    most = min(MAX_LABEL_IN, room)
 
     def fits(name: str) -> bool:
-        return len(wrap(name, label_in - 0.1, BODY, True)) <= 2
+        return len(wrap(name, most - INDENT, BODY, True)) <= 2
 
-    names = iter(shorten_names([row.label for row in forest.rows], fits))
+    names = shorten_names([row.label for row in forest.rows], fits)
+    widest = max([measure(name, BODY, row.is_bold) for name, row in zip(names, forest.rows, strict=True)], default=0.6)
+    return names, min(most, widest + INDENT + 0.02)
+
+
+def _place_lines(forest: Forest, names: Sequence[str], label_in: float, top: float) -> tuple[list[_Line], float]:
+    """Return what stands where, and where it ends."""
+    left = iter(names)
     lines, y = [], top
     for section in forest.sections:
         if section.heading:
@@ -89,7 +96,7 @@ def _place_lines(forest: Forest, label_in: float, top: float) -> tuple[list[_Lin
             lines.append(_Line(y, height, texts, None))
             y += height
         for row in section.rows:
-            texts = wrap(next(names), label_in - 0.1, BODY, row.is_bold)
+            texts = wrap(next(left), label_in - INDENT, BODY, row.is_bold)
             height = ROW_IN + (len(texts) - 1) * line_height(BODY) if texts else ROW_IN
             lines.append(_Line(y, height, texts, row))
             y += height
@@ -104,7 +111,7 @@ def _write_line(page: Page, line: _Line, remark_right: float) -> None:
     is_bold = row is None or row.is_bold
     base = line.y + (line.height - (len(line.texts) - 1) * line_height(BODY)) / 2 + 0.036
     for k, text in enumerate(line.texts):
-        left = MARGIN if row is None else MARGIN + 0.08
+        left = MARGIN if row is None else MARGIN + INDENT
         y = base + k * line_height(BODY)
         page.write(left, y, text, is_bold=is_bold)
     if row is not None:

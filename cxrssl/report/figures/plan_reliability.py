@@ -16,6 +16,7 @@ import numpy as np
 
 from cxrssl.core.text import plain
 from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.arrays import Predictions
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fitted import FindingCalibration, find_calibrations
 from cxrssl.report.document import file_stem
@@ -75,7 +76,7 @@ class _Sheet:
         return logits_N, group_films(logits_N, labels_N, predictions.subject_id, counts_RN, self.least, level)
 
     @cached_property
-    def _predictions(self):  # type: ignore[no-untyped-def]
+    def _predictions(self) -> Predictions:
         return self.evaluation.predictions()
 
 

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.records.arrays import Predictions
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.document import file_stem
 from cxrssl.report.figures.plan import Material, Plan, hash_drawn, round_interval, round_number, split_panels
@@ -22,13 +26,30 @@ from cxrssl.report.figures.roc import NAMES, RocFigure, RocLine, RocPanel
 from cxrssl.report.figures.series import describe_pick, name_series, pick_series
 from cxrssl.report.figures.terms import count_films, count_subjects, name_file, name_terms
 from cxrssl.report.small import SMALL, SmallCells
-from cxrssl.stats.metrics import Integers
+from cxrssl.stats.metrics import Floats, Integers
 from cxrssl.stats.resample import Interval, draw_subject_counts
 from cxrssl.stats.roc import GRID_G, CurveKind, curve_resampled
 from cxrssl.stats.scores import FindingScore
 
 NUM_DRAWS = 500
 """Resamples of a band, the first of those of the intervals."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """What was predicted of the test films, and resamples of their subjects."""
+
+    predictions: Predictions
+    fold_N: NDArray[np.int64] | None
+    drawn_RN: Integers
+
+    def trace(self, kind: CurveKind, finding: str, has_band: bool) -> Floats:
+        """Return the curve on all films, and where it has a band in each resample: [1 + R, G]."""
+        column = self.predictions.finding_names.tolist().index(finding)
+        logits_N, labels_N = self.predictions.logits[:, column], self.predictions.labels[:, column]
+        once_1N = np.ones((1, len(labels_N)), np.uint16)
+        counts_RN = np.concatenate([once_1N, self.drawn_RN]) if has_band else once_1N
+        return curve_resampled(kind, logits_N, labels_N, counts_RN, self.fold_N)
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,11 @@ class _Sheet:
         x = tuple(GRID_G.tolist()[self.kind == "pr" :])
         return RocFigure(self.kind, self.title, self.names, x, panels, self.notes)
 
+    @cached_property
+    def _scored(self) -> dict[str, _Scored]:
+        """What was predicted, by eval_id."""
+        return {each.eval_id: _read(each) for group in self.picked for each in group.evaluations}
+
     def _make_panel(self, finding: str) -> RocPanel:
         score = self.picked[0].evaluations[0].scores.findings[finding]
         lines = tuple(self._make_line(group, finding, number == 0) for number, group in enumerate(self.picked))
@@ -61,7 +87,7 @@ class _Sheet:
         if interval is None or not all(finding in each.scores.findings for each in group.evaluations):
             return None
         curves_RG = np.mean(
-            [_trace(self.kind, group, k, finding, has_band) for k in range(len(group.evaluations))], axis=0
+            [self._scored[each.eval_id].trace(self.kind, finding, has_band) for each in group.evaluations], axis=0
         )
         first = int(self.kind == "pr")  # precision at recall 0 has no threshold of its own
         value_G, *drawn_RG = curves_RG[:, first:]
@@ -110,17 +136,10 @@ def may_show(score: FindingScore, small: SmallCells) -> bool:
     return score.is_defined and (small == "show" or least >= SMALL)
 
 
-def _trace(kind: CurveKind, group: SeedGroup, place: int, finding: str, has_band: bool) -> np.ndarray:
-    """Return the curve of one seed on all films, and where it has a band in each resample: [1 + R, G]."""
-    evaluation = group.evaluations[place]
+def _read(evaluation: Evaluation) -> _Scored:
     predictions, probe = evaluation.predictions(), evaluation.settings.probe
-    column = predictions.finding_names.tolist().index(finding)
-    logits_N, labels_N = predictions.logits[:, column], predictions.labels[:, column]
-    counts_RN: Integers = np.ones((1, len(labels_N)), np.uint16)
-    if has_band:
-        drawn_RN = draw_subject_counts(predictions.subject_id, min(NUM_DRAWS, probe.num_resamples), probe.seed)
-        counts_RN = np.concatenate([counts_RN, drawn_RN])
-    return curve_resampled(kind, logits_N, labels_N, counts_RN, evaluation.find_folds())
+    drawn_RN = draw_subject_counts(predictions.subject_id, min(NUM_DRAWS, probe.num_resamples), probe.seed)
+    return _Scored(predictions, evaluation.find_folds(), drawn_RN)
 
 
 def _find_interval(group: SeedGroup, finding: str, kind: CurveKind, material: Material) -> Interval | None:
