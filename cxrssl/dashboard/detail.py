@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.text import count_noun, plain
+from cxrssl.core.text import count_noun, plain, shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.state import Measure, ProbeRow, RunRow
 from cxrssl.records.ablation import LOGS
@@ -78,7 +78,7 @@ def describe_audit(probes: Sequence[ProbeRow], leaks: Sequence[str], run: RunRow
     """Return what is known of leaks: what evaluations state, and the command that looks for all of them."""
     said = [f"stated by an evaluation: {plain(leak, 200)}" for leak in dict.fromkeys(leaks) if leak]
     said += [] if said or not probes else [f"no leak is stated by its {count_noun(len(probes), 'evaluation')}"]
-    return (*said, f"to look for all: cxrssl cohort audit {plain(run.cohort, 80)} --against {plain(run.run_id)}")
+    return (*said, f"to look for all: cxrssl cohort audit {shell_word(run.cohort)} --against {shell_word(run.run_id)}")
 
 
 def find_console(workspace: Workspace, run_id: str, ablations: Sequence[str]) -> Path | None:
