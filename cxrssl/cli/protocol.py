@@ -77,6 +77,12 @@ def describe_protocol_use(evaluations: Sequence[Evaluation]) -> list[str]:
         f"{probe.uncertain_text}, labels that are not mentioned as {probe.blank}. What has no encoder gets our probe."
     ]
     lines += [*_describe_ours(probe.protocol), *_describe_epochs(evaluations[0])]
+    if scores.over_draws:
+        draws = scores.over_draws
+        lines.append(
+            f"Mean of heads of {draws.num_draws} draws of the first weights, each chosen by itself: macro AUROC "
+            f"{draws.macro_auroc.to_text()}, from {draws.lowest:.3f} to {draws.highest:.3f}. Rows are of the first."
+        )
     if probe.drop_batch:
         num = ", ".join(count_noun(num, f"{split} film") for split, num in scores.num_dropped.items())
         lines.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -63,6 +63,8 @@ class TrainedHead:
     """Until training ended."""
     auroc: float
     """Macro AUROC of the films that chose it."""
+    others: tuple[TrainedHead, ...] = ()
+    """Those kept of the other draws of the first weights."""
 
 
 class Adam:
@@ -98,17 +100,18 @@ def train_heads(
 ) -> TrainedHead:
     """Return the head of the highest macro AUROC on the films that choose, over heads and epochs, of equals the first.
 
-    Heads are of each reading at each rate. The loss of a head is the mean binary cross entropy over the known labels of
-    a batch. Equal inputs give equal bits on one machine with one number of threads.
+    Heads are of each reading at each rate; of several draws of these each keeps its own, on the same batches. The loss
+    of a head is the mean binary cross entropy over the known labels of a batch. Equal inputs give equal bits on one
+    machine with one number of threads.
     """
-    reads_HE = torch.from_numpy(np.repeat(reads_RE, len(fit.rates), axis=0))
-    rate_H = torch.tensor(fit.rates, dtype=torch.float64).repeat(len(reads_RE))
+    reads_HE = torch.from_numpy(np.tile(np.repeat(reads_RE, len(fit.rates), axis=0), (fit.draws, 1)))
+    rate_H = torch.tensor(fit.rates, dtype=torch.float64).repeat(len(reads_RE) * fit.draws)
     weight_HFE, bias_HF = start_heads(reads_HE, films.labels_NF.shape[1], fit.start, seed)
     optimisers = [Adam(each, rate_H, fit.weight_decay, fit.optimiser == "adamw") for each in (weight_HFE, bias_HF)]
     num_films = len(films.labels_NF)
     batches = draw_batches(num_films, fit.batch_films, bool(fit.epoch_steps), seed)
     steps = fit.epoch_steps or max(1, num_films // fit.batch_films)
-    kept: TrainedHead | None = None
+    kept: list[TrainedHead | None] = [None] * fit.draws
     best, waited = -math.inf, 0
     for epoch in range(fit.epochs):
         for step in range(epoch * steps, (epoch + 1) * steps):
@@ -121,17 +124,26 @@ def train_heads(
             if progress is not None:
                 progress.advance(len(places))
         found = _judge(films, weight_HFE, bias_HF, fit.digits)
-        place = int(np.argmax(found))
-        top = float(found[place])
-        if kept is None or top > kept.auroc:
-            weight_FE, bias_F = weight_HFE[place].numpy().copy(), bias_HF[place].numpy().copy()
-            kept = TrainedHead(weight_FE, bias_F, place, epoch + 1, epoch + 1, top)
+        for draw, found_H in enumerate(found.reshape(fit.draws, -1)):
+            kept[draw] = _keep(kept[draw], found_H, (weight_HFE, bias_HF), draw, epoch + 1)
+        top = float(found.max())
         waited = 0 if top > best + fit.min_gain else waited + 1
         best = top if waited == 0 else best
         if fit.patience and waited >= fit.patience:
             break
-    assert kept is not None, "one epoch at least"
-    return TrainedHead(kept.weight_FE, kept.bias_F, kept.place, kept.epoch, epoch + 1, kept.auroc)
+    first, *others = (replace(each, num_epochs=epoch + 1) for each in kept if each is not None)
+    return replace(first, others=tuple(others))
+
+
+def _keep(
+    kept: TrainedHead | None, found_H: Floats, heads: tuple[Tensor, Tensor], draw: int, epoch: int
+) -> TrainedHead:
+    """Return the best head of a draw so far, of equals the one that is kept."""
+    place = int(np.argmax(found_H))
+    if kept is not None and float(found_H[place]) <= kept.auroc:
+        return kept
+    weight_FE, bias_F = (each[draw * len(found_H) + place].numpy().copy() for each in heads)
+    return TrainedHead(weight_FE, bias_F, place, epoch, epoch, float(found_H[place]))
 
 
 def start_heads(reads_HE: Tensor, num_findings: int, start: str, seed: int) -> tuple[Tensor, Tensor]:
@@ -199,8 +211,10 @@ def _judge(films: HeadFilms, weight_HFE: Tensor, bias_HF: Tensor, digits: int) -
     return np.round(found, digits) if digits else found
 
 
-def fit_heads(plan: EvalPlan, shown: ShownFilms, labels_NL: Labels) -> tuple[LinearProbe, HeadChoice]:
-    """Return the head that a protocol trains and keeps, and how it was chosen.
+def fit_heads(
+    plan: EvalPlan, shown: ShownFilms, labels_NL: Labels
+) -> tuple[LinearProbe, HeadChoice, tuple[LinearProbe, ...]]:
+    """Return the head that a protocol trains and keeps, how it was chosen, and those of other draws of first weights.
 
     A finding with one class in train has no head; one with one class, or one subject, among the films that choose has
     no part in the choice.
@@ -227,12 +241,9 @@ def fit_heads(plan: EvalPlan, shown: ShownFilms, labels_NL: Labels) -> tuple[Lin
     total = fit.epochs * steps * min(fit.batch_films, len(train))
     with track(f"protocol {protocol.name}", total, "films") as progress:
         kept = train_heads(films, fit, shown.reads_RE, seed, progress)
-    if not np.isfinite(kept.weight_FE).all():
+    if not all(np.isfinite(each.weight_FE).all() for each in (kept, *kept.others)):
         raise DataError(f"the heads of protocol {protocol.name} diverge at all of {count_noun(len(fit.rates), 'rate')}")
-    width = shown.shape[1]
-    weight_LE, bias_L = np.zeros((len(is_fitted_L), width)), prevalence_logit(labels_NL[train])
-    weight_LE[is_fitted_L], bias_L[is_fitted_L] = kept.weight_FE, kept.bias_F
-    probe = LinearProbe(weight_LE, bias_L, np.zeros(width), np.ones(width), math.nan, is_fitted_L, is_judged_L)
+    probe, *others = (_to_probe(each, labels_NL[train], (is_fitted_L, is_judged_L)) for each in (kept, *kept.others))
     read, rate = divmod(kept.place, len(fit.rates))
     choice = HeadChoice(
         read=protocol.read[read],
@@ -242,4 +253,15 @@ def fit_heads(plan: EvalPlan, shown: ShownFilms, labels_NL: Labels) -> tuple[Lin
         selected_on=protocol.selected_on,
         auroc=kept.auroc,
     )
-    return probe, choice
+    return probe, choice, tuple(others)
+
+
+def _to_probe(
+    head: TrainedHead, labels_NL: Labels, is_fitted_judged_L: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+) -> LinearProbe:
+    """Return a head as a probe of all findings; of those that are not fitted the bias is that of their prevalence."""
+    is_fitted_L, is_judged_L = is_fitted_judged_L
+    width = head.weight_FE.shape[1]
+    weight_LE, bias_L = np.zeros((len(is_fitted_L), width)), prevalence_logit(labels_NL)
+    weight_LE[is_fitted_L], bias_L[is_fitted_L] = head.weight_FE, head.bias_F
+    return LinearProbe(weight_LE, bias_L, np.zeros(width), np.ones(width), math.nan, is_fitted_L, is_judged_L)

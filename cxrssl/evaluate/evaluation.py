@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from cxrssl.evaluate.fitting import AnyProbe, fit_folds, fit_split
 from cxrssl.evaluate.folds import CrossFit, assign_folds
 from cxrssl.evaluate.patches import PatchProbe
 from cxrssl.evaluate.plan import EvalPlan
+from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.evaluate.shown import ShownFilms
 from cxrssl.evaluate.subgroups import add_groups, is_grouped
 from cxrssl.evaluate.tuned import EPOCHS, TunedFilms
@@ -31,11 +32,12 @@ from cxrssl.records.boxes import find_box_scores
 from cxrssl.records.eval_settings import JOINED
 from cxrssl.records.evaluation import KIND, NOT_SCORED, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import find_thresholds, has_fitted, has_patches
-from cxrssl.records.scores import EvalScores
+from cxrssl.records.scores import DrawScores, EvalScores
 from cxrssl.records.subgroups import write_subgroups
+from cxrssl.stats.measure import lower_quartile
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects
-from cxrssl.stats.scores import score_predictions
+from cxrssl.stats.resample import FEW_SUBJECTS, count_subjects, percentile_interval
+from cxrssl.stats.scores import resample_metrics, score_predictions
 
 DROPPED = "dropped.csv"
 Features = NDArray[np.float32]
@@ -125,7 +127,9 @@ def _score_split(plan: EvalPlan, features_ND: Any, labels_NL: Labels) -> Made:
     fitted: AnyProbe
     more: dict[str, bytes] = {DROPPED: list_dropped(plan)} if plan.dropped else {}
     if isinstance(features_ND, ShownFilms):
-        fitted, about["head"] = fit_heads(plan, features_ND, labels_NL)
+        fitted, about["head"], others = fit_heads(plan, features_ND, labels_NL)
+        if others:
+            about["over_draws"] = _score_draws(plan, (fitted, *others), features_ND, labels_NL)
     elif isinstance(features_ND, TunedFilms):
         fitted, about["head"], more[EPOCHS] = features_ND.tune(plan, labels_NL)
     else:
@@ -171,6 +175,22 @@ def _score_folds(plan: EvalPlan, features_ND: Features, labels_NL: Labels) -> Ma
     about = {"strengths": strengths, **_decode(plan, features_ND, fold_R)}
     scores = _score(plan, predictions, fitted, rarer_L, about, fold_R)
     return scores, predictions, FoldFit(fold_R, fitted.mean_KD, fitted.scale_KD), {}
+
+
+def _score_draws(plan: EvalPlan, probes: Sequence[LinearProbe], features: ShownFilms, labels_NL: Labels) -> DrawScores:
+    """Return the mean over heads of their macro AUROC on the test films, on the same resamples."""
+    test, how, found = plan.rows["test"], plan.settings.probe, []
+    for probe in probes:
+        films = _predict(plan, probe.predict_logits(features[test]), labels_NL, probe.is_fitted_L)
+        truth = films.labels, films.subject_id, plan.findings
+        values, samples = resample_metrics(films.logits, *truth, num_resamples=how.num_resamples, seed=how.seed)
+        found.append((values[0, 0], samples[0, 0]))
+    pos_L, neg_L = count_subjects(films.labels, films.subject_id)
+    rarer_L = np.minimum(pos_L, neg_L)
+    values_D, samples_DR = np.array([each for each, _ in found]), np.stack([each for _, each in found])
+    rarer = lower_quartile(rarer_L[rarer_L > 0].tolist())
+    mean = percentile_interval(float(values_D.mean()), samples_DR.mean(axis=0), rarer)
+    return DrawScores(len(probes), mean, float(values_D.min()), float(values_D.max()))
 
 
 def _count_labelled(plan: EvalPlan, labels_NL: Labels) -> dict[str, Any]:

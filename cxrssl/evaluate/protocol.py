@@ -72,6 +72,8 @@ class Fit:
     """What counts as gain of the macro AUROC."""
     digits: int = setting(0, low=0, high=15)
     """To which the macro AUROC is rounded; 0 for none."""
+    draws: int = setting(1, low=1, high=100)
+    """Of the first weights of all heads; of each draw one head is kept, and the mean of their test scores is given."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,10 @@ class Protocol:
     def sha256(self) -> str:
         """Of all that changes numbers."""
         said = ("name", "title", "source", "sources", "ours", *(() if self.is_tuned else ("tune",)))
-        return hash_settings({key: value for key, value in write_fields(self).items() if key not in said})
+        values = {key: value for key, value in write_fields(self).items() if key not in said}
+        if self.fit.draws == 1:  # as protocols had no draws before
+            del values["fit"]["draws"]
+        return hash_settings(values)
 
 
 def protocol_names() -> list[str]:
@@ -199,6 +204,8 @@ def _check(protocol: Protocol) -> None:
     for where, (low, high) in (("zoom", show.zoom), ("crop_scale", show.crop_scale or (1.0, 1.0))):
         if low > high:
             raise ConfigError(f'"show.{where}" is a range from {low:g} to {high:g}')
+    if fit.patience and fit.draws > 1:
+        raise ConfigError('"fit.patience" ends the training of one draw of heads, and "fit.draws" is more')
     if protocol.is_tuned:
         _check_tuned(protocol)
 

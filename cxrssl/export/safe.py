@@ -53,7 +53,7 @@ SCORE_FIELDS = frozenset({
     "decoded", "record_r2", "num_left_out", "num_train_subjects", "train_pos_subjects", "head", "selected_on",
 })  # fmt: skip
 """Of scores.json; a field that is not named here stays inside until somebody has looked at what it tells."""
-INSIDE = frozenset({"is_matched", "matched", "macro_matched", "matched_on", "num_dropped"})
+INSIDE = frozenset({"is_matched", "matched", "macro_matched", "matched_on", "num_dropped", "over_draws"})
 """Of scores.json, looked at and left inside: a matched score rests on pairs whose number of people is not recorded."""
 VERSIONS = ("cxrssl", "torch")
 BASELINES = ("random-init", PIXELS, "ehr-only", "view-only")

@@ -23,7 +23,7 @@ FOLD = "fold "
 FEATURES_ON_RECORD = "features on record"
 WRITTEN_IF_ANY = (
     "num_left_out", "num_train_subjects", "train_pos_subjects", "is_matched", "matched_on", "matched", "macro_matched",
-    "head", "selected_on", "num_dropped",
+    "head", "selected_on", "num_dropped", "over_draws",
 )  # fmt: skip
 
 
@@ -71,6 +71,21 @@ class HeadChoice:
 
 
 @dataclass(frozen=True)
+class DrawScores:
+    """Heads of several draws of their first weights, each chosen by itself: the mean of their scores."""
+
+    num_draws: int
+    macro_auroc: Interval
+    """Mean over draws; of a resample too."""
+    lowest: float
+    highest: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: "not defined" is None."""
+        return {**vars(self), "macro_auroc": self.macro_auroc.to_dict()}
+
+
+@dataclass(frozen=True)
 class EvalScores(Scores):
     """scores.json: how well a candidate ranks the test films, and which films had no part in it."""
 
@@ -114,6 +129,8 @@ class EvalScores(Scores):
     """Of a protocol: the head that was kept."""
     selected_on: str = ""
     """Films by which it was; empty, and not written, where no protocol chose."""
+    over_draws: DrawScores | None = None
+    """Of a protocol with several draws of the first weights; all other scores are of the first."""
     num_dropped: dict[str, int] = dataclasses.field(default_factory=dict)
     """Films by split that do not fill the last batch, and that a protocol leaves out."""
 
@@ -124,7 +141,9 @@ class EvalScores(Scores):
         matched = {name: each.to_dict() for name, each in self.matched.items()}
         mean = self.macro_matched.to_dict() if self.macro_matched else None
         head = vars(self.head) if self.head else None
+        draws = self.over_draws.to_dict() if self.over_draws else None
         found = {"decoded": decoded, "record_r2": r2, "matched": matched, "macro_matched": mean, "head": head}
+        found["over_draws"] = draws
         values = {**super().to_dict(), **found}
         return {key: value for key, value in values.items() if value or key not in WRITTEN_IF_ANY}
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from cxrssl.audit.evaluations import audit_evaluation, read_evaluated
+from cxrssl.cli.protocol import describe_protocol_use
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.config import read_toml
 from cxrssl.core.errors import ConfigError, DataError, UsageError
@@ -31,6 +32,7 @@ from cxrssl.evaluate.protocol import (
     Fit,
     Protocol,
     Show,
+    _check,
     describe_cost,
     describe_protocol,
     flatten,
@@ -46,7 +48,7 @@ from cxrssl.model.reading import read_films, read_layers
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import ViewSettings
 from cxrssl.records.eval_settings import ProbeSettings
-from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.records.reading import parse_reading
 from cxrssl.report.write import write_report
 from cxrssl.stats.metrics import auroc
@@ -110,6 +112,38 @@ def test_the_page_of_protocols_shows_each_with_sources_and_choices() -> None:
     for name in protocol_names():
         for line in describe_protocol(read_protocol(name)):
             assert " ".join(line.split()) in shown
+
+
+def test_draws_of_first_weights_are_chosen_each_by_itself_and_the_first_is_that_of_one_draw() -> None:
+    rng = np.random.default_rng(5)
+    x, reads = rng.normal(size=(60, 4)).astype(np.float32), np.array([[True] * 4, [True, True, False, False]])
+    y = np.stack([x[:, 0] + rng.normal(size=60) > 0, x[:, 1] > 0], axis=1).astype(np.int8)
+    films = HeadFilms(lambda places, step: x[places], y, x, y, np.array([True, True]))
+    fit = Fit("adam", (1e-2, 1e-1), batch_films=20, epochs=3, start="normal")
+    one, three = train_heads(films, fit, reads, 0), train_heads(films, dataclasses.replace(fit, draws=3), reads, 0)
+    assert three.weight_FE == pytest.approx(one.weight_FE, abs=1e-12)
+    assert (three.place, three.epoch, three.auroc) == (one.place, one.epoch, one.auroc)
+    assert len(three.others) == 2
+    assert len({each.weight_FE.tobytes() for each in (three, *three.others)}) == 3
+    assert all(each.place < 4 for each in three.others)
+    assert "draws" not in str(Protocol(fit=fit).sha256)
+    with pytest.raises(ConfigError, match=r"fit\.patience"):
+        _check(Protocol(fit=Fit(patience=2, draws=2)))
+
+
+def test_the_mean_over_draws_is_that_of_their_test_scores(world: World, tmp_path: Path) -> None:
+    several = dataclasses.replace(SMALL, name="several", fit=dataclasses.replace(SMALL.fit, patience=0, draws=3))
+    (made,) = evaluate(world, several)
+    draws = made.scores.over_draws
+    assert draws is not None
+    assert (draws.num_draws, draws.lowest <= draws.macro_auroc.value <= draws.highest) == (3, True)
+    assert draws.lowest <= made.scores.macro_auroc.value <= draws.highest
+    assert open_evaluation(made.path).scores.over_draws == draws
+    (one,) = evaluate(world, dataclasses.replace(several, fit=dataclasses.replace(several.fit, draws=1)))
+    assert one.scores.macro_auroc.value == pytest.approx(made.scores.macro_auroc.value, abs=1e-9)
+    assert "over_draws" not in one.scores.to_dict()
+    told = " ".join(describe_protocol_use([made]))
+    assert "Mean of heads of 3 draws of the first weights, each chosen by itself: macro AUROC " in told
 
 
 def test_a_choice_on_test_is_refused_unless_named(tmp_path: Path) -> None:

