@@ -39,6 +39,8 @@ FETCHED_ROWS = 10_000
 WATCHED_S = 0.2
 """Between two looks at how far a statement is."""
 CANNOT_WRITE = ("no space left", "permission denied", "file too large", "quota exceeded", "read-only file system")
+OLDEST_READER = "v1.2.0"
+"""Of DuckDB, that reads what `export_compatible` writes."""
 WRITE_HINT = "free some space, or name another --workspace"
 # The line of a DuckDB message that suggests names; some messages have a colon too many.
 _CANDIDATES = re.compile(r"^(?:Candidate (?:bindings|tables)|Did you mean):?[ :]*(.+?)\??$", re.MULTILINE)
@@ -265,6 +267,32 @@ def write_columns(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
     import polars as pl
 
     write_parquet(pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()}), path)
+
+
+def export_parquet(database: Path, folder: Path) -> None:
+    """Write every table of a database into `folder` as Parquet, with schema.sql and load.sql. Raises: SetupError."""
+    with renamed_duckdb_errors(folder), contextlib.closing(_open_unlocked(database)) as connection:
+        connection.execute(f"EXPORT DATABASE {_text(folder)} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def export_compatible(database: Path, copy: Path) -> None:
+    """Copy a database into a file that DuckDB 1.2 and later read; its own they do not. Raises: SetupError."""
+    with renamed_duckdb_errors(copy), contextlib.closing(_open_unlocked(None)) as connection:
+        connection.execute(f"ATTACH {_text(database)} AS here (READ_ONLY)")
+        connection.execute(f"ATTACH {_text(copy)} AS there (STORAGE_VERSION {_text(OLDEST_READER)})")
+        connection.execute("COPY FROM DATABASE here TO there")
+        connection.execute("DETACH there")
+
+
+def _open_unlocked(database: Path | None) -> duckdb.DuckDBPyConnection:
+    """Return a connection that may read and write other files, for statements of our own alone; no extension loads."""
+    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": ""}
+    config |= {"autoinstall_known_extensions": False}
+    return duckdb.connect(str(database) if database else ":memory:", read_only=database is not None, config=config)
+
+
+def _text(value: Path | str) -> str:
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def apply_schema(database: Database, name: str) -> None:

@@ -20,6 +20,7 @@ from cxrssl.cli import (
     cohort,
     compare,
     dashboard,
+    db,
     demo,
     doctor,
     embed,
@@ -97,6 +98,7 @@ app.command()(sql.sql)
 runs.app.command("list")(runs_list.list_runs)
 runs.app.command("show")(runs_list.show_run)
 app.add_typer(runs.app, name="runs")
+app.add_typer(db.app, name="db")
 app.add_typer(recipe.app, name="recipe")
 app.command()(dashboard.dashboard)
 app.command("help")(manual.show_topic)

@@ -29,14 +29,18 @@ def sql(
     timeout: Annotated[float, typer.Option(help="Seconds after which the query is stopped; 0 is never.", min=0)] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON objects.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print rows as CSV.")] = False,
+    vertical: Annotated[bool, typer.Option("--vertical", help="Print a line for each value.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
     """Query a cohort's tables and views with SQL (DuckDB's), read-only; a query reaches nothing but that database.
 
     Example: cxrssl sql "SELECT link_status, count(*) FROM film GROUP BY 1"
     """
-    if as_json and as_csv:
-        raise UsageError("--json and --csv exclude each other")
+    if as_json + as_csv + vertical > 1:
+        given = [
+            name for name, is_given in (("--json", as_json), ("--csv", as_csv), ("--vertical", vertical)) if is_given
+        ]
+        raise UsageError(f"{' and '.join(given)} exclude each other")
     query = read_stdin() if query == "-" and not timeout else query
     if bool(query.strip()) == tables:
         raise UsageError("give one query, or --tables", hint='cxrssl sql "SELECT * FROM film LIMIT 5"')
@@ -52,6 +56,7 @@ def sql(
     from cxrssl.db import open_database
     from cxrssl.results.sql import (
         describe_tables,
+        format_records,
         format_table,
         list_damage,
         list_tables,
@@ -78,7 +83,7 @@ def sql(
     elif as_csv:
         write_csv(names, rows, sys.stdout)
     else:
-        typer.echo("\n".join(format_table(names, rows)))
+        typer.echo("\n".join((format_records if vertical else format_table)(names, rows)))
     print_damage(damage)
     if is_cut:
         typer.echo(f"cxrssl: note: only the first {limit:,} rows are shown; --limit 0 shows all", err=True)

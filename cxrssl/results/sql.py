@@ -20,7 +20,7 @@ from cxrssl.records.damage import Damage
 if TYPE_CHECKING:
     from cxrssl.db import Database
 
-MAX_CELL = 60
+MAX_CELL, MAX_RECORD_CELL = 60, 10_000
 TABLES = """
 SELECT name, kind, rows, coalesce(comment, '') FROM (
     SELECT table_name AS name, 'table' AS kind, estimated_size AS rows, comment FROM duckdb_tables() WHERE NOT internal
@@ -98,6 +98,19 @@ def format_table(names: list[str], rows: list[tuple[Any, ...]]) -> list[str]:
     }
     rule = ["-" * max(map(cell_width, column)) for column in zip(header, *cells, strict=True)]
     return [*align_rows([header, rule, *cells], numeric), f"({count_noun(len(rows), 'row')})"]
+
+
+def format_records(names: list[str], rows: list[tuple[Any, ...]]) -> list[str]:
+    """Return a line for each value of each row: the name of its column, and the value in full."""
+    width = max((cell_width(plain(name, MAX_CELL)) for name in names), default=0)
+    lines: list[str] = []
+    for number, row in enumerate(rows, 1):
+        lines.append(f"-- row {number}")
+        for name, value in zip(names, row, strict=True):
+            shown = "NULL" if value is None else plain(_show(value), MAX_RECORD_CELL)
+            head = plain(name, MAX_CELL)
+            lines.append(f"{head}{' ' * (width - cell_width(head))}  {shown}".rstrip())
+    return [*lines, f"({count_noun(len(rows), 'row')})"]
 
 
 def write_csv(names: list[str], rows: list[tuple[Any, ...]], out: TextIO) -> None:
