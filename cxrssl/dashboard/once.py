@@ -163,7 +163,7 @@ def _show_films(reader: Reader, view: View) -> Shown:
     def text(width: int | None) -> str:
         lines = [film_line(detail)]
         if detail.pixels is not None:
-            lines += shade_lines(cover_corners(detail.pixels), min(width or WIDTH, 72))
+            lines += shade_lines(cover_corners(detail.pixels, detail.box), min(width or WIDTH, 72))
         for title, body in film_sections(detail, False):
             lines += ["", title, *body.plain.splitlines()]
         return "\n".join(lines) + "\n"

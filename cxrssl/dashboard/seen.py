@@ -22,7 +22,7 @@ from cxrssl.images.index import INDEX
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.evaluation import Evaluation
 
-VALUES = {1: "present", 0: "absent", UNCERTAIN: "uncertain", BLANK: "–"}
+VALUES = {1: "present", 0: "absent", UNCERTAIN: "uncertain", BLANK: "blank"}
 NUM_NEAREST = 3
 Pixels = npt.NDArray[np.uint8]
 
@@ -48,6 +48,8 @@ class FilmDetail:
     num_films: int = 0
     pixels: Pixels | None = None
     """[S, S], with black beside the film where it is no square."""
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Where the film lies in it: top, left, height, width."""
     split: str = ""
     about: tuple[tuple[str, str], ...] = ()
     """View, link and features with their values."""
@@ -100,6 +102,7 @@ def describe_film(
     return FilmDetail(
         **known,
         pixels=pixels,
+        box=_box(images, row),
         split=str(cohort.split_of()[row]) if cohort.default_split in cohort.schemes else "",
         about=tuple(_about(cohort, images, row)),
         ids=tuple((name, str(getattr(cohort, name)[row])) for name in ("image_id", "study_id", "subject_id", "path")),
@@ -109,6 +112,11 @@ def describe_film(
         notes=say_notes(int(images.index.note[row])),
         problem="" if is_packed else "this film is not packed: rejects.csv of the pack says why",
     )
+
+
+def _box(images: ImageStore, row: int) -> tuple[int, int, int, int]:
+    top, left, height, width = images.box_N4[row].tolist()
+    return top, left, height, width
 
 
 def _about(cohort: Cohort, images: ImageStore, row: int) -> list[tuple[str, str]]:
@@ -121,7 +129,7 @@ def _about(cohort: Cohort, images: ImageStore, row: int) -> list[tuple[str, str]
     forms = {feature.name: feature for feature in FEATURES}
     for at, name in enumerate(cohort.feature_names.tolist()):
         feature = forms.get(name)
-        if feature is not None and feature.form_of:
+        if name == "view" or (feature is not None and feature.form_of):
             continue
         about.append(
             (name, _value(feature, float(cohort.ehr_values[row, at])) if cohort.ehr_known[row, at] else "unknown")
@@ -146,7 +154,7 @@ def _labels(cohort: Cohort, row: int, evaluation: Evaluation | None) -> tuple[tu
                 scores[finding] = score, float((values < score).mean())
     names = cohort.finding_names.tolist()
     labels = tuple(
-        Label(name, VALUES.get(int(cohort.label_values[row, at]), "–"), *scores.get(name, (None, None)))
+        Label(name, VALUES.get(int(cohort.label_values[row, at]), "unknown"), *scores.get(name, (None, None)))
         for at, name in enumerate(names)
     )
     return labels, bool(scores)

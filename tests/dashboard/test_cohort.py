@@ -89,8 +89,10 @@ def test_a_film_is_shrunk_to_means_and_its_corners_are_covered() -> None:
     assert shrink_film(film[:10, :10], 20, 20).shape == (20, 20)
     assert shade_lines(film, 4) == ["  ##", "  ##"]
     film[:] = 255
-    covered = cover_corners(film)
-    assert (covered[:5, :12] == 64).all()
+    covered = cover_corners(film, (10, 0, 20, 40))
+    assert (covered[10:13, :12] == 64).all()
+    assert (covered[27:30, 28:] == 64).all()
+    assert (covered[:10] == 255).all(), "what lies beside the film is left as it is"
     assert (covered[20] == 255).all()
     assert (film == 255).all()
 

@@ -93,7 +93,7 @@ class FilmsScreen(CommonScreen):
         if not detail.cohort:
             empty.show(info_line(film_line(detail)))
             return
-        self.query_one(FilmView).show(detail.pixels, self.is_revealed)
+        self.query_one(FilmView).show(detail.pixels, detail.box, self.is_revealed)
         self.query_one(Sections).show(film_sections(detail, self.is_revealed))
 
     def sheets(self) -> list[Sheet]:

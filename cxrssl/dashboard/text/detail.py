@@ -106,7 +106,7 @@ def _loss_lines(detail: RunDetail) -> Iterator[str]:
     for name, measure in detail.measures.items():
         if name == "loss" or name.endswith(("_loss", "entropy", "error")) or name == "memax":
             trend = spark(detail.run.trend, 12) if name == "loss" and detail.run else ""
-            yield f"{plain(name, 28):<28} {_four(measure)}  {trend}".rstrip()
+            yield f"{plain(name, 24):<24}{_four(measure)}  {trend}".rstrip()
 
 
 def _four(measure: Measure) -> str:

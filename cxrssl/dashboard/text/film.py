@@ -16,8 +16,9 @@ from cxrssl.dashboard.text.sheet import Column, Sheet, make_rows, to_text
 from cxrssl.dashboard.text.styles import WARNING
 
 SHADES = " .:-=+*#%@"
-CORNER_HIGH, CORNER_WIDE = 0.12, 0.30
+CORNER_HIGH, CORNER_WIDE, COVER = 0.15, 0.30, 64
 """Shares of a film at each corner, where names, sides and times are burnt in."""
+Box = tuple[int, int, int, int]
 HIDDEN = "hidden: hold v"
 
 
@@ -36,13 +37,17 @@ def shrink_film(film_SS: Pixels, width: int, height: int) -> Pixels:
     return np.asarray(means[at_H][:, at_W])
 
 
-def cover_corners(film_SS: Pixels) -> Pixels:
-    """Return the film with its corners grey: text that is burnt in names people and places."""
+def cover_corners(film_SS: Pixels, box: Box) -> Pixels:
+    """Return the film with its corners grey: text that is burnt in names people and places.
+
+    `box` is where the film lies in its square: top, left, height, width.
+    """
     covered = film_SS.copy()
-    high, wide = round(film_SS.shape[0] * CORNER_HIGH), round(film_SS.shape[1] * CORNER_WIDE)
-    for rows in (slice(0, high), slice(-high, None)):
-        for columns in (slice(0, wide), slice(-wide, None)):
-            covered[rows, columns] = 64
+    top, left, height, width = box
+    high, wide = round(height * CORNER_HIGH), round(width * CORNER_WIDE)
+    for first_row in (top, top + height - high):
+        for first_column in (left, left + width - wide):
+            covered[first_row : first_row + high, first_column : first_column + wide] = COVER
     return covered
 
 

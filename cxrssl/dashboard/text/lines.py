@@ -45,6 +45,11 @@ def info_line(text: str) -> Text:
     return Text(f" {plain(text, 400)}")
 
 
+def notes_text(notes: Sequence[str]) -> Text:
+    """Return notes as one paragraph."""
+    return Text(plain(" · ".join(notes), 2000))
+
+
 def title_lines(lines: Sequence[str]) -> Text:
     """Return a bold line and others below it."""
     text = Text(f" {plain(lines[0], 400)}", "bold")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cxrssl.core.text import plain
 from cxrssl.dashboard.means import SeedMean
@@ -44,7 +45,7 @@ def shorten_first(sheet: Sheet, width: int) -> Sheet:
 
     Columns of high rank give way while that is less than MIN_NAME.
     """
-    measured = sheet.measure()
+    measured = _prefer_different(sheet.measure())
     names = [row[0].text[2:] for row in measured.rows.values()]
     wanted = min(measured.columns[0].width, max(MIN_NAME, min(least_width(names) + 2, MAX_NAME)))
     others = Sheet("", measured.columns[1:], {key: row[1:] for key, row in sheet.rows.items()})
@@ -60,6 +61,18 @@ def shorten_first(sheet: Sheet, width: int) -> Sheet:
         for (key, row), mark, name in zip(measured.rows.items(), marks, shown, strict=True)
     }
     return Sheet(sheet.title, measured.columns, rows, sheet.notes).measure()
+
+
+def _prefer_different(sheet: Sheet) -> Sheet:
+    """Return the table with columns in which all rows agree giving way before the others."""
+    texts = list(zip(*([cell.text for cell in row] for row in sheet.rows.values()), strict=True))
+    columns = [
+        replace(column, rank=column.rank + OTHER_RANK)
+        if column.rank and len(sheet.rows) > 1 and len(set(texts[at])) == 1
+        else column
+        for at, column in enumerate(sheet.columns)
+    ]
+    return replace(sheet, columns=tuple(columns))
 
 
 def rank_of(name: str) -> int:

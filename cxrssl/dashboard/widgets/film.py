@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from cxrssl.dashboard.seen import Pixels
-from cxrssl.dashboard.text.film import cover_corners, shade_lines, shrink_film
+from cxrssl.dashboard.text.film import Box, cover_corners, shade_lines, shrink_film
 
 
 class FilmView(Widget):
@@ -20,15 +20,16 @@ class FilmView(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.film: Pixels | None = None
+        self.box: Box = (0, 0, 0, 0)
         self.is_whole = False
         """Whether the corners, where text is burnt in, are shown."""
         self._lines: list[Strip] = []
         self._drawn_for: tuple[object, ...] = ()
 
-    def show(self, film: Pixels | None, is_whole: bool) -> None:
-        """Show this film."""
+    def show(self, film: Pixels | None, box: Box, is_whole: bool) -> None:
+        """Show this film, which lies in its square where `box` says."""
         if film is not self.film or is_whole != self.is_whole:
-            self.film, self.is_whole = film, is_whole
+            self.film, self.box, self.is_whole = film, box, is_whole
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -42,7 +43,7 @@ class FilmView(Widget):
         side = min(self.size.width, 2 * self.size.height)
         if self.film is None or side < 4:
             return []
-        film = self.film if self.is_whole else cover_corners(self.film)
+        film = self.film if self.is_whole else cover_corners(self.film, self.box)
         if self.app.no_color:
             return [self._strip([Segment(line)]) for line in shade_lines(film, side)]
         small = shrink_film(film, side, side - side % 2)
