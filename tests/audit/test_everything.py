@@ -76,6 +76,7 @@ def test_the_clean_hospital_with_a_probed_run_has_no_finding(probed: Workspace) 
         "audit-stopped",
         "transductive",
         "start-films-unknown",
+        "value-outside-window",
     }
 
 

@@ -74,10 +74,12 @@ def databases(workspace: Path) -> list[Path]:
 
 
 def content_of(path: Path) -> dict[str, list[Any]]:
-    """Return the sorted rows of every table, without where rows and files lay, and when the store was made."""
+    """Return the sorted rows of every table, without where rows and files lay and how large these are, and when the store was made."""
     with open_database(path, read_only=True) as database:
         names = [name for (name,) in database.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal")]
-        rest = {name: {"line", "sha256"} & set(database.columns(name)) for name in names if name != "source"}
+        rest = {
+            name: {"line", "sha256", "num_bytes"} & set(database.columns(name)) for name in names if name != "source"
+        }
         lists = {name: f"* EXCLUDE ({', '.join(sorted(left))})" if left else "*" for name, left in rest.items()}
         rows = {name: sorted(database.rows(f"SELECT {what} FROM {name}"), key=str) for name, what in lists.items()}
     assert sum(map(len, rows.values())) > 20
