@@ -289,3 +289,12 @@ def test_a_hint_to_an_option_of_another_command_names_that_command(
     assert (
         hint_of(run("pretrain", workspace=workspace.root).stderr) == "choose a smaller batch: --set train.batch_size=N"
     )
+
+
+def test_a_figure_is_not_written_into_a_dataset_folder(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path, num_patients=4)
+    before = sorted((tmp_path / "nih").rglob("*"))
+    refused = run("cohort", "flow", "--figure", tmp_path / "nih" / "images" / "flow.svg", workspace=workspace.root)
+    assert refused.returncode == 2
+    assert "inside the dataset folder, which is never written to" in refused.stderr
+    assert sorted((tmp_path / "nih").rglob("*")) == before
