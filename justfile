@@ -66,6 +66,10 @@ golden BASE:
 help-texts:
     uv run python -m tests.golden.help
 
+# Write the golden files of a report in every format anew; read the difference before committing it.
+report-texts:
+    uv run python -m tests.golden.report
+
 # Write the golden files of the dashboard's text and screens anew; read the difference before committing it.
 dashboard-texts:
     uv run python -m tests.golden.dashboard

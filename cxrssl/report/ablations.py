@@ -55,12 +55,20 @@ class AblationRow:
     """Adjusted for all differences of the ablation in this metric but the primary comparison; nan for that."""
 
 
-def make_section(ablations: Sequence[Ablation], unfinished: Sequence[str], small: SmallCells = "hide") -> list[Section]:
-    """Return the section; `unfinished` are the names of ablations that have no table yet. None without any."""
+def make_section(
+    ablations: Sequence[Ablation],
+    unfinished: Sequence[str],
+    small: SmallCells = "hide",
+    figures: Mapping[str, Sequence[Block]] | None = None,
+) -> list[Section]:
+    """Return the section; `unfinished` are the names of ablations that have no table yet. None without any.
+
+    `figures` are those of each ablation, by its name.
+    """
     blocks: list[Block] = [Paragraph(NOTE, "note")] if ablations else []
     if unfinished:
         blocks.append(Paragraph(f"Left out, as there is no table of them yet: {', '.join(unfinished)}."))
-    blocks += [_describe(each, small) for each in ablations]
+    blocks += [_describe(each, small, (figures or {}).get(each.name, ())) for each in ablations]
     return [Section("Ablations", blocks)] if blocks else []
 
 
@@ -71,14 +79,14 @@ def list_ablation_rows(ablations: Sequence[Ablation], small: SmallCells = "hide"
     return ReportTable("Ablations", [field.name for field in fields(AblationRow)], cells)
 
 
-def _describe(ablation: Ablation, small: SmallCells) -> Section:
+def _describe(ablation: Ablation, small: SmallCells, figures: Sequence[Block]) -> Section:
     table = ablation.table
     primary = table.describe_primary()
     blocks: list[Block] = [Paragraph(table.question)] if table.question.strip() else []
     blocks.append(Paragraph([Strong(primary[:1].upper() + primary[1:])]))
     smallest = f" Smallest difference that would matter: {table.min_difference:g}." if table.min_difference else ""
     blocks.append(Paragraph(f"Seeds: {', '.join(table.seeds)}.{smallest}"))
-    blocks.append(_arm_table(ablation, small))
+    blocks += [*figures, _arm_table(ablation, small)]
     others = {place: row for place, row in table.differences.items() if row is not table.primary}
     blocks += [_difference_table(ablation, others)] if others else []
     notes = [Item(note) for note in table.list_notes()]

@@ -44,6 +44,6 @@ def show_cell(cell: Cell) -> str:
     if isinstance(cell, int):
         return f"{cell:,}"
     if isinstance(cell, Number):
-        return cell.pattern.format(cell.value)
+        return "not defined" if math.isnan(cell.value) else cell.pattern.format(cell.value)
     text = cell.interval.to_text(signed=cell.is_difference) + (MARK if has_mark(cell.p_holm) else "")
     return f"{text} {cell.remark}" if cell.remark else text

@@ -5,7 +5,7 @@ In: what was gathered. Out: a Document: first what a reader must know, then resu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -17,15 +17,17 @@ from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.report import ablations
 from cxrssl.report.difference_tables import difference_table, seed_difference_table
-from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section
+from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section, file_stem
 from cxrssl.report.facts import list_facts, run_table
 from cxrssl.report.figure import draw_flow
+from cxrssl.report.figures.terms import name_file
 from cxrssl.report.flow import Flow
-from cxrssl.report.gather import Gathered
+from cxrssl.report.gather import Gathered, name_arms
 from cxrssl.report.group_tables import list_group_tables
 from cxrssl.report.learning_tables import learning_tables
 from cxrssl.report.lines import Code, map_texts
 from cxrssl.report.peers import peer_tables
+from cxrssl.report.pictures import Pictures
 from cxrssl.report.probe_tables import finding_table, macro_table, name_terms, outcome_sentence
 from cxrssl.report.seed_tables import describe_mixed, seed_finding_table, seed_table
 from cxrssl.report.small import HIDDEN, NOTE, SHOWN, SmallCells, hide_in_sentence
@@ -36,19 +38,27 @@ MAX_NAMED = 3
 """Runs whose names stand in one line of the audit."""
 
 
-def compose(gathered: Gathered, small: SmallCells) -> Document:
-    """Return the document of a report."""
+def compose(gathered: Gathered, small: SmallCells, pictures: Pictures) -> Document:
+    """Return the document of a report; each figure stands with the tables that it draws."""
+    gathered = name_arms(gathered)
     chosen = gathered.chosen
     blocks: list[Block] = [*_describe_damage(gathered)]
-    blocks += ablations.make_section(chosen.ablations, _list_unfinished(gathered), small)
-    blocks += _score_sections(gathered, small)
+    figures = _place_figures(gathered, pictures)
+    of_ablations = {each.name: figures.get(each.name, []) for each in chosen.ablations}
+    blocks += ablations.make_section(chosen.ablations, _list_unfinished(gathered), small, of_ablations)
+    blocks += _score_sections(gathered, small, figures)
+    blocks += [Section("Figures", figures[""], is_detail=True)] if "" in figures else []
     learning = learning_tables(gathered.curves, gathered.numbers, small)
     blocks += [Section("Learning curves", learning)] if learning else []
     fits = fit_tables(chosen.evaluations, gathered.differences)
     blocks += [Section("Other cohorts and calibration", fits)] if fits else []
     others = peer_tables(chosen.evaluations)
     blocks += [Section("Numbers of others", others)] if others else []
-    flows = [block for name, flow in gathered.flows.items() for block in flow_blocks(name, flow.hide_small(small))]
+    flows = [
+        block
+        for name, flow in gathered.flows.items()
+        for block in flow_blocks(name, flow.hide_small(small), pictures.blocks.get(name))
+    ]
     blocks += [Section("Flow of films", flows, is_detail=True)] if flows else []
     blocks += _run_section(gathered, small)
     blocks += _audit_section(gathered, small)
@@ -72,6 +82,17 @@ def _has_hidden(document: Document) -> bool:
     return any(HIDDEN in text for text in texts) or HIDDEN in repr(document)
 
 
+def _place_figures(gathered: Gathered, pictures: Pictures) -> dict[str, list[Block]]:
+    """Return the figures by the name of their ablation, by the terms of their table, and all others under ""."""
+    places = {f"forest-ablation-{file_stem(each.name)}": each.name for each in gathered.chosen.ablations}
+    places |= {name_file(table): table[0].settings.terms for table in gathered.tables}
+    placed: dict[str, list[Block]] = {}
+    for name, block in ((name, block) for name, block in pictures.blocks.items() if name not in gathered.flows):
+        place = next((place for mark, place in places.items() if mark in name), "")
+        placed.setdefault(place, []).append(block)
+    return placed
+
+
 def _describe_damage(gathered: Gathered) -> list[Block]:
     damage = gathered.chosen.damage
     if not damage:
@@ -89,15 +110,16 @@ def _list_unfinished(gathered: Gathered) -> list[str]:
     return [name for name in gathered.workspace.ablation_names() if name not in seen]
 
 
-def _score_sections(gathered: Gathered, small: SmallCells) -> list[Section]:
+def _score_sections(gathered: Gathered, small: SmallCells, figures: Mapping[str, Sequence[Block]]) -> list[Section]:
     """Return a section for what was scored on equal terms: means over seeds, single evaluations, then details."""
     by_terms = {table[0].settings.terms: table for table in gathered.tables}
     sections = []
     for group in group_evaluations(gathered.chosen.evaluations):
         table = by_terms[group[0].settings.terms]
         terms = name_terms(group[0].settings)
-        details = _detail_tables(gathered, group, table, small)
-        blocks: list[Block] = [*_main_tables(gathered, group, table, small)]
+        drawn = figures.get(group[0].settings.terms, ())
+        details = [*_detail_tables(gathered, group, table, small), *drawn[1:]]
+        blocks: list[Block] = [*_main_tables(gathered, group, table, small), *drawn[:1]]
         blocks += [Section("By finding and by group", details, is_detail=True)] if details else []
         sections.append(Section(terms[:1].upper() + terms[1:], blocks))
     return sections
@@ -123,9 +145,11 @@ def _detail_tables(
     return [each for each in (*tables, *list_group_tables(group, small)) if each.rows]
 
 
-def flow_blocks(name: str, flow: Flow) -> list[Block]:
-    """Return the table and the figure of a flow, whose small counts are hidden."""
+def flow_blocks(name: str, flow: Flow, drawn: Block | None = None) -> list[Block]:
+    """Return the table and the figure of a flow, whose small counts are hidden; as it was drawn for print, if it was."""
     table = flow.to_table()
+    if isinstance(drawn, Figure):
+        return [table, drawn]
     steps = "; ".join(f"{what}: {films}" for what, films in table.texts())
     return [table, Figure(name, flow.title, f"{flow.title}. {steps}", draw_flow(flow).encode())]
 

@@ -12,6 +12,7 @@ from cxrssl.audit.checks import Result
 from cxrssl.audit.everything import audit_workspace
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.errors import CxrsslError, DataError
+from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.averages import Averages, has_seeds, publish_averages, table_groups
 from cxrssl.evaluate.compare import Differences, list_pairs, publish_comparisons
@@ -20,6 +21,7 @@ from cxrssl.evaluate.learning import Curve, find_curves, publish_curves
 from cxrssl.records.cohorts import KIND as COHORT
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND as EVALUATION
+from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.learning import CurveNumbers
 from cxrssl.records.published import Published, read_published, renew_comparisons
 from cxrssl.records.setup import find_setups
@@ -158,3 +160,24 @@ def _is_about(about: str, left: set[str], cohorts: set[str]) -> bool:
     ends = about.partition(" on cohort ")[2].partition(", split ")[0]
     is_of_pair = about.startswith("pretraining on cohort ") and not cohorts.isdisjoint(pair)
     return about.partition(" on cohort ")[0] in left or about in left or is_of_pair or ends in cohorts
+
+
+def name_arms(gathered: Gathered) -> Gathered:
+    """Return it with runs of ablations called by their arms too: their recipes may differ in what labels do not say."""
+    arms = {run: facts.arm for each in gathered.chosen.ablations for run, facts in each.contract.runs.items()}
+    if not arms:
+        return gathered
+
+    def name(evaluations: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
+        return tuple(_name_arm(each, arms.get(each.settings.run_id, "")) for each in evaluations)
+
+    groups = [replace(each, evaluations=name(each.evaluations), repeats=name(each.repeats)) for each in gathered.groups]
+    chosen = replace(gathered.chosen, evaluations=name(gathered.chosen.evaluations))
+    return replace(gathered, groups=groups, chosen=chosen)
+
+
+def _name_arm(evaluation: Evaluation, arm: str) -> Evaluation:
+    if not arm:
+        return evaluation
+    settings = evaluation.settings
+    return replace(evaluation, settings=replace(settings, label=f"{plain(arm, 60)}: {settings.label}"))

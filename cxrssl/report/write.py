@@ -21,11 +21,11 @@ from cxrssl.report.formats.tex import write_table as write_tex_table
 from cxrssl.report.formats.tex import write_tex
 from cxrssl.report.gather import gather
 from cxrssl.report.numbers import list_numbers
+from cxrssl.report.pictures import KIND, draw_pictures
 from cxrssl.report.small import SmallCells
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.store import fold_store
 
-KIND = "report"
 TABLES = "tables"
 """Folder of the tables of the page, each as CSV and as a fragment of LaTeX."""
 
@@ -57,13 +57,14 @@ def write_report(
     """
     choice = choice or Choice()
     gathered = gather(workspace, choice)
-    document = compose(gathered, small)
     folder = workspace.reports / name
+    pictures = draw_pictures(gathered, small, folder)
+    document = compose(gathered, small, pictures)
     chosen = [each.eval_id for each in gathered.chosen.evaluations]
     settings = {"evaluations": chosen, "small_cells": small, **({"chosen": said} if (said := choice.to_dict()) else {})}
     report = Report(folder, document, gathered.chosen.damage)
     files = list_files(document, list_numbers(gathered, small))
-    with publish(folder, KIND, settings) as building:
+    with publish(folder, KIND, settings, pictures.keys) as building:
         (building / TABLES).mkdir()
         for file, content in files.items():
             write_bytes(building / file, content)

@@ -6,6 +6,7 @@ cos(angle) ** (freedom - 1).
 
 from __future__ import annotations
 
+import functools
 import math
 from statistics import NormalDist
 
@@ -19,6 +20,7 @@ TAIL = 12.0
 """So many standard deviations further on nothing of a tail is left."""
 
 
+@functools.lru_cache(maxsize=8192)
 def t_quantile(probability: float, freedom: float) -> float:
     """Return the quantile of Student's t, for a probability above a half, within 1e-6.
 

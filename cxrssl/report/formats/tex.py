@@ -93,7 +93,7 @@ def _write_part(table: ReportTable, part: Part, caption: str, is_counted: bool) 
 
 
 def _column(table: ReportTable, at: int, width: int) -> str:
-    cells = [row[at] for row in table.rows]
+    cells = [row[at] for row in table.rows if row[at] != ""]
     if cells and all(isinstance(cell, int) for cell in cells):
         return "r"
     if any(isinstance(cell, str) for cell in cells):
