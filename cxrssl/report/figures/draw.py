@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cxrssl.report.figures.draw_films import draw_films
 from cxrssl.report.figures.draw_flow import draw_flow_page
 from cxrssl.report.figures.draw_forest import draw_forest
 from cxrssl.report.figures.draw_lines import draw_lines
 from cxrssl.report.figures.draw_reliability import draw_reliability
 from cxrssl.report.figures.draw_roc import draw_roc
+from cxrssl.report.figures.films import FilmFigure
 from cxrssl.report.figures.forest import Forest
 from cxrssl.report.figures.formats import Format
 from cxrssl.report.figures.lines import LineFigure
@@ -19,6 +21,7 @@ from cxrssl.report.figures.roc import RocFigure
 from cxrssl.report.flow import Flow
 
 DRAWN: Mapping[type, Callable[[Any], Page]] = {
+    FilmFigure: draw_films,
     Flow: draw_flow_page,
     Forest: draw_forest,
     RocFigure: draw_roc,

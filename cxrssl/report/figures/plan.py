@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
+from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.averages import Averages
 from cxrssl.evaluate.compare import Differences
 from cxrssl.evaluate.groups import SeedGroup
@@ -49,6 +50,8 @@ class Material:
     curves: Sequence[Curve] = ()
     numbers: Mapping[str, CurveNumbers] = field(default_factory=dict)
     """Of learning curves, by curve_id."""
+    films: Workspace | None = None
+    """Whose films may be shown; None where they were not asked for, as what shows films must not be shared."""
 
 
 @dataclass(frozen=True)

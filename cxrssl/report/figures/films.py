@@ -1,0 +1,84 @@
+"""Films beside each other as pixels: films of the test set and those of the train set that are nearest to them.
+
+In: packed films. Out: small copies whose corners are covered. Never: a corner as it is, where names are burnt in.
+
+Suffix letters: S side of a film, C side of a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+COPY_PX = 112
+CORNER_HIGH, CORNER_WIDE = 0.15, 0.30
+"""Shares of a film at each corner, where names, sides and times are burnt in."""
+COVER = 64
+BRIGHT, ABOVE = 200, 90
+"""A stroke of text is so bright, and so much brighter than the middle of its corner."""
+STROKES = 0.004, 0.25
+"""Least and largest share of a corner that text fills: a grain is less, a lung or a label of metal more."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilmCell:
+    pixels_CC: NDArray[np.uint8]
+    lines: tuple[str, ...]
+    """Below it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilmFigure:
+    """Rows of films, the first of each beside those that are near it."""
+
+    title: str
+    rows: tuple[tuple[FilmCell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+Box = tuple[int, int, int, int]
+"""Top, left, height and width of a film in the square that it was packed into."""
+
+
+def shrink(film_SS: NDArray[np.uint8], box: Box, side: int = COPY_PX) -> NDArray[np.uint8]:
+    """Return a film of no more than so many pixels a side, each the mean of what falls into it; corners covered."""
+    film_SS = cover_corners(film_SS, box)
+    size = film_SS.shape[0]
+    if size <= side:
+        return film_SS
+    edges = np.linspace(0, size, side + 1).round().astype(int)[:-1]
+    sums = np.add.reduceat(np.add.reduceat(film_SS.astype(np.int64), edges, 0), edges, 1)
+    counts = np.diff([*edges, size])
+    return np.asarray((sums / np.outer(counts, counts)).round(), np.uint8)
+
+
+def cover_corners(film_SS: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Return a film with its corners grey."""
+    covered = film_SS.copy()
+    for rows, columns in list_corners(box):
+        covered[rows, columns] = COVER
+    return covered
+
+
+def has_text(film_SS: NDArray[np.uint8], box: Box) -> bool:
+    """Return whether a corner holds what looks like burnt-in text: a few strokes far brighter than what is around them.
+
+    Small or dark text is not seen: a film without it is no film that may be shared.
+    """
+    for rows, columns in list_corners(box):
+        corner = film_SS[rows, columns].astype(np.int64)
+        is_stroke = (corner >= BRIGHT) & (corner >= np.median(corner) + ABOVE)
+        if STROKES[0] <= is_stroke.mean() <= STROKES[1]:
+            return True
+    return False
+
+
+def list_corners(box: Box) -> list[tuple[slice, slice]]:
+    """Return the rows and columns of each corner of a film."""
+    top, left, height, width = box
+    high, wide = max(1, round(height * CORNER_HIGH)), max(1, round(width * CORNER_WIDE))
+    rows = slice(top, top + high), slice(top + height - high, top + height)
+    columns = slice(left, left + wide), slice(left + width - wide, left + width)
+    return [(each, other) for each in rows for other in columns]
