@@ -23,28 +23,30 @@ from cxrssl.report.answers_data import (
     describe_truth,
 )
 from cxrssl.report.answers_model import (
-    describe_calibration,
     describe_declared,
     describe_design,
     describe_ensembles,
+    describe_libraries,
+    describe_method,
+    describe_model,
+    describe_selection,
+    describe_start,
+    describe_training,
+    list_questions,
+)
+from cxrssl.report.answers_scores import (
+    describe_calibration,
     describe_explained,
     describe_external,
     describe_fairness,
     describe_imbalance,
-    describe_libraries,
-    describe_method,
     describe_metrics,
-    describe_model,
     describe_parts,
     describe_performance,
     describe_predictions,
     describe_robustness,
-    describe_selection,
-    describe_start,
     describe_thresholds,
-    describe_training,
     describe_uncertainty,
-    list_questions,
 )
 from cxrssl.report.evidence import Evidence
 

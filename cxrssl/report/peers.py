@@ -210,16 +210,21 @@ def _compare_films(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:
 
 
 def _compare_ways(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:
-    settings = evaluation.settings
-    own = "trained on labels" if settings.kind == HEAD else "linear"
-    if settings.kind == HEAD and settings.candidate.start:
-        own = "fine-tuned"
+    own, probe = _name_way(evaluation), evaluation.settings.probe
     if peer.protocol == NOT_STATED:
         yield Reason("protocol not stated", "whether it is fine-tuned or linear is not stated")
     elif peer.protocol != own:
         yield Reason(peer.protocol, f"it is {peer.protocol}, ours {own}")
-    elif not peer.probe or peer.probe != settings.probe.protocol:
+    elif not peer.probe or peer.probe != probe.protocol:
         yield Reason("trained in another way", f"both are {own}, and trained in different ways")
+
+
+def _name_way(evaluation: Evaluation) -> str:
+    """Return how an evaluation of ours came to its scores."""
+    settings, head = evaluation.settings, evaluation.scores.head
+    if (head is not None and head.is_tuned) or (settings.kind == HEAD and settings.candidate.start):
+        return "fine-tuned"
+    return "trained on labels" if settings.kind == HEAD else "linear"
 
 
 def _compare_labels(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:

@@ -13,9 +13,11 @@ import pytest
 
 from cxrssl.cohort.finding_names import FINDING_SETS, NIH_14
 from cxrssl.cohort.sources import nih
+from cxrssl.evaluate.protocol import protocol_names
 from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
 from cxrssl.records.evaluation import EvalScores, Evaluation
 from cxrssl.records.features import Architecture
+from cxrssl.records.scores import HeadChoice
 from cxrssl.report.peers import NOT_STATED, Peer, find_reasons, list_peer_rows, peer_tables, read_peers
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import FindingScore
@@ -150,6 +152,20 @@ def test_one_fact_that_differs_or_is_not_stated_is_the_reason(field: str, value:
 )
 def test_what_is_unlike_on_our_side_is_a_reason_too(ours: Evaluation, short: str) -> None:
     assert short in [reason.short for reason in find_reasons(ours, ALIKE)]
+
+
+def test_a_fine_tuned_encoder_of_ours_is_no_linear_one_and_shares_the_protocol_but_not_the_choice() -> None:
+    head = HeadChoice("fine-tuned, class token", 1e-3, 45, 45, "test", 0.8)
+    ours = make_evaluation(probe=ProbeSettings(protocol="evax", selected_on="test"), label="MSN, selected on test")
+    ours = replace(ours, scores=replace(ours.scores, head=head))
+    eva = next(peer for peer in read_peers() if peer.encoder == "EVA-X-Ti" and peer.dataset == "nih")
+    shorts = [reason.short for reason in find_reasons(ours, eva)]
+    assert shorts == ["chosen on test", "ours chosen on test", "no interval"]
+    assert "linear" in [reason.short for reason in find_reasons(ours, ALIKE)]
+
+
+def test_the_protocols_that_rows_name_are_those_of_the_package() -> None:
+    assert {peer.probe for peer in read_peers()} - {""} <= set(protocol_names())
 
 
 def test_an_uncertain_label_counts_alike_where_the_dataset_has_such_labels() -> None:
