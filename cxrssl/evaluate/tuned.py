@@ -41,6 +41,8 @@ from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, name_run, plan_run
 from cxrssl.train.start import Start, find_start
 
+PART_FILMS = 128
+"""Encoded at a time, as memory for a whole batch of a protocol is seldom there; the numbers are those of the batch."""
 EPOCHS = "epochs.csv"
 """Of an evaluation: the macro AUROC that chose, after each scored epoch."""
 Rows = NDArray[np.int64]
@@ -124,6 +126,8 @@ def plan_tuning(films: TunedFilms, plan: EvalPlan) -> RunPlan:
     recipe = make_recipe(films, plan)
     cohort, train = plan.cohort, plan.rows["train"]
     machine = load_machine(device=films.device)
+    if recipe.train.batch_size > PART_FILMS:
+        machine = replace(machine, micro_batch=PART_FILMS)
     opened = (cohort, plan.images)
     run = plan_run(films.workspace, cohort.name, recipe, machine, films.protocol.name, opened, films.start)
     asked = hash_settings([films.protocol.sha256, plan.findings, *(plan.rows[split].tolist() for split in plan.rows)])

@@ -14,6 +14,7 @@ import torch
 from cxrssl.audit.evaluations import audit_evaluation, read_evaluated
 from cxrssl.core.errors import ConfigError, IntegrityError, Preempted, UsageError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate import tuned
 from cxrssl.evaluate.candidate import open_run, random_candidate, run_candidate
 from cxrssl.evaluate.epochs import scored_epochs
 from cxrssl.evaluate.external import probe_external
@@ -156,6 +157,13 @@ def test_a_run_that_was_interrupted_ends_with_the_same_scores(world: World, tmp_
             probe_run(workspace, run, "", "", QUICK, choices_of(again))
     (resumed,) = probe_run(workspace, run, "", "", QUICK, choices_of(again))
     assert resumed.predictions().logits.tolist() == made.predictions().logits.tolist()
+
+
+def test_a_large_batch_is_encoded_in_parts_with_the_same_numbers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, run, made = world
+    monkeypatch.setattr(tuned, "PART_FILMS", 5)
+    (parts,) = probe_run(workspace, run, "", "", QUICK, choices_of(dataclasses.replace(SMALL, name="parts")))
+    assert parts.predictions().logits == pytest.approx(made.predictions().logits, abs=1e-3)
 
 
 def test_scores_of_an_epoch_that_are_gone_are_named(world: World) -> None:
