@@ -45,6 +45,7 @@ bench:
     uv run python tests/benchmarks/help.py
     uv run python tests/benchmarks/packing.py
     uv run python tests/benchmarks/cohort.py
+    uv run python tests/benchmarks/labevents.py
     uv run python tests/benchmarks/views.py
     uv run python tests/benchmarks/step.py
     uv run python tests/benchmarks/bootstrap.py

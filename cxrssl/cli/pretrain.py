@@ -36,6 +36,7 @@ from cxrssl.cli.seeds import (
     submit_plans,
     train_plans,
 )
+from cxrssl.cohort.own import learn_features
 from cxrssl.core.errors import UsageError
 
 WHAT, WHERE = "What to train", "Where to train it"
@@ -129,6 +130,7 @@ def pretrain(
     from cxrssl.train.start import FileOptions, find_shape, find_start
 
     options = parse_options(slurm) if slurm else {}
+    learn_features(workspace.absolute() / "cohorts")
     place, changes = load_machine(machine or [], device), recipe_changes(backbone, ehr, seed, predict, init)
     load_recipe(recipe, set_ or [], changes)  # a wrong word is told before the workspace is opened
     opened = open_workspace(workspace)

@@ -66,7 +66,8 @@ def run_ours(root: Path, share: float) -> Result:
         measure_films(database, events)
         again_s = time.perf_counter() - again
     known = sum(account.films for account in measures.accounts.values())
-    return {"wall_s": wall_s, "cpu_s": cpu_s, "again_s": again_s, "known": known}
+    rows = sum(account.rows for account in measures.accounts.values())
+    return {"wall_s": wall_s, "cpu_s": cpu_s, "again_s": again_s, "known": known, "rows": rows}
 
 
 def run_polars(root: Path, share: float) -> Result:

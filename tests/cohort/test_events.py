@@ -341,3 +341,11 @@ def test_a_stage_is_read_again_and_lines_that_are_no_rows_are_counted(tmp_path: 
     again = measure(tmp_path, file, "labevents", [("1", NOON)], [within(find_feature("creatinine"), 2)])
     assert (first.frame["creatinine"].to_list(), again.frame["creatinine"].to_list()) == ([1.0], [None])
     assert dict(again.unread) == dict(first.unread)
+
+
+def test_a_day_without_a_time_is_known_when_it_is_over(tmp_path: Path) -> None:
+    row = lab(-5, -4, "1.0") | {"charttime": "2150-01-02", "storetime": "2150-01-02"}
+    file = write_rows(tmp_path / "labevents.csv", [row])
+    films = [("1", NOON), ("1", dt.datetime(2150, 1, 3))]
+    frame = measure(tmp_path, file, "labevents", films, [within(find_feature("creatinine"), 24)]).frame
+    assert frame["creatinine"].to_list() == [None, 1.0]

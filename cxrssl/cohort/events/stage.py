@@ -114,7 +114,7 @@ def _remove_empty(folder: Path) -> None:
 
 def _copy_sql(path: Path, dest: Path, wanted: Wanted) -> str:
     table = wanted.table
-    time = "NULL" if "." in table.time else _name(table.time)
+    time = "" if "." in table.time else table.time
     limit = "NULL"
     if table.limit_in:
         texts = ", ".join(f"nullif(regexp_extract({_name(column)}, '{LIMIT}', 1), '')" for column in table.limit_in)
@@ -122,9 +122,14 @@ def _copy_sql(path: Path, dest: Path, wanted: Wanted) -> str:
     columns = [
         f"trim({_name(table.subject)}) AS subject",
         f"trim({_name(table.key)}) AS stay" if table.key else "NULL::VARCHAR AS stay",
-        f"try_cast({time} AS TIMESTAMP) AS time",
-        f"try_cast({_name(table.stored) if table.stored else 'NULL'} AS TIMESTAMP) AS stored",
-        f"try_cast({_name(table.until) if table.until else 'NULL'} AS TIMESTAMP) AS until",
+        *(
+            f"{_time_sql(column)} AS {_name(name)}"
+            for column, name in (
+                (time, "time"),
+                (table.stored, "stored"),
+                (table.until, "until"),
+            )
+        ),
         f"trim({_name(table.item)}) AS item" if table.item else "NULL::VARCHAR AS item",
         f"trim({_name(table.version)}) AS version" if table.version else "NULL::VARCHAR AS version",
         f"lower(trim({_name(table.unit)})) AS unit" if table.unit else "NULL::VARCHAR AS unit",
@@ -143,6 +148,14 @@ def _copy_sql(path: Path, dest: Path, wanted: Wanted) -> str:
         f"WHERE {items}trim({_name(table.subject)}) IN (SELECT subject FROM person)) "
         f"TO {_text(str(dest))} (FORMAT parquet, COMPRESSION zstd)"
     )
+
+
+def _time_sql(column: str) -> str:
+    """Return SQL of a time; a day without one is its end, because until then nobody knows that it has come."""
+    if not column:
+        return "NULL::TIMESTAMP"
+    cell = f"trim({_name(column)})"
+    return f"try_cast({cell} AS TIMESTAMP) + CASE WHEN length({cell}) <= 10 THEN INTERVAL 1 DAY ELSE INTERVAL 0 DAY END"
 
 
 def _name(name: str) -> str:
