@@ -36,6 +36,8 @@ QUERIES = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 """Kinds of statement that only read. SELECT is also WITH, FROM, VALUES, DESCRIBE, SHOW, SUMMARIZE; MULTI is PIVOT."""
 FETCHED_ROWS = 10_000
 """At once."""
+SPILL = "spill"
+"""Folder for what does not fit into the memory of a scratch database."""
 WATCHED_S = 0.2
 """Between two looks at how far a statement is."""
 CANNOT_WRITE = ("no space left", "permission denied", "file too large", "quota exceeded", "read-only file system")
@@ -233,7 +235,7 @@ def open_scratch(folder: Path, files: Sequence[Path] = (), memory: str = "", thr
 
     What does not fit into `memory` lies under `folder` until it is closed.
     """
-    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(folder / "spill")}
+    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(folder / SPILL)}
     if memory:
         config["memory_limit"] = memory
     if threads:

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import gzip
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cxrssl.cohort.declare import read_declared
 from cxrssl.cohort.encoding import encode_features, feature_columns
 from cxrssl.cohort.events.fill import Account, Chosen, Events, Measures, measure_films
 from cxrssl.cohort.feature import Feature
@@ -349,3 +351,46 @@ def test_a_day_without_a_time_is_known_when_it_is_over(tmp_path: Path) -> None:
     films = [("1", NOON), ("1", dt.datetime(2150, 1, 3))]
     frame = measure(tmp_path, file, "labevents", films, [within(find_feature("creatinine"), 24)]).frame
     assert frame["creatinine"].to_list() == [None, 1.0]
+
+
+OXYGEN = """
+[[table]]
+name = "device"
+file = "icu/chartevents"
+time = "charttime"
+item = "itemid"
+value = "value"
+[[feature]]
+name = "device"
+group = "mine"
+kind = "category"
+role = "input"
+meaning = "how oxygen was given"
+choose = "nearest_before"
+window_h = 12
+words = { none = [], cannula = ["Nasal cannula"], tube = ["Endotracheal tube", "T-piece"] }
+sources = [{ table = "device", items = ["226732"] }]
+"""
+
+
+def test_words_become_categories(tmp_path: Path) -> None:
+    declared = read_declared(tomllib.loads(OXYGEN), "mine.toml")
+    names = ("subject_id", "charttime", "itemid", "value")
+    at = str(NOON - dt.timedelta(hours=1))
+    cells = [("1", at, "226732", "nasal cannula"), ("2", at, "226732", "None"), ("3", at, "226732", "Kite")]
+    file = write_rows(tmp_path / "c.csv", [dict(zip(names, row, strict=True)) for row in cells], names)
+    films = [(subject, NOON) for subject in "123"]
+    tables = {table.name: table for table in declared.tables}
+    events = Chosen(declared.features, tables)
+    with open_database(None) as database:
+        create_tables(database, declared.features)
+        rows = [(f"f{k}", f"s{k}", subject, "p", at) for k, (subject, at) in enumerate(films)]
+        database.insert(
+            "image", pl.DataFrame(rows, ("image_id", "study_id", "subject_id", "path", "taken_at"), orient="row")
+        )
+        measures = measure_films(
+            database, Events(events, {"device": SourceFile(file, "c.csv")}, {"c.csv": "0"}, tmp_path)
+        )
+    assert measures.frame["device"].to_list() == ["cannula", "none", None]
+    assert measures.frame["device_age_h"].to_list() == [1.0, 1.0, None]
+    assert measures.accounts["device"].rejected == {"word not declared": 1}

@@ -80,7 +80,7 @@ def find_files(asked: Asked, layout: Layout) -> dict[str, SourceFile]:
         check_columns(files[name], find_wanted(asked.chosen.features, table))
     for group in dict.fromkeys(feature.group for feature in asked.chosen.features):
         needed = {name for each in asked.chosen.features if each.group == group for name in _tables_of(each)}
-        if needed.isdisjoint(files):
+        if needed and needed.isdisjoint(files):
             names = ", ".join(f"{asked.chosen.tables[name].file}.csv.gz" for name in sorted(needed))
             what = f"group {group} is taken from {names}, which the dataset lacks"
             raise DataError(what, absent.where, "fetch it, or leave the group out of --features")

@@ -123,7 +123,11 @@ def _value_sql(
     if measured.choose not in ("nearest_before", "worst_before", "first_after_admission"):
         return "1.0", []
     if feature.categories:
-        said = {word.lower(): k for k, name in enumerate(feature.categories) for word in (name, *feature.words[name])}
+        said = {
+            word.lower(): k
+            for k, name in enumerate(feature.categories)
+            for word in (name, *feature.words.get(name, ()))
+        }
         cases = " ".join(f"WHEN {_text(word)} THEN {k}" for word, k in said.items())
         value = f"(CASE word {cases} END)::DOUBLE"
         return value, [("word IS NULL", NO_VALUE), (f"{value} IS NULL", NO_WORD)]

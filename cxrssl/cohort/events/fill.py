@@ -25,7 +25,7 @@ from cxrssl.cohort.events.choose import (
     later_sql,
     missing_sql,
 )  # fmt: skip
-from cxrssl.cohort.events.stage import MEMORY, Stage, find_wanted, stage_events
+from cxrssl.cohort.events.stage import MEMORY, Stage, find_wanted, remove_spill, stage_events
 from cxrssl.cohort.feature import EventTable, Feature, Measured
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.tables.columns import SHOWN_ROWS, count_shown
@@ -122,6 +122,7 @@ def measure_films(database: Database, events: Events) -> Measures:
                 columns, accounts[feature.name] = _measure(scratch, feature, chosen.tables, paths, frame)
                 frame = frame.with_columns(columns)
                 progress.advance()
+    remove_spill(stages)
     ids = database.query("SELECT rowid AS film, image_id FROM image")
     return Measures(ids.join(frame, "film").sort("film").drop("film"), accounts, unread)
 
@@ -145,9 +146,8 @@ def _measure(
     measured = feature.measured
     assert measured is not None
     if measured.count_of:
-        return [_count_yes(feature, measured, frame)], Account(
-            films=_count_yes(feature, measured, frame).drop_nulls().len()
-        )
+        counted = _count_yes(feature, measured, frame)
+        return [counted], Account(films=counted.drop_nulls().len())
     if not any(source.table in paths for source in measured.sources):
         return _columns(feature, frame, pl.DataFrame(schema=CHOSEN)), Account()
     scratch.execute(event_sql(feature, tables, paths))

@@ -6,6 +6,7 @@ next ingest finds it again. Never: a value that is judged or converted: that is 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.core.text import nearest_hint
-from cxrssl.db import open_scratch
+from cxrssl.db import SPILL, open_scratch
 
 KIND = "stage"
 ROWS = "rows.parquet"
@@ -93,7 +94,7 @@ def stage_events(stages: Path, file: SourceFile, sha256: str, wanted: Wanted, su
             scratch.watch(_copy_sql(file.path, folder / ROWS, wanted), f"read {file.shown}")
             ((num_unread,),) = scratch.rows("SELECT count(DISTINCT line) FROM reject_errors")
         (folder / "unread.txt").write_text(str(num_unread))
-        _remove_empty(folder / "spill")
+        remove_spill(folder)
     return Stage(dest / ROWS, num_unread)
 
 
@@ -107,9 +108,9 @@ def _find_stage(dest: Path, settings: dict[str, object]) -> Stage | None:
     return Stage(dest / ROWS, int((dest / "unread.txt").read_text()))
 
 
-def _remove_empty(folder: Path) -> None:
-    if folder.is_dir():
-        folder.rmdir()
+def remove_spill(folder: Path) -> None:
+    """Remove what a scratch database leaves of its own folder."""
+    shutil.rmtree(folder / SPILL, ignore_errors=True)
 
 
 def _copy_sql(path: Path, dest: Path, wanted: Wanted) -> str:
