@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.smooth import smooth_centred
 from cxrssl.dashboard.state import Measure
 from cxrssl.records.curve import History, RunHistory
@@ -35,6 +36,7 @@ class _Course:
     version: object = None
     """Of the journals when they were last read."""
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    trend: Kept[tuple[float, ...]] = field(default_factory=Kept)
 
 
 class Courses:
@@ -68,10 +70,15 @@ class Courses:
 
     def trend(self, run_id: str, metric: str) -> tuple[float, ...]:
         """Return a metric over the run in at most NUM_TREND values."""
-        history = self._courses[run_id].history.history
+        course = self._courses[run_id]
+        history = course.history.history
         if metric not in history.metrics:
             return ()
-        return shrink(history.mean_NK[:, history.metrics.index(metric)].tolist(), NUM_TREND)
+
+        def make() -> tuple[float, ...]:
+            return shrink(history.mean_NK[:, history.metrics.index(metric)].tolist(), NUM_TREND)
+
+        return course.trend.get((course.measures, metric), make)
 
     def _measure_read(self) -> float:
         fracs = [course.history.read_frac for course in self._courses.values()]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxrssl.core.errors import IntegrityError
+from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.rows import make_probe_row
 from cxrssl.dashboard.state import ProbeRow
 from cxrssl.records.ablation import CONTRACT, TABLE_FOLDER, AblationTable, Contract, open_ablation, read_contract
@@ -26,6 +27,7 @@ class ProbeFolder:
         self.folder = folder
         self._entries: tuple[Entry, ...] | None = None
         self._read: Evaluation | Damage = Damage(KIND, folder.name, "")
+        self._row: Kept[ProbeRow] = Kept()
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -42,7 +44,7 @@ class ProbeFolder:
         except OSError:
             entries = ()
         if entries != self._entries:
-            self._entries = entries
+            self._entries, self._row = entries, Kept()
             try:
                 self._read = open_evaluation(self.folder)
             except IntegrityError as error:
@@ -51,7 +53,8 @@ class ProbeFolder:
             return self._read
         if self._read.settings.probe.fraction is not None:
             return None
-        return self._read.find_gone(datasets) or make_probe_row(self._read)
+        read = self._read
+        return read.find_gone(datasets) or self._row.get(read.path, lambda: make_probe_row(read))
 
 
 class AblationFolder:

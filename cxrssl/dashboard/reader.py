@@ -9,8 +9,9 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
@@ -23,15 +24,16 @@ from cxrssl.dashboard.detail import (
     make_detail,
     read_console,
 )
+from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.people import CohortDetail, CohortFolder, describe
 from cxrssl.dashboard.probes import AblationFolder, NotesFile, ProbeFolder
 from cxrssl.dashboard.rows import make_ablation_row, make_run_row, value_text
 from cxrssl.dashboard.seen import FilmDetail, Pack, describe_film
-from cxrssl.dashboard.state import AblationRow, CurvesState, DashboardState, ProbeRow, RunRow
+from cxrssl.dashboard.state import AblationRow, CurvesState, DashboardState, Measure, ProbeRow, RunRow
 from cxrssl.dashboard.study import Study, make_study
 from cxrssl.records.cohorts import find_datasets
 from cxrssl.records.comparison import ComparisonReader
-from cxrssl.records.curve import RunHistory
+from cxrssl.records.curve import Curve, RunHistory
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reader import RunReader, RunRecord
@@ -60,6 +62,9 @@ class Reader:
         self._described: tuple[tuple[Cohort, ...], CohortDetail] | None = None
         self._known_ids: tuple[str, ...] = ()
         self._courses = Courses()
+        self._rows: dict[str, Kept[RunRow]] = {}
+        self._measured: dict[str, Kept[RunRow]] = {}
+        self._curves: dict[tuple[str, str], Kept[Curve | None]] = {}
         self._notes: dict[str, NotesFile] = {}
         self._comparisons = ComparisonReader(workspace)
         self._histories: OrderedDict[str, RunHistory] = OrderedDict()
@@ -69,8 +74,10 @@ class Reader:
         with self._lock:
             problems: list[str] = []
             probes = self._read_probes(problems)
-            known, read_frac = self._add_courses(self._read_runs(problems), metric)
-            runs = tuple(_with_auroc(run, probes) for run in known)
+            by_candidate: dict[str, list[ProbeRow]] = {}
+            for probe in probes:
+                by_candidate.setdefault(probe.candidate_id, []).append(probe)
+            runs, read_frac = self._add_courses(self._read_runs(problems), metric, by_candidate)
             problems += [damage.sentence for damage in self._comparisons.poll()]
             ablations = self._read_ablations(runs, problems)
             state = DashboardState(str(self.workspace.root), runs, probes, ablations, tuple(problems), read_frac)
@@ -90,23 +97,31 @@ class Reader:
 
     def _make_row(self, record: RunRecord, evaluations: Sequence[Evaluation]) -> RunRow:
         notes = self._notes.setdefault(record.run_id, NotesFile(record.folder)).poll()
-        fields = row_of(record, notes, evaluations, time.time())
-        return replace(make_run_row(record), fields=fields, tags=notes.tags, note=notes.note)
+        now = time.time()
 
-    def _add_courses(self, runs: Sequence[RunRow], metric: str) -> tuple[list[RunRow], float]:
-        """Return the runs with what their journals say, as far as these are read, and how far they are."""
+        def make() -> RunRow:
+            fields = row_of(record, notes, evaluations, now)
+            return replace(make_run_row(record), fields=fields, tags=notes.tags, note=notes.note)
+
+        # Once a minute a run is a minute older.
+        key = record, notes, tuple(evaluations), now // 60
+        return self._rows.setdefault(record.run_id, Kept()).get(key, make)
+
+    def _add_courses(
+        self, runs: Sequence[RunRow], metric: str, probes: Mapping[str, Sequence[ProbeRow]]
+    ) -> tuple[tuple[RunRow, ...], float]:
+        """Return the runs with what journals and probes say, as far as these are read, and how far they are."""
         order = sorted(runs, key=lambda run: run.state != "running")
         folders = {run.run_id: (self.workspace.runs / run.run_id, (run.step, run.logged_at)) for run in order}
         read_frac = self._courses.read(folders)
-        courses = self._courses
         measured = []
         for run in runs:
-            measures = courses.measures(run.run_id)
-            best = {f"best.{field_name(name)}": each.best(name) for name, each in measures.items()}
-            known = {name: value for name, value in best.items() if not math.isnan(value)}
-            trend = courses.trend(run.run_id, metric)
-            measured.append(replace(run, measures=measures, trend=trend, fields={**run.fields, **known}))
-        return measured, read_frac
+            measures, trend = self._courses.measures(run.run_id), self._courses.trend(run.run_id, metric)
+            own = tuple(probes.get(run.run_id, ()))
+            make = partial(_measured, run, measures, trend, own)
+            key = run, run.fields, measures, trend, own  # two runs are equal whatever their fields are
+            measured.append(self._measured.setdefault(run.run_id, Kept()).get(key, make))
+        return tuple(measured), read_frac
 
     def _read_probes(self, problems: list[str]) -> tuple[ProbeRow, ...]:
         folders = {name: self.workspace.evals / name for name in self.workspace.eval_ids()}
@@ -228,7 +243,7 @@ class Reader:
             (run_id, metric): curve
             for run_id, history in histories.items()
             for metric in metrics
-            if (curve := history.history.curve(run_id, metric, history.read_frac)) is not None
+            if (curve := self._curve(run_id, metric, history)) is not None
         }
         names = dict.fromkeys(name for history in histories.values() for name in history.history.metrics)
         is_reading = state.is_reading or any(history.read_frac < 1.0 for history in histories.values())
@@ -238,24 +253,42 @@ class Reader:
         history = self._histories.pop(run_id, None) or RunHistory(self.workspace.runs / run_id, NUM_POINTS)
         self._histories[run_id] = history
         while len(self._histories) > NUM_HISTORIES:
-            self._histories.popitem(last=False)
+            gone, _ = self._histories.popitem(last=False)
+            self._curves = {key: kept for key, kept in self._curves.items() if key[0] != gone}
         history.poll(max_bytes)
         return history
+
+    def _curve(self, run_id: str, metric: str, history: RunHistory) -> Curve | None:
+        """Return a curve, the same one as long as nothing was logged."""
+        known = history.history
+        last = float(known.x_N3[-1, 0]) if len(known.x_N3) else -1.0
+        key = known, last, history.read_frac, known.latest.get(metric)
+        make = partial(known.curve, run_id, metric, history.read_frac)
+        return self._curves.setdefault((run_id, metric), Kept()).get(key, make)
 
     def _add_curve(self, state: DashboardState, run_id: str, metric: str, max_bytes: int) -> DashboardState:
         history = self._poll_history(run_id, max_bytes)
         known = history.history
-        curve = known.curve(run_id, metric, history.read_frac)
+        curve = self._curve(run_id, metric, history)
         is_reading = state.is_reading or history.read_frac < 1.0
         return replace(
             state, metrics=tuple(known.metrics), curve=curve, latest=dict(known.latest), is_reading=is_reading
         )
 
 
+def _measured(
+    run: RunRow, measures: Mapping[str, Measure], trend: tuple[float, ...], own: tuple[ProbeRow, ...]
+) -> RunRow:
+    """Return a run with its measures, the trend of the chosen metric and the macro AUROC of its own probe."""
+    best = {f"best.{field_name(name)}": each.best(name) for name, each in measures.items()}
+    known = {name: value for name, value in best.items() if not math.isnan(value)}
+    found = replace(run, measures=measures, trend=trend, fields={**run.fields, **known})
+    return _with_auroc(found, own)
+
+
 def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
     """Add the macro AUROC of the run's own probe on the cohort and split it was pretrained on."""
-    key = (run.run_id, run.cohort, run.split)
-    own = [probe for probe in probes if (probe.candidate_id, probe.cohort, probe.split) == key and probe.is_whole]
+    own = [probe for probe in probes if (probe.cohort, probe.split) == (run.cohort, run.split) and probe.is_whole]
     if not own:
         return run
     defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value)]

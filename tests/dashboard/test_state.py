@@ -276,3 +276,36 @@ def test_an_ablation_is_read_again_when_its_table_is_there_or_has_changed(worksp
     state = reader.read_state()
     assert state.ablations == ()
     assert [each.partition(": ")[0] for each in state.problems] == ["ablation study"]
+
+
+def test_what_did_not_change_is_not_made_again(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(40), end="finish")
+    make_run(workspace, "other", range(40), end="finish")
+    make_evaluation(workspace, "r", "run", 0.7)
+    reader = Reader(workspace)
+    before, after = reader.read_state("r"), reader.read_state("r")
+    assert all(old is new for old, new in zip(before.runs + before.probes, after.runs + after.probes, strict=True))
+    assert before.curve is after.curve
+    write_lines(folder / "notes.jsonl", [{"tag": "kept"}])
+    by_id = {run.run_id: run for run in reader.read_state("r").runs}
+    assert by_id["r"].tags == ("kept",)
+    assert by_id["other"] is before.find_run("other")
+
+
+def test_an_archived_run_is_shown_only_to_a_filter_that_asks_for_it(workspace: Workspace) -> None:
+    write_lines(make_run(workspace, "old", range(3)) / "notes.jsonl", [{"archived": True}])
+    make_run(workspace, "new", range(3))
+    runs = state_of(workspace).runs
+    assert [run.run_id for run in filter_runs(runs, "")] == ["new"]
+    assert [run.run_id for run in filter_runs(runs, "archived:yes")] == ["old"]
+
+
+def test_best_is_the_lowest_loss_and_the_highest_auroc(workspace: Workspace) -> None:
+    folder = make_run(workspace, "r", range(10))
+    write_lines(folder / "metrics-0001.jsonl", [metric(10, loss=9.0, probe_auroc=0.5), metric(11, probe_auroc=0.75)])
+    write_lines(folder / "metrics-0001.jsonl", [metric(12, loss="nan", probe_auroc=0.6)])
+    measures = only_run(workspace).measures
+    assert measures["loss"].best("loss") == metric(11)["loss"]
+    assert math.isnan(measures["loss"].last)
+    assert (measures["probe_auroc"].best("probe_auroc"), measures["probe_auroc"].step) == (0.75, 12)
+    assert math.isnan(measures["lr"].best("lr")), "neither high nor low is better by itself"

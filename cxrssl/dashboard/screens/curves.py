@@ -21,7 +21,7 @@ from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import CurvesState
 from cxrssl.dashboard.text.curves import MAX_RUNS, curves_line, legend_sheet
-from cxrssl.dashboard.text.lines import failure_line, info_line
+from cxrssl.dashboard.text.lines import empty_text, failure_line, info_line
 from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.widgets.grid import MAX_PANELS, PlotGrid
 from cxrssl.dashboard.widgets.line import Line
@@ -69,6 +69,7 @@ class CurvesScreen(CommonScreen):
 
     def compose_body(self) -> ComposeResult:
         yield Line(id="top")
+        yield Line(id="empty", is_free=True)
         yield PlotGrid(id="panels")
         yield KeyedTable(id="legend")
 
@@ -100,6 +101,14 @@ class CurvesScreen(CommonScreen):
         state = self.state
         if state is None:
             return
+        has_runs = bool(state.runs)
+        for name in ("#panels", "#legend"):
+            self.query_one(name).display = has_runs
+        self.query_one("#empty").display = not has_runs
+        if not has_runs:
+            self.query_one("#top", Line).show(info_line("no runs yet"))
+            self.query_one("#empty", Line).show(empty_text(str(self.session.workspace.root)))
+            return
         view = self.session.view
         options = plot_options(view, self.window, self.has_band)
         words = [f"smoothed over {options.smoothing:.1%}" if options.smoothing else "not smoothed"]
@@ -107,7 +116,7 @@ class CurvesScreen(CommonScreen):
         words += ["zoomed: 0 shows all"] if self.window else []
         num_marked = state.num_marked if view.marked else 0
         line = curves_line(num_marked, len(state.runs), words)
-        self.query_one("#top", Line).show(info_line(line if state.runs else "no runs yet"))
+        self.query_one("#top", Line).show(info_line(line))
         self.query_one(PlotGrid).show(self.metrics, self._fill)
         self.show_legend()
 

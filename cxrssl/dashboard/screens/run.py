@@ -23,7 +23,7 @@ from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.text.detail import sections, settings_sheet
-from cxrssl.dashboard.text.lines import failure_line, info_line, outcome_sentence
+from cxrssl.dashboard.text.lines import empty_text, failure_line, info_line, outcome_sentence
 from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.text.styles import KEY
 from cxrssl.dashboard.widgets.line import Line
@@ -58,6 +58,7 @@ class RunScreen(CommonScreen):
     def compose_body(self) -> ComposeResult:
         yield Line(id="top")
         yield Line(id="outcome")
+        yield Line(id="empty", is_free=True)
         with Horizontal(id="sides"):
             yield KeyedTable(id="recipe")
             with VerticalScroll(id="detail"):
@@ -86,12 +87,18 @@ class RunScreen(CommonScreen):
         if detail is None:
             return
         run, width = detail.run, self.app.size.width
+        self.query_one("#empty").display = run is None
+        self.query_one("#sides").display = run is not None
+        if run is None:
+            self.query_one("#top", Line).show(info_line("no runs yet"))
+            self.query_one("#empty", Line).show(empty_text(str(self.session.workspace.root)))
+            return
         is_wide = width >= WIDE
-        self.query_one("#top", Line).show(info_line(run.run_id if run else "no run: cxrssl pretrain starts one"))
-        self.query_one("#outcome", Line).show(info_line(outcome_sentence(run)) if run else Text(""))
+        self.query_one("#top", Line).show(info_line(run.run_id))
+        self.query_one("#outcome", Line).show(info_line(outcome_sentence(run)))
         table, pane = self.query_one("#recipe", KeyedTable), self.query_one("#detail")
-        table.display = bool(run) and (is_wide or not self.is_at_text)
-        pane.display = is_wide or self.is_at_text or not run
+        table.display = is_wide or not self.is_at_text
+        pane.display = is_wide or self.is_at_text
         room = 70 if is_wide else width - 3
         table.styles.width = 72 if is_wide else "1fr"
         table.show_sheet(self._sheet(room).measure())

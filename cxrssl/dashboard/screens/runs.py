@@ -17,6 +17,7 @@ from textual.events import Resize
 from textual.widgets import DataTable, Input
 
 from cxrssl.core.errors import UsageError
+from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.findings import FindingsScreen
 from cxrssl.dashboard.screens.look import Change, change_plot, plot_options
@@ -67,6 +68,7 @@ class RunsScreen(CommonScreen, PanedScreen):
         super().__init__(session)
         self.reader = session.reader
         self.state: DashboardState | None = None
+        self._filtered: Kept[tuple[RunRow, ...]] = Kept()
 
     @property
     def metric(self) -> str:
@@ -107,7 +109,9 @@ class RunsScreen(CommonScreen, PanedScreen):
             return ()
         field = self.query_one(RunFilter)
         try:
-            shown = filter_runs(self.state.runs, field.value)
+            shown = self._filtered.get(
+                (self.state.runs, field.value), partial(filter_runs, self.state.runs, field.value)
+            )
             field.wanted = field.value
         except UsageError as error:
             field.complain(error.what)
@@ -151,7 +155,7 @@ class RunsScreen(CommonScreen, PanedScreen):
         for name in ("#curve", "#probe-pane"):
             self.query_one(name).set_class(not self.state.runs, "-hidden")
         if not self.state.runs:
-            empty.show(empty_text(self.state))
+            empty.show(empty_text(self.state.root))
         table.show_runs(shown, self.session.view)
         self.show_focused()
 

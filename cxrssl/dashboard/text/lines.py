@@ -58,12 +58,12 @@ def title_lines(lines: Sequence[str]) -> Text:
     return text
 
 
-def empty_text(state: DashboardState) -> Text:
+def empty_text(root: str) -> Text:
     """Return what to do in a workspace without runs."""
     first, _, second = EMPTY_HINT.partition(", or ")
     return Text.assemble(
         ("No runs yet", "bold"),
-        f" in {plain(state.root, 200)}.\n\n{first[0].upper()}{first[1:]},\nor {second}.\n\n",
+        f" in {plain(root, 200)}.\n\n{first[0].upper()}{first[1:]},\nor {second}.\n\n",
         ("A new run appears here within a second of its start.", "dim"),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cxrssl.core.text import plain
@@ -21,7 +21,7 @@ MIN_NAME, MAX_NAME = 24, 44
 SPARK = 12
 LEFT = frozenset({"run", "state", "EHR", "trend", "tags", "note", "objective", "backbone", "cohort", "split", "device"})
 RANKS = {
-    "run": 0, "state": 0, "steps": 0, "last": 1, "AUROC": 2, "left": 3, "EHR": 5, "best": 6, "seed": 6, "trend": 7,
+    "run": 0, "state": 0, "steps": 0, "last": 1, "AUROC": 2, "left": 3, "EHR": 5, "best": 6, "seed": 6, "trend": 4,
     "seeds": 1,
 }  # fmt: skip
 WIDTHS = {"EHR": 24, "device": 16}
@@ -35,7 +35,10 @@ def runs_sheet(runs: Sequence[RunRow], view: View, width: int | None = None) -> 
     names = ("run", *(name for name in view.columns if name != "run"))
     columns = [Column(name, WIDTHS.get(name, 0), name in LEFT, rank_of(name), head_of(name, view)) for name in names]
     shown = sort_runs(runs, view)
-    rows = {run.run_id: tuple(run_cell(run, name, view) for name in names) for run in shown}
+    rows = {}
+    for run in shown:
+        usual = run_cells(run)
+        rows[run.run_id] = tuple(run_cell(run, name, view, usual) for name in names)
     sheet = Sheet("", tuple(columns), rows)
     return sheet if width is None else shorten_first(sheet, width)
 
@@ -90,9 +93,8 @@ def head_of(name: str, view: View) -> str:
     return text + arrow
 
 
-def run_cell(run: RunRow, name: str, view: View) -> Cell:
-    """Return one cell of a run's row."""
-    usual = run_cells(run)
+def run_cell(run: RunRow, name: str, view: View, usual: Mapping[str, str]) -> Cell:
+    """Return one cell of a run's row; `usual` has the texts that every table has."""
     if name == "run":
         mark = MARK if run.run_id in view.marked else " "
         pin = PIN if run.run_id == view.pinned else " "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from cxrssl.core.text import count_noun, plain
+from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.text.cells import short_number, short_seconds
 from cxrssl.dashboard.text.curves import LETTERS
 from cxrssl.dashboard.text.styles import CURVES
@@ -72,6 +74,7 @@ class CurvePlot(Widget, can_focus=True):
         """A value of the x axis."""
         self.raster: Raster | None = None
         """What is on the screen."""
+        self._raster: Kept[Raster] = Kept()
         self._lines: list[Strip] = []
         self._drawn_for: tuple[object, ...] = ()
 
@@ -124,7 +127,9 @@ class CurvePlot(Widget, can_focus=True):
             self.raster = None
             return [self._strip([Segment(f" {plain(self.reason)}", self._style("axis"))], size.width)]
         height = size.height - FRAME_LINES
-        raster = self.raster = draw_curves(self.curves, size.width - GUTTER - 1, height, self.options)
+        key = (self.curves, self.options, size)
+        draw = partial(draw_curves, self.curves, size.width - GUTTER - 1, height, self.options)
+        raster = self.raster = self._raster.get(key, draw)
         cross = self._cross_cell(raster)
         lines = [self._heading(raster, cross, size.width)]
         tags = self._tags(raster)
