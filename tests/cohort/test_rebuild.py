@@ -74,7 +74,7 @@ def databases(workspace: Path) -> list[Path]:
 
 
 def content_of(path: Path) -> dict[str, list[Any]]:
-    """Return the sorted rows of every table, without where files lay, how large these are, and when the store was made."""
+    """Return the sorted rows of every table, without where files lay, how large they are, when the store was made."""
     with open_database(path, read_only=True) as database:
         names = [name for (name,) in database.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal")]
         rest = {
