@@ -119,9 +119,10 @@ def test_one_seed_against_two_is_not_paired_and_says_so(workspace: Workspace) ->
 
 def test_a_beginning_of_an_id_is_enough_and_of_several_setups_too_little(workspace: Workspace) -> None:
     assert compare(workspace, "msn+sex", "random")["first"]["seeds"] == [0, 1]
-    result = run("compare", "msn", "random", workspace=workspace.root)
+    assert compare(workspace, "msn", "random")["first"]["seeds"] == [0, 1], "and not msn+sex"
+    result = run("compare", "ms", "random", workspace=workspace.root)
     assert result.returncode == 2
-    assert result.stderr.startswith('cxrssl: error: "msn" is 2 setups\n  hint: name one: msn')
+    assert result.stderr.startswith('cxrssl: error: "ms" is 2 setups\n  hint: name one: msn')
 
 
 def test_an_evaluation_is_named_by_its_id(workspace: Workspace) -> None:
