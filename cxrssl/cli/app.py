@@ -33,6 +33,7 @@ from cxrssl.cli import (
     recipe,
     report,
     runs,
+    runs_life,
     runs_list,
     sql,
 )
@@ -97,6 +98,17 @@ app.command()(compare.compare)
 app.command()(sql.sql)
 runs.app.command("list")(runs_list.list_runs)
 runs.app.command("show")(runs_list.show_run)
+for name, command in (
+    ("tag", runs_life.tag_run),
+    ("note", runs_life.note_run),
+    ("log", runs_life.log_numbers),
+    ("archive", runs_life.archive_runs),
+    ("rm", runs_life.remove_runs),
+    ("gc", runs_life.collect_garbage),
+    ("stop", runs_life.stop),
+    ("resume", runs_life.resume),
+):
+    runs.app.command(name)(command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(db.app, name="db")
 app.add_typer(recipe.app, name="recipe")

@@ -75,6 +75,7 @@ SHOWN_BY = {
     "train": ["pretrain"],
     "recipe": ["pretrain"],
     "report/small.py": ["report", "cohort flow"],
+    "results/stop.py": ["runs stop"],
     "results": ["sql"],
     "evaluate": ["probe"],
     "cohort/encoding.py": ["pretrain"],
@@ -111,7 +112,7 @@ def test_every_option_that_a_text_names_exists_in_the_command_that_shows_it(name
     shown_by = next((commands for place, commands in SHOWN_BY.items() if name.startswith(place)), [])
     known = set.intersection(*(OPTIONS[each] for each in shown_by)) if shown_by else EVERY
     if name.startswith("cli/") and not shown_by:
-        stem = name.removeprefix("cli/").removesuffix(".py")
+        stem = name.removeprefix("cli/").removesuffix(".py").partition("_")[0]  # runs_life.py has some of `runs`
         known = EVERY.union(*(OPTIONS[each] for each in COMMANDS if each.partition(" ")[0] == stem))
     for text in texts_of(PACKAGE / name):
         parts = re.split(r"(?=\bcxrssl [a-z])", text)

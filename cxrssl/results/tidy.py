@@ -1,0 +1,105 @@
+"""What may go: runs that nobody needs, and what finished or killed commands have left behind.
+
+In: a workspace. Out: Waste, and the same removed. Never: the folder of a run that a process trains, or anything that
+another command could not make again, unless a person asked for it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrssl.core.building import remove_published
+from cxrssl.core.durable import find_leftovers, remove_leftover, renamed_os_errors
+from cxrssl.core.errors import UsageError
+from cxrssl.core.journal import append_record
+from cxrssl.core.lock import hold_lock
+from cxrssl.core.workspace import FOLDERS, Workspace
+from cxrssl.records.imported import find_imported_run
+from cxrssl.records.reader import read_run
+from cxrssl.records.run import RunFiles
+from cxrssl.results.show import folder_bytes
+
+CHECKPOINTS, PACKS, LEFTOVERS = "checkpoints", "packs", "leftovers"
+OLD_S = 86_400.0
+"""What was being built and has not changed for so long was left by a process that is gone."""
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something that may go."""
+
+    kind: str
+    path: Path
+    why: str
+    num_bytes: int
+
+
+def find_waste(workspace: Workspace) -> list[Waste]:
+    """Return what may go: checkpoints of finished runs, packs without a cohort, leftovers of killed commands."""
+    return [*_find_checkpoints(workspace), *_find_packs(workspace), *_find_leftovers(workspace)]
+
+
+def remove_waste(workspace: Workspace, waste: Sequence[Waste]) -> None:
+    """Remove what was found. Raises: UsageError when a process trains the run that checkpoints are of; SetupError."""
+    for each in waste:
+        if each.kind == CHECKPOINTS:
+            files = RunFiles(each.path.parent)
+            with hold_lock(files.lock, _busy(files.folder)), renamed_os_errors(each.path):
+                append_record(files.events, {"event": "leftover", "what": "checkpoints, removed by runs gc"})
+                shutil.rmtree(each.path)
+        elif each.kind == PACKS:
+            with renamed_os_errors(each.path):
+                remove_published(each.path)
+        else:
+            remove_leftover(each.path)
+
+
+def remove_run(workspace: Workspace, folder: Path) -> None:
+    """Remove a run, its jobs and logs. Raises: UsageError when a process trains it, SetupError."""
+    record = read_run(folder)
+    if record is not None and record.state == "running":
+        raise UsageError(f"run {folder.name} is running", folder, "stop it first: cxrssl runs stop")
+    with hold_lock(RunFiles(folder).lock, _busy(folder)), renamed_os_errors(folder):
+        remove_published(folder)
+    shutil.rmtree(workspace.jobs / folder.name, ignore_errors=True)
+
+
+def _busy(folder: Path) -> UsageError:
+    return UsageError(f"run {folder.name} is in progress in another process", folder, "stop it first: cxrssl runs stop")
+
+
+def _find_checkpoints(workspace: Workspace) -> Iterator[Waste]:
+    for run_id in workspace.run_ids():
+        files = RunFiles(workspace.runs / run_id)
+        if files.is_published and files.checkpoints.is_dir() and not find_imported_run(files.folder)[0]:
+            why = f"run {run_id} is finished; it cannot be extended without"
+            yield Waste(CHECKPOINTS, files.checkpoints, why, folder_bytes(files.checkpoints))
+
+
+def _find_packs(workspace: Workspace) -> Iterator[Waste]:
+    names = set(workspace.cohort_names())
+    for path in sorted(workspace.images.iterdir()) if workspace.images.is_dir() else ():
+        if path.is_dir() and not path.name.startswith(".") and path.name not in names:
+            yield Waste(PACKS, path, f"there is no cohort {path.name}", folder_bytes(path))
+
+
+def _find_leftovers(workspace: Workspace) -> Iterator[Waste]:
+    folders = [workspace.root, *(workspace.root / name for name in FOLDERS)]
+    folders += [workspace.runs / run_id for run_id in workspace.run_ids()]
+    for folder in folders:
+        for path in find_leftovers(folder):
+            if time.time() - _changed_at(path) > OLD_S:
+                yield Waste(LEFTOVERS, path, "a command that wrote it was killed", folder_bytes(path))
+
+
+def _changed_at(path: Path) -> float:
+    """Return when a file, or anything in a folder, was last written to."""
+    try:
+        below = path.rglob("*") if path.is_dir() else ()
+        return max(float(each.lstat().st_mtime) for each in (path, *below))
+    except OSError:
+        return time.time()

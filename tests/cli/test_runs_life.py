@@ -1,0 +1,194 @@
+"""`cxrssl runs tag, note, log, archive, rm, gc, stop, resume`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrssl.core.artefact import publish
+from cxrssl.core.durable import write_bytes, write_json
+from cxrssl.core.process import describe_process, start_ticks
+from cxrssl.core.workspace import Workspace
+from cxrssl.recipe.load import load_recipe
+from cxrssl.records.notes import read_notes
+from cxrssl.records.reader import read_run
+from cxrssl.results.resume import find_place
+from tests.cli.command import Result, run
+from tests.records.folders import ELSEWHERE, make_encoder, make_evaluation, make_run
+
+TRAINER = """
+import json, signal, sys, time
+def end(*_):
+    with open(sys.argv[1], "a") as file:
+        file.write(json.dumps({"ts": time.time(), "event": "stop", "step": 7}) + "\\n")
+    sys.exit(75)
+signal.signal(signal.SIGTERM, end if sys.argv[2] == "polite" else signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path / "ws").create()
+    workspace.mark()
+    make_run(workspace, "old", range(10), end="finish", num_steps=10)
+    make_run(workspace, "needed", range(10), end="finish", num_steps=10)
+    make_evaluation(workspace, "needed", "run", 0.75)
+    return workspace
+
+
+def call(workspace: Workspace, *words: str, text: str = "") -> Result:
+    return run("runs", *words, workspace=workspace.root, text=text)
+
+
+def test_tags_notes_and_numbers_are_said_and_taken_back(workspace: Workspace) -> None:
+    before = {path: path.read_bytes() for path in (workspace.runs / "old").rglob("*") if path.is_file()}
+    assert call(workspace, "tag", "old", "paper", "b").stdout == "old: b, paper\n"
+    assert call(workspace, "tag", "old", "b", "--remove").stdout == "old: paper\n"
+    assert call(workspace, "note", "old", "table 2").stdout == "old: table 2\n"
+    assert call(workspace, "note", "old").stdout == "old: table 2\n"
+    assert call(workspace, "note", "old", "").stdout == "old: no note\n"
+    assert call(workspace, "log", "old", "external=0.81").stdout == "old: external = 0.81 at step 9\n"
+    assert [(each.key, each.step, each.value) for each in read_notes(workspace.runs / "old").added] == [
+        ("external", 9, 0.81)
+    ]
+    assert call(workspace, "archive", "old").stdout == "old archived\n"
+    assert call(workspace, "archive", "old", "--undo").stdout == "old listed again\n"
+    assert before.items() <= {path: path.read_bytes() for path in (workspace.runs / "old").rglob("*")}.items()
+    for words in (["tag", "old", "a b"], ["log", "old", "loss=1"], ["log", "old", "x"], ["note", "old", "x" * 2001]):
+        assert call(workspace, *words).returncode == 2, words
+
+
+def test_a_run_is_removed_after_it_was_named_and_asked_for(workspace: Workspace) -> None:
+    assert call(workspace, "rm", "old", text="n\n").returncode == 2
+    assert "old: 0.0 MiB; journals, checkpoints, encoder" in call(workspace, "rm", "old", text="n\n").stderr
+    assert call(workspace, "rm", "old", text="y\n").stdout.endswith("old removed\n")
+    assert workspace.run_ids() == ["needed"]
+
+
+def test_a_run_that_an_evaluation_needs_or_that_runs_is_not_removed(workspace: Workspace) -> None:
+    refused = call(workspace, "rm", "needed", "--yes")
+    assert refused.returncode == 2
+    assert "run needed is needed by 1 evaluation (needed-on-mimic-paper-0)" in refused.stderr
+    assert call(workspace, "rm", "needed", "--yes", "--anyway").returncode == 0
+    assert (workspace.evals / "needed-on-mimic-paper-0").is_dir()
+    make_run(workspace, "live", range(3))
+    assert "run live is running" in call(workspace, "rm", "live", "--yes", "--anyway").stderr
+    assert workspace.run_ids() == ["live", "old"]
+
+
+def test_what_may_go_is_listed_and_goes_when_it_is_asked_for(workspace: Workspace) -> None:
+    folder = workspace.runs / "old"
+    for each in (folder, workspace.runs / "needed"):
+        with publish(each / "checkpoints/step-00000010", "checkpoint", {"step": 10}) as building:
+            write_bytes(building / "state.safetensors", bytes(3 << 20))
+    make_encoder(folder)
+    (workspace.images / "gone").mkdir(parents=True)
+    for name, age in ((".building-young~new~a~b~c", 0), (".building-old~new~a~b~c", 2 * 86_400)):
+        (workspace.evals / name).mkdir()
+        os.utime(workspace.evals / name, (time.time() - age, time.time() - age))
+    found = json.loads(call(workspace, "gc", "--json").stdout)["found"]
+    assert [(each["kind"], Path(each["path"]).name) for each in found] == [
+        ("checkpoints", "checkpoints"), ("packs", "gone"), ("leftovers", ".building-old~new~a~b~c")
+    ]  # fmt: skip
+    assert call(workspace, "gc").stdout.splitlines()[-1] == "3.0 MiB may go; remove it with --delete"
+    assert call(workspace, "gc", "--only", "packs", "--delete").stdout.splitlines()[-1] == "0.0 MiB removed"
+    assert (folder / "checkpoints").is_dir()
+    assert call(workspace, "gc", "--delete").returncode == 0
+    assert not (folder / "checkpoints").exists()
+    assert (workspace.runs / "needed/checkpoints").is_dir()
+    record = read_run(folder)
+    assert record is not None
+    assert record.state == "finished"
+    assert json.loads(call(workspace, "gc", "--json").stdout)["found"] == []
+
+
+def start_trainer(workspace: Workspace, manners: str) -> subprocess.Popen[str]:
+    events = workspace.runs / "live/events.jsonl"
+    process = subprocess.Popen([sys.executable, "-c", TRAINER, str(events), manners], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    about = {**describe_process(), "pid": process.pid, "pid_started": start_ticks(process.pid)}
+    make_run(workspace, "live", range(8), process=about)
+    return process
+
+
+@pytest.mark.crash
+def test_a_run_is_stopped_with_its_checkpoint_and_its_end_is_confirmed(workspace: Workspace) -> None:
+    process = start_trainer(workspace, "polite")
+    stopped = call(workspace, "stop", "live")
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout.splitlines()[-1] == "the run is stopped at step 7; the same pretrain command resumes it"
+    assert process.wait() == 75
+    again = call(workspace, "stop", "live")
+    assert (again.returncode, "it is stopped" in again.stderr) == (2, True)
+
+
+@pytest.mark.crash
+def test_a_run_that_does_not_end_is_killed_only_when_it_is_asked_for(workspace: Workspace) -> None:
+    process = start_trainer(workspace, "stubborn")
+    refused = call(workspace, "stop", "live", "--wait", "0.3")
+    assert (refused.returncode, process.poll()) == (4, None)
+    assert "--kill" in refused.stderr
+    killed = call(workspace, "stop", "live", "--wait", "0.3", "--kill")
+    assert killed.returncode == 0, killed.stderr
+    assert "was killed" in killed.stdout
+    assert process.wait() == -9
+    record = read_run(workspace.runs / "live")
+    assert record is not None
+    assert record.state == "stopped"
+
+
+def test_a_process_that_is_not_certainly_the_runs_own_is_left_alone(workspace: Workspace) -> None:
+    """Of another machine; or the same number, of a process that began at another time."""
+    make_run(workspace, "far", range(3), process=ELSEWHERE)
+    refused = call(workspace, "stop", "far")
+    assert (refused.returncode, "it is on another-host" in refused.stderr) == (2, True)
+    make_run(workspace, "reused", range(3), process={**describe_process(), "pid_started": 1})
+    assert "does not run: it is died" in call(workspace, "stop", "reused").stderr
+
+
+def test_a_job_of_slurm_is_cancelled_and_seen_off(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(workspace, "far", range(3), process=ELSEWHERE)
+    jobs = workspace.jobs / "far"
+    jobs.mkdir(parents=True)
+    for number in ("99", "100"):
+        (jobs / f"{number}_submission.sh").touch()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in (("scancel", 'echo "$@" > $0.asked'), ("squeue", "true")):
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    stopped = call(workspace, "stop", "far")
+    assert stopped.stdout.splitlines() == ["scancel sent to job 100", "job 100 has left the queue"]
+    assert (tools / "scancel.asked").read_text() == "100\n"
+
+
+def test_what_a_run_is_resumed_with_comes_from_the_run_itself(workspace: Workspace) -> None:
+    recipe = load_recipe("demo", ["train.seed=7", "train.num_epochs=2"])
+    folder = make_run(workspace, "mimic-msn-vit-micro-s7-00000001", range(3), end="stop")
+    about = json.loads((folder / "run.json").read_text())
+    write_json(folder / "run.json", {**about, "recipe": recipe.to_dict()})
+    said = {"step": 3, "device": "cpu", "num_threads": "2", "micro_batch": "0", "compile": "off", "num_processes": "1"}
+    with publish(folder / "checkpoints/step-00000003", "checkpoint", said):
+        pass
+    assert find_place(folder) == [
+        ("--device", "cpu"), ("--machine", "num_threads=2"), ("--machine", "compile=off")
+    ]  # fmt: skip
+    line = call(workspace, "resume", folder.name, "--print").stdout
+    assert line.startswith("cxrssl pretrain --cohort mimic --recipe demo ")
+    assert line.endswith("--device cpu --machine num_threads=2 --machine compile=off\n")
+    refused = call(workspace, "resume", folder.name)
+    assert (refused.returncode, "no cohort" in refused.stderr) == (3, True), refused
+    make_encoder(workspace.runs / "old")
+    assert "run old is finished" in call(workspace, "resume", "old").stderr
