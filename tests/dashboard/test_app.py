@@ -333,7 +333,7 @@ def test_what_is_at_the_cursor_can_be_copied_and_saved(
         await pilot.pause(0.1)
         await pilot.press("enter")
         await pilot.pause(0.1)
-        assert pilot.app.clipboard == "cxrssl pretrain --resume mimic-msn+mortality-s2-cccc"
+        assert pilot.app.clipboard == "cxrssl runs show mimic-msn+mortality-s2-cccc"
         for _ in range(2):
             await pilot.press("E")
             await pilot.pause(0.1)

@@ -45,7 +45,8 @@ def test_names_are_shortened_where_they_agree_and_not_where_they_differ() -> Non
     ]
     assert shorten_names(names, 40) == names
     shown = shorten_names(names, 20)
-    assert shown[0] == "…look…both…s0"
+    assert (shown[0], shown[2]) == ("…look…both-vit-s0", "…look…paper-vit-s0")
+    assert shorten_names(names, 26)[0] == "demo-look…both-vit-s0"
     assert len(set(shown)) == len(names)
     assert shorten_names(["a" * 40 + "x" + "b" * 40, "a" * 40 + "y" + "b" * 40], 12) == ["…aaxbbbbbbb…", "…aaybbbbbbb…"]
     assert shorten_names(["only-one-run-of-a-long-name"], 12)[0].endswith("name")

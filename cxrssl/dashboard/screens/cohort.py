@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Resize
 
+from cxrssl.core.text import shell_word
 from cxrssl.dashboard.people import CohortDetail
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
@@ -90,7 +91,7 @@ class CohortScreen(CommonScreen):
         return cohort_sheets(self.state) if self.state and self.state.name else []
 
     def command(self) -> str:
-        return f"cxrssl cohort audit {self.state.name}" if self.state and self.state.name else ""
+        return f"cxrssl cohort audit {shell_word(self.state.name)}" if self.state and self.state.name else ""
 
     def action_move_cohort(self, by: int) -> None:
         if self.state is not None and self.state.names:

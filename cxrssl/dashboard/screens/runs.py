@@ -17,6 +17,7 @@ from textual.events import Resize
 from textual.widgets import DataTable, Input
 
 from cxrssl.core.errors import UsageError
+from cxrssl.core.text import shell_word
 from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.findings import FindingsScreen
@@ -130,7 +131,7 @@ class RunsScreen(CommonScreen, PanedScreen):
         run = self.focused_run
         if run is None:
             return ""
-        return f"cxrssl {'probe' if run.state == 'finished' else 'pretrain --resume'} {run.run_id}"
+        return f"cxrssl {'probe' if run.state == 'finished' else 'runs show'} {shell_word(run.run_id)}"
 
     @on(StateRead)
     def take_state(self, message: StateRead) -> None:

@@ -22,7 +22,7 @@ def shorten_names(names: Sequence[str], chars: int) -> list[str]:
     """
     if not names or max(map(cell_width, names)) <= chars:
         return list(map(plain, names))
-    elided = _elide_common([plain(name) for name in names]) if len(set(names)) > 1 else list(map(plain, names))
+    elided = _elide_common([plain(name) for name in names], chars) if len(set(names)) > 1 else list(map(plain, names))
     shown = [short_id(name, chars).replace(ELLIPSIS + ELLIPSIS, ELLIPSIS) for name in elided]
     counts = Counter(shown)
     alike = {text: [name for name, each in zip(elided, shown, strict=True) if each == text] for text in counts}
@@ -38,15 +38,29 @@ def least_width(names: Sequence[str]) -> int:
     return max(map(cell_width, _elide_common(shown) if len(set(shown)) > 1 else shown), default=0)
 
 
-def _elide_common(names: Sequence[str]) -> list[str]:
-    """Return the names with an ellipsis for each stretch of parts that all of them have."""
+def _elide_common(names: Sequence[str], chars: int = 0) -> list[str]:
+    """Return each name with an ellipsis for parts that all of them have, no more than `chars` places make needful.
+
+    The longest parts give way first; of equally long ones the last.
+    """
     split = [_PARTS.findall(name) for name in names]
     common = Counter(split[0])
     for parts in split[1:]:
         common &= Counter(parts)
-    words = {part for part in common if len(part) > 1}
-    elided = [_elide(parts, words) for parts in split]
+    words = [part for part in dict.fromkeys(split[0]) if part in common and len(part) > 1]
+    words.sort(key=lambda word: (len(word), split[0].index(word)), reverse=True)
+    elided = [_elide_needed(parts, words, chars) for parts in split]
     return elided if len(set(elided)) == len(set(names)) else list(names)
+
+
+def _elide_needed(parts: Sequence[str], words: Sequence[str], chars: int) -> str:
+    """Return a name without as many of the words as it takes to fit, or without all of them."""
+    texts = (_elide(parts, set(words[:num])) for num in range(len(words) + 1))
+    shown = ""
+    for shown in texts:
+        if cell_width(shown) <= chars:
+            break
+    return shown
 
 
 def _elide(parts: Sequence[str], words: set[str]) -> str:
