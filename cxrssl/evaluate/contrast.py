@@ -89,8 +89,8 @@ def find_contrasts(workspace: Workspace, a: str, b: str) -> list[Contrast]:
 
 def find_side(workspace: Workspace, name: str, evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Return the evaluations that a name means: the first that finds some of an id of an evaluation, the id of what was
-    scored, a run, the label of tables with or without its seed, the beginning of an id. Points of learning curves are
-    found by the id of their evaluation alone.
+    scored, a run, the label of tables with or without its seed, the beginning of an id up to a hyphen, any beginning.
+    Points of learning curves are found by the id of their evaluation alone.
     """
     by_id: tuple[Matches, ...] = (lambda each: each.eval_id == name,)
     whole: tuple[Matches, ...] = (

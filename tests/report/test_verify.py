@@ -102,6 +102,7 @@ def publish_again(
     kept = {name: (folder / name).read_bytes() for name in artefact.manifest["files"]} | dict(files or {})
     with publish(folder, kind, {**artefact.settings, **(settings or {})}, artefact.inputs) as building:
         for name, data in kept.items():
+            (building / name).parent.mkdir(exist_ok=True)
             write_bytes(building / name, data)
 
 
