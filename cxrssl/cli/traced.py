@@ -30,5 +30,5 @@ def print_trace(workspace: Workspace, as_json: bool) -> None:
 
 def _name_counts(num_held: dict[str, int]) -> dict[str, int]:
     """Return the counts by a noun that can stand in the plural."""
-    nouns = {"images": "pack of film", "features": "folder of feature"}
+    nouns = {"images": "film pack", "features": "feature folder"}
     return {nouns.get(kind, kind): num for kind, num in num_held.items()}
