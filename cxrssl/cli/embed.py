@@ -40,6 +40,9 @@ def embed(
         str, typer.Option(help="pseudonyms, or dataset: the dataset's own ids, to join other tables.", metavar="NAME")
     ] = "pseudonyms",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Also keep how much the class token attends to each patch.")
+    ] = False,
     device: DeviceName = "auto",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -58,7 +61,7 @@ def embed(
     narrate(f"load torch to embed films with run {run_id}")
     from cxrssl.export.embed import EmbedChoices, embed_cohort
 
-    choices = EmbedChoices(cohort, which, out, whose, place, force)
+    choices = EmbedChoices(cohort, which, out, whose, place, force, attention)
     made = embed_cohort(opened, run_id, choices)
     summary = {
         "file": str(made.path),

@@ -21,6 +21,7 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.place import check_place
 from cxrssl.core.text import plain, shell_word
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.attention import extract_attention
 from cxrssl.evaluate.candidate import open_run
 from cxrssl.evaluate.features import extract_features
 from cxrssl.export.ids import Ids, name_all
@@ -44,6 +45,8 @@ class EmbedChoices:
     ids: Ids = "pseudonyms"
     device: str = "auto"
     may_replace: bool = False
+    has_attention: bool = False
+    """Whether the attention to each patch is published too, in the workspace."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,10 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     check_place(workspace, dest, cohort.root)
     if dest.exists() and not choices.may_replace:
         raise UsageError("the file is there already", dest, "replace it with --force, or use another --out")
-    values = extract_features(workspace, encoder, images, choose_device(choices.device))
+    device = choose_device(choices.device)
+    if choices.has_attention:
+        extract_attention(workspace, encoder, images, device)
+    values = extract_features(workspace, encoder, images, device)
     rows = np.flatnonzero(images.is_packed_N)
     own = cohort.image_id[rows], cohort.subject_id[rows]
     named = own if choices.ids == "dataset" else name_all(cohort, *own)

@@ -21,6 +21,8 @@ from cxrssl.records.fields import write_fields
 
 KIND = "features"
 FEATURES = "features.npy"
+ATTENTION = "attention"
+"""In the place of what is read: how much the class token attends to each patch, float16 [N, P]."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from cxrssl.cohort.pseudonym import make_key, name_id
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import open_images
+from cxrssl.records.features import ATTENTION, open_tokens
 from tests.cli.command import Result, run
 from tests.export.encoders import publish_run
 from tests.world import make_workspace
@@ -101,3 +102,24 @@ def test_a_file_among_the_films_or_the_workspaces_folders_is_refused(workspace: 
         assert refused.returncode == 2
         assert what in refused.stderr
         assert not place.exists()
+
+
+def test_attention_is_published_beside_the_features_and_kept(workspace: Workspace, tmp_path: Path) -> None:
+    before = {path.name for path in workspace.features.iterdir()} if workspace.features.is_dir() else set()
+    shown = embed(workspace, "--attention", "--out", tmp_path / "own.npz")
+    assert shown.returncode == 0, shown.stderr
+    (folder,) = [
+        path
+        for path in workspace.features.iterdir()
+        if json.loads((path / "manifest.json").read_text())["settings"].get("read") == ATTENTION
+    ]
+    values = open_tokens(folder)
+    images = open_images(workspace.images / "nih")
+    assert values.shape[0] == len(images.is_packed_N)
+    assert (np.isnan(values).any(axis=1) == ~images.is_packed_N).all()
+    shares = values[images.is_packed_N].astype(np.float64).sum(axis=1)
+    assert ((shares > 0) & (shares <= 1.01)).all()
+    stamp = (folder / "features.npy").stat().st_mtime_ns
+    assert embed(workspace, "--attention", "--out", tmp_path / "again.npz").returncode == 0
+    assert (folder / "features.npy").stat().st_mtime_ns == stamp
+    assert folder.name not in before

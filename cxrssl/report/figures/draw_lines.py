@@ -5,11 +5,14 @@ In: lines. Out: a page. Never: values joined over a gap.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 
 from cxrssl.report.figures.ink import PAPER, SERIES
 from cxrssl.report.figures.lines import Line, LineFigure
-from cxrssl.report.figures.page import Page
+from cxrssl.report.figures.page import SMALL, Page, measure
 from cxrssl.report.figures.panels import Frame, Heading, open_panels
 
 
@@ -20,7 +23,7 @@ def draw_lines(figure: LineFigure) -> Page:
     for axes, panel in zip(all_axes, figure.panels, strict=True):
         for line in panel.lines:
             _draw_line(axes, line, figure.has_marks)
-        _set_ticks(axes, figure)
+        _set_ticks(axes, figure, page.width_in)
     return page
 
 
@@ -55,12 +58,25 @@ def _draw_line(axes: Axes, line: Line, has_marks: bool) -> None:
         )
 
 
-def _set_ticks(axes: Axes, figure: LineFigure) -> None:
+def _drop_crowded(labels: Sequence[str], places: Sequence[float]) -> list[str]:
+    """Return the labels of ticks at these places, in inches, the last first; empty where one would touch the next."""
+    shown, left = [""] * len(labels), math.inf
+    for k in range(len(labels) - 1, -1, -1):
+        half = measure(labels[k], SMALL) / 2
+        if places[k] + half < left - 0.04:
+            shown[k], left = labels[k], places[k] - half
+    return shown
+
+
+def _set_ticks(axes: Axes, figure: LineFigure, page_in: float) -> None:
     if figure.ticks:
         axes.set_xscale("log")
         axes.minorticks_off()
-        axes.set_xticks(list(figure.ticks), list(figure.tick_labels))
-        axes.set_xlim(min(figure.ticks) / 1.25, max(figure.ticks) * 1.25)
+        low, high = min(figure.ticks) / 1.25, max(figure.ticks) * 1.25
+        axes.set_xlim(low, high)
+        width = axes.get_position().width * page_in
+        places = [width * math.log(tick / low) / math.log(high / low) for tick in figure.ticks]
+        axes.set_xticks(list(figure.ticks), _drop_crowded(figure.tick_labels, places))
     else:
         axes.margins(x=0.02)
         axes.locator_params(axis="x", nbins=4)

@@ -7,7 +7,9 @@ Suffix letters: S side of a film, C side of a copy.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ COPY_PX = 112
 CORNER_HIGH, CORNER_WIDE = 0.15, 0.30
 """Shares of a film at each corner, where names, sides and times are burnt in."""
 COVER = 64
+OVERLAY = (230, 159, 0)
 BRIGHT, ABOVE = 200, 90
 """A stroke of text is so bright, and so much brighter than the middle of its corner."""
 STROKES = 0.004, 0.25
@@ -25,6 +28,7 @@ STROKES = 0.004, 0.25
 @dataclass(frozen=True, eq=False)
 class FilmCell:
     pixels_CC: NDArray[np.uint8]
+    """Grey, or [C, C, 3] in colours."""
     lines: tuple[str, ...]
     """Below it."""
 
@@ -34,6 +38,8 @@ class FilmFigure:
     """Rows of films, the first of each beside those that are near it."""
 
     title: str
+    heads: tuple[str, str]
+    """Above the first film, and above the others."""
     rows: tuple[tuple[FilmCell, ...], ...]
     notes: tuple[str, ...] = ()
 
@@ -60,6 +66,20 @@ def cover_corners(film_SS: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
     for rows, columns in list_corners(box):
         covered[rows, columns] = COVER
     return covered
+
+
+def lay_over(copy_CC: NDArray[np.uint8], attention_P: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Return a copy of a film with the attention to its patches laid over it in orange, as a share of the largest.
+
+    Shapes: [C, C], [P] row by row of a square grid -> [C, C, 3].
+    """
+    side, size = math.isqrt(len(attention_P)), copy_CC.shape[0]
+    at_C = np.arange(size) * side // size
+    most = float(attention_P.max(initial=0.0))
+    share_PP = attention_P.reshape(side, side).astype(np.float64) / (most if most > 0 else 1.0)
+    share_CC1 = share_PP[np.ix_(at_C, at_C)][:, :, None]
+    mixed = 0.6 * copy_CC[:, :, None] * (1 - share_CC1) + np.array(OVERLAY) * share_CC1
+    return np.asarray(mixed.round(), np.uint8)
 
 
 def has_text(film_SS: NDArray[np.uint8], box: Box) -> bool:

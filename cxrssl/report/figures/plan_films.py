@@ -24,15 +24,17 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.eval_settings import EvalSettings, is_of_folds
-from cxrssl.records.features import FeatureKey, open_features
+from cxrssl.records.features import ATTENTION, FeatureKey, open_features, open_tokens
 from cxrssl.report.document import file_stem
-from cxrssl.report.figures.films import Box, FilmCell, FilmFigure, has_text, shrink
+from cxrssl.report.figures.films import Box, FilmCell, FilmFigure, has_text, lay_over, shrink
 from cxrssl.report.figures.plan import Material, Plan, hash_drawn
 from cxrssl.report.figures.series import TRAINED, name_series, pick_series
 from cxrssl.report.figures.terms import name_file, name_terms
 from cxrssl.stats.metrics import Floats
 
-NUM_FILMS, NUM_NEAR = 4, 5
+NUM_FILMS, NUM_NEAR, NUM_LOOKED_AT = 4, 5, 6
+HEADS = "Test film", "Nearest films of other train subjects"
+LOOKED_AT = "Test films, and below each where its class token looks", ""
 NOT_SHARED = "This figure shows films of patients and must not be shared."
 
 
@@ -51,7 +53,7 @@ class _Sheet:
         try:
             return self._collect()
         except CxrsslError as error:
-            return FilmFigure(self.title, (), (f"Left out: {plain(error.what, 300)}.",))
+            return FilmFigure(self.title, HEADS, (), (f"Left out: {plain(error.what, 300)}.",))
 
     def _collect(self) -> FilmFigure:
         cohort = open_cohort(self.workspace.cohorts / self.settings.cohort)
@@ -75,9 +77,43 @@ class _Sheet:
         seen = f"{marked} of {count_noun(len(films), 'film')}"
         note = (
             f"{NOT_SHARED} Test films are drawn by a seed; below each film what its labels say. Corners are covered: "
-            f"{seen} have what looks like burnt-in text there, and smaller or darker text is not found."
+            f"{seen} have what looks like burnt-in text there. Text elsewhere is not covered, and not searched for."
         )
-        return FilmFigure(self.title, cells, (note,))
+        return FilmFigure(self.title, HEADS, cells, (note,))
+
+
+@dataclass(frozen=True)
+class _AttentionSheet:
+    """The attention of the class token over the same test films."""
+
+    near: _Sheet
+    folder: Path
+    title: str
+
+    def collect(self) -> FilmFigure:
+        """Return the figure; without a film, and with the reason, where what it needs cannot be read."""
+        try:
+            return self._collect()
+        except CxrsslError as error:
+            return FilmFigure(self.title, LOOKED_AT, (), (f"Left out: {plain(error.what, 300)}.",))
+
+    def _collect(self) -> FilmFigure:
+        settings, workspace = self.near.settings, self.near.workspace
+        cohort = open_cohort(workspace.cohorts / settings.cohort)
+        images = open_images(workspace.images / settings.cohort, verify=False)
+        attention_NP = open_tokens(self.folder)
+        rows = _draw_tests(_find_tests(images.is_packed_N, cohort, settings), settings, NUM_LOOKED_AT)
+        copies = [shrink(film, _box_of(images, row)) for row, film in zip(rows, images.read_rows(rows), strict=True)]
+        films = tuple(FilmCell(copy, _describe(cohort, row)) for row, copy in zip(rows, copies, strict=True))
+        maps = tuple(
+            FilmCell(lay_over(copy, attention_NP[row].astype(np.float32)), ())
+            for row, copy in zip(rows, copies, strict=True)
+        )
+        note = (
+            f"{NOT_SHARED} Orange: attention of the class token in the last block, mean over heads, as a share of the "
+            f"largest of the film; it says where features come from and not what they mean. Corners are covered."
+        )
+        return FilmFigure(self.title, LOOKED_AT, (films, maps) if rows else (), (note,))
 
 
 def plan_films(material: Material) -> list[Plan]:
@@ -98,18 +134,25 @@ def _plan_table(workspace: Workspace, table: Sequence[SeedGroup], material: Mate
         sheet = _Sheet(workspace, settings, folder, title)
         caption = f"{title}, on {name_terms(table)}. {NOT_SHARED}"
         key = hash_drawn(title, caption, group.evaluations[0].content_sha256, folder.name)
-        yield Plan(
-            file_stem(f"films-{name_file(table)}"), caption, f"{caption} They are not described.", key, sheet.collect
-        )
+        name = file_stem(f"films-{name_file(table)}")
+        yield Plan(name, caption, f"{caption} They are not described.", key, sheet.collect)
+        looked_at = _find_features(workspace, settings, ATTENTION)
+        if looked_at is not None:
+            title = f"Attention of {name_series(group, material.arms)}{seed}"
+            over = _AttentionSheet(sheet, looked_at, title)
+            caption = f"{title}, on {name_terms(table)}. {NOT_SHARED}"
+            key = hash_drawn(title, caption, group.evaluations[0].content_sha256, looked_at.name)
+            yield Plan(f"{name}-attention", caption, f"{caption} They are not described.", key, over.collect)
         return
 
 
-def _find_features(workspace: Workspace, settings: EvalSettings) -> Path | None:
-    """Return where the class tokens of an encoder lie; None where they are not published."""
+def _find_features(workspace: Workspace, settings: EvalSettings, read: str | None = None) -> Path | None:
+    """Return where the class tokens of an encoder lie, or their attention; None where they are not published."""
     candidate = settings.candidate
     if candidate.weights_sha256 is None or candidate.architecture is None or candidate.read is not None:
         return None
-    folder = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture).folder(workspace)
+    key = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture, read)
+    folder = key.folder(workspace)
     return folder if folder.is_dir() else None
 
 
@@ -122,18 +165,29 @@ def find_nearest(
     and each subject is there once; with folds, all films of other subjects count as train films.
     """
     is_there_N = images.is_packed_N & np.isfinite(features_ND).all(axis=1)
-    is_folded = is_of_folds(settings.split)
-    split_N = None if is_folded else cohort.split_of(settings.split)
-    tests = np.flatnonzero(is_there_N if split_N is None else is_there_N & (split_N == "test"))
-    trains = np.flatnonzero(is_there_N if split_N is None else is_there_N & (split_N == "train"))
-    if not len(tests) or not len(trains):
+    tests, trains = (_find_tests(is_there_N, cohort, settings, part) for part in ("test", "train"))
+    if not len(trains):
         return
     unit_ND = _normalise(features_ND.astype(np.float64), trains)
-    generator = np.random.Generator(np.random.PCG64(derive_seed(settings.probe.seed, 0, "films of a report")))
-    drawn = np.sort(generator.choice(tests, size=min(NUM_FILMS, len(tests)), replace=False))
-    for query in drawn.tolist():
+    for query in _draw_tests(tests, settings, NUM_FILMS):
         cosines = unit_ND[trains] @ unit_ND[query]
         yield query, _take_nearest(cosines, trains, cohort.subject_id, query)
+
+
+def _find_tests(
+    is_there_N: NDArray[np.bool_], cohort: Cohort, settings: EvalSettings, part: str = "test"
+) -> NDArray[np.int64]:
+    """Return the rows of the films of a part of the split; with folds each film is of every part."""
+    if is_of_folds(settings.split):
+        return np.flatnonzero(is_there_N)
+    return np.flatnonzero(is_there_N & (cohort.split_of(settings.split) == part))
+
+
+def _draw_tests(tests: NDArray[np.int64], settings: EvalSettings, num: int) -> list[int]:
+    """Return some of the films in their order; the first of more are the same."""
+    generator = np.random.Generator(np.random.PCG64(derive_seed(settings.probe.seed, 0, "films of a report")))
+    drawn: list[int] = np.sort(generator.permutation(tests)[:num]).tolist()
+    return drawn
 
 
 def _normalise(features_ND: Floats, trains: NDArray[Any]) -> Floats:

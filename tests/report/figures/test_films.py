@@ -14,7 +14,17 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.records.eval_settings import EvalSettings, ProbeSettings
 from cxrssl.report.figures.draw import draw_figure
-from cxrssl.report.figures.films import COVER, FilmCell, FilmFigure, cover_corners, has_text, list_corners, shrink
+from cxrssl.report.figures.films import (
+    COVER,
+    OVERLAY,
+    FilmCell,
+    FilmFigure,
+    cover_corners,
+    has_text,
+    lay_over,
+    list_corners,
+    shrink,
+)
 from cxrssl.report.figures.plan import Material
 from cxrssl.report.figures.plan_films import NUM_FILMS, NUM_NEAR, find_nearest, plan_films
 from tests.hostile import hostile_texts
@@ -120,10 +130,22 @@ def test_nothing_overlaps_or_is_cut_whatever_the_labels(num: int) -> None:
         tuple(FilmCell(pixels, (f"cosine 0.9{k}", texts[6 * row + k] + ", Edema" * 9)) for k in range(6))
         for row in range(num)
     )
-    svg = draw_figure(FilmFigure("Nearest films by MSN", rows, ("A note. " * 40,)), "films", ["svg"])["svg"]
+    svg = draw_figure(
+        FilmFigure("Nearest films by MSN", ("Test film", "Nearest films"), rows, ("A note. " * 40,)), "films", ["svg"]
+    )["svg"]
     parse(svg)
     check_layout(svg)
     assert texts_of(svg)[0] == "Nearest films by MSN"
+
+
+def test_attention_is_laid_over_the_film_as_a_share_of_its_largest() -> None:
+    copy = np.full((4, 4), 100, np.uint8)
+    mixed = lay_over(copy, np.array([0.0, 0.1, 0.05, 0.2], np.float32))
+    assert mixed.shape == (4, 4, 3)
+    assert (mixed[:2, :2] == 60).all()
+    assert (mixed[2:, 2:] == OVERLAY).all()
+    assert (mixed[:2, 2:] == [145, 110, 30]).all()
+    assert (lay_over(copy, np.zeros(4, np.float32)) == 60).all()
 
 
 def test_films_are_not_planned_unless_they_were_asked_for(tmp_path: Any) -> None:

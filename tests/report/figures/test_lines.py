@@ -52,6 +52,17 @@ def test_nothing_overlaps_or_is_cut(num: int, lines: tuple[Line, ...]) -> None:
     check_layout(svg_of(figure(num, *lines)))
 
 
+def test_labels_of_crowded_shares_give_way_to_the_larger_ones() -> None:
+    shares = (0.01, 0.012, 0.8, 0.9, 0.95, 1.0)
+    labels = tuple(f"{100 * share:g} %" for share in shares)
+    panels = tuple(LinePanel(f"m{k}", (Line(0, shares, (0.5,) * 6),)) for k in range(4))
+    svg = svg_of(LineFigure("t", ("a",), "x", panels, shares, labels, True))
+    check_layout(svg)
+    shown = texts_of(svg)
+    assert shown.count("100 %") == 4
+    assert "95 %" not in shown
+
+
 def test_hostile_names_are_texts() -> None:
     first, second = hostile_texts(40, 5)[38:]
     panels = (LinePanel("$x$", (LINE,)),)
