@@ -50,6 +50,11 @@ bench:
     uv run python tests/benchmarks/step.py
     uv run python tests/benchmarks/bootstrap.py
     uv run python tests/benchmarks/probing.py
+    uv run python -m tests.benchmarks.store
+
+# The store of 24 million rows, beside TensorBoard, MLflow and trackio, each in an environment that uv makes for it.
+bench-store *ARGS:
+    uv run python -m tests.benchmarks.store {{ ARGS }}
 
 # Decoding by commit BASE and by the working tree, in turns, by format.
 bench-decoding BASE:

@@ -110,6 +110,12 @@ def _find_database(workspace_path: Path, cohort: str, results: bool) -> Path:
     if cohort:
         raise UsageError("--results and --cohort exclude each other", hint="the store of experiments is one for all")
     from cxrssl.results.bounded import is_bounded
+    from cxrssl.results.seal import is_sealed
     from cxrssl.results.store import refresh_store
 
-    return workspace.store if is_bounded() else refresh_store(workspace)  # the process that watches has done it
+    if is_bounded():
+        return workspace.store  # the process that watches has brought it up to date
+    if workspace.store.is_file() and not is_sealed(workspace.store):
+        what = "the store is damaged, or another program wrote to it"
+        typer.echo(f"cxrssl: note: {what}; it is made again, as by cxrssl db rebuild", err=True)
+    return refresh_store(workspace)

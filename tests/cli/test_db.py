@@ -115,6 +115,18 @@ def test_rows_that_are_not_those_of_the_journals_are_found(
     assert caught.value.what == "the store holds other rows than its sources in metric"
 
 
+def test_a_query_makes_a_damaged_store_again_and_says_so(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(bounded.MARK)
+    fold_store(workspace)
+    workspace.store.write_bytes(workspace.store.read_bytes()[:-5000])
+    asked = run("sql", "--results", "--csv", "SELECT count(*) AS n FROM metric", workspace=workspace.root)
+    assert (asked.returncode, asked.stdout) == (0, "n\n2310\n")
+    note = (
+        "cxrssl: note: the store is damaged, or another program wrote to it; it is made again, as by cxrssl db rebuild"
+    )
+    assert asked.stderr.splitlines() == [note]
+
+
 def test_a_copy_of_a_workspace_needs_no_rebuild(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
