@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cxrssl.dashboard.means import mean_over_seeds
+from cxrssl.dashboard.means import SeedMean, mean_over_seeds
 from cxrssl.dashboard.smooth import DEFAULT_STRENGTH
 from cxrssl.dashboard.state import GroupRow, RunRow
 from cxrssl.records.fields import read_fields, write_fields
@@ -158,12 +158,22 @@ def group_runs(runs: Sequence[RunRow], metric: str) -> tuple[GroupRow, ...]:
 
 
 def _make_group(runs: list[RunRow], metric: str) -> GroupRow:
-    measured = {run.run_id: run.measures.get(metric) for run in runs}
-    best = [each.best(metric) for each in measured.values() if each is not None]
+    """Return a group; runs of one seed that were made again count as one seed, with their mean."""
+    by_seed: dict[str, list[RunRow]] = {}
+    for run in runs:
+        by_seed.setdefault(run.seed or run.run_id, []).append(run)
+
+    def mean_of(value: Callable[[RunRow], float]) -> SeedMean:
+        return mean_over_seeds([mean_over_seeds([value(run) for run in same])[0] for same in by_seed.values()])
+
+    def best_of(run: RunRow) -> float:
+        measure = run.measures.get(metric)
+        return measure.best(metric) if measure else math.nan
+
     return GroupRow(
         tuple(run.run_id for run in runs),
         tuple(sorted({run.seed for run in runs}, key=lambda seed: (len(seed), seed))),
-        mean_over_seeds([last_of(run, metric) for run in runs]),
-        mean_over_seeds(best),
-        mean_over_seeds([run.macro_auroc for run in runs]),
+        mean_of(lambda run: last_of(run, metric)),
+        mean_of(best_of),
+        mean_of(lambda run: run.macro_auroc),
     )

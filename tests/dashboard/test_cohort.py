@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,18 @@ def test_ids_and_corners_are_hidden_until_the_key_is_held(workspace: Workspace) 
         assert "film 24 of 24" in text_of(pilot)
 
     drive(workspace, steps)
+
+
+def test_without_colour_a_film_is_drawn_in_characters(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await press(pilot, screen, "7")
+        text = text_of(pilot)
+        assert "▀" not in text
+        assert re.search("[-=:+]{12,}", text)
+
+    drive(workspace, steps, (80, 24))
 
 
 def test_no_id_is_printed_without_a_terminal(workspace: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from textual.pilot import Pilot
@@ -17,6 +18,7 @@ from cxrssl.dashboard.view import View
 from tests.dashboard.screen import drive, press, text_of
 from tests.hostile import hostile_texts, unsafe_chars
 from tests.records.folders import make_evaluation, make_run, metric, write_lines
+from tests.scale import scaled
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_enter_opens_the_run_at_the_cursor_with_its_command_to_copy(
 
 
 def test_hostile_texts_in_a_run_reach_no_screen(tmp_path: Path) -> None:
-    texts = hostile_texts(120, 1)
+    texts = hostile_texts(scaled(120, 2000), 1)
     workspace = Workspace(tmp_path)
     recipe = {text: {text: text} for text in texts[:60]} | {"model": {"backbone": texts[3]}, "train": {"seed": 1}}
     folder = make_run(
@@ -98,5 +100,6 @@ def test_hostile_texts_in_a_run_reach_no_screen(tmp_path: Path) -> None:
         for key in ("4", "tab", "2", "m", "escape", "3", "5", "6", "7", "1", "c"):
             await press(pilot, screen, key)
             assert unsafe_chars(text_of(pilot)) == set()
+            assert ElementTree.fromstring(pilot.app.export_screenshot()).tag.endswith("svg")
 
     drive(workspace, steps, (80, 24))

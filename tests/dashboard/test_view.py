@@ -14,6 +14,7 @@ from cxrssl.dashboard.means import mean_over_seeds
 from cxrssl.dashboard.memory import keep_view, memory_path, read_keymap, recall_view
 from cxrssl.dashboard.smooth import smooth_centred
 from cxrssl.dashboard.state import Measure, RunRow
+from cxrssl.dashboard.text.runs import seeds_text
 from cxrssl.dashboard.view import View, differing_keys, group_runs, is_sortable, sort_runs
 
 
@@ -50,6 +51,15 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group_with_the_mean_of_their_m
     assert math.isnan(second.last[1])
     assert math.isnan(mean_over_seeds([math.nan])[0])
     assert differing_keys([*runs, other]) == ("train.seed", "train.lr")
+
+
+def test_a_seed_that_was_trained_twice_counts_as_one_seed() -> None:
+    runs = [
+        run(f"r{at}", loss, train_seed=seed) for at, (seed, loss) in enumerate((("1", 1.0), ("1", 2.0), ("2", 3.5)))
+    ]
+    (group,) = group_runs(runs, "loss")
+    assert (group.last[0], group.last[3]) == (2.5, 2)
+    assert seeds_text(group) == "2: 1, 2, 3 runs"
 
 
 def test_smoothing_has_no_lag_keeps_a_line_and_leaves_gaps() -> None:

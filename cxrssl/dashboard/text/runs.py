@@ -147,7 +147,7 @@ def group_cells(group: GroupRow, members: Sequence[RunRow], view: View) -> list[
     speeds = [run.films_per_s for run in members if math.isfinite(run.films_per_s)]
     first = members[0]
     return [
-        Cell(f"{len(group.seeds)}: {plain(', '.join(group.seeds), 20)}"),
+        Cell(seeds_text(group)),
         Cell(f"{state}", STATE_STYLES.get(state, "")),
         Cell(mean_text(group.last)),
         Cell(mean_text(group.best)),
@@ -156,6 +156,12 @@ def group_cells(group: GroupRow, members: Sequence[RunRow], view: View) -> list[
         Cell(short_number(sum(speeds) / len(speeds)) if speeds else NOTHING),
         Cell(plain(", ".join(first.ehr) or "none", 80), WARNING if first.is_outcome_used else ""),
     ]
+
+
+def seeds_text(group: GroupRow) -> str:
+    """Return the number of seeds and the seeds; of more runs than seeds their number too."""
+    again = f", {len(group.run_ids)} runs" if len(group.run_ids) > len(group.seeds) else ""
+    return f"{len(group.seeds)}: {plain(', '.join(group.seeds), 20)}{again}"
 
 
 def mean_text(mean: SeedMean) -> str:

@@ -45,7 +45,7 @@ class FilmView(Widget):
             return []
         film = self.film if self.is_whole else cover_corners(self.film, self.box)
         if self.app.no_color:
-            return [self._strip([Segment(line)]) for line in shade_lines(film, side)]
+            return [self._strip([Segment(line, self.rich_style)]) for line in shade_lines(film, side)]
         small = shrink_film(film, side, side - side % 2)
         return [
             self._strip([_half_cell(above, below) for above, below in zip(upper, lower, strict=True)])
