@@ -75,7 +75,7 @@ def demo(
             changes = [] if epochs is None else [f"train.num_epochs={epochs}"]
             _pretrain(opened, cohort, [*changes, *control], ehr, seed)
         _say("report")
-        report = write_report(opened)
+        report = write_report(opened, has_figures=True)
         typer.echo(write_terminal(report.document, shutil.get_terminal_size().columns))
         _say(f"report in {report.folder / 'report.html'}")
     _say(f"done in {format_seconds(time.monotonic() - started)}")

@@ -34,6 +34,7 @@ def report(
     finished: Annotated[
         bool, typer.Option("--finished", help="Leave out runs that are broken, died or did not finish.")
     ] = False,
+    figures: Annotated[bool, typer.Option(help="Draw figures; --no-figures draws the flow of films alone.")] = True,
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
     checklist: Annotated[
@@ -76,7 +77,7 @@ def report(
 
         print_checklist(open_workspace(workspace), checklist, small, choice, as_json)
         return
-    written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice)
+    written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice, figures)
     if as_json:
         damage = [each.sentence for each in written.damage]
         print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])

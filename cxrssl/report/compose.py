@@ -146,7 +146,7 @@ def _detail_tables(
 
 
 def flow_blocks(name: str, flow: Flow, drawn: Block | None = None) -> list[Block]:
-    """Return the table and the figure of a flow whose small counts are hidden; as it was drawn for print, if it was."""
+    """Return the table and the figure of a flow, whose small counts are hidden; `drawn` is the one for print."""
     table = flow.to_table()
     if isinstance(drawn, Figure):
         return [table, drawn]

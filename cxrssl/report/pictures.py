@@ -16,7 +16,7 @@ from cxrssl.core.text import plain
 from cxrssl.report.document import Block, Figure, Paragraph
 from cxrssl.report.figures.list import plan_figures
 from cxrssl.report.figures.plan import Material, Plan, explain_missing, is_installed
-from cxrssl.report.figures.plan_flow import FlowPlan, plan_flow
+from cxrssl.report.figures.plan_flow import plan_flow
 from cxrssl.report.figures.series import find_arms
 from cxrssl.report.gather import MISSHAPEN, Gathered
 from cxrssl.report.small import SmallCells
@@ -51,7 +51,7 @@ def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path) -> Pictur
         curves=gathered.curves,
         numbers=gathered.numbers,
     )
-    plans: list[Plan | FlowPlan] = [*plan_figures(material)]
+    plans: list[Plan] = [*plan_figures(material)]
     if not is_installed():
         return Pictures({"": Paragraph(explain_missing(), "note")} if plans else {})
     plans += [plan_flow(name, flow.hide_small(small)) for name, flow in gathered.flows.items()]
@@ -68,7 +68,7 @@ def _open_last(folder: Path) -> Artefact | None:
         return None
 
 
-def _find_figure(plan: Plan | FlowPlan, last: Artefact | None) -> Figure | None:
+def _find_figure(plan: Plan, last: Artefact | None) -> Figure | None:
     """Return a figure of the last report, None where that has another or not all of its files."""
     if last is None or last.inputs.get(f"{KEY}{plan.name}") != plan.key:
         return None
@@ -82,7 +82,7 @@ def _find_figure(plan: Plan | FlowPlan, last: Artefact | None) -> Figure | None:
     return Figure(plan.name, plan.title, plan.alt, svg, pdf, png)
 
 
-def _draw(plan: Plan | FlowPlan) -> Block:
+def _draw(plan: Plan) -> Block:
     try:
         return plan.make()
     except (IntegrityError, *MISSHAPEN) as error:

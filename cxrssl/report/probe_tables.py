@@ -6,7 +6,7 @@ and whose every row names what was probed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.compare import REFERENCES, UNTRAINED, VANILLA, Differences, Group, describe_against_pixels
@@ -21,6 +21,8 @@ from cxrssl.stats.resample import explain_marks
 from cxrssl.stats.scores import FindingScore
 from cxrssl.stats.seeds import ONE_SEED
 
+MAX_NAMED = 4
+"""Runs whose names stand in a sentence."""
 _SUBJECT = "{subject}"
 ALWAYS_SHOWN = (UNTRAINED, VANILLA)
 """Columns that stand there without a number, too."""
@@ -33,22 +35,39 @@ def outcome_sentence(evaluations: Sequence[Evaluation]) -> list[Span]:
     named = sorted({each.candidate_id for each in settings if each.kind == "run" and each.is_outcome_used})
     features = {name for each in settings if each.kind == "run" for name in each.taught}
     before, _, after = describe_outcomes(bool(named), features, _SUBJECT).partition(_SUBJECT)
-    subject = join_codes(named) if named else ["any run"]
+    subject = _name_some(named) if named else ["any run"]
     sentences: list[Line] = [*_selected_on_test(settings), [before, *subject, after]]
     imputed = {each.candidate_id for each in settings if each.candidate.missing == "paper"}
     if imputed:
         what = "Unknown views and positions were imputed from the films of all splits, as published: "
-        sentences.append([what, *join_codes(sorted(imputed)), "."])
+        sentences.append([what, *_name_some(sorted(imputed)), "."])
     unlisted = {each.candidate_id: each.candidate.unlisted for each in settings if each.candidate.unlisted}
     sentences += [
         [Code(name), f" started from {plain(', '.join(names), 300)}; whether that saw the test films is unknown."]
         for name, names in sorted(unlisted.items())
     ]
     seen = {each.candidate_id: each.of_scored(each.transductive) for each in settings if each.transductive}
-    sentences += [[Code(name), f" is transductive: {plain(what)}."] for name, what in sorted(seen.items())]
+    for what, names in _by_what(seen).items():
+        verb = "is" if len(names) == 1 else "are"
+        sentences.append([*_name_some(names), f" {verb} transductive: {plain(what)}."])
     leaks = {each.candidate_id: each.of_scored(each.leak) for each in settings if each.leak}
-    sentences += [[Code(name), f": {plain(leak)}."] for name, leak in sorted(leaks.items())]
+    sentences += [[*_name_some(names), f": {plain(what)}."] for what, names in _by_what(leaks).items()]
     return join_lines(sentences)
+
+
+def _by_what(said: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of which the same is said, by what that is."""
+    names: dict[str, list[str]] = {}
+    for name, what in sorted(said.items()):
+        names.setdefault(what, []).append(name)
+    return names
+
+
+def _name_some(names: Sequence[str]) -> list[Span]:
+    """Return names with a comma between them; of many their number and the first."""
+    if len(names) <= MAX_NAMED:
+        return join_codes(names)
+    return [f"{len(names):,} runs (", *join_codes(names[: MAX_NAMED - 1]), " and others)"]
 
 
 def _selected_on_test(settings: Sequence[EvalSettings]) -> list[Line]:

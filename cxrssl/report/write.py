@@ -21,7 +21,7 @@ from cxrssl.report.formats.tex import write_table as write_tex_table
 from cxrssl.report.formats.tex import write_tex
 from cxrssl.report.gather import gather
 from cxrssl.report.numbers import list_numbers
-from cxrssl.report.pictures import KIND, draw_pictures
+from cxrssl.report.pictures import KIND, Pictures, draw_pictures
 from cxrssl.report.small import SmallCells
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.store import fold_store
@@ -43,14 +43,18 @@ class Report:
 
 
 def write_report(
-    workspace: Workspace, name: str = "latest", small: SmallCells = "hide", choice: Choice | None = None
+    workspace: Workspace,
+    name: str = "latest",
+    small: SmallCells = "hide",
+    choice: Choice | None = None,
+    has_figures: bool = False,
 ) -> Report:
     """Publish `reports/<name>/` over what was chosen, all that is published by default, and fold the store.
 
     It holds report.html, report.md and report.tex; every table of these in tables/ as CSV and as a fragment of LaTeX;
-    every figure; and in CSV files beside them every number in full, see `report.numbers`. Counts of fewer than ten
-    subjects are hidden, and groups of so few left out, unless `small` says otherwise: see `small`. The same store gives
-    the same bytes.
+    the flow of films and, with `has_figures`, every other figure; and in CSV files beside them every number in full,
+    see `report.numbers`. Counts of fewer than ten subjects are hidden, and groups of so few left out, unless `small`
+    says otherwise: see `small`. The same store gives the same bytes.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read; UsageError for a choice of what is
     not there.
@@ -58,7 +62,7 @@ def write_report(
     choice = choice or Choice()
     gathered = gather(workspace, choice)
     folder = workspace.reports / name
-    pictures = draw_pictures(gathered, small, folder)
+    pictures = draw_pictures(gathered, small, folder) if has_figures else Pictures()
     document = compose(gathered, small, pictures)
     chosen = [each.eval_id for each in gathered.chosen.evaluations]
     settings = {"evaluations": chosen, "small_cells": small, **({"chosen": said} if (said := choice.to_dict()) else {})}

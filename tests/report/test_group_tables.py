@@ -124,4 +124,5 @@ def test_a_report_on_evaluations_without_them_has_no_such_table_and_no_such_file
     make_evaluation(workspace, "older")
     assert "matched" not in write_report(workspace).markdown
     files = {path.name for path in (workspace.reports / "latest").iterdir()}
-    assert files == {"report.html", "report.md", "report.tex", "results.csv", "tables", "manifest.json"}
+    pages = {"report.html", "report.md", "report.tex"}
+    assert files == {*pages, "results.csv", "published.csv", "tables", "manifest.json"}

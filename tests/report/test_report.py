@@ -157,3 +157,13 @@ def test_titles_name_the_rule_that_linked_the_cohort(workspace: Workspace) -> No
         macro_table(group, differences_in(workspace)).title for group in group_evaluations(evaluations_of(workspace))
     ]
     assert "Probe on cohort mimic (c), linked by day, as published, split icu" in titles
+
+
+def test_what_is_said_of_many_runs_is_said_once(workspace: Workspace) -> None:
+    for number in range(5):
+        make_evaluation(workspace, f"seen-{number}", transductive="60 films took part in pretraining")
+    make_evaluation(workspace, "alone", transductive="9 films took part in pretraining")
+    line = line_text(outcome_sentence(evaluations_of(workspace)))
+    many = "5 runs (`seen-0`, `seen-1`, `seen-2` and others) are transductive: 60 films took part in pretraining."
+    assert many in line
+    assert "`alone` is transductive: 9 films took part in pretraining." in line

@@ -77,9 +77,11 @@ def _write_blocks(document: Document, blocks: Sequence[Block], place: tuple[int,
     for at, block in enumerate(blocks, 1):
         if isinstance(block, Section):
             name = _anchor((*place, at))
-            yield f'<section aria-labelledby="{name}">\n<h{level} id="{name}">{escape(block.title)}</h{level}>'
+            tag = "section" if level == 2 else "div"  # a landmark is for the parts of a page alone
+            label = f' aria-labelledby="{name}"' if level == 2 else ""
+            yield f'<{tag}{label}>\n<h{level} id="{name}">{escape(block.title)}</h{level}>'
             yield from _write_blocks(document, block.blocks, (*place, at), min(level + 1, 6))
-            yield "</section>"
+            yield f"</{tag}>"
         elif isinstance(block, ReportTable):
             yield _write_table(document, block, level)
         elif isinstance(block, Listing):
