@@ -37,6 +37,9 @@ def report(
     figures: Annotated[bool, typer.Option(help="Draw figures; --no-figures draws the flow of films alone.")] = True,
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
+    show_films: Annotated[
+        bool, typer.Option("--show-films", help="Add figures of films, which must not be shared.")
+    ] = False,
     checklist: Annotated[
         str, typer.Option(help="Write nothing; fill a checklist, claim or tripod-ai, from records.", metavar="NAME")
     ] = "",
@@ -77,7 +80,9 @@ def report(
 
         print_checklist(open_workspace(workspace), checklist, small, choice, as_json)
         return
-    written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice, figures)
+    written = write_report(
+        open_workspace(workspace), check_name(name, "report"), small, choice, figures, show_films
+    )
     if as_json:
         damage = [each.sentence for each in written.damage]
         print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])

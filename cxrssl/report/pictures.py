@@ -37,8 +37,8 @@ class Pictures:
     """By the name of an input of the report; see `figures.plan`."""
 
 
-def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path) -> Pictures:
-    """Return the figures of a report that will lie in `folder`."""
+def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool = False) -> Pictures:
+    """Return the figures of a report that will lie in `folder`; those that show films only where `shows_films`."""
     chosen = gathered.chosen
     material = Material(
         tables=gathered.tables,
@@ -50,6 +50,7 @@ def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path) -> Pictur
         runs={each.run_id: each.folder for each in chosen.runs},
         curves=gathered.curves,
         numbers=gathered.numbers,
+        films=gathered.workspace if shows_films else None,
     )
     plans: list[Plan] = [*plan_figures(material)]
     if not is_installed():

@@ -48,13 +48,15 @@ def write_report(
     small: SmallCells = "hide",
     choice: Choice | None = None,
     has_figures: bool = False,
+    shows_films: bool = False,
 ) -> Report:
     """Publish `reports/<name>/` over what was chosen, all that is published by default, and fold the store.
 
     It holds report.html, report.md and report.tex; every table of these in tables/ as CSV and as a fragment of LaTeX;
-    the flow of films and, with `has_figures`, every other figure; and in CSV files beside them every number in full,
-    see `report.numbers`. Counts of fewer than ten subjects are hidden, and groups of so few left out, unless `small`
-    says otherwise: see `small`. The same store gives the same bytes.
+    the flow of films and, with `has_figures`, every other figure, those that show films of patients only where
+    `shows_films`; and in CSV files beside them every number in full, see `report.numbers`. Counts of fewer than ten
+    subjects are hidden, and groups of so few left out, unless `small` says otherwise: see `small`. The same store
+    gives the same bytes.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read; UsageError for a choice of what is
     not there.
@@ -62,10 +64,11 @@ def write_report(
     choice = choice or Choice()
     gathered = gather(workspace, choice)
     folder = workspace.reports / name
-    pictures = draw_pictures(gathered, small, folder) if has_figures else Pictures()
+    pictures = draw_pictures(gathered, small, folder, shows_films) if has_figures else Pictures()
     document = compose(gathered, small, pictures)
     chosen = [each.eval_id for each in gathered.chosen.evaluations]
-    settings = {"evaluations": chosen, "small_cells": small, **({"chosen": said} if (said := choice.to_dict()) else {})}
+    said = {"chosen": choice.to_dict(), "shows_films": shows_films}
+    settings = {"evaluations": chosen, "small_cells": small, **{key: each for key, each in said.items() if each}}
     report = Report(folder, document, gathered.chosen.damage)
     files = list_files(document, list_numbers(gathered, small))
     with publish(folder, KIND, settings, pictures.keys) as building:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +15,7 @@ from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import ImageStore
 from cxrssl.records.eval_settings import EvalSettings, ProbeSettings
+from cxrssl.report import pictures
 from cxrssl.report.figures.draw import draw_figure
 from cxrssl.report.figures.films import (
     COVER,
@@ -25,10 +28,12 @@ from cxrssl.report.figures.films import (
     list_corners,
     shrink,
 )
-from cxrssl.report.figures.plan import Material
+from cxrssl.report.figures.plan import Material, Plan
 from cxrssl.report.figures.plan_films import NUM_FILMS, NUM_NEAR, find_nearest, plan_films
+from cxrssl.report.write import write_report
 from tests.hostile import hostile_texts
 from tests.report.figures.svg import check_layout, parse, texts_of
+from tests.report.test_report import make_evaluation
 
 WHOLE = (0, 0, 100, 100)
 
@@ -146,6 +151,25 @@ def test_attention_is_laid_over_the_film_as_a_share_of_its_largest() -> None:
     assert (mixed[2:, 2:] == OVERLAY).all()
     assert (mixed[:2, 2:] == [145, 110, 30]).all()
     assert (lay_over(copy, np.zeros(4, np.float32)) == 60).all()
+
+
+@pytest.mark.parametrize("shows_films", [False, True])
+def test_a_report_gives_films_to_figures_only_where_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shows_films: bool
+) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    make_evaluation(workspace, "run")
+    given: list[Material] = []
+
+    def plan(material: Material) -> list[Plan]:
+        given.append(material)
+        return []
+
+    monkeypatch.setattr(pictures, "plan_figures", plan)
+    folder = write_report(workspace, shows_films=shows_films).folder
+    assert given[0].films == (workspace if shows_films else None)
+    settings = json.loads((folder / "manifest.json").read_text())["settings"]
+    assert settings.get("shows_films", False) is shows_films
 
 
 def test_films_are_not_planned_unless_they_were_asked_for(tmp_path: Any) -> None:
