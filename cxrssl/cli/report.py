@@ -80,9 +80,7 @@ def report(
 
         print_checklist(open_workspace(workspace), checklist, small, choice, as_json)
         return
-    written = write_report(
-        open_workspace(workspace), check_name(name, "report"), small, choice, figures, show_films
-    )
+    written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice, figures, show_films)
     if as_json:
         damage = [each.sentence for each in written.damage]
         print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
+from cxrssl.core.text import shell_word
 from cxrssl.recipe.settings import Recipe
 from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunDescription, RunFiles, read_description
@@ -24,7 +25,7 @@ def find_resumed(folder: Path) -> tuple[RunDescription, Recipe, list[str] | None
     files = RunFiles(folder)
     refuse_imported(folder, "trained further: pretrain in another workspace")
     if files.is_published:
-        raise UsageError(f"run {folder.name} is finished", folder, f"probe it: cxrssl probe {folder.name}")
+        raise UsageError(f"run {folder.name} is finished", folder, f"probe it: cxrssl probe {shell_word(folder.name)}")
     description, fault = read_description(files)
     recipe = read_recipe(description) if description else None
     if description is None or recipe is None:
