@@ -29,6 +29,7 @@ LOCK_DOWN = (
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET python_enable_replacements = false",
+    "SET enable_progress_bar = false",  # it would print among the data on stdout
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
