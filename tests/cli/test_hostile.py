@@ -170,7 +170,15 @@ def test_a_report_is_text_and_its_tables_are_whole(world: tuple[Workspace, list[
     assert not unsafe_chars(markdown)
     tags = tags_of(markdown)
     assert {tag for tag, _ in tags} <= MARKDOWN_TAGS
-    assert [attributes["src"] for tag, attributes in tags if tag == "img"] == ["flow-odd-hash.svg"]
+    images = [str(attributes["src"]) for tag, attributes in tags if tag == "img"]
+    assert sorted(images) == sorted(path.name for path in folder.glob("*.svg"))
+    assert "flow-odd-hash.svg" in images
+    for name in images:
+        figure = (folder / name).read_text(encoding="utf-8")
+        assert not unsafe_chars(figure)
+        assert not {"script", "image", "a"} & {
+            each.tag.rpartition("}")[2] for each in ElementTree.fromstring(figure).iter()
+        }
     rows = list(csv.reader(io.StringIO((folder / "results.csv").read_text(encoding="utf-8"), newline="")))
     assert {len(row) for row in rows} == {len(rows[0])}
     for row in rows:

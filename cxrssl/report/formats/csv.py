@@ -40,6 +40,10 @@ def _count_fields(cells: Sequence[Cell]) -> int:
 
 def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
     """Return the values of a cell, filled up to the width of its column."""
+    if width == 1 and isinstance(cell, str):
+        return [csv_text(cell)]
+    if width == 1 and isinstance(cell, Number):
+        return [_or_blank(cell.value)]
     values: list[str | int | float]
     if isinstance(cell, Estimate):
         numbers = cell.interval.value, cell.interval.lo, cell.interval.hi, cell.p_holm

@@ -6,6 +6,7 @@ Never: a text from data that runs a command, opens a file or breaks its row; a c
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -39,6 +40,7 @@ _COMMANDS = {
     "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "·": r"\textperiodcentered{}", "ß": r"\ss{}",
 }  # fmt: skip
 """Signs that are commands, or that a ligature or an optional argument could begin with, as they are printed."""
+_PLAIN = re.compile(r"[A-Za-z0-9 .:;/()+=]*")
 _LIGATURES = frozenset("-,!?'`")
 _ACCENTS = {"\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~", "\u0308": r"\"", "\u0327": r"\c"}
 
@@ -173,7 +175,7 @@ def line_text(line: Line) -> str:
 def escape(text: str, max_chars: int = 200) -> str:
     """Return a text that LaTeX prints as it is, in ASCII; what its fonts do not have as [U+540D]."""
     shown = plain(text, max_chars)
-    if shown.isalnum() and shown.isascii():
+    if _PLAIN.fullmatch(shown):
         return shown
     return "".join(_escape_char(char, shown[at - 1 : at]) for at, char in enumerate(shown))
 
