@@ -147,10 +147,13 @@ def _list_warnings(contrasts: Sequence[Contrast], unlike: dict[str, list[Unlike]
     from cxrssl.records.unlike import NO_EFFECT
     from cxrssl.stats.seeds import ONE_SEED
 
-    sides = contrasts[0].first, contrasts[0].second
-    warnings = [
-        f"{which}: {told}" for which, each in zip(("first", "second"), sides, strict=True) for told in _tell(each)
+    told = [
+        f"{which}: {sentence}"
+        for each in contrasts
+        for which, side in (("first", each.first), ("second", each.second))
+        for sentence in _tell(side)
     ]
+    warnings = list(dict.fromkeys(told))
     effective = [row for row in unlike.get("recipe", ()) if NO_EFFECT not in row.first + row.second]
     if len(effective) > MANY_KEYS:
         warnings.append(f"{len(effective):,} keys of the recipes differ: the difference is that of all together")
@@ -158,7 +161,8 @@ def _list_warnings(contrasts: Sequence[Contrast], unlike: dict[str, list[Unlike]
         warnings.append("pretrained on different data: the difference is not of the recipe alone")
     if unlike.get("code"):
         warnings.append("made with different code, libraries or devices")
-    if any(len(each.evaluations) < 2 for each in sides if each.settings.run_id):
+    seeded = [side for each in contrasts for side in (each.first, each.second) if side.seeds]
+    if any(len(each.evaluations) < 2 for each in seeded):
         warnings.append(ONE_SEED)
     if not all(each.is_paired for each in contrasts):
         warnings.append("the seeds are not the same, so they are not paired")
@@ -169,9 +173,9 @@ def _tell(side: SeedGroup) -> list[str]:
     """Return what is wrong with a side, or unknown of it."""
     from cxrssl.records.setup import RIGHT
 
-    settings = side.settings
-    told = [f"not a fair test: {settings.leak}"] if settings.leak else []
-    told += [f"transductive: {settings.transductive}"] if settings.transductive else []
+    settings, of_seeds = side.settings, [each.settings for each in side.evaluations]
+    told = [f"not a fair test: {each.leak}" for each in of_seeds if each.leak]
+    told += [f"transductive: {each.transductive}" for each in of_seeds if each.transductive]
     told += ["an outcome was an input of pretraining"] if settings.is_outcome_used else []
     told += ["chosen on test films"] if settings.probe.selected_on == "test" else []
     told += [f"its record is wrong: {side.control}"] if side.control not in (None, RIGHT) else []

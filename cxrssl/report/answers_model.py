@@ -20,12 +20,12 @@ def describe_method(evidence: Evidence) -> list[str]:
     """Return the objective and the backbone of each run, and what scored films."""
     lines = []
     for run in evidence.runs:
-        how = "supervised" if learns_labels(run.description.recipe) else "self-supervised"
+        how = "with labels" if learns_labels(run.description.recipe) else "without labels"
         backbone = plain(run.description.facts.model.backbone, 60)
         lines.append(
             (
                 evidence.name_run(run.run_id),
-                f"deep learning: {how} pretraining by {plain(run.description.objective, 40)}, {backbone}",
+                f"deep learning: pretraining {how} by {plain(run.description.objective, 40)}, {backbone}",
             )
         )
     return merge(lines, RUNS)
@@ -132,7 +132,10 @@ def describe_selection(evidence: Evidence) -> list[str]:
             text = f"the run's own head, chosen on {scores.selected_on or 'no'} films"
         else:
             folds = "films of other folds" if probe.folds else "val films"
-            text = f"encoder of the last step, none chosen; strength of the probe by mean AUROC on {folds}"
+            encoder = "encoder of the last step, none chosen"
+            if settings.candidate.external is not None:
+                encoder = "weights of others, how they were chosen is not recorded"
+            text = f"{encoder}; strength of the probe by mean AUROC on {folds}"
         lines.append((settings.label, text))
     return merge(lines, SCORES)
 

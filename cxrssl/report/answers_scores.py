@@ -103,14 +103,17 @@ def describe_performance(evidence: Evidence) -> list[str]:
             auroc, auprc = macro.auroc.interval, macro.auprc.interval
             label = f"{group.settings.label}, mean of {count_noun(len(group.settings.seeds), 'seed')}"
         text = f"macro AUROC {auroc.to_text()}, AUPRC {auprc.to_text()}"
-        lines.append((label, f"test films of {plain(each.settings.cohort, 60)}, {text}"))
+        films = "every film, by a probe of the other folds," if each.settings.probe.folds else "test films"
+        lines.append((label, f"{films} of {plain(each.settings.cohort, 60)}, {text}"))
     return _shorten(merge(lines, SCORES))
 
 
 def describe_parts(evidence: Evidence) -> list[str]:
     """Return the scores on test films, and that there are none on other parts."""
     found = describe_performance(evidence)
-    return [*found, "on test films only: train and val films are not scored"] if found else []
+    if found and not any(each.settings.probe.folds for each in evidence.encoders):
+        found = [*found, "on test films only: train and val films are not scored"]
+    return found
 
 
 def describe_fairness(evidence: Evidence) -> list[str]:

@@ -109,9 +109,7 @@ def fill_checklist(
 ) -> Filled:
     """Return a checklist with the lines that records of a workspace give to each item; small counts are hidden."""
     evidence = read_evidence(workspace, published, small)
-    given = {
-        name: tuple(ANSWERS[name](evidence)) for name in dict.fromkeys(item.answer for item in checklist.items) if name
-    }
+    given = {name: _answer(name, evidence) for name in dict.fromkeys(item.answer for item in checklist.items) if name}
     return Filled(
         checklist, tuple(FilledItem(item, _hide(given.get(item.answer, ()), small)) for item in checklist.items)
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.records.ablation import KIND as ABLATION
+from cxrssl.records.ablation import Ablation
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.published import Published
 from cxrssl.records.run import KIND as RUN
@@ -70,13 +71,20 @@ def narrow(published: Published, choice: Choice) -> Published:
         runs=tuple(runs),
         evaluations=tuple(each for each in published.evaluations if _is_kept(each, ids, terms)),
         points=tuple(each for each in published.points if _is_kept(each, ids, terms)),
-        ablations=tuple(each for each in published.ablations if choice.ablation in ("", each.name)),
+        ablations=tuple(each for each in published.ablations if _has_part(each, choice, left)),
         damage=tuple(
             each
             for each in published.damage
             if not (each.name in all_ids - left or (choice.is_finished and each.kind == RUN))
         ),
     )
+
+
+def _has_part(ablation: Ablation, choice: Choice, left: set[str]) -> bool:
+    """Return whether an ablation is asked for: by its name, or with some of its runs."""
+    if choice.ablation:
+        return ablation.name == choice.ablation
+    return choice.is_all or bool(set(ablation.contract.runs) & left)
 
 
 def describe_choice(published: Published, choice: Choice) -> str:

@@ -218,6 +218,8 @@ def _seconds(run: RunRecord) -> float:
     total, begun = 0.0, math.nan
     for event in run.events:
         if event["event"] == "start":
+            if not math.isnan(begun):
+                return math.nan  # it ended without a word before this start, and nothing here says when
             begun = event["ts"]
         elif event["event"] in ("stop", "fail", "finish") and not math.isnan(begun):
             total, begun = total + max(event["ts"] - begun, 0.0), math.nan

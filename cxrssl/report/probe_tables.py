@@ -97,8 +97,11 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
     notes = [*explain_cells(rows), *beaten, *_macro_notes(group, small)]
     title = f"Probe on {name_terms(group[0].settings)}"
-    compared = range(1, 1 + len(numbers))
-    return ReportTable(title, columns, rows, notes, short="Runs and baselines", compared=compared)
+    # The best of several seeds of one setup is luck, and a score of films that were seen is none.
+    labels = [each.settings.label for each in group if each.settings.run_id]
+    compared = range(1, 1 + len(numbers)) if len(set(labels)) == len(labels) else ()
+    barred = [at for at, each in enumerate(group) if each.settings.leak or each.settings.candidate.unlisted]
+    return ReportTable(title, columns, rows, notes, short="Runs and baselines", compared=compared, barred=barred)
 
 
 def _matched_cell(scores: EvalScores) -> Cell:

@@ -27,6 +27,8 @@ NOTE: Line = (
     " shows all, and must not be shared.",
 )
 SHOWN: Line = "Small cells are shown: counts of fewer than ten subjects stand in this report, which must not be shared."
+DIGITS = 3
+"""After the point, of a number beside hidden counts: what people read of it."""
 ROUNDED = ("value", "lo", "hi", "p", "p_holm")
 _IN_A_SENTENCE = re.compile(
     r"(?<![\d.,])[1-9] ((?:[a-z]+ ){0,2})(film|subject|study|studie|image id|file|link|death|stay|person|row)(s?)\b"
@@ -90,7 +92,7 @@ def hide_in_row(values: Mapping[str, Any], num_films: int, small: SmallCells) ->
         rest.append(Count(scored - pos, without_it))
     shown = dict(zip(counts, hide_small(list(counts.values()), rest, small=small), strict=True))
     if any(isinstance(each, HiddenCount) for each in shown.values()):
-        rounded = {key: values[key] and round(values[key], 3) for key in ROUNDED if key in values}
+        rounded = {key: values[key] and round(values[key], DIGITS) for key in ROUNDED if key in values}
         return {**values, **shown, **rounded}
     return {**values, **shown}
 

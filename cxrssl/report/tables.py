@@ -31,6 +31,8 @@ class ReportTable:
     """Numbers of the columns that are compared with each other, in each row."""
     quoted: Collection[int] = ()
     """Numbers of the rows that are others' numbers, not made here: they stand in grey, and none of them is best."""
+    barred: Collection[int] = ()
+    """Numbers of the rows that no fair test has made: none of them is best."""
 
     @property
     def note(self) -> str:
@@ -51,7 +53,7 @@ class ReportTable:
 
         Numbers that read the same are best together.
         """
-        rows = [at for at in range(len(self.rows)) if at not in self.quoted]
+        rows = [at for at in range(len(self.rows)) if at not in self.quoted and at not in self.barred]
         lines = [[(row, column) for row in rows] for column in self.compared]
         lines += [[(row, column) for column in self.rivals] for row in rows]
         return frozenset(place for line in lines for place in self._best_of(line))

@@ -22,7 +22,7 @@ from cxrssl.report.formats.tex import write_tex
 from cxrssl.report.gather import gather
 from cxrssl.report.numbers import list_numbers
 from cxrssl.report.pictures import KIND, Pictures, draw_pictures
-from cxrssl.report.small import SmallCells
+from cxrssl.report.small import DIGITS, HiddenCount, SmallCells
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.store import fold_store
 
@@ -80,16 +80,23 @@ def write_report(
 
 
 def list_files(document: Document, numbers: Mapping[str, ReportTable]) -> dict[str, bytes]:
-    """Return the content of each file of a report by its path in it."""
+    """Return the content of each file of a report by its path in it.
+
+    Where a count is hidden, no number of a file has more digits than people read: an AUROC in full is a fraction that
+    tells how many films there are with the finding and without it.
+    """
+    tables = [*document.tables, *numbers.values()]
+    is_hidden = any(isinstance(cell, HiddenCount) for table in tables for row in table.rows for cell in row)
+    digits = DIGITS if is_hidden else None
     texts = {
         "report.html": write_html(document),
         "report.md": write_markdown(document),
         "report.tex": write_tex(document, TABLES),
-        **{file: write_csv(table) for file, table in numbers.items()},
+        **{file: write_csv(table, digits) for file, table in numbers.items()},
     }
     for table in document.tables:
         name = document.table_name(table)
-        texts[f"{TABLES}/{name}.csv"] = write_csv(table)
+        texts[f"{TABLES}/{name}.csv"] = write_csv(table, digits)
         texts[f"{TABLES}/{name}.tex"] = write_tex_table(table, name)
     figures = {file: content for figure in document.figures for file, content in figure.files().items()}
     return {**{file: text.encode() for file, text in texts.items()}, **figures}

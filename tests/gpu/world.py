@@ -36,7 +36,7 @@ def draw_workspace(folder: Path, num_films: int = 128, size_px: int = 48, seed: 
     settings = {"name": NAME, "dataset": "nih", "default_split": "official", "link": ""}
     with publish(workspace.cohorts / NAME, COHORT_KIND, settings, {"root": "."}) as building:
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **vars(films))
+        np.savez(buffer, allow_pickle=False, **{name: each for name, each in vars(films).items() if each is not None})
         write_bytes(building / "films.npz", buffer.getvalue())
         write_bytes(building / "summary.json", json.dumps({}).encode())
     sha256 = open_cohort(workspace.cohorts / NAME, check=False).content_sha256

@@ -75,7 +75,7 @@ def test_every_answer_is_one_of_an_item() -> None:
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        ("1", "MSN + sex: deep learning: self-supervised pretraining by msn, vit-micro [runs/*/run.json]"),
+        ("1", "MSN + sex: deep learning: pretraining without labels by msn, vit-micro [runs/*/run.json]"),
         ("5", "nih: retrospective: films that dataset nih holds"),
         ("7", "nih: dataset nih, 48 films of 24 subjects"),
         ("7", "unverified, source files were not checked"),

@@ -166,10 +166,10 @@ def _make_finding_forest(
         ForestRow(
             name, round_interval(interval), count_subjects(scores.get(name), material.small), p_holm=adjusted[name]
         )
-        for name, interval in found.findings.items()
+        for name, interval in sorted(found.findings.items())
         if interval.mark != "not defined"
     ]
-    left_out = [name for name, interval in found.findings.items() if interval.mark == "not defined"]
+    left_out = sorted(name for name, interval in found.findings.items() if interval.mark == "not defined")
     missing = f"Not defined: {', '.join(plain(name, 60) for name in left_out)}." if left_out else ""
     return Forest(
         title=f"AUROC of {name_series(group, material.arms)} minus {_name_reference(minus)}, by finding",

@@ -138,12 +138,13 @@ def _describe_groups(evaluation: Evaluation, material: Material, hidden: Sequenc
         if material.small == "hide"
         else f", neighbours joined until each has {MIN_SUBJECTS} subjects with the finding and without it"
     )
+    num_draws = min(NUM_DRAWS, evaluation.settings.probe.num_resamples)
     left_out = f" Left out, fewer than {SMALL} subjects with or without: {', '.join(hidden)}." if hidden else ""
     return (
         f"Each point: a tenth of the films by score{joined}; {evaluation.scores.level:.0%} intervals from "
-        f"{NUM_DRAWS} bootstrap resamples of the test subjects. Above each panel: subjects with / without the finding; "
-        f"slope, perfect is 1. On the diagonal probabilities are true; intervals of the second series are those of the "
-        f"first.{left_out}"
+        f"{num_draws:,} bootstrap resamples of the test subjects. Above each panel: subjects with / without the "
+        f"finding; slope, perfect is 1. On the diagonal probabilities are true; intervals of the second series are "
+        f"those of the first.{left_out}"
     )
 
 

@@ -154,11 +154,12 @@ def _find_interval(group: SeedGroup, finding: str, kind: CurveKind, material: Ma
 
 
 def _list_notes(kind: CurveKind, picked: Sequence[SeedGroup], hidden: Sequence[str]) -> tuple[str, ...]:
-    level = picked[0].evaluations[0].scores.level
+    first = picked[0].evaluations[0]
+    level, num_draws = first.scores.level, min(NUM_DRAWS, first.settings.probe.num_resamples)
     metric = "AUROC" if kind == "roc" else "average precision"
     notes = [
         f"Above each panel: subjects with / without the finding, and {metric} with its interval. Band: {level:.0%} of "
-        f"{NUM_DRAWS} bootstrap resamples of the test subjects, of the first setup; overlap of bands is no test."
+        f"{num_draws:,} bootstrap resamples of the test subjects, of the first setup; overlap of bands is no test."
     ]
     notes += ["Curves of several seeds are means over them."] if any(each.num_seeds > 1 for each in picked) else []
     notes += ["With folds, means over them."] if picked[0].settings.probe.folds else []

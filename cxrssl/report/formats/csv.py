@@ -19,8 +19,8 @@ from cxrssl.report.tables import ReportTable
 PARTS = ("", " lo", " hi", " p_holm")
 
 
-def write_csv(table: ReportTable) -> str:
-    """Return the table as CSV, its title and note left out."""
+def write_csv(table: ReportTable, digits: int | None = None) -> str:
+    """Return the table as CSV, its title and note left out; `digits` rounds its numbers to so many after the point."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     widths = [_count_fields([row[at] for row in table.rows]) for at in range(len(table.columns))]
@@ -28,7 +28,7 @@ def write_csv(table: ReportTable) -> str:
     writer.writerow(name + part for name, width in zip(names, widths, strict=True) for part in PARTS[:width])
     for row in table.rows:
         fields = [_fields_of(cell, width) for cell, width in zip(row, widths, strict=True)]
-        writer.writerow(field for cell in fields for field in cell)
+        writer.writerow(_round(field, digits) for cell in fields for field in cell)
     return buffer.getvalue()
 
 
@@ -53,6 +53,10 @@ def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
     else:
         values = [csv_text(cell) if isinstance(cell, str) else cell]
     return [value for _, value in zip_longest(range(width), values, fillvalue="")]
+
+
+def _round(field: str | int | float, digits: int | None) -> str | int | float:
+    return round(field, digits) if digits is not None and isinstance(field, float) else field
 
 
 def _or_blank(value: float) -> float | str:

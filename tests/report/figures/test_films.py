@@ -166,7 +166,7 @@ def test_a_report_gives_films_to_figures_only_where_asked(
         return []
 
     monkeypatch.setattr(pictures, "plan_figures", plan)
-    folder = write_report(workspace, shows_films=shows_films).folder
+    folder = write_report(workspace, has_figures=True, shows_films=shows_films).folder
     assert given[0].films == (workspace if shows_films else None)
     settings = json.loads((folder / "manifest.json").read_text())["settings"]
     assert settings.get("shows_films", False) is shows_films
