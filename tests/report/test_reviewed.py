@@ -7,7 +7,7 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-from cxrssl.report.cells import Number
+from cxrssl.report.cells import Cell, Number
 from cxrssl.report.choose import Choice, _has_part
 from cxrssl.report.facts import _seconds
 from cxrssl.report.tables import ReportTable
@@ -32,5 +32,5 @@ def test_an_ablation_stands_in_a_report_by_its_name_or_with_some_of_its_runs() -
 
 
 def test_a_row_that_no_fair_test_has_made_is_never_best() -> None:
-    rows = [["leaky", Number(0.9)], ["fair", Number(0.7)], ["worse", Number(0.6)]]
+    rows: list[list[Cell]] = [["leaky", Number(0.9)], ["fair", Number(0.7)], ["worse", Number(0.6)]]
     assert ReportTable("t", ["Features", "AUROC"], rows, compared=[1], barred=[0]).best() == {(1, 1)}
