@@ -37,6 +37,10 @@ KNOWN_AT_END = {
     "hosp/patients": ("dod",),
 }
 """File -> columns that are known only when the stay has ended."""
+END_COLUMN = {"hosp/admissions": "dischtime", "icu/icustays": "outtime", "ed/edstays": "outtime"}
+"""File -> its column with the end of the stay."""
+STAYS = {"icu/icustays": "icu_stay", "ed/edstays": "ed_stay"}
+"""File -> the kind of its stays, where it is not an admission."""
 
 
 def read_declared(values: Mapping[str, Any], where: str | Path, is_own: bool = True) -> Declared:
@@ -81,6 +85,9 @@ def check_sources(features: Sequence[Feature], tables: Mapping[str, EventTable])
             if other not in named or named[other].categories != (NO, YES):
                 what = f'feature "{feature.name}" counts "{plain(other, 60)}", which is no feature of yes and no'
                 raise ConfigError(what, hint=nearest_hint(other, [name for name in named if name != feature.name]))
+            if feature.role == "input" and (named[other].role == "outcome" or named[other].known == "after"):
+                what = f'feature "{feature.name}" counts "{other}", which is an outcome: it is one too and no input'
+                raise ConfigError(what, hint='write role = "outcome"')
 
 
 def _check_source(feature: Feature, measured: Measured, source: EventSource, table: EventTable) -> None:
@@ -96,12 +103,21 @@ def _check_source(feature: Feature, measured: Measured, source: EventSource, tab
         if table.key != "hadm_id":
             raise ConfigError(f'{what} is of the admission, and table "{table.name}" has not key = "hadm_id"')
         return
-    end = CODED_AT_END.get(table.file) or ("a time of its end" if value in KNOWN_AT_END.get(table.file, ()) else "")
-    is_late = table.time in (end, *(time for time in STAY_TIMES if time.endswith(("dischtime", "outtime"))))
-    if end and not is_late and feature.role == "input":
-        column = f"{table.file}.{value}" if value else table.file
-        hint = f'write time = "{end}"' if "." in end else 'write time = "admission.dischtime", or role = "outcome"'
-        raise ConfigError(f"{what} is an outcome by its time: {column} is known when the stay has ended", hint=hint)
+    if feature.role == "input":
+        _check_time(what, (table.item, table.version, value, table.unit, *table.limit_in), table)
+
+
+def _check_time(what: str, read: Sequence[str], table: EventTable) -> None:
+    """Raise ConfigError if one of the columns that are read is known only later than the table's time."""
+    end = CODED_AT_END.get(table.file, "")
+    late = [column for column in read if column.lower() in KNOWN_AT_END.get(table.file, ())]
+    ends = (end, *(time for time in STAY_TIMES if time.endswith(("dischtime", "outtime"))))
+    if not (end or late) or table.time in (*ends, END_COLUMN.get(table.file)):
+        return
+    column = f"{table.file}.{late[0]}" if late else table.file
+    stay = next((time for time in ends if time.startswith(STAYS.get(table.file, "admission"))), "")
+    hint = f'write time = "{end}"' if end else f'write time = "{stay}", or role = "outcome"'
+    raise ConfigError(f"{what} is an outcome by its time: {column} is known when the stay has ended", hint=hint)
 
 
 def _read_table(values: Mapping[str, Any]) -> EventTable:

@@ -137,6 +137,86 @@ def test_an_outcome_cannot_be_called_an_input() -> None:
     assert caught.value.hint == 'write time = "admission.dischtime"'
 
 
+OF_STAY = """
+[[table]]
+name = "stays"
+file = "FILE"
+key = "hadm_id"
+time = "TIME"
+COLUMN
+[[feature]]
+name = "went"
+group = "mine"
+kind = "KIND"
+role = "ROLE"
+meaning = "where the stay ended"
+window_h = 24
+range = [0, 1]
+choose = "CHOOSE"
+sources = [{ table = "stays" }]
+"""
+
+
+def of_stay(file: str, time: str, column: str, role: str = "input") -> Declared:
+    kind, choose = ("repeated", "nearest_before") if column.startswith("value") else ("codes", "any_before")
+    words = {"FILE": file, "TIME": time, "COLUMN": column, "KIND": kind, "ROLE": role, "CHOOSE": choose}
+    text = OF_STAY
+    for word, new in words.items():
+        text = text.replace(word, new)
+    return declare(text)
+
+
+@pytest.mark.parametrize(
+    ("file", "time", "column", "late", "end"),
+    [
+        ("hosp/admissions", "admittime", 'item = "discharge_location"', "discharge_location", "admission.dischtime"),
+        ("hosp/admissions", "admittime", 'version = "deathtime"', "deathtime", "admission.dischtime"),
+        ("hosp/admissions", "admittime", 'limit_in = ["discharge_location"]', "discharge_location",
+         "admission.dischtime"),
+        ("hosp/admissions", "admittime", 'value = "hospital_expire_flag"', "hospital_expire_flag",
+         "admission.dischtime"),
+        ("icu/icustays", "intime", 'item = "last_careunit"', "last_careunit", "icu_stay.outtime"),
+        ("ed/edstays", "intime", 'unit = "disposition"', "disposition", "ed_stay.outtime"),
+    ],
+)  # fmt: skip
+def test_no_column_that_is_read_may_be_known_later(file: str, time: str, column: str, late: str, end: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        of_stay(file, time, column)
+    assert caught.value.what == (
+        f'feature "went" is an outcome by its time: {file}.{late} is known when the stay has ended'
+    )
+    assert caught.value.hint == f'write time = "{end}", or role = "outcome"'
+    for time_of_end in (end, end.partition(".")[2]):
+        assert of_stay(file, time_of_end, column).features[0].role == "input"
+    assert of_stay(file, time, column, "outcome").features[0].role == "outcome"
+
+
+COUNTING = """
+[[feature]]
+name = "score"
+group = "mine"
+kind = "codes"
+role = "ROLE"
+meaning = "how many"
+choose = "count_before"
+range = [0, 1]
+count_of = ["had_asthma"]
+"""
+
+
+def test_a_count_of_outcomes_is_an_outcome() -> None:
+    after = CODES.replace("ROLE", "outcome").replace("CHOOSE", "any_of_admission").replace("TIME", "dischtime")
+    before = CODES.replace("CHOOSE", "any_before").replace("TIME", "dischtime")
+    for counted in (after, before.replace("ROLE", "outcome")):
+        with pytest.raises(ConfigError) as caught:
+            declare(counted + COUNTING.replace("ROLE", "input"))
+        assert caught.value.what == (
+            'feature "score" counts "had_asthma", which is an outcome: it is one too and no input'
+        )
+        assert declare(counted + COUNTING.replace("ROLE", "outcome")).features[1].role == "outcome"
+    assert declare((before + COUNTING).replace("ROLE", "input")).features[1].role == "input"
+
+
 def test_names_are_declared_once() -> None:
     with pytest.raises(ConfigError, match='feature "acuity" is declared twice'):
         declare(TABLE + ACUITY + ACUITY)
