@@ -107,7 +107,7 @@ class FeatureReader:
             return band_labels(edges)
         if choose in _YES_OR_NO:
             return (NO, YES)
-        given = tuple(self.values.get("categories", ())) or tuple(self._words())
+        given = texts_of(self.values.get("categories", []), f'{self.shown}: "categories"') or tuple(self._words())
         if (kind == "category") != bool(given):
             what = "needs words" if kind == "category" else f'of kind "{kind}" takes no words'
             raise ConfigError(f"{self.shown} {what}", hint='write words = { low = ["1", "2"], high = ["3"] }')
@@ -115,7 +115,7 @@ class FeatureReader:
 
     def _measured(self, choose: Choose) -> Measured:
         sources = tuple(self._source(each) for each in list_of(self.values, "sources"))
-        count_of = tuple(self.values.get("count_of", ()))
+        count_of = texts_of(self.values.get("count_of", []), f'{self.shown}: "count_of"')
         if bool(sources) == bool(count_of):
             raise ConfigError(f'{self.shown} needs "sources", or "count_of" in place of it')
         low, high = self._range()
@@ -142,12 +142,18 @@ class FeatureReader:
         check_keys(values, [each.name for each in fields(EventSource)], f"sources of {self.shown}")
         plain_values = {key: value for key, value in values.items() if key not in ("items", "codes")}
         source = build_settings(EventSource, plain_values, f"sources of {self.shown}")
-        codes = {str(version): tuple(map(str, each)) for version, each in values.get("codes", {}).items()}
-        return EventSource(source.table, tuple(map(str, values.get("items", ()))), source.value, source.unit, codes)
+        items = texts_of(values.get("items", []), f'{self.shown}: "items"')
+        codes = {
+            version: texts_of(each, f'{self.shown}: "codes" of version {plain(version, 20)}')
+            for version, each in table_of(values, "codes", self.shown).items()
+        }
+        if not all(each and all(code.strip(" .") for code in each) for each in codes.values()):
+            raise ConfigError(f"{self.shown} has a version without codes", hint='write codes = { 10 = ["I50"] }')
+        return EventSource(source.table, items, source.value, source.unit, codes)
 
     def _units(self) -> dict[str, tuple[float, float]]:
         units = {self._text("unit", "").lower(): (1.0, 0.0)}
-        for written, rule in self.values.get("units", {}).items():
+        for written, rule in table_of(self.values, "units", self.shown).items():
             parts = rule if isinstance(rule, list) else [rule, 0]
             if len(parts) != 2 or not all(type(part) in (int, float) for part in parts) or not parts[0]:
                 what = f'{self.shown}: the unit "{plain(written, 40)}" needs a factor, or [factor, summand]'
@@ -168,8 +174,8 @@ class FeatureReader:
         return float(ends[0]), float(ends[1])
 
     def _scale(self, measured: Measured | None) -> Scale:
-        given = self.values.get("scale")
-        if given is not None:
+        given = table_of(self.values, "scale", self.shown)
+        if given:
             check_keys(given, [each.name for each in fields(Scale)], f"scale of {self.shown}")
             scale = build_settings(Scale, given, f"scale of {self.shown}")
         elif measured and measured.high < float("inf") and measured.low > float("-inf"):
@@ -181,7 +187,8 @@ class FeatureReader:
         return scale
 
     def _words(self) -> dict[str, tuple[str, ...]]:
-        return {str(name): tuple(map(str, each)) for name, each in self.values.get("words", {}).items()}
+        words = table_of(self.values, "words", self.shown)
+        return {name: texts_of(each, f'{self.shown}: "words" of {plain(name, 40)}') for name, each in words.items()}
 
     def _hours(self, key: str) -> float | None:
         hours = self.values.get(key)
@@ -206,6 +213,21 @@ class FeatureReader:
                 f'{self.shown}: "{key}" cannot be "{plain(str(word), 40)}"', hint=nearest_hint(str(word), known)
             )
         return word
+
+
+def texts_of(given: Any, what: str) -> tuple[str, ...]:
+    """Return a list of texts, or raise ConfigError: one text alone would be taken for its letters."""
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise ConfigError(f"{what} must be a list of texts", hint='write ["...", "..."]')
+    return tuple(given)
+
+
+def table_of(values: Mapping[str, Any], key: str, shown: str) -> Mapping[str, Any]:
+    """Return the table of a key, empty where it is left out, or raise ConfigError."""
+    table = values.get(key, {})
+    if not isinstance(table, Mapping):
+        raise ConfigError(f'{shown}: "{key}" must be a table', hint=f"write {key} = {{ ... = ... }}")
+    return table
 
 
 def list_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

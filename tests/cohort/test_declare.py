@@ -100,6 +100,47 @@ def test_a_mistake_gets_one_sentence(old: str, new: str, what: str) -> None:
     assert caught.value.what.startswith(what)
 
 
+SIDES = """
+[[feature]]
+name = "side"
+group = "mine"
+kind = "KIND"
+role = "input"
+meaning = "of many words"
+window_h = 24
+choose = "CHOOSE"
+range = [0, 1]
+MORE
+"""
+SOURCE = 'sources = [{ table = "diagnoses", value = "seq_num", items = ["50912"] }]'
+CODED = 'sources = [{ table = "diagnoses", codes = CODES }]'
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "what"),
+    [
+        ("codes", CODED.replace("CODES", '{ 9 = "428" }'), '"codes" of version 9 must be a list of texts'),
+        ("codes", CODED.replace("CODES", "{ 9 = [428] }"), '"codes" of version 9 must be a list of texts'),
+        ("codes", CODED.replace("CODES", '["I50"]'), '"codes" must be a table'),
+        ("codes", CODED.replace("CODES", "{ 9 = [] }"), "has a version without codes"),
+        ("codes", CODED.replace("CODES", '{ 9 = ["428", "."] }'), "has a version without codes"),
+        ("codes", SOURCE.replace('["50912"]', '"50912"'), '"items" must be a list of texts'),
+        ("codes", SOURCE.replace('["50912"]', "5"), '"items" must be a list of texts'),
+        ("codes", 'count_of = "had_dementia"', '"count_of" must be a list of texts'),
+        ("category", f'{SOURCE}\nwords = {{ low = "12" }}', '"words" of low must be a list of texts'),
+        ("category", f'{SOURCE}\nwords = ["a"]', '"words" must be a table'),
+        ("category", f'{SOURCE}\ncategories = "ab"', '"categories" must be a list of texts'),
+        ("repeated", f'{SOURCE}\nunits = "mg"', '"units" must be a table'),
+        ("repeated", f"{SOURCE}\nscale = 5", '"scale" must be a table'),
+    ],
+)
+def test_a_text_is_no_list(kind: str, more: str, what: str) -> None:
+    choose = "any_before" if kind == "codes" else "nearest_before"
+    with pytest.raises(ConfigError) as caught:
+        declare(SIDES.replace("KIND", kind).replace("CHOOSE", choose).replace("MORE", more))
+    assert caught.value.what in (f'feature "side": {what}', f'feature "side" {what}')
+
+
 CODES = """
 [[table]]
 name = "codes"
