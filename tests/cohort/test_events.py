@@ -237,6 +237,19 @@ def test_units_are_converted_and_implausible_values_rejected(tmp_path: Path) -> 
     assert account.rejected == {"not plausible": 1, "unit not declared": 1}
 
 
+@pytest.mark.parametrize("ends", [{}, {"low": float("-inf"), "high": float("inf")}])
+def test_what_is_not_finite_is_not_plausible(tmp_path: Path, ends: dict[str, float]) -> None:
+    words = ("NaN", "nan", "Inf", "-Infinity")
+    value, age_h, account = creatinine(tmp_path, [lab(-5, -4, "1.5"), *(lab(-1, -1, word) for word in words)], **ends)
+    assert (value, age_h, account.rejected) == (1.5, 5.0, {"not plausible": 4})
+
+
+def test_a_value_on_the_edge_of_its_range_is_plausible(tmp_path: Path) -> None:
+    rows = [lab(-3, -3, "0.3"), lab(-2, -2, "0.30001")]
+    value, age_h, account = creatinine(tmp_path, rows, low=0.1, high=0.1 + 0.2 - 1e-16)
+    assert (value, age_h, account.rejected) == (0.3, 3.0, {"not plausible": 1})
+
+
 def test_a_limit_of_detection_is_the_value(tmp_path: Path) -> None:
     row = lab(-5, -4, "") | {"comments": "<0.2.  Detection limit."}
     value, _, account = creatinine(tmp_path, [row])

@@ -140,11 +140,12 @@ def _value_sql(
     value = f"CASE {unit} {cases} END"
     if measured.units.keys() == {""} and not table.unit:
         value = number
-    low, high = (f"'{end}'::DOUBLE" for end in (measured.low, measured.high))
-    broken = [(f"{number} IS NULL", NO_VALUE), (f"{value} IS NULL", NO_UNIT)]
     # A conversion may move a value on the edge by its last digit.
-    edge = f"1e-9 * greatest(abs({value}), 1)"
-    return value, [*broken, (f"NOT {value} BETWEEN {low} - {edge} AND {high} + {edge}", NOT_PLAUSIBLE)]
+    low, high = (
+        f"'{end + sign * 1e-9 * max(abs(end), 1)}'::DOUBLE" for end, sign in ((measured.low, -1), (measured.high, 1))
+    )
+    broken = [(f"{number} IS NULL", NO_VALUE), (f"{value} IS NULL", NO_UNIT)]
+    return value, [*broken, (f"NOT isfinite({value}) OR NOT {value} BETWEEN {low} AND {high}", NOT_PLAUSIBLE)]
 
 
 def _nearest(measured: Measured) -> str:
