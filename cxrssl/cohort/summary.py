@@ -117,7 +117,8 @@ def account_measures(measures: Measures) -> dict[str, Any]:
 
 def describe_unread(measures: Measures) -> list[str]:
     """Return a remark for each table of events with lines that are no rows."""
-    return [f"{file}: lines that are no rows: {num:,}" for file, num in measures.unread.items()]
+    so = 'so no feature of it is "no" by default'
+    return [f"{file}: lines that are no rows: {num:,}, {so}" for file, num in measures.unread.items()]
 
 
 def _account(table: SourceTable) -> dict[str, Any]:

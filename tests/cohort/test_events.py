@@ -19,10 +19,11 @@ import pytest
 from cxrssl.cohort.declare import read_declared
 from cxrssl.cohort.encoding import encode_features, feature_columns
 from cxrssl.cohort.events.fill import Account, Chosen, Events, Measures, measure_films
-from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.feature import EventTable, Feature
 from cxrssl.cohort.features import FEATURE_NAMES, OPTIONAL, TABLES, find_feature
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.schema import create_tables
+from cxrssl.cohort.summary import describe_unread
 from cxrssl.core.errors import DataError
 from cxrssl.db import open_database
 from tests.cohort.conftest import DATA
@@ -313,6 +314,70 @@ def test_history_is_of_earlier_admissions(tmp_path: Path) -> None:
     assert frame["had_heart_failure"].to_list() == ["yes", None, None]  # h3 has no time; of "3" nothing is sure
     assert frame["had_dementia"].to_list() == ["no", "no", None]
     assert frame["charlson"].to_list() == [1, None, None]
+
+
+EMERGENCY = EventTable("emergency", "ed/diagnosis", "ed_stay.outtime", key="stay_id", item="code", version="version")
+
+
+def fill(folder: Path, feature: Feature, files: dict[str, Path]) -> tuple[list[Any], Measures]:
+    """Return the values of films of subjects "1" and "2" at noon; "1" was in the emergency department before."""
+    tables = TABLES | {"emergency": EMERGENCY}
+    subjects = ["1", "2"]
+    images = [f"f{subject}" for subject in subjects]
+    times = pl.lit(NOON - dt.timedelta(hours=9)).alias("intime"), pl.lit(NOON - dt.timedelta(hours=5)).alias("outtime")
+    with open_database(None) as database:
+        create_tables(database, [feature])
+        database.insert("image", pl.DataFrame({"image_id": images, "study_id": images, "subject_id": subjects,
+                                               "path": images}).with_columns(taken_at=pl.lit(NOON)))  # fmt: skip
+        database.insert("link", pl.DataFrame({"image_id": images}).with_columns(
+            link_status=pl.lit("in_stay"), num_covering=pl.lit(0)))  # fmt: skip
+        database.insert("ed_stay", pl.DataFrame({"subject_id": ["1"], "ed_stay_id": ["e1"]}).with_columns(*times))
+        shown = {name: SourceFile(path, f"{tables[name].file}.csv") for name, path in files.items()}
+        events = Events(Chosen((feature,), tables), shown, {each.shown: "0" for each in shown.values()}, folder / "s")
+        measures = measure_films(database, events)
+    return measures.frame.sort("image_id")[feature.column].to_list(), measures
+
+
+@pytest.fixture
+def diagnoses(tmp_path: Path) -> dict[str, Path]:
+    """Return the tables of two people, of whom the first had heart failure in the emergency department."""
+    hospital, emergency = ("subject_id", "hadm_id", "icd_code", "icd_version"), ("subject_id", "stay_id", "code")
+    row = {"subject_id": "1", "stay_id": "e1", "code": "I509", "version": "10"}
+    return {
+        "diagnoses": write_rows(tmp_path / "d.csv", [], hospital),
+        "emergency": write_rows(tmp_path / "e.csv", [row], (*emergency, "version")),
+    }
+
+
+def heart_failure(**changes: Any) -> Feature:
+    feature = find_feature("had_heart_failure")
+    assert feature.measured is not None
+    (source,) = feature.measured.sources
+    sources = (source, replace(source, table="emergency"))
+    return replace(feature, measured=replace(feature.measured, sources=sources, **changes))
+
+
+def test_where_a_table_is_absent_nobody_had_nothing(tmp_path: Path, diagnoses: dict[str, Path]) -> None:
+    emergency = {"emergency": diagnoses["emergency"]}
+    assert fill(tmp_path / "a", heart_failure(), diagnoses)[0] == ["yes", "no"]
+    values, measures = fill(tmp_path / "b", heart_failure(), emergency)
+    assert (values, measures.accounts["had_heart_failure"].films) == (["yes", None], 1)
+    count = replace(heart_failure(choose="count_before"), categories=(), is_whole=True)
+    assert fill(tmp_path / "c", count, diagnoses)[0] == [1, 0]
+    assert fill(tmp_path / "d", count, emergency)[0] == [None, None]
+
+
+def test_where_a_line_is_no_row_nobody_had_nothing(tmp_path: Path, diagnoses: dict[str, Path]) -> None:
+    with diagnoses["diagnoses"].open("a") as out:
+        out.write("2,h9,4280,9,extra\n")
+    for folder in ("first", "first"):  # the second time from its stage
+        values, measures = fill(tmp_path / folder, heart_failure(), diagnoses)
+        assert (values, dict(measures.unread)) == (["yes", None], {"hosp/diagnoses_icd.csv": 1})
+        assert describe_unread(measures) == [
+            'hosp/diagnoses_icd.csv: lines that are no rows: 1, so no feature of it is "no" by default'
+        ]
+    count = replace(heart_failure(choose="count_before"), categories=(), is_whole=True)
+    assert fill(tmp_path / "c", count, diagnoses)[0] == [1, None]
 
 
 def test_ventilation_is_known_in_intensive_care_alone(tmp_path: Path) -> None:

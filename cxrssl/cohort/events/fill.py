@@ -116,10 +116,9 @@ def measure_films(database: Database, events: Events) -> Measures:
     stages.mkdir(parents=True, exist_ok=True)
     with open_scratch(stages, memory=MEMORY) as scratch:
         _insert_films(scratch, films, subjects, database.query(STAYS))
-        paths = {name: stage.path for name, stage in staged.items()}
         with track("choose values", len(chosen.features), "features") as progress:
             for feature in chosen.features:
-                columns, accounts[feature.name] = _measure(scratch, feature, chosen.tables, paths, frame)
+                columns, accounts[feature.name] = _measure(scratch, feature, chosen.tables, staged, frame)
                 frame = frame.with_columns(columns)
                 progress.advance()
     remove_spill(stages)
@@ -139,7 +138,7 @@ def _measure(
     scratch: Database,
     feature: Feature,
     tables: Mapping[str, EventTable],
-    paths: Mapping[str, Path],
+    staged: Mapping[str, Stage],
     frame: pl.DataFrame,
 ) -> tuple[list[pl.Series], Account]:
     """Return the columns of a feature, row for row with `frame`, and its account."""
@@ -148,14 +147,17 @@ def _measure(
     if measured.count_of:
         counted = _count_yes(feature, measured, frame)
         return [counted], Account(films=counted.drop_nulls().len())
-    if not any(source.table in paths for source in measured.sources):
+    sources = {source.table: staged.get(source.table) for source in measured.sources}
+    paths = {name: stage.path for name, stage in sources.items() if stage}
+    if not paths or (measured.choose == "count_before" and len(paths) < len(sources)):  # a part would be too low
         return _columns(feature, frame, pl.DataFrame(schema=CHOSEN)), Account()
     scratch.execute(event_sql(feature, tables, paths))
     account = _count_rows(scratch, feature)
     scratch.execute(choose_sql(feature))
     found = scratch.query("SELECT film, value, age_us / 3.6e9 AS age_h FROM chosen").cast(CHOSEN)
     account |= {"films": found.height}
-    if measured.missing != "unknown":
+    is_whole = all(stage and not stage.num_unread for stage in sources.values())
+    if measured.missing != "unknown" and is_whole:  # else a row that is not here may say "yes", of anybody
         said_no = scratch.query(missing_sql(feature)).with_columns(value=pl.lit(0.0), age_h=pl.lit(None, pl.Float64))
         found = pl.concat([found, said_no.cast(CHOSEN)])
         account["films"] = found.height
