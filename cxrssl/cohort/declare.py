@@ -73,6 +73,7 @@ def _read(values: Mapping[str, Any], is_own: bool) -> Declared:
 def check_sources(features: Sequence[Feature], tables: Mapping[str, EventTable]) -> None:
     """Raise ConfigError for a feature that its tables cannot give, or give only after the film."""
     named = {feature.name: feature for feature in features}
+    check_unique(features)
     for feature in features:
         if feature.measured is None:
             continue
@@ -88,6 +89,17 @@ def check_sources(features: Sequence[Feature], tables: Mapping[str, EventTable])
             if feature.role == "input" and (named[other].role == "outcome" or named[other].known == "after"):
                 what = f'feature "{feature.name}" counts "{other}", which is an outcome: it is one too and no input'
                 raise ConfigError(what, hint='write role = "outcome"')
+
+
+def check_unique(features: Sequence[Feature]) -> None:
+    """Raise ConfigError if two features have a column of one name."""
+    owners: dict[str, str] = {}
+    for feature in features:
+        for column in (feature.column, *((feature.age_column,) if feature.has_age else ())):
+            owner = owners.setdefault(column, feature.name)
+            if owner != feature.name:
+                what = f'feature "{feature.name}": the column "{column}" is one of feature "{owner}"'
+                raise ConfigError(what, hint='write another column = "..."')
 
 
 def _check_source(feature: Feature, measured: Measured, source: EventSource, table: EventTable) -> None:

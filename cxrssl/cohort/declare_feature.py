@@ -70,12 +70,15 @@ class FeatureReader:
         group = self._text("group")
         if not NAME.fullmatch(group):
             raise ConfigError(f"{self.shown}: a group is a word of a-z, 0-9 and _")
+        column = self._text("column", "") or self.name
+        if not NAME.fullmatch(column):
+            raise ConfigError(f"{self.shown}: a column is a word of a-z, 0-9 and _")
         edges = make_edges(self.values["band_width"]) if "bands_of" in self.values else ()
         categories = self._categories(kind, choose, edges)
         measured = self._measured(choose) if choose else None
         return Feature(
             self.name, group, role, known_when, self._text("meaning"), categories,
-            column=self._text("column", ""), source=self._text("source", ""), rule=self._text("rule", ""),
+            column=column, source=self._text("source", ""), rule=self._text("rule", ""),
             words=self._words(), scale=self._scale(measured) if not categories else None,
             most=self.values.get("most", 0), is_whole=self.values.get("is_whole", choose == "count_before"),
             censored=self._text("censored", ""), form_of=self._text("bands_of", ""), edges=edges,

@@ -101,10 +101,14 @@ def _check_free(feature: Feature, where: str | Path) -> None:
     ours = {each.name: each for each in BUILT_IN.features}
     groups = {each.group for each in BUILT_IN.features}
     columns = {name for each in BUILT_IN.features for name in (each.column, each.censored, each.age_column)}
-    for what, taken in (("name", feature.name in {*ours, *groups, *columns, *RESERVED}),
-                        ("group", feature.group in {*ours, *groups, NONE})):  # fmt: skip
-        if taken:
-            word = feature.name if what == "name" else feature.group
+    age = feature.age_column if feature.has_age else feature.column
+    for what, word, taken in (
+        ("name", feature.name, {*ours, *groups, *columns, *RESERVED}),
+        ("group", feature.group, {*ours, *groups, NONE}),
+        ("column", feature.column, {*columns, *RESERVED}),
+        ("column", age, {*columns, *RESERVED}),
+    ):
+        if word in taken:
             what = f'feature "{feature.name}": the {what} "{word}" is one that comes with the program'
             raise ConfigError(what, where, f'choose another, such as "my_{word}"')
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from cxrssl.cohort import features
 from cxrssl.cohort.declare import check_sources, read_declared
+from cxrssl.cohort.events.asked import read_asked
 from cxrssl.cohort.feature import Declared, EventSource
 from cxrssl.cohort.features import BUILT_IN, FEATURES, TABLES
+from cxrssl.cohort.features import declare as declare_here
 from cxrssl.core.errors import ConfigError
 
 TABLE = """
@@ -265,6 +269,40 @@ def test_names_are_declared_once() -> None:
         declare(TABLE + TABLE + ACUITY)
     with pytest.raises(ConfigError, match="no feature is declared"):
         declare(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ('column = "age_y"', 'feature "acuity": the column "age_y" is one that comes with the program'),
+        ('column = "subject_id"', 'feature "acuity": the column "subject_id" is one that comes with the program'),
+        ('column = "sodium"', 'feature "acuity": the column "sodium" is one that comes with the program'),
+        ('column = "Age y"', 'feature "acuity": a column is a word of a-z, 0-9 and _'),
+        ('column = "urgency"', 'feature "other": the column "urgency_age_h" is one of feature "acuity"'),
+        ('column = "urgency_age_h"', 'feature "other": the column "urgency_age_h" is one of feature "acuity"'),
+    ],
+)
+def test_each_column_is_of_one_feature(more: str, what: str) -> None:
+    other = CODES[CODES.index("[[feature]]") :].replace('"had_asthma"', '"other"\ncolumn = "urgency_age_h"')
+    other = other.replace("ROLE", "input").replace("CHOOSE", "any_before")
+    other = other.replace('table = "codes"', 'table = "diagnoses"')
+    own = ACUITY.replace("[[feature]]", f"[[feature]]\n{more}").replace('group = "triage"', 'group = "mine"')
+    with pytest.raises(ConfigError) as caught:
+        declare_here(tomllib.loads(own + other), "mine.toml")
+    assert caught.value.what == what
+
+
+def test_each_column_is_of_one_feature_of_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in ("_known", "_declared"):  # what a process knows
+        monkeypatch.setattr(features, kept, dict(getattr(features, kept)))
+    for name in ("first", "second"):
+        text = ACUITY.replace("[[feature]]", '[[feature]]\ncolumn = "urgency"').replace('"acuity"\n', f'"{name}"\n')
+        (tmp_path / f"{name}.toml").write_text(text.replace('group = "triage"', 'group = "mine"'))
+    files = [str(tmp_path / f"{name}.toml") for name in ("first", "second")]
+    assert read_asked(files[0], tmp_path / "cohort").names == ["first"]
+    with pytest.raises(ConfigError) as caught:
+        read_asked(",".join(files), tmp_path / "cohort")
+    assert caught.value.what == 'feature "second": the column "urgency" is one of feature "first"'
 
 
 def test_built_in_features_are_declared_in_the_package() -> None:

@@ -19,7 +19,7 @@ import pytest
 from cxrssl.cohort.declare import read_declared
 from cxrssl.cohort.encoding import encode_features, feature_columns
 from cxrssl.cohort.events.fill import Account, Chosen, Events, Measures, measure_films
-from cxrssl.cohort.feature import EventTable, Feature
+from cxrssl.cohort.feature import EventTable, Feature, Measured
 from cxrssl.cohort.features import FEATURE_NAMES, OPTIONAL, TABLES, find_feature
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.schema import create_tables
@@ -319,21 +319,23 @@ def test_history_is_of_earlier_admissions(tmp_path: Path) -> None:
 EMERGENCY = EventTable("emergency", "ed/diagnosis", "ed_stay.outtime", key="stay_id", item="code", version="version")
 
 
-def fill(folder: Path, feature: Feature, files: dict[str, Path]) -> tuple[list[Any], Measures]:
+def fill(folder: Path, feature: Feature, files: dict[str, Path], *more: Feature) -> tuple[list[Any], Measures]:
     """Return the values of films of subjects "1" and "2" at noon; "1" was in the emergency department before."""
     tables = TABLES | {"emergency": EMERGENCY}
     subjects = ["1", "2"]
     images = [f"f{subject}" for subject in subjects]
     times = pl.lit(NOON - dt.timedelta(hours=9)).alias("intime"), pl.lit(NOON - dt.timedelta(hours=5)).alias("outtime")
     with open_database(None) as database:
-        create_tables(database, [feature])
+        create_tables(database, [feature, *more])
         database.insert("image", pl.DataFrame({"image_id": images, "study_id": images, "subject_id": subjects,
                                                "path": images}).with_columns(taken_at=pl.lit(NOON)))  # fmt: skip
         database.insert("link", pl.DataFrame({"image_id": images}).with_columns(
             link_status=pl.lit("in_stay"), num_covering=pl.lit(0)))  # fmt: skip
         database.insert("ed_stay", pl.DataFrame({"subject_id": ["1"], "ed_stay_id": ["e1"]}).with_columns(*times))
         shown = {name: SourceFile(path, f"{tables[name].file}.csv") for name, path in files.items()}
-        events = Events(Chosen((feature,), tables), shown, {each.shown: "0" for each in shown.values()}, folder / "s")
+        events = Events(
+            Chosen((feature, *more), tables), shown, {each.shown: "0" for each in shown.values()}, folder / "s"
+        )
         measures = measure_films(database, events)
     return measures.frame.sort("image_id")[feature.column].to_list(), measures
 
@@ -378,6 +380,16 @@ def test_where_a_line_is_no_row_nobody_had_nothing(tmp_path: Path, diagnoses: di
         ]
     count = replace(heart_failure(choose="count_before"), categories=(), is_whole=True)
     assert fill(tmp_path / "c", count, diagnoses)[0] == [1, None]
+
+
+def test_a_count_may_stand_before_what_it_counts(tmp_path: Path, diagnoses: dict[str, Path]) -> None:
+    counted = replace(heart_failure(), column="heart")
+    count = Measured("count_before", count_of=(counted.name,))
+    score = replace(counted, name="score", column="score_n", categories=(), is_whole=True, measured=count)
+    values, measures = fill(tmp_path, score, diagnoses, counted)
+    assert values == [1, 0]
+    assert measures.frame["heart"].to_list() == ["yes", "no"]
+    assert list(measures.accounts) == ["score", "had_heart_failure"]
 
 
 def test_ventilation_is_known_in_intensive_care_alone(tmp_path: Path) -> None:

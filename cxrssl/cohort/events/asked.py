@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cxrssl.cohort.declare import check_unique
 from cxrssl.cohort.events.fill import Chosen
 from cxrssl.cohort.events.stage import check_columns, find_wanted
 from cxrssl.cohort.feature import Feature
@@ -56,6 +57,7 @@ def read_asked(text: str, cohort: Path) -> Asked:
         else:
             what = f'there is no group "{plain(word, 60)}" to make a cohort with'
             raise UsageError(what, hint=f"{nearest_hint(word, groups)}; a file of your own ends in {SUFFIX}")
+    check_unique(list(features.values()))
     order = [name for name in known_names() if name in features]
     return Asked(Chosen(tuple(features[name] for name in order), tables), declared)
 

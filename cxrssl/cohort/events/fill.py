@@ -7,7 +7,7 @@ rejected. Never: a "no" of a person of whom a row could not be read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from cxrssl.cohort.events.choose import (
     missing_sql,
 )  # fmt: skip
 from cxrssl.cohort.events.stage import MEMORY, Stage, find_wanted, remove_spill, stage_events
-from cxrssl.cohort.feature import EventTable, Feature, Measured
+from cxrssl.cohort.feature import EventTable, Feature
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.tables.columns import SHOWN_ROWS, count_shown
 from cxrssl.core.errors import DataError
@@ -117,11 +117,12 @@ def measure_films(database: Database, events: Events) -> Measures:
     with open_scratch(stages, memory=MEMORY) as scratch:
         _insert_films(scratch, films, subjects, database.query(STAYS))
         with track("choose values", len(chosen.features), "features") as progress:
-            for feature in chosen.features:
-                columns, accounts[feature.name] = _measure(scratch, feature, chosen.tables, staged, frame)
+            for feature in sorted(chosen.features, key=_counts_others):
+                columns, accounts[feature.name] = _measure(scratch, feature, chosen, staged, frame)
                 frame = frame.with_columns(columns)
                 progress.advance()
     remove_spill(stages)
+    accounts = {feature.name: accounts[feature.name] for feature in chosen.features}
     ids = database.query("SELECT rowid AS film, image_id FROM image")
     return Measures(ids.join(frame, "film").sort("film").drop("film"), accounts, unread)
 
@@ -137,15 +138,16 @@ def _insert_films(scratch: Database, films: pl.DataFrame, subjects: pl.Series, s
 def _measure(
     scratch: Database,
     feature: Feature,
-    tables: Mapping[str, EventTable],
+    chosen: Chosen,
     staged: Mapping[str, Stage],
     frame: pl.DataFrame,
 ) -> tuple[list[pl.Series], Account]:
     """Return the columns of a feature, row for row with `frame`, and its account."""
-    measured = feature.measured
+    measured, tables = feature.measured, chosen.tables
     assert measured is not None
     if measured.count_of:
-        counted = _count_yes(feature, measured, frame)
+        columns = {each.name: each.column for each in chosen.features}
+        counted = _count_yes(feature, [columns[name] for name in measured.count_of], frame)
         return [counted], Account(films=counted.drop_nulls().len())
     sources = {source.table: staged.get(source.table) for source in measured.sources}
     paths = {name: stage.path for name, stage in sources.items() if stage}
@@ -185,10 +187,14 @@ def _columns(feature: Feature, frame: pl.DataFrame, found: pl.DataFrame) -> list
     return columns
 
 
-def _count_yes(feature: Feature, measured: Measured, frame: pl.DataFrame) -> pl.Series:
-    """Return how many of the counted features are "yes", null where one is unknown."""
-    parts = [pl.col(name) == "yes" for name in measured.count_of]
-    is_known = pl.all_horizontal(pl.col(name).is_not_null() for name in measured.count_of)
+def _counts_others(feature: Feature) -> bool:
+    return feature.measured is not None and bool(feature.measured.count_of)
+
+
+def _count_yes(feature: Feature, counted: Sequence[str], frame: pl.DataFrame) -> pl.Series:
+    """Return how many of these columns are "yes", null where one is unknown."""
+    parts = [pl.col(name) == "yes" for name in counted]
+    is_known = pl.all_horizontal(pl.col(name).is_not_null() for name in counted)
     total = pl.sum_horizontal(part.cast(pl.Int64) for part in parts)
     return frame.select(pl.when(is_known).then(total).alias(feature.column))[feature.column]
 
