@@ -29,6 +29,7 @@ from cxrssl.core.process import boot_mark, owner_mark
 AGE_S = 86_400.0
 """A folder of another machine in which nothing has changed for so long is left over."""
 NEW, OLD, REMOVED = "new", "old", "removed"
+PREFIX = ".building-"
 RENAME_EXCHANGE = 2
 AT_CWD = -100
 MANIFEST = "manifest.json"
@@ -128,6 +129,34 @@ def remove_published(dest: Path) -> None:
         shutil.rmtree(going, ignore_errors=True)
 
 
+def is_put_aside(dest: Path) -> bool:
+    """Return whether the published version of a place is kept beside it, where the next process puts it back from."""
+    return not dest.exists() and bool(_beside(dest, f"{OLD}~"))
+
+
+def is_owned(path: Path) -> bool:
+    """Return whether a process holds a folder that is being built, or a published version waits in it."""
+    lock, _ = _try_lock(path)
+    if lock is not None:
+        os.close(lock)
+    return lock is None or _is_wanted_back(path)
+
+
+def remove_left(path: Path) -> None:
+    """Remove a folder that a killed process has left, unless it `is_owned` by now."""
+    lock, _ = _try_lock(path)
+    if lock is None:
+        return
+    if not _is_wanted_back(path):
+        shutil.rmtree(path, ignore_errors=True)
+    os.close(lock)
+
+
+def _is_wanted_back(path: Path) -> bool:
+    name, _, rest = path.name.removeprefix(PREFIX).partition("~")
+    return rest.startswith(f"{OLD}~") and is_put_aside(path.parent / name)
+
+
 @contextlib.contextmanager
 def _put_aside(dest: Path, aside: Path) -> Iterator[None]:
     """Rename a published folder, locked so that it is not taken for a left-over while the block runs."""
@@ -151,7 +180,7 @@ def _name(dest: Path, use: str) -> Path:
 
 def _prefix(dest: Path) -> str:
     """The tilde is in no artefact's name, so that `mimic` never takes what is being built for `mimic-small`."""
-    return f".building-{dest.name}~"
+    return f"{PREFIX}{dest.name}~"
 
 
 def _beside(dest: Path, use: str = "") -> list[Path]:

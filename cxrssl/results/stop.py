@@ -40,6 +40,8 @@ def stop_run(folder: Path, jobs: Path, wait_s: float, may_kill: bool) -> Iterato
     files = RunFiles(folder)
     record = read_run(folder)
     start = last_turn(record.events) if record else None
+    if record is not None and start is None:
+        raise UsageError(f"nothing says which process trains run {folder.name}", folder, "its events have no start")
     if record is None or start is None or record.state not in ("running", "unseen"):
         state = record.state if record else "not begun"
         raise UsageError(f"run {folder.name} does not run: it is {state}", folder)
@@ -94,14 +96,15 @@ def _describe_end(folder: Path) -> str:
 
 
 def _cancel_job(files: RunFiles, jobs: Path, host: str) -> Iterator[str]:
-    """Cancel the SLURM job of a run whose process is not one of this machine."""
+    """Cancel the SLURM job of a run whose process is not one of this machine, if the queue still has it."""
     job_ids = sorted((path.name.partition("_")[0] for path in jobs.glob("*_submission.sh")), key=_number)
-    if not job_ids:
+    for tool in ("scancel", "squeue") if job_ids else ():
+        if shutil.which(tool) is None:
+            raise SetupError(f"this machine has no SLURM: there is no {tool}", hint="go to the cluster's login node")
+    if not job_ids or not _is_queued(job_ids[-1], files.folder):
         where = f"on {plain(host, 60)}" if host else "on an unknown machine"
         what = f"the process of run {files.folder.name} is not one of this machine and its container: it is {where}"
         raise UsageError(what, files.folder, "run the same command there")
-    if shutil.which("scancel") is None:
-        raise SetupError("this machine has no SLURM: there is no scancel", hint="go to the cluster's login node")
     job_id = job_ids[-1]
     append_record(files.events, {"event": REQUEST, "by": describe_process()["pid"], "job": job_id})
     done = subprocess.run(["scancel", job_id], capture_output=True, text=True, check=False)
@@ -110,14 +113,23 @@ def _cancel_job(files: RunFiles, jobs: Path, host: str) -> Iterator[str]:
     yield f"scancel sent to job {job_id}"
     ends_at = time.monotonic() + SCANCEL_S
     while time.monotonic() < ends_at:
-        left = subprocess.run(["squeue", "--noheader", "--job", job_id], capture_output=True, text=True, check=False)
-        if not left.stdout.strip():
+        if not _is_queued(job_id, files.folder):
             yield f"job {job_id} has left the queue"
+            yield _describe_end(files.folder)
             return
         time.sleep(POLL_S)
     raise SetupError(
         f"job {job_id} is still in the queue after {SCANCEL_S:g} s", files.folder, f"squeue --job {job_id}"
     )
+
+
+def _is_queued(job_id: str, folder: Path) -> bool:
+    """Return whether SLURM's queue has a job. Raises: SetupError when squeue does not say."""
+    asked = subprocess.run(["squeue", "--noheader", "--job", job_id], capture_output=True, text=True, check=False)
+    if asked.returncode and "invalid job id" not in asked.stderr.casefold():
+        what = f"squeue does not say whether job {job_id} is in the queue: {plain(asked.stderr.strip(), 200)}"
+        raise SetupError(what, folder, f"squeue --job {job_id}")
+    return not asked.returncode and bool(asked.stdout.strip())
 
 
 def _number(text: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrssl.core.building import remove_published
+from cxrssl.core.building import PREFIX, is_owned, is_put_aside, remove_left, remove_published
 from cxrssl.core.durable import find_leftovers, remove_leftover, renamed_os_errors
 from cxrssl.core.errors import UsageError
 from cxrssl.core.journal import append_record
@@ -54,6 +54,8 @@ def remove_waste(workspace: Workspace, waste: Sequence[Waste]) -> None:
         elif each.kind == PACKS:
             with renamed_os_errors(each.path):
                 remove_published(each.path)
+        elif each.path.name.startswith(PREFIX):
+            remove_left(each.path)
         else:
             remove_leftover(each.path)
 
@@ -83,7 +85,8 @@ def _find_checkpoints(workspace: Workspace) -> Iterator[Waste]:
 def _find_packs(workspace: Workspace) -> Iterator[Waste]:
     names = set(workspace.cohort_names())
     for path in sorted(workspace.images.iterdir()) if workspace.images.is_dir() else ():
-        if path.is_dir() and not path.name.startswith(".") and path.name not in names:
+        is_dropped = path.name not in names and not is_put_aside(workspace.cohorts / path.name)
+        if path.is_dir() and not path.name.startswith(".") and is_dropped:
             yield Waste(PACKS, path, f"there is no cohort {path.name}", folder_bytes(path))
 
 
@@ -92,7 +95,8 @@ def _find_leftovers(workspace: Workspace) -> Iterator[Waste]:
     folders += [workspace.runs / run_id for run_id in workspace.run_ids()]
     for folder in folders:
         for path in find_leftovers(folder):
-            if time.time() - _changed_at(path) > OLD_S:
+            is_held = path.name.startswith(PREFIX) and is_owned(path)
+            if not is_held and time.time() - _changed_at(path) > OLD_S:
                 yield Waste(LEFTOVERS, path, "a command that wrote it was killed", folder_bytes(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.records.notes import read_notes
 from cxrssl.records.reader import read_run
 from cxrssl.results.resume import find_place
+from cxrssl.results.tidy import Waste, find_waste, remove_waste
 from tests.cli.command import Result, run
 from tests.records.folders import ELSEWHERE, make_encoder, make_evaluation, make_run
 
@@ -110,6 +112,30 @@ def test_what_may_go_is_listed_and_goes_when_it_is_asked_for(workspace: Workspac
     assert json.loads(call(workspace, "gc", "--json").stdout)["found"] == []
 
 
+def test_what_a_process_holds_or_wants_back_does_not_go(workspace: Workspace) -> None:
+    """A version that was put aside is the only one while its place is empty, and the films of its cohort stay."""
+    aside, held = workspace.cohorts / ".building-mimic~old~a~b~c", workspace.evals / ".building-e~new~a~b~c"
+    (workspace.images / "mimic").mkdir(parents=True)
+    for folder in (aside, held):
+        folder.mkdir(parents=True)
+        (folder / "only.txt").touch()
+        for path in (folder / "only.txt", folder):
+            os.utime(path, (time.time() - 2 * 86_400,) * 2)
+    lock = os.open(held, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert find_waste(workspace) == []
+    too_early = [Waste("leftovers", folder, "", 0) for folder in (aside, held)]
+    remove_waste(workspace, too_early)
+    assert aside.is_dir()
+    assert held.is_dir()
+    os.close(lock)
+    (workspace.cohorts / "mimic").mkdir()
+    assert [each.path for each in find_waste(workspace)] == [aside, held]
+    assert call(workspace, "gc", "--delete").returncode == 0
+    assert not aside.exists()
+    assert not held.exists()
+
+
 def start_trainer(workspace: Workspace, manners: str) -> subprocess.Popen[str]:
     events = workspace.runs / "live/events.jsonl"
     process = subprocess.Popen([sys.executable, "-c", TRAINER, str(events), manners], stdout=subprocess.PIPE, text=True)
@@ -169,9 +195,29 @@ def test_a_job_of_slurm_is_cancelled_and_seen_off(
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    for squeue, code, said in (
+        ("true", 2, "it is on another-host"),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", 2, "it is on another-host"),
+        ("echo 'Unable to contact slurm controller' >&2; exit 1", 4, "squeue does not say whether job 100 is in"),
+    ):
+        (tools / "squeue").write_text(f"#!/bin/sh\n{squeue}\n")
+        refused = call(workspace, "stop", "far")
+        assert (refused.returncode, said in refused.stderr) == (code, True), refused
+        assert not (tools / "scancel.asked").exists()
+    (tools / "squeue").write_text(f"#!/bin/sh\n[ -e {tools}/scancel.asked ] || echo 100 R\n")
     stopped = call(workspace, "stop", "far")
-    assert stopped.stdout.splitlines() == ["scancel sent to job 100", "job 100 has left the queue"]
+    assert stopped.stdout.splitlines() == [
+        "scancel sent to job 100",
+        "job 100 has left the queue",
+        "its process ended without a word; what it saved before is there",
+    ]
     assert (tools / "scancel.asked").read_text() == "100\n"
+
+
+def test_a_run_whose_events_have_no_start_is_left_alone(workspace: Workspace) -> None:
+    (make_run(workspace, "odd", range(3)) / "events.jsonl").write_text("")
+    refused = call(workspace, "stop", "odd")
+    assert (refused.returncode, "nothing says which process trains run odd" in refused.stderr) == (2, True)
 
 
 def test_what_a_run_is_resumed_with_comes_from_the_run_itself(workspace: Workspace) -> None:
