@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -156,12 +157,14 @@ def _cell(name: str, value: Value | None) -> str:
         return plain(value, 40)
     if isinstance(value, tuple):
         return plain(",".join(value), 40)
+    if name in ("started", "ended"):
+        return clock(value)
+    if not math.isfinite(value):
+        return str(value)
     if name == "progress":
         return f"{int(100 * value)}%"
     if name in ("age", "left_s"):
         return short_seconds(value)
-    if name in ("started", "ended"):
-        return clock(value)
     if name.startswith(("auroc", "auprc")):
         return f"{value:.3f}"
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.4g}"

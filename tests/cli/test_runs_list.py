@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 
 import pytest
 
+from cxrssl.cli.runs_list import _cell
 from cxrssl.core.durable import write_json
 from cxrssl.core.journal import append_record
 from cxrssl.core.workspace import Workspace
@@ -16,7 +18,7 @@ from cxrssl.records.notes import add_note
 from cxrssl.records.run import RunDescription
 from cxrssl.results.command import find_command
 from tests.cli.command import run
-from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run
+from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run, metric, write_lines
 
 
 @pytest.fixture
@@ -61,6 +63,16 @@ def test_the_table_fits_eighty_columns_and_says_how_many_there_are(workspace: Wo
     assert few[0].split() == ["run", "state", "done", "loss", "seed", "age"] or few[0].split()[0] == "run"
     assert few[-1] == "1 run of 3"
     assert run("runs", "list", "nothing", workspace=workspace.root).stdout == "none of 3 runs\n"
+
+
+def test_numbers_that_are_not_finite_are_shown_as_such(workspace: Workspace) -> None:
+    folder = make_run(workspace, "mimic-msn-vit-tiny-s7-00000004", range(3), started_at=1.73e9)
+    write_lines(folder / "metrics-0001.jsonl", [metric(3, 1.73e9, loss="nan", lr="-inf")])
+    add_note(folder, {"metric": "external", "step": 3, "value": math.inf})
+    shown = run("runs", "list", "00000004", "--columns", "loss,lr,external", workspace=workspace.root)
+    assert shown.returncode == 0, shown
+    assert shown.stdout.splitlines()[1].split()[1:] == ["nan", "-inf", "inf"]
+    assert [_cell(name, math.nan) for name in ("progress", "age", "left_s", "auroc", "seed")] == ["nan"] * 5
 
 
 def test_an_archived_run_is_listed_when_it_is_asked_for(workspace: Workspace) -> None:
