@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.journal import append_record
-from cxrssl.core.numbers import is_count, number_of
+from cxrssl.core.numbers import encode_numbers, is_count, number_of
 from cxrssl.core.text import plain
 from cxrssl.records.tail import iter_journal
 
@@ -55,7 +55,8 @@ def fold_notes(records: Iterable[Mapping[str, Any]]) -> RunNotes:
     note, is_archived = "", False
     added: dict[tuple[str, int], Added] = {}
     for record in records:
-        match record:
+        # A journal's reader takes the texts "nan" and "inf" for numbers; here only a value is one.
+        match {key: each if key == "value" else encode_numbers(each) for key, each in record.items()}:
             case {"tag": str(tag)}:
                 tags[plain(tag, MAX_TAG)] = None
             case {"untag": str(tag)}:
