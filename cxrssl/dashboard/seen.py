@@ -6,7 +6,6 @@ text is burnt in, are part of the pixels and are covered by who draws them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.cohort.features import FEATURES
+from cxrssl.cohort.feature import Feature
+from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.read import BLANK, UNCERTAIN, Cohort
 from cxrssl.core.errors import CxrsslError
 from cxrssl.core.filmnote import say_notes
@@ -126,20 +126,26 @@ def _about(cohort: Cohort, images: ImageStore, row: int) -> list[tuple[str, str]
         gap = float(cohort.gap_h[row])
         when = f", {gap:+.1f} h" if np.isfinite(gap) else ""
         about.append(("link", (str(cohort.link_status[row]) or "none") + when))
-    forms = {feature.name: feature for feature in FEATURES}
-    for at, name in enumerate(cohort.feature_names.tolist()):
-        feature = forms.get(name)
-        if name == "view" or (feature is not None and feature.form_of):
+    aged = [name for name in cohort.names if find_feature(name).has_age]
+    for at, name in enumerate(cohort.names):
+        feature = find_feature(name)
+        if name == "view" or feature.form_of:
             continue
-        about.append(
-            (name, _value(feature, float(cohort.ehr_values[row, at])) if cohort.ehr_known[row, at] else "unknown")
-        )
+        value = _say_value(feature, float(cohort.ehr_values[row, at])) if cohort.ehr_known[row, at] else "unknown"
+        if cohort.ehr_age_h is not None and name in aged:
+            value += _say_age(float(cohort.ehr_age_h[row, aged.index(name)]))
+        about.append((name, value))
     return about
 
 
-def _value(feature: object, value: float) -> str:
-    categories: Sequence[str] = getattr(feature, "categories", ())
-    return categories[int(value)] if categories and 0 <= value < len(categories) else f"{value:g}"
+def _say_value(feature: Feature, value: float) -> str:
+    """Return the category of a value, or a number as it is."""
+    names = feature.categories
+    return names[int(value)] if names and 0 <= value < len(names) else f"{value:g}"
+
+
+def _say_age(age_h: float) -> str:
+    return f", {age_h:.1f} h before the film" if np.isfinite(age_h) else ""
 
 
 def _labels(cohort: Cohort, row: int, evaluation: Evaluation | None) -> tuple[tuple[Label, ...], bool]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from textual.pilot import Pilot
 
+from cxrssl.cohort.read import open_cohort
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.asked import RESULTS, ask
 from cxrssl.dashboard.once import SHOWS, read_once
@@ -16,9 +18,12 @@ from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.screens.films import FilmsScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.dashboard.screens.sql import SqlScreen
+from cxrssl.dashboard.seen import describe_film
 from cxrssl.dashboard.text.film import cover_corners, shade_lines, shrink_film
 from cxrssl.dashboard.text.people import bar, cohort_sheets
 from cxrssl.dashboard.view import View
+from cxrssl.dashboard.widgets.film import FilmView
+from cxrssl.images.store import open_images
 from tests.dashboard.screen import drive, press, text_of, until
 from tests.world import make_workspace
 
@@ -73,6 +78,41 @@ def test_ids_and_corners_are_hidden_until_the_key_is_held(workspace: Workspace) 
         assert "film 3 of 24" in text_of(pilot)
         await press(pilot, screen, "G")
         assert "film 24 of 24" in text_of(pilot)
+
+    drive(workspace, steps)
+
+
+def test_a_measured_feature_is_shown_in_its_words_and_with_its_age(workspace: Workspace) -> None:
+    read = open_cohort(workspace.cohorts / "nih")
+    num = len(read)
+    cohort = replace(
+        read,
+        feature_names=np.array([*read.names, "had_heart_failure", "sodium", "potassium"]),
+        ehr_values=np.column_stack([read.ehr_values, np.full((num, 3), (1, 138.5, np.nan), np.float32)]),
+        ehr_known=np.column_stack([read.ehr_known, np.full((num, 3), (True, True, False))]),
+        ehr_age_h=np.full((num, 2), (5.25, np.nan), np.float32),
+    )
+    images = replace(open_images(workspace.images / "nih"), cohort_sha256=cohort.content_sha256)
+    about = dict(describe_film(cohort, images, 0, None, "").about)
+    assert [about[name] for name in ("had_heart_failure", "sodium", "potassium")] == [
+        "yes", "138.5, 5.2 h before the film", "unknown"
+    ]  # fmt: skip
+
+
+def test_another_film_is_drawn_even_in_the_place_of_one_that_is_gone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python gives the id of a removed array to the next one."""
+    monkeypatch.setattr("cxrssl.dashboard.widgets.film.id", lambda film: 0, raising=False)
+
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await press(pilot, screen, "7")
+        view = pilot.app.screen.query_one(FilmView)
+        drawn = []
+        for shade in (0, 255):
+            view.show(np.full((64, 64), shade, np.uint8), (0, 0, 64, 64), True)
+            drawn.append(list(view.render_line(2)))
+        assert drawn[0] != drawn[1]
 
     drive(workspace, steps)
 

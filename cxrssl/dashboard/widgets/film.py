@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -24,19 +25,19 @@ class FilmView(Widget):
         self.is_whole = False
         """Whether the corners, where text is burnt in, are shown."""
         self._lines: list[Strip] = []
-        self._drawn_for: tuple[object, ...] = ()
+        self._drawn_for: Size | None = None
 
     def show(self, film: Pixels | None, box: Box, is_whole: bool) -> None:
         """Show this film, which lies in its square where `box` says."""
         if film is not self.film or is_whole != self.is_whole:
             self.film, self.box, self.is_whole = film, box, is_whole
+            self._drawn_for = None
             self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Return one line; all are drawn together, once for each change."""
-        drawn_for = (id(self.film), self.is_whole, self.size)
-        if drawn_for != self._drawn_for:
-            self._lines, self._drawn_for = self._draw(), drawn_for
+        if self._drawn_for != self.size:
+            self._lines, self._drawn_for = self._draw(), self.size
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
     def _draw(self) -> list[Strip]:
