@@ -18,10 +18,11 @@ import pytest
 
 from cxrssl.cohort.declare import read_declared
 from cxrssl.cohort.encoding import encode_features, feature_columns
+from cxrssl.cohort.events.asked import find_files, read_asked
 from cxrssl.cohort.events.fill import Account, Chosen, Events, Measures, measure_films
 from cxrssl.cohort.feature import EventTable, Feature, Measured
 from cxrssl.cohort.features import FEATURE_NAMES, OPTIONAL, TABLES, find_feature
-from cxrssl.cohort.files import SourceFile
+from cxrssl.cohort.files import Layout, SourceFile
 from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.summary import describe_unread
 from cxrssl.core.errors import DataError
@@ -217,6 +218,15 @@ def creatinine(tmp_path: Path, rows: Sequence[dict[str, str]], **changes: Any) -
     measures = measure(tmp_path, file, "labevents", [("1", NOON)], [feature])
     row = measures.frame.row(0, named=True)
     return row["creatinine"], row.get("creatinine_age_h"), measures.accounts["creatinine"]
+
+
+def test_a_group_without_a_table_is_told_with_the_file_that_it_needs(tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("hosp", "icu")}
+    layout = Layout("mimic", tmp_path, {}, (), modules=folders)
+    with pytest.raises(DataError) as caught:
+        find_files(read_asked("labs,vitals", tmp_path), layout)
+    assert caught.value.what == "group labs is taken from hosp/labevents.csv.gz, which the dataset lacks"
+    assert caught.value.where == str(tmp_path / "hosp/labevents.csv.gz")
 
 
 def test_a_value_is_known_when_it_was_stored(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def find_files(asked: Asked, layout: Layout) -> dict[str, SourceFile]:
     Raises: DataError for a group of which no table is there, or a column that a file lacks.
     """
     files: dict[str, SourceFile] = {}
+    absent: dict[str, DataError] = {}
     for name, table in asked.chosen.used_tables().items():
         module, _, stem = table.file.partition("/")
         try:
@@ -77,7 +78,7 @@ def find_files(asked: Asked, layout: Layout) -> dict[str, SourceFile]:
         except DataError as error:
             num = sum(name in _tables_of(feature) for feature in asked.chosen.features)
             layout.remarks.append(f"no {table.file}.csv.gz: {num} features are taken without it or unknown")
-            absent = error
+            absent[name] = error
             continue
         check_columns(files[name], find_wanted(asked.chosen.features, table))
     for group in dict.fromkeys(feature.group for feature in asked.chosen.features):
@@ -85,7 +86,7 @@ def find_files(asked: Asked, layout: Layout) -> dict[str, SourceFile]:
         if needed and needed.isdisjoint(files):
             names = ", ".join(f"{asked.chosen.tables[name].file}.csv.gz" for name in sorted(needed))
             what = f"group {group} is taken from {names}, which the dataset lacks"
-            raise DataError(what, absent.where, "fetch it, or leave the group out of --features")
+            raise DataError(what, absent[min(needed)].where, "fetch it, or leave the group out of --features")
     return files
 
 
