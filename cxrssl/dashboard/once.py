@@ -5,11 +5,13 @@ In: a workspace, the name of a screen, a view. Out: text of so many places, or v
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cxrssl.core.columns import cell_width
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.text import nearest_hint, plain
@@ -48,7 +50,21 @@ class Shown:
 def read_once(workspace: Workspace, name: str, view: View) -> Shown:
     """Read what a screen shows. Raises: UsageError for a screen that there is not, or a column."""
     check_screen(name)
-    return SHOWS[name](Reader(workspace), view)
+    shown = SHOWS[name](Reader(workspace), view)
+    return replace(shown, text=lambda width: wrap_lines(shown.text(width), width))
+
+
+def wrap_lines(text: str, width: int | None) -> str:
+    """Return text in which what goes beyond so many places continues in the next line, two places further in."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if width is None or cell_width(line) <= width:
+            lines.append(line)
+            continue
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        pieces = textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+        lines += [cut(piece, width) for piece in pieces]
+    return "\n".join(lines)
 
 
 def check_screen(name: str) -> None:

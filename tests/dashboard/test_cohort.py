@@ -11,9 +11,10 @@ import pytest
 from textual.pilot import Pilot
 
 from cxrssl.cohort.read import open_cohort
+from cxrssl.core.columns import cell_width
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.asked import RESULTS, ask
-from cxrssl.dashboard.once import SHOWS, read_once
+from cxrssl.dashboard.once import SHOWS, read_once, wrap_lines
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.screens.films import FilmsScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
@@ -127,6 +128,24 @@ def test_without_colour_a_film_is_drawn_in_characters(workspace: Workspace, monk
         assert re.search("[-=:+]{12,}", text)
 
     drive(workspace, steps, (80, 24))
+
+
+@pytest.mark.parametrize("name", list(SHOWS))
+def test_what_is_printed_fits_the_terminal(workspace: Workspace, name: str) -> None:
+    lines = read_once(workspace, name, View()).text(80).split("\n")
+    assert max(map(cell_width, lines)) <= 80, lines
+
+
+def test_a_long_line_continues_in_the_next() -> None:
+    text = "head\n  link_status, count of all films\n漢字漢字漢字漢字漢字漢字\n"
+    assert wrap_lines(text, 20).split("\n") == [
+        "head",
+        "  link_status, count",
+        "    of all films",
+        "漢字漢字漢字漢字漢…",
+        "",
+    ]
+    assert wrap_lines(text, None) == text
 
 
 def test_no_id_is_printed_without_a_terminal(workspace: Workspace) -> None:
