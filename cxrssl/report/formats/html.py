@@ -7,6 +7,7 @@ Never: a text from data that becomes markup, an address or a control character; 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from html import escape as escape_html
 from importlib import resources
@@ -63,10 +64,14 @@ def _list_contents(document: Document, blocks: Sequence[Block], place: tuple[int
             title = escape(block.short or block.title)
             items.append(f'<li><a href="#table-{document.number_of(block)}">{title}</a></li>')
         elif isinstance(block, Figure):
-            items.append(
-                f'<li><a href="#figure-{document.number_of(block)}">Figure: {escape(block.title, 80)}</a></li>'
-            )
+            number = document.number_of(block)
+            items.append(f'<li><a href="#figure-{number}">Figure {number}: {escape(_begin(block.title))}</a></li>')
     return f"<ul>{''.join(items)}</ul>" if items else ""
+
+
+def _begin(title: str) -> str:
+    """Return what a figure is, without what it is of: a list of contents has no room for its caption."""
+    return re.split(r" (?:of|on) ", title, maxsplit=1)[0]
 
 
 def _anchor(place: Sequence[int]) -> str:
