@@ -41,8 +41,13 @@ def describe_eligibility(evidence: Evidence) -> list[str]:
     lines = []
     for name, cohort in evidence.cohorts.items():
         films = cohort.summary["films"]
-        rejected = ", ".join(f"{plain(rule, 60)} {count_noun(num, 'film')}" for rule, num in _items(films, "rejected"))
-        seen = f"{count_noun(films['seen'], 'film')} seen, {films['accepted']:,} accepted"
+        rules = list(_items(films, "rejected"))
+        # Together, as each tells what the others leave over.
+        counts = [Count(films["seen"]), Count(films["accepted"]), *(Count(num) for _, num in rules)]
+        num_seen, num_accepted, *nums = hide_small(counts, small=evidence.small)
+        named = zip((rule for rule, _ in rules), nums, strict=True)
+        rejected = ", ".join(f"{plain(rule, 60)} {count_noun(num, 'film')}" for rule, num in named)
+        seen = f"{count_noun(num_seen, 'film')} seen, {num_accepted:,} accepted"
         lines.append(_of(name, f"{seen}; rejected: {rejected or 'none'}", "summary.json"))
     return lines
 

@@ -64,8 +64,7 @@ def run_table(gathered: Gathered, small: SmallCells) -> ReportTable:
 
 def _run_row(run: RunRecord, differs: str, small: SmallCells) -> list[Cell]:
     description = run.description
-    films, twins = (hide_small([Count(num)], small=small)[0] for num in
-                    (description.num_films, description.num_twins_left_out))  # fmt: skip
+    films, twins = hide_small([Count(description.num_films), Count(description.num_twins_left_out)], small=small)
     state = f"{run.imported.sentence}, {run.state}" if run.imported else run.state
     time, ended = _seconds(run), run.ended_at
     return [
