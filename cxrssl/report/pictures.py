@@ -6,6 +6,7 @@ that is not as it was published, or a report that fails for a figure.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,8 @@ def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_fil
     if not is_installed():
         return Pictures({"": Paragraph(explain_missing(), "note")} if plans else {})
     plans += [plan_flow(name, flow.hide_small(small)) for name, flow in gathered.flows.items()]
+    # Else matplotlib keeps its list of fonts in the home of the user.
+    os.environ.setdefault("MPLCONFIGDIR", str(gathered.workspace.root / "compiled" / "matplotlib"))
     last = _open_last(folder)
     blocks = {plan.name: _find_figure(plan, last) or _draw(plan) for plan in plans}
     keys = {f"{KEY}{plan.name}": plan.key for plan in plans if isinstance(blocks[plan.name], Figure)}

@@ -29,11 +29,11 @@ def test_the_demo_runs_from_nothing_to_a_report_and_a_second_time_does_nothing_t
     for part in (
         "linked by status",
         "random vit-micro, seed 0",
-        "record alone: demo, meta, icu",
+        "record alone: demo, meta",
         "view alone",
         "Edema",
     ):
-        assert part in text
+        assert part in " ".join(text.split()), "lines of a report are wrapped"
     report = (workspace / "reports/latest/report.md").read_text()
     assert report.splitlines()[0] in text
 
@@ -122,4 +122,5 @@ def test_a_probe_on_patients_that_were_pretrained_on_is_refused_unless_asked_for
     assert refused.returncode == 3
     assert "took part in pretraining" in refused.stderr
     run(*words, "--allow-overlap", workspace=nih)
-    assert "took part in pretraining" in run("report", workspace=nih).splitlines()[0]
+    first = run("report", workspace=nih).split("\n\n")[0]
+    assert "took part in pretraining" in " ".join(first.split())
