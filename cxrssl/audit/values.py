@@ -88,7 +88,7 @@ def _find_unknown_as_no(cohort: Cohort) -> Result:
 def _find_times(cohort: Cohort) -> list[Result]:
     """Return whether each measured value is of its window before the film; nothing where none is measured.
 
-    A value that was drawn before and stored after the film is not used: how often is said.
+    A value that was drawn before the film and stored after it is not used; the result says how many there are.
     """
     aged = [feature for feature in cohort.measured if feature.has_age]
     if cohort.ehr_age_h is None or not aged:

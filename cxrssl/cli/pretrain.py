@@ -132,7 +132,7 @@ def pretrain(
     options = parse_options(slurm) if slurm else {}
     learn_features(workspace.absolute() / "cohorts")
     place, changes = load_machine(machine or [], device), recipe_changes(backbone, ehr, seed, predict, init)
-    load_recipe(recipe, set_ or [], changes)  # a wrong word is told before the workspace is opened
+    load_recipe(recipe, set_ or [], changes)  # a wrong word is reported before the workspace is opened
     opened = open_workspace(workspace)
     if init and not backbone and recipe in recipe_names():
         changes["model"] = {**find_shape(opened, init), **changes["model"]}

@@ -64,7 +64,7 @@ class Probed:
         return lay_out(self._parts(width), width)
 
     def _parts(self, width: int) -> list[Part]:
-        """Return what is said: the mean over findings first, then what it rests on, then each finding."""
+        """Return the lines: the mean over findings first, then what it rests on, then each finding."""
         first = self.evaluations[0]
         source, decoded = first.settings.candidate.external, table_of_decodings(self.evaluations)
         folds = first.settings.probe.folds

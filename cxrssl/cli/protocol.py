@@ -80,7 +80,7 @@ def describe_protocol_use(evaluations: Sequence[Evaluation]) -> list[str]:
     if scores.over_draws:
         draws = scores.over_draws
         lines.append(
-            f"Mean of heads of {draws.num_draws} draws of the first weights, each chosen by itself: macro AUROC "
+            f"Mean of heads of {draws.num_draws} draws of the first weights, each chosen on its own: macro AUROC "
             f"{draws.macro_auroc.to_text()}, from {draws.lowest:.3f} to {draws.highest:.3f}. Rows are of the first."
         )
     if probe.drop_batch:

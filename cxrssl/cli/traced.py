@@ -29,6 +29,6 @@ def print_trace(workspace: Workspace, as_json: bool) -> None:
 
 
 def _name_counts(num_held: dict[str, int]) -> dict[str, int]:
-    """Return the counts by a noun that can stand in the plural."""
+    """Return the counts by noun."""
     nouns = {"images": "film pack", "features": "feature folder"}
     return {nouns.get(kind, kind): num for kind, num in num_held.items()}

@@ -221,7 +221,7 @@ class CurvesState:
 
 
 def which_is_better(metric: str) -> str:
-    """Return "higher", "lower", or "" for a metric of which neither is better by itself."""
+    """Return "higher", "lower", or "" for a metric of which neither is better."""
     if any(part in metric for part in ("auroc", "auprc", "accuracy", "films_per_s")):
         return "higher"
     return "lower" if metric.endswith(("loss", "cross_entropy", "error")) else ""

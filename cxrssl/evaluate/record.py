@@ -1,4 +1,4 @@
-"""Which features of the health record may stand beside a film: those that are known when it is taken.
+"""Which features of the health record may be used with a film: those that are known when it is taken.
 
 In: an open cohort, words of the command line. Out: names of features. No torch.
 Never: a feature of the record that is known only after the film.

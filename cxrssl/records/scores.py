@@ -72,7 +72,7 @@ class HeadChoice:
 
 @dataclass(frozen=True)
 class DrawScores:
-    """Heads of several draws of their first weights, each chosen by itself: the mean of their scores."""
+    """Heads of several draws of their first weights, each chosen on its own: the mean of their scores."""
 
     num_draws: int
     macro_auroc: Interval

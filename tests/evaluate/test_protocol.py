@@ -143,7 +143,7 @@ def test_the_mean_over_draws_is_that_of_their_test_scores(world: World, tmp_path
     assert one.scores.macro_auroc.value == pytest.approx(made.scores.macro_auroc.value, abs=1e-9)
     assert "over_draws" not in one.scores.to_dict()
     told = " ".join(describe_protocol_use([made]))
-    assert "Mean of heads of 3 draws of the first weights, each chosen by itself: macro AUROC " in told
+    assert "Mean of heads of 3 draws of the first weights, each chosen on its own: macro AUROC " in told
 
 
 def test_a_choice_on_test_is_refused_unless_named(tmp_path: Path) -> None:

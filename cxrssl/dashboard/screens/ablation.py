@@ -12,15 +12,13 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 from textual.widgets import DataTable
 
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.study import Study
-from cxrssl.dashboard.text.lines import failure_line, info_line, title_lines
+from cxrssl.dashboard.text.lines import info_line, title_lines
 from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.text.study import MATRIX_NOTE, findings_sheet, forest_sheet, matrix_sheet, study_lines
 from cxrssl.dashboard.widgets.line import Line
@@ -34,6 +32,7 @@ class AblationScreen(CommonScreen):
     """One ablation of the workspace."""
 
     NAME = "ablation"
+    TOP = "#study"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "move_shape(1)", "Forest, matrix", id="next_pane"),
         Binding("shift+tab", "move_shape(-1)", "Back", show=False, id="previous_pane"),
@@ -65,19 +64,6 @@ class AblationScreen(CommonScreen):
     def plan_reading(self) -> Callable[[], Study]:
         view = self.session.view
         return partial(self.session.reader.read_study, view.study, view.pinned_arm, view.study_metric)
-
-    @on(StateRead)
-    def take_state(self, message: StateRead) -> None:
-        self.state = message.state
-        self.show_state()
-
-    @on(ReadFailed)
-    def show_failure(self, message: ReadFailed) -> None:
-        self.query_one("#study", Line).show(failure_line(message.what))
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     def show_state(self) -> None:
         study = self.state

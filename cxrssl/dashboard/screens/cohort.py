@@ -10,18 +10,15 @@ from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 
 from cxrssl.core.text import shell_word
 from cxrssl.dashboard.people import CohortDetail
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import turn
-from cxrssl.dashboard.text.lines import failure_line, info_line
+from cxrssl.dashboard.text.lines import info_line
 from cxrssl.dashboard.text.people import cohort_line, cohort_sheets
 from cxrssl.dashboard.text.sheet import Sheet, to_text
 from cxrssl.dashboard.widgets.line import Line
@@ -56,19 +53,6 @@ class CohortScreen(CommonScreen):
 
     def plan_reading(self) -> Callable[[], CohortDetail]:
         return partial(self.session.reader.read_cohort, self.session.view.cohort)
-
-    @on(StateRead)
-    def take_state(self, message: StateRead) -> None:
-        self.state = message.state
-        self.show_state()
-
-    @on(ReadFailed)
-    def show_failure(self, message: ReadFailed) -> None:
-        self.query_one("#top", Line).show(failure_line(message.what))
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     def show_state(self) -> None:
         detail = self.state

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Resize
 from textual.widgets import Footer
 
 from cxrssl.dashboard.screens.help import HelpScreen
 from cxrssl.dashboard.screens.pick import PickScreen
-from cxrssl.dashboard.screens.reading import ReadingScreen
+from cxrssl.dashboard.screens.reading import ReadFailed, ReadingScreen, StateRead
 from cxrssl.dashboard.screens.save import SaveScreen
 from cxrssl.dashboard.screens.session import Session
+from cxrssl.dashboard.text.lines import failure_line
 from cxrssl.dashboard.text.sheet import FORMATS, Sheet, to_text
+from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.tabs import SCREENS, Tabs
 
 LAST: list[BindingType] = [
@@ -31,6 +35,8 @@ class CommonScreen(ReadingScreen):
     """A screen among others."""
 
     NAME: ClassVar[str]
+    TOP: ClassVar[str] = "#top"
+    """The line that says why nothing could be read."""
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(at + 1), f"app.open_screen('{name}')", name.capitalize(), show=False, id=f"screen_{name}")
@@ -61,6 +67,27 @@ class CommonScreen(ReadingScreen):
     def show_state(self) -> None:
         """Show what was last read."""
         raise NotImplementedError
+
+    @on(StateRead)
+    def _show_read(self, message: StateRead) -> None:
+        self.take_state(message)
+
+    @on(ReadFailed)
+    def _show_failed(self, message: ReadFailed) -> None:
+        self.show_failure(message)
+
+    @on(Resize)
+    def _fit(self) -> None:
+        self.call_after_refresh(self.show_state)
+
+    def take_state(self, message: StateRead) -> None:
+        """Show what has been read."""
+        self.state = message.state
+        self.show_state()
+
+    def show_failure(self, message: ReadFailed) -> None:
+        """Show why nothing could be read."""
+        self.query_one(self.TOP, Line).show(failure_line(message.what))
 
     def sheets(self) -> list[Sheet]:
         """Return the tables on the screen, whole."""

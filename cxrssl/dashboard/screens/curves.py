@@ -12,16 +12,14 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.look import Change, change_plot, plot_options
 from cxrssl.dashboard.screens.pick import ChooseScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import CurvesState
 from cxrssl.dashboard.text.curves import MAX_RUNS, curves_line, legend_sheet
-from cxrssl.dashboard.text.lines import empty_text, failure_line, info_line
+from cxrssl.dashboard.text.lines import empty_text, info_line
 from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.widgets.grid import MAX_PANELS, PlotGrid
 from cxrssl.dashboard.widgets.line import Line
@@ -83,19 +81,6 @@ class CurvesScreen(CommonScreen):
         view = self.session.view
         run_ids = view.marked or ((self.session.focused_id,) if self.session.focused_id else ())
         return partial(self.session.reader.read_curves, run_ids, view.pinned, self.metrics, MAX_RUNS)
-
-    @on(StateRead)
-    def take_state(self, message: StateRead) -> None:
-        self.state = message.state
-        self.show_state()
-
-    @on(ReadFailed)
-    def show_failure(self, message: ReadFailed) -> None:
-        self.query_one("#top", Line).show(failure_line(message.what))
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     def show_state(self) -> None:
         state = self.state

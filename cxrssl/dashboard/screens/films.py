@@ -10,20 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.events import Resize
 from textual.timer import Timer
 
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.seen import FilmDetail
 from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.text.film import film_line, film_sections, label_sheet
-from cxrssl.dashboard.text.lines import failure_line, info_line
+from cxrssl.dashboard.text.lines import info_line
 from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.widgets.film import FilmView
 from cxrssl.dashboard.widgets.line import Line
@@ -69,19 +66,6 @@ class FilmsScreen(CommonScreen):
     def plan_reading(self) -> Callable[[], FilmDetail]:
         session = self.session
         return partial(session.reader.read_film, session.view.cohort, self.row, session.focused_id)
-
-    @on(StateRead)
-    def take_state(self, message: StateRead) -> None:
-        self.state = message.state
-        self.show_state()
-
-    @on(ReadFailed)
-    def show_failure(self, message: ReadFailed) -> None:
-        self.query_one("#top", Line).show(failure_line(message.what))
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     def show_state(self) -> None:
         detail = self.state

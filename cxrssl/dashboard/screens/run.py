@@ -11,19 +11,17 @@ from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.events import Resize
 
 from cxrssl.dashboard.detail import RunDetail
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
+from cxrssl.dashboard.screens.reading import StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.text.detail import sections, settings_sheet
-from cxrssl.dashboard.text.lines import empty_text, failure_line, info_line, outcome_sentence
+from cxrssl.dashboard.text.lines import empty_text, info_line, outcome_sentence
 from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.text.styles import KEY
 from cxrssl.dashboard.widgets.line import Line
@@ -67,20 +65,11 @@ class RunScreen(CommonScreen):
     def plan_reading(self) -> Callable[[], RunDetail]:
         return partial(self.session.reader.read_detail, self.session.focused_id, self.session.view.pinned)
 
-    @on(StateRead)
     def take_state(self, message: StateRead) -> None:
         self.state = message.state
         if self.state is not None and self.state.run is not None:
             self.session.focused_id = self.state.run.run_id
         self.show_state()
-
-    @on(ReadFailed)
-    def show_failure(self, message: ReadFailed) -> None:
-        self.query_one("#top", Line).show(failure_line(message.what))
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     def show_state(self) -> None:
         detail = self.state

@@ -13,7 +13,6 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 from textual.widgets import DataTable, Input
 
 from cxrssl.core.errors import UsageError
@@ -24,7 +23,6 @@ from cxrssl.dashboard.screens.findings import FindingsScreen
 from cxrssl.dashboard.screens.look import Change, change_plot, plot_options
 from cxrssl.dashboard.screens.panes import PanedScreen
 from cxrssl.dashboard.screens.pick import ChooseScreen
-from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, turn
 from cxrssl.dashboard.text.lines import empty_text, failure_line, no_curve_text, run_lines, top_line
@@ -133,15 +131,6 @@ class RunsScreen(CommonScreen, PanedScreen):
             return ""
         return f"cxrssl {'probe' if run.state == 'finished' else 'runs show'} {shell_word(run.run_id)}"
 
-    @on(StateRead)
-    def take_state(self, message: StateRead) -> None:
-        self.state = message.state
-        self.show_state()
-
-    @on(ReadFailed)
-    def show_failure(self, message: ReadFailed) -> None:
-        self.query_one("#top", Line).show(failure_line(message.what))
-
     def show_state(self) -> None:
         if self.state is None:
             return
@@ -174,10 +163,6 @@ class RunsScreen(CommonScreen, PanedScreen):
         curve = state.curve_of(run, self.metric)
         plot.show([curve] if curve else [], reason, plot_options(self.session.view))
         pane.show(state, run)
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     @on(RunTable.Moved, "#runs")
     def focus_run(self) -> None:

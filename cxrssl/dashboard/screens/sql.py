@@ -13,7 +13,6 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Resize
 from textual.widgets import DataTable, Input
 
 from cxrssl.core.text import plain
@@ -61,26 +60,20 @@ class SqlScreen(CommonScreen):
         self.query_one("#query", Input).focus()
 
     def read_if_seen(self) -> None:
-        """A query is asked when the user says so, and never again by itself."""
+        """A query runs when the user starts it, and is never repeated automatically."""
 
     def plan_reading(self) -> Callable[[], Answer]:
         if not self.query_text:
             return Answer
         return partial(ask, self.session.workspace, self.place, self.query_text)
 
-    @on(StateRead)
     def take_state(self, message: StateRead) -> None:
         self.state = message.state
         self.query_one("#answer", KeyedTable).chosen_key = ""
         self.show_state()
 
-    @on(ReadFailed)
     def show_failure(self, message: ReadFailed) -> None:
         self.query_one("#top", Line).show(failure_line(message.what, "the query failed"))
-
-    @on(Resize)
-    def fit(self) -> None:
-        self.call_after_refresh(self.show_state)
 
     def show_state(self) -> None:
         answer = self.state or Answer()
