@@ -20,6 +20,7 @@ from cxrssl.evaluate.resamples import Resamples as Resamples
 from cxrssl.records.eval_settings import HEAD, JOINED, PIXELS, EvalSettings, kind_rank
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.setup import RIGHT, Setup
+from cxrssl.stats.bca import METRICS
 from cxrssl.stats.scores import rarer_of_mean
 from cxrssl.stats.seeds import LeftOut, SeedMean, SeedNumbers, average_seeds, compare_seeds, compare_unpaired
 from cxrssl.stats.seeds import SeedScores as SeedScores
@@ -114,7 +115,7 @@ def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | 
 
     def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
         left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
-        return compare(a_TLS[at], b_TLS[at], a_TLSR[at], b_TLSR[at], level, left_out)
+        return compare(a_TLS[at], b_TLS[at], a_TLSR[at], b_TLSR[at], level, left_out, METRICS[at[0]])
 
     return _tabulate(group, resamples.names(group.evaluations), conclude, is_paired)
 
@@ -131,7 +132,7 @@ def score_group(group: SeedGroup, resamples: Resamples | None = None) -> SeedSco
 
     def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
         left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
-        return average_seeds(values_TLS[at], samples_TLSR[at], level, left_out)
+        return average_seeds(values_TLS[at], samples_TLSR[at], level, left_out, METRICS[at[0]])
 
     return _tabulate(group, resamples.names(group.evaluations), conclude, True)
 

@@ -1,4 +1,4 @@
-"""Intervals of few subjects: the bootstrap corrected for bias and for how the error changes with the value (BCa).
+"""Which interval a metric has, and that of few subjects: the bootstrap corrected for bias and skewness (BCa).
 
 In: a metric on the whole test set, in resamples of its subjects, and without each of them. Out: Interval.
 
@@ -9,22 +9,43 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import BCA, BCA_BELOW, MIN_SUBJECTS, NO_WIDTH, Interval, percentile_interval
+from cxrssl.stats.resample import (
+    BCA,
+    BCA_BELOW,
+    MIN_SUBJECTS,
+    NO_WIDTH,
+    Interval,
+    centred_interval,
+    percentile_interval,
+)
 
 NORMAL = NormalDist()
 
 
+Metric = Literal["auroc", "auprc"]
+METRICS: tuple[Metric, Metric] = ("auroc", "auprc")
+
+
 def choose_interval(
-    value: float, samples_R: Floats, without_S: Floats | None, num_rarer: int, level: float = 0.95
+    metric: Metric,
+    value: float,
+    samples_R: Floats,
+    without_S: Floats | None,
+    num_rarer: int,
+    level: float = 0.95,
 ) -> Interval:
-    """The BCa interval where fewer than BCA_BELOW subjects have the rarer class, the percentile interval elsewhere.
+    """Of average precision the centred interval. Of AUROC BCa where fewer than BCA_BELOW subjects have the rarer class,
+    and the percentile interval elsewhere.
 
     `without_S` are the values without each subject; they may be None where they are not needed.
     """
+    if metric == "auprc":
+        return centred_interval(value, samples_R, num_rarer, level)
     if without_S is None or not MIN_SUBJECTS <= num_rarer < BCA_BELOW:
         return percentile_interval(value, samples_R, num_rarer, level)
     return bca_interval(value, samples_R, without_S, num_rarer, level)

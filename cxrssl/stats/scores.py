@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.core.text import plain
-from cxrssl.stats.bca import choose_interval
+from cxrssl.stats.bca import METRICS, choose_interval
 from cxrssl.stats.delong import check_findings
 from cxrssl.stats.measure import Folds, Measured, lower_quartile, measure_resamples
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import BCA, BCA_BELOW, PERCENTILE, Interval, count_subjects
+from cxrssl.stats.resample import BCA, BCA_BELOW, CENTRED, PERCENTILE, Interval, count_subjects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +112,12 @@ class _Table:
     @property
     def method(self) -> str:
         """How the intervals were made, in words."""
-        is_any_bca = any(each.method == BCA for each in self.intervals)
-        return self._describe(PERCENTILE, f" (BCa below {BCA_BELOW} with or without it)" if is_any_bca else "")
+        made = {each.method for each in self.intervals}
+        parts = [
+            *(["AUPRC centred"] if CENTRED in made else []),
+            *([f"BCa below {BCA_BELOW} with or without it"] if BCA in made else []),
+        ]
+        return self._describe(PERCENTILE, f" ({'; '.join(parts)})" if parts else "")
 
     def method_of(self, interval: Interval) -> str:
         """How one of the intervals was made, in words; empty for a number without one."""
@@ -236,8 +240,8 @@ def _tabulate(
     def conclude(row: int, rarer: int) -> tuple[Interval, Interval]:
         """Both metrics of a row of the table, of which the first is the mean."""
         without_TLS = [None, None] if table.without_TLS is None else table.without_TLS[:, row]
-        numbers = zip(table.values_TL[:, row], table.samples_TLR[:, row], without_TLS, strict=True)
-        auroc, auprc = (choose_interval(float(value), drawn_R, left, rarer, level) for value, drawn_R, left in numbers)
+        numbers = zip(METRICS, table.values_TL[:, row].tolist(), table.samples_TLR[:, row], without_TLS, strict=True)
+        auroc, auprc = (choose_interval(*number, rarer, level) for number in numbers)
         return auroc, auprc
 
     rows: dict[str, FindingScore] = {}

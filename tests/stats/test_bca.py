@@ -9,7 +9,7 @@ import pytest
 
 from cxrssl.stats.bca import bca_interval, choose_interval, find_acceleration
 from cxrssl.stats.measure import measure_resamples
-from cxrssl.stats.resample import BCA, BCA_BELOW, PERCENTILE, percentile_interval
+from cxrssl.stats.resample import BCA, BCA_BELOW, CENTRED, PERCENTILE, percentile_interval
 from cxrssl.stats.scores import score_predictions
 
 # Efron & Tibshirani 1993, table 14.1 (test A of 26 children): they print a = .061 and a variance of 171.5.
@@ -44,9 +44,22 @@ def test_a_value_above_most_resamples_moves_the_interval_up() -> None:
 @pytest.mark.parametrize(("num_rarer", "method"), [(2, BCA), (BCA_BELOW - 1, BCA), (BCA_BELOW, PERCENTILE)])
 def test_it_is_used_below_the_border(num_rarer: int, method: str) -> None:
     samples = np.linspace(0.4, 0.8, 101)
-    assert choose_interval(0.6, samples, np.linspace(0.5, 0.7, 9), num_rarer).method == method
-    assert choose_interval(0.6, samples, None, num_rarer).method == PERCENTILE
-    assert choose_interval(0.6, samples, np.linspace(0.5, 0.7, 9), 1).mark == "no interval"
+    assert choose_interval("auroc", 0.6, samples, np.linspace(0.5, 0.7, 9), num_rarer).method == method
+    assert choose_interval("auroc", 0.6, samples, None, num_rarer).method == PERCENTILE
+    assert choose_interval("auroc", 0.6, samples, np.linspace(0.5, 0.7, 9), 1).mark == "no interval"
+
+
+def test_of_average_precision_it_is_centred_however_many_there_are() -> None:
+    samples = np.linspace(0.4, 0.8, 101)
+    for num_rarer in (2, BCA_BELOW, 1000):
+        made = choose_interval("auprc", 0.5, samples, np.linspace(0.5, 0.7, 9), num_rarer)
+        assert made.method == CENTRED
+        np.testing.assert_allclose((made.lo, made.hi), (0.31, 0.69), atol=1e-12)
+    assert choose_interval("auprc", 0.5, samples, None, 1).mark == "no interval"
+    low = choose_interval("auprc", 0.01, np.linspace(0.0, 0.2, 101), None, 20)
+    np.testing.assert_allclose((low.lo, low.hi), (0.0, 0.105), atol=1e-12)
+    difference = choose_interval("auprc", 0.01, np.linspace(-0.1, 0.3, 101), None, 20)
+    np.testing.assert_allclose((difference.lo, difference.hi), (-0.18, 0.2), atol=1e-12)
 
 
 def test_values_without_each_subject_are_those_of_a_loop_also_within_folds() -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from cxrssl.core.errors import DataError
 from cxrssl.stats.delong import delong_interval
 from cxrssl.stats.metrics import average_precision
-from cxrssl.stats.resample import BCA, BCA_BELOW, PERCENTILE, draw_subject_counts
+from cxrssl.stats.resample import BCA, BCA_BELOW, CENTRED, PERCENTILE, draw_subject_counts
 from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 
 
@@ -113,13 +113,17 @@ def test_intervals_equal_a_naive_loop_over_the_same_resamples(seed: int) -> None
             for metric, interval in enumerate(pair):
                 samples, left = ([each[model][place][metric] for each in loop] for loop in (drawn, without))
                 naive = naive_interval(samples)
-                if (interval.num_rarer or 0) < BCA_BELOW:
+                if metric == 1:
+                    shift = interval.value - float(np.median([each for each in samples if not math.isnan(each)]))
+                    least = 0.0 if model == 0 else -1.0
+                    naive = max(naive[0] + shift, least), min(naive[1] + shift, 1.0)
+                elif (interval.num_rarer or 0) < BCA_BELOW:
                     naive = naive_bca(interval.value, samples, left)
                 assert (interval.lo, interval.hi) == pytest.approx(naive, abs=1e-12)
                 assert interval.num_defined == sum(not math.isnan(each) for each in samples)
                 methods.append(interval.method)
-    assert {PERCENTILE, BCA} == set(methods)
-    assert "(BCa below 15 with or without it)" in tables[0].method
+    assert {PERCENTILE, BCA, CENTRED} == set(methods)
+    assert "(AUPRC centred; BCa below 15 with or without it)" in tables[0].method
 
 
 def test_scores_of_rows_that_are_not_scored_change_nothing() -> None:

@@ -98,7 +98,7 @@ def test_one_seed_of_few_subjects_has_their_corrected_interval() -> None:
     rng = np.random.default_rng(0)
     resamples, without = rng.beta(8, 2, (1, 500)), rng.beta(20, 3, 12)
     found = average_seeds(np.array([0.85]), resamples, left_out=LeftOut(without, 12))
-    assert found.counted(12).interval == choose_interval(0.85, resamples[0], without, 12)
+    assert found.counted(12).interval == choose_interval("auroc", 0.85, resamples[0], without, 12)
     assert found.interval.method == BCA
     assert found.to_dict()["method"] == BCA
     assert "method" not in average_seeds(np.array([0.85]), resamples).to_dict()

@@ -95,7 +95,11 @@ class _Sheet:
         if not drawn_RG or not interval.has_interval:
             return RocLine(value, round_interval(interval))
         level = group.evaluations[0].scores.level
-        low_G, high_G = np.nanquantile(np.array(drawn_RG), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        ends = [(1 - level) / 2, (1 + level) / 2]
+        low_G, high_G = np.nanquantile(np.array(drawn_RG), ends, axis=0)
+        if self.kind == "pr":  # as the interval of average precision; see `centred_interval`
+            shift_G = value_G - np.nanmedian(np.array(drawn_RG), axis=0)
+            low_G, high_G = (np.clip(each + shift_G, 0, 1) for each in (low_G, high_G))
         band = (tuple(map(round_number, each.tolist())) for each in (low_G, high_G))
         return RocLine(value, round_interval(interval), *band)
 
@@ -161,6 +165,7 @@ def _list_notes(kind: CurveKind, picked: Sequence[SeedGroup], hidden: Sequence[s
         f"Above each panel: subjects with / without the finding, and {metric} with its interval. Band: {level:.0%} of "
         f"{num_draws:,} bootstrap resamples of the test subjects, of the first setup; overlap of bands is no test."
     ]
+    notes += ["Bands of precision are moved so that their median is the curve."] if kind == "pr" else []
     notes += ["Curves of several seeds are means over them."] if any(each.num_seeds > 1 for each in picked) else []
     notes += ["With folds, means over them."] if picked[0].settings.probe.folds else []
     notes += ["Dotted: prevalence."] if kind == "pr" else []
