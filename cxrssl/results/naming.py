@@ -1,55 +1,120 @@
-"""Names of runs made short for a narrow column: shortened where they agree, kept where they differ.
+"""Names of runs in a narrow column: shortened where they agree, never where they differ. Pure.
 
-In: names. Out: short ones, no two alike. Never: two names that look the same.
+In: names. Out: short ones, no two alike, as terminals show them. Never: two names that look the same.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections import Counter
 from collections.abc import Sequence
 
-MORE = "…"
-SEPARATOR = "-"
+from cxrssl.core.columns import cell_width
+from cxrssl.core.text import plain
+
+ELLIPSIS = "…"
+MAX_TAIL = 12
+"""Places that the end of a name keeps when its middle is left out: it holds the seed and the hash."""
+WIDER = 4
+_PARTS = re.compile(r"[^-+._]+|[-+._]")
 
 
 def shorten_names(names: Sequence[str], width: int) -> list[str]:
-    """Return each name in at most `width` places, as far as they can still be told apart."""
-    distinct = list(dict.fromkeys(names))
-    if not distinct or max(map(len, distinct)) <= width:
-        return list(names)
-    parts = [name.split(SEPARATOR) for name in distinct]
-    common = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
-    short = [_drop(each, common, width) for each in parts]
-    if len(set(short)) < len(short):
-        short = [_cut(name, width) for name in distinct]
-    if len(set(short)) < len(short):
+    """Return the names in the same order, each in at most `width` places or in the fewest that tell them all apart.
+
+    What all names have in common gives way first, then the middle of a name.
+    """
+    shown = list(map(plain, names))
+    distinct = list(dict.fromkeys(shown))
+    longest = max(map(cell_width, distinct), default=0)
+    short = distinct
+    for room in range(width, longest, WIDER):
+        short = _shorten(distinct, room)
+        if len(set(short)) == len(distinct):
+            break
         short = distinct
     by_name = dict(zip(distinct, short, strict=True))
-    return [by_name[name] for name in names]
+    return [by_name[name] for name in shown]
 
 
-def _drop(parts: list[str], common: set[str], width: int) -> str:
-    """Return the parts joined, those that all names have left out from the left while it is too long."""
-    kept = [(part, part in common) for part in parts]
-    while len(text := _join([part for part, _ in kept])) > width:
-        at = next((n for n, (part, is_common) in enumerate(kept) if is_common and part != MORE), None)
-        if at is None:
-            return _cut(text, width)
-        kept[at] = (MORE, True)
+def least_width(names: Sequence[str]) -> int:
+    """Return the places that names need to lose nothing in which they differ."""
+    shown = list(map(plain, names))
+    return max(map(cell_width, _elide_common(shown) if len(set(shown)) > 1 else shown), default=0)
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Return a text without as much of its middle as it takes to fit: its end tells it from others."""
+    if cell_width(text) <= width:
+        return text
+    tail = min(MAX_TAIL, max(width - 1, 0) // 2)
+    return f"{_take(text, max(width - tail - 1, 0))}{ELLIPSIS}{_take(text[::-1], tail)[::-1]}"
+
+
+def _take(text: str, width: int) -> str:
+    """Return as much of the start of a text as so many places hold."""
+    text = text[: 2 * width]  # beside marks, which take no place, no character takes less than one
+    while cell_width(text) > width:
+        text = text[:-1]
     return text
 
 
-def _join(parts: list[str]) -> str:
-    """Return the parts joined; a row of parts that were left out is one."""
-    left: list[str] = []
-    for part in parts:
-        if part != MORE or not left or left[-1] != MORE:
-            left.append(part)
-    return SEPARATOR.join(left).replace(f"{SEPARATOR}{MORE}{SEPARATOR}", MORE).removesuffix(f"{SEPARATOR}{MORE}")
+def _shorten(names: Sequence[str], width: int) -> list[str]:
+    """Return different names in at most `width` places; some may be alike then."""
+    elided = _elide_common(names, width) if len(names) > 1 else list(names)
+    shown = [cut_middle(name, width).replace(ELLIPSIS + ELLIPSIS, ELLIPSIS) for name in elided]
+    alike: dict[str, list[str]] = {}
+    for name, text in zip(elided, shown, strict=True):
+        alike.setdefault(text, []).append(name)
+    return [
+        text if len(alike[text]) == 1 else _show_difference(name, alike[text], width)
+        for name, text in zip(elided, shown, strict=True)
+    ]
 
 
-def _cut(name: str, width: int) -> str:
-    """Return a name with its middle left out; its end, which holds the seed and the hash, is the longer part."""
-    if len(name) <= width:
-        return name
-    end = (width - 1) * 3 // 5
-    return f"{name[: width - 1 - end]}{MORE}{name[-end:]}"
+def _elide_common(names: Sequence[str], width: int = 0) -> list[str]:
+    """Return each name with an ellipsis for parts that all of them have, no more than `width` places make needful.
+
+    The longest parts give way first; of equally long ones the last.
+    """
+    split = [_PARTS.findall(name) for name in names]
+    common = Counter(split[0])
+    for parts in split[1:]:
+        common &= Counter(parts)
+    words = [part for part in dict.fromkeys(split[0]) if part in common and len(part) > 1]
+    words.sort(key=lambda word: (len(word), split[0].index(word)), reverse=True)
+    elided = [_elide_needed(parts, words, width) for parts in split]
+    return elided if len(set(elided)) == len(set(names)) else list(names)
+
+
+def _elide_needed(parts: Sequence[str], words: Sequence[str], width: int) -> str:
+    """Return a name without as many of the words as it takes to fit, or without all of them."""
+    texts = (_elide(parts, set(words[:num])) for num in range(len(words) + 1))
+    shown = ""
+    for shown in texts:
+        if cell_width(shown) <= width:
+            break
+    return shown
+
+
+def _elide(parts: Sequence[str], words: set[str]) -> str:
+    text = ""
+    for at, part in enumerate(parts):
+        is_separator = len(part) == 1 and part in "-+._"
+        before, after = parts[at - 1] if at else "", parts[at + 1] if at + 1 < len(parts) else ""
+        is_left_out = part in words or (is_separator and (before in words or after in words))
+        text += part if not is_left_out else "" if text.endswith(ELLIPSIS) else ELLIPSIS
+    return text.replace(ELLIPSIS + ELLIPSIS, ELLIPSIS)
+
+
+def _show_difference(name: str, alike: Sequence[str], width: int) -> str:
+    """Return the name from shortly before it differs from the others."""
+    start = max(_num_alike(alike) - 2, 0)
+    text = (ELLIPSIS if start else "") + name[start:]
+    return text if cell_width(text) <= width else _take(text, max(width - 1, 0)) + ELLIPSIS
+
+
+def _num_alike(names: Sequence[str]) -> int:
+    """Return with how many characters all names begin alike."""
+    return sum(1 for _ in itertools.takewhile(lambda chars: len(set(chars)) == 1, zip(*names, strict=False)))

@@ -16,7 +16,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.state import STATES, DashboardState, RunRow, filter_runs, probes_of
 from cxrssl.dashboard.text import help
-from cxrssl.dashboard.text.cells import run_cells, short_id, short_number, short_seconds
+from cxrssl.dashboard.text.cells import run_cells, short_number, short_seconds
 from cxrssl.dashboard.text.lines import health_text, outcome_sentence, run_lines
 from cxrssl.dashboard.text.snapshot import as_json, render
 from cxrssl.records.ablation import CONTRACT, TABLE
@@ -224,7 +224,6 @@ def test_filter_is_part_of_the_id() -> None:
 
 
 def test_short_texts() -> None:
-    assert short_id("mimic-msn+sex+age-vit-tiny-s0-1a2b3c4d", 24) == "mimic-msn+se…s0-1a2b3c4d"
     assert [short_seconds(value) for value in (5, 65, 3700, 180_000, math.nan)] == [
         "5s",
         "1m05s",

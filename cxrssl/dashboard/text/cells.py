@@ -17,10 +17,10 @@ PROBE_COLUMNS = ("candidate", "AUROC", "AUPRC", "films")
 FINDING_COLUMNS = ("finding", "pos/scored", "AUROC", "AUPRC")
 
 
-def run_cells(run: RunRow, id_chars: int = 500) -> dict[str, str]:
+def run_cells(run: RunRow) -> dict[str, str]:
     """Return the texts of a run's row by column."""
     return {
-        "run": short_id(plain(run.run_id), id_chars),
+        "run": plain(run.run_id),
         "state": plain(run.state, 20) + (" !" if run.alarm else ""),
         "steps": steps_text(run),
         "left": short_seconds(run.left_s),
@@ -60,14 +60,6 @@ def steps_text(run: RunRow) -> str:
     if not run.num_steps:
         return f"{run.step:,}"
     return f"{run.step:,}/{run.num_steps:,} {math.floor(100 * run.frac):3d}%"
-
-
-def short_id(text: str, chars: int) -> str:
-    """Return `text` cut in its middle: the end of an id distinguishes it from its neighbours."""
-    if len(text) <= chars:
-        return text
-    tail = min(12, max(chars - 1, 0) // 2)
-    return f"{text[: max(chars - tail - 1, 0)]}…{text[-tail:] if tail else ''}"
 
 
 def short_number(value: float) -> str:

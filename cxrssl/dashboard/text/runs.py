@@ -10,11 +10,11 @@ from cxrssl.core.text import plain
 from cxrssl.dashboard.means import SeedMean
 from cxrssl.dashboard.state import GroupRow, RunRow, which_is_better
 from cxrssl.dashboard.text.cells import NOTHING, clock_text, run_cells, short_number
-from cxrssl.dashboard.text.names import least_width, shorten_names
 from cxrssl.dashboard.text.sheet import GAP, Cell, Column, Sheet
 from cxrssl.dashboard.text.sparks import spark
 from cxrssl.dashboard.text.styles import STATE_STYLES, WARNING
 from cxrssl.dashboard.view import View, group_runs, last_of, sort_runs
+from cxrssl.results.naming import least_width, shorten_names
 
 MIN_NAME, MAX_NAME = 24, 44
 """Places of the column of names, below which other columns give way."""
