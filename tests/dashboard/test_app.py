@@ -14,9 +14,11 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.memory import recall_view
 from cxrssl.dashboard.screens.findings import FindingsScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.text.help import help_text
 from cxrssl.dashboard.view import View
 from cxrssl.dashboard.widgets.probe_table import ProbeTable
 from cxrssl.dashboard.widgets.run_table import RunTable
+from cxrssl.dashboard.widgets.tabs import SCREENS
 from tests.cli.command import run as run_command
 from tests.dashboard.screen import drive, press, settle, text_of, until
 from tests.records.folders import DEAD, make_evaluation, make_run, metric, write_lines
@@ -394,6 +396,16 @@ def test_keys_of_the_user_the_palette_and_themes(workspace: Workspace, tmp_path:
         assert screen.session.view.is_grouped
 
     drive(workspace, steps, keys=keys)
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_every_screen_has_help_whose_lines_fit_80_columns(workspace: Workspace, name: str) -> None:
+    async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
+        await press(pilot, screen, str(SCREENS.index(name) + 1), "escape", "question_mark")
+        await until(pilot, lambda: f"Keys of the screen {name}" in text_of(pilot))
+
+    drive(workspace, steps, (80, 24))
+    assert max(len(line) for line in help_text(name).plain.splitlines()) <= 76
 
 
 def test_the_mouse_can_be_left_to_the_terminal(workspace: Workspace) -> None:

@@ -63,7 +63,30 @@ COHORT_KEYS = (
     ("n, N", "next, previous cohort"),
     ("j, k, g, G", "scroll down, up, to the top, to the bottom"),
 )
-KEYS_OF = {"cohort": COHORT_KEYS, "run": RUN_KEYS, "runs": RUNS_KEYS, "curves": CURVES_KEYS, "ablation": ABLATION_KEYS}
+SQL_KEYS = (
+    ("tab, /", "to the answer and back; to the query"),
+    ("enter", "ask; it is stopped after a minute"),
+    ("d", "next database: the store of runs, each cohort"),
+    ("l, s", "list saved queries; save this one"),
+    ("E", "write the answer into a file"),
+)
+FILMS_KEYS = (
+    ("left, right", "previous, next film; page up, down: a hundred"),
+    ("g, G", "first, last film"),
+    ("a, e", "any film; the film that looks most like this one"),
+    ("n", "next cohort"),
+    ("v", "held: ids, and the corners, where text is burnt in"),
+    ("tab", "scroll the text"),
+)
+KEYS_OF = {
+    "runs": RUNS_KEYS,
+    "curves": CURVES_KEYS,
+    "ablation": ABLATION_KEYS,
+    "run": RUN_KEYS,
+    "cohort": COHORT_KEYS,
+    "sql": SQL_KEYS,
+    "films": FILMS_KEYS,
+}
 COMMON_KEYS = (
     ("C, E", "copy a cell, row, table, command; save a table"),
     ("F", "leave the mouse to the terminal, or take it back"),
