@@ -223,7 +223,7 @@ def _report_lines(report: RunReport, against: str) -> list[str]:
         ("ended", clock(record.ended_at)),
         ("cohort", f"{about.cohort} ({about.dataset}), split {about.split}, {count_noun(about.num_films, 'film')}"),
         ("device", about.device),
-        ("versions", ", ".join(f"{name} {version}" for name, version in sorted(about.versions.items()))),
+        ("versions", ", ".join(f"{name} {each}" for name, each in about.code_facts.items())),
         ("tags", ", ".join(notes.tags)),
         ("note", notes.note),
         ("archived", "yes" if notes.is_archived else ""),

@@ -27,6 +27,12 @@ def hash_code() -> dict[str, str]:
     )
 
 
+def digest_code() -> str:
+    """Return the SHA-256 of all of `hash_code`: equal for equal code, installed or from a checkout."""
+    lines = (f"{sha256}  {name}\n" for name, sha256 in hash_code().items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that may change a number; nothing is imported."""
     return {name: metadata.version(name) for name in LIBRARIES}

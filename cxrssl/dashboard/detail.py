@@ -116,7 +116,7 @@ def make_detail(run: RunRow, report: RunReport, **known: Any) -> RunDetail:
         disk=tuple((piece.name, piece.num_bytes) for piece in report.disk),
         needs=report.needs.sentence,
         num_steps_per_epoch=about.steps_per_epoch,
-        versions=", ".join(f"{name} {version}" for name, version in sorted(about.versions.items())),
+        versions=", ".join(f"{name} {each}" for name, each in about.code_facts.items()),
         measures=run.measures,
         **known,
     )

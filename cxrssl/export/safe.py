@@ -56,6 +56,7 @@ SCORE_FIELDS = frozenset({
 INSIDE = frozenset({"is_matched", "matched", "macro_matched", "matched_on", "num_dropped", "over_draws"})
 """Of scores.json, looked at and left inside: a matched score rests on pairs whose number of people is not recorded."""
 VERSIONS = ("cxrssl", "torch")
+HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 BASELINES = ("random-init", PIXELS, "ehr-only", "view-only")
 """Kinds of evaluations that belong to no run; every run is compared with them."""
 CONDITION = "(a condition, which stays inside)"
@@ -258,7 +259,8 @@ def _write_run(run: RunRecord, names: Names) -> dict[str, bytes]:
     """Return the files of a run."""
     place, about = f"runs/{run.run_id}", cut_description(run.description)
     versions = {name: about.versions[name] for name in VERSIONS if name in about.versions}
-    description = dataclasses.replace(about, versions=versions).to_dict()
+    hashes = {name: _keep_hash(getattr(about, name)) for name in ("commit", "code_sha256")}
+    description = dataclasses.replace(about, versions=versions, **hashes).to_dict()
     events, metrics = list(_clean_events(run.folder)), list(_clean_metrics(run.folder))
     check_texts([run.run_id, description], names, place)
     check_texts(sorted({name for record in metrics for name in record}), names, place)
@@ -267,6 +269,11 @@ def _write_run(run: RunRecord, names: Names) -> dict[str, bytes]:
         f"{place}/events.jsonl": _to_lines(events),
         f"{place}/metrics-0001.jsonl": _to_lines(metrics),
     }
+
+
+def _keep_hash(text: str) -> str:
+    """Return a hash as it is, and nothing for any other text."""
+    return text if HASH.fullmatch(text) else ""
 
 
 def _clean_events(folder: Path) -> Iterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.errors import IntegrityError
+from cxrssl.core.text import plain
 from cxrssl.records.damage import describe_faults
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
@@ -19,6 +20,9 @@ from cxrssl.records.file import read_json
 KIND = "run"
 DESCRIPTION, EVENTS, LOCK = "run.json", "events.jsonl", "run.lock"
 ENCODER, CHECKPOINTS = "encoder", "checkpoints"
+DIRTY = " with changes"
+MAX_COMMIT = 12
+"""Of a hash, for people."""
 JOURNAL_PREFIX, JOURNAL_SUFFIX = "metrics-", ".jsonl"
 
 
@@ -117,10 +121,24 @@ class RunDescription:
     recipe_sha256: str = ""
     cohort_sha256: str = ""
     images_sha256: str = ""
+    commit: str = ""
+    """Git commit of the package at the start; "" where it was installed, and of older versions."""
+    is_dirty: bool = False
+    """Whether files of the package were not as in the commit."""
+    code_sha256: str = ""
+    """Of the files that may change a number, see `core.code`."""
 
     @cached_property
     def facts(self) -> RecipeFacts:
         return read_fields(RecipeFacts, self.recipe, [])
+
+    @property
+    def code_facts(self) -> dict[str, str]:
+        """Versions, commit and hash of the code by name, as far as they were recorded."""
+        commit = f"{plain(self.commit[:MAX_COMMIT])}{DIRTY if self.is_dirty else ''}" if self.commit else ""
+        known = {"commit": commit, "code": plain(self.code_sha256[:MAX_COMMIT])}
+        versions = {plain(name, 40): plain(version, 60) for name, version in sorted(self.versions.items())}
+        return {**versions, **{name: each for name, each in known.items() if each}}
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)

@@ -58,8 +58,8 @@ def find_data_differences(a: RunDescription, b: RunDescription) -> list[Unlike]:
 
 def find_code_differences(a: RunDescription, b: RunDescription) -> list[Unlike]:
     """Return in what the code, the libraries and the device of two runs differ, as far as they were recorded."""
-    names = {**a.versions, **b.versions}
-    facts = {name: [each.versions.get(name, "not recorded") for each in (a, b)] for name in names}
+    known = [each.code_facts for each in (a, b)]
+    facts = {name: [each.get(name, "not recorded") for each in known] for name in {**known[0], **known[1]}}
     return _differing({**facts, "device": [each.device or "not recorded" for each in (a, b)]})
 
 

@@ -72,7 +72,7 @@ def describe_libraries(evidence: Evidence) -> list[str]:
     """Return versions and devices of each run, and by what its code is known."""
     lines = []
     for run in evidence.runs:
-        versions = ", ".join(f"{plain(name, 40)} {plain(each, 60)}" for name, each in run.description.versions.items())
+        versions = ", ".join(f"{name} {each}" for name, each in run.description.code_facts.items())
         lines.append(
             (
                 evidence.name_run(run.run_id),

@@ -18,6 +18,7 @@ from cxrssl.core.version import __version__
 from cxrssl.recipe.load import load_recipe
 from cxrssl.records.file import read_json
 from cxrssl.records.reader import RunRecord
+from cxrssl.records.run import MAX_COMMIT
 from cxrssl.report.cells import Cell
 from cxrssl.report.choose import describe_choice
 from cxrssl.report.document import Fact
@@ -42,7 +43,7 @@ def list_facts(gathered: Gathered, small: SmallCells) -> list[Fact]:
         Fact("Cohorts", join_lines([_describe_cohort(gathered, name) for name in _cohorts(gathered)], "; ")),
         Fact("Audit", describe_audit(gathered)),
         Fact("Recipes", _describe_recipes(runs)),
-        Fact("Code", _describe_code(runs)),
+        Fact("Code", describe_code(runs)),
         Fact("Machine", _describe_machines(runs)),
         Fact("Training time", _describe_time(runs)),
         Fact("Trained on", _describe_dates(runs)),
@@ -173,15 +174,21 @@ def _show(value: Any) -> str:
     return plain(str(value).lower() if isinstance(value, bool) else value, 80)
 
 
-def _describe_code(runs: Sequence[RunRecord]) -> str:
-    """Return the versions that trained, and the commit where runs recorded one."""
-    versions: dict[str, None] = {}
-    for run in runs:
-        known = {name: plain(version, 40) for name, version in run.description.versions.items()}
-        commit = known.pop("commit", NOT_RECORDED)
-        versions[", ".join([*(f"{plain(name, 20)} {known[name]}" for name in known), f"commit {commit}"])] = None
-    shown = f"report by cxrssl {__version__}"
-    return f"{'; '.join(versions)}; {shown}" if versions else shown
+def describe_code(runs: Sequence[RunRecord]) -> str:
+    """Return the versions that trained, with commit and hash of the code where runs recorded them."""
+    codes = dict.fromkeys(map(_describe_code_of, runs))
+    more = [f"{len(codes) - MAX_SHOWN} others"] if len(codes) > MAX_SHOWN else []
+    return "; ".join([*list(codes)[:MAX_SHOWN], *more, f"report by cxrssl {__version__}"])
+
+
+def _describe_code_of(run: RunRecord) -> str:
+    about = run.description
+    known = about.code_facts
+    known.setdefault("commit", NOT_RECORDED)
+    begun = [str(event.get("code_sha256") or "") for event in run.events if event["event"] == "start"]
+    others = dict.fromkeys(each for each in begun if each and about.code_sha256 and each != about.code_sha256)
+    resumed = [f"continued by other code {plain(each[:MAX_COMMIT])}" for each in others]
+    return ", ".join([*(f"{name} {each}" for name, each in known.items()), *resumed])
 
 
 def _describe_machines(runs: Sequence[RunRecord]) -> str:

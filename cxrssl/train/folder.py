@@ -8,6 +8,8 @@ from typing import Any
 import torch
 
 from cxrssl.cohort.read import IGNORE
+from cxrssl.core.code import digest_code
+from cxrssl.core.commit import find_commit
 from cxrssl.core.durable import find_leftovers, remove_leftover, write_json
 from cxrssl.core.errors import CxrsslError, Preempted
 from cxrssl.core.journal import append_record
@@ -26,6 +28,7 @@ def describe_run(plan: RunPlan, device: torch.device) -> None:
     """Write run.json, once: what the run is, for people, dashboard and store."""
     if plan.files.description.exists():
         return
+    commit = find_commit()
     description = RunDescription(
         run_id=plan.run_id,
         objective=plan.recipe.objective.name,
@@ -41,6 +44,9 @@ def describe_run(plan: RunPlan, device: torch.device) -> None:
         steps_per_epoch=plan.steps_per_epoch,
         device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         versions={"cxrssl": __version__, "torch": str(torch.__version__)},
+        commit=commit.sha if commit else "",
+        is_dirty=commit is not None and commit.is_dirty,
+        code_sha256=digest_code(),
         **plan.origin,
     )
     write_json(plan.files.description, description.to_dict())

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cxrssl.core.code import digest_code
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import GuardStop, IntegrityError, Preempted, SetupError, UsageError
 from cxrssl.core.held import check_held, folder_held
@@ -132,9 +133,8 @@ def _pretrain(
         load_weights(plan.start, plan.recipe, state.model)
     check_same_step(resumed_from, ranks, device)
     place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
-    append_record(
-        events, {"event": "start", "step": state.step, "is_compiled": is_compiled, **place, **describe_process()}
-    )
+    made_by = {"is_compiled": is_compiled, "code_sha256": digest_code(), **place, **describe_process()}
+    append_record(events, {"event": "start", "step": state.step, **made_by})
     try:
         if ranks.is_first:
             # Before the first step, since a disk that is too small would cost the work up to the first save.

@@ -53,6 +53,8 @@ def write_run(workspace: Workspace, run_id: str, features: tuple[str, ...], seed
         "recipe_sha256": hash_settings(recipe),
         "num_twins_left_out": 30,
         "versions": {"who": USER},
+        "commit": "c" * 40,
+        "code_sha256": f"of {USER}",
     }
     folder = make_run(workspace, run_id, range(4), process=process, ehr=features, num_steps=4, **words)
     odd: dict[str, Any] = {

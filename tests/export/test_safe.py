@@ -78,6 +78,7 @@ def test_what_is_in_it_is_chosen_field_by_field(rare: Workspace, tmp_path: Path)
     about = json.loads(files["runs/record-s0/run.json"])
     assert "ehr_columns" not in about or about["ehr_columns"] == []
     assert about["versions"] == {}
+    assert (about["commit"], about["code_sha256"]) == ("c" * 40, "")
     events = [json.loads(line) for line in files["runs/record-s0/events.jsonl"].splitlines()]
     assert [set(each) - {"ts", "step"} for each in events] == [{"event"}] * 4
     curves = [json.loads(line) for line in files["runs/record-s0/metrics-0001.jsonl"].splitlines()]

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from cxrssl.core.code import digest_code
+from cxrssl.core.commit import find_commit
 from cxrssl.core.errors import SetupError
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.run import read_description
+from cxrssl.records.tail import iter_journal
 from cxrssl.train.loop import pretrain
 from tests.small_runs import plan_in, two_layers, watched  # noqa: F401
 from tests.world import make_workspace
@@ -91,3 +95,16 @@ def test_a_pack_and_a_cohort_that_are_removed_while_it_trains_change_no_weight(
         pretrain(robbed)
     weights = [(plan.folder / "encoder" / "encoder.safetensors").read_bytes() for plan in (whole, robbed)]
     assert weights[0] == weights[1]
+
+
+def test_a_run_keeps_the_commit_and_the_hash_of_the_code_that_began_it(template: Workspace, tmp_path: Path) -> None:
+    plan = plan_in(tmp_path / "workspace", template)
+    pretrain(plan)
+    about, fault = read_description(plan.files)
+    commit = find_commit()
+    assert about is not None
+    assert not fault
+    assert (about.commit, about.is_dirty) == (commit or ("", False))
+    assert about.code_sha256 == digest_code()
+    starts = [event for event in iter_journal(plan.files.events) if event["event"] == "start"]
+    assert [event["code_sha256"] for event in starts] == [digest_code()]
