@@ -259,8 +259,8 @@ def _write_run(run: RunRecord, names: Names) -> dict[str, bytes]:
     """Return the files of a run."""
     place, about = f"runs/{run.run_id}", cut_description(run.description)
     versions = {name: about.versions[name] for name in VERSIONS if name in about.versions}
-    hashes = {name: _keep_hash(getattr(about, name)) for name in ("commit", "code_sha256")}
-    description = dataclasses.replace(about, versions=versions, **hashes).to_dict()
+    commit, code = _keep_hash(about.commit), _keep_hash(about.code_sha256)
+    description = dataclasses.replace(about, versions=versions, commit=commit, code_sha256=code).to_dict()
     events, metrics = list(_clean_events(run.folder)), list(_clean_metrics(run.folder))
     check_texts([run.run_id, description], names, place)
     check_texts(sorted({name for record in metrics for name in record}), names, place)

@@ -20,17 +20,22 @@ Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 
 MAX_CHUNK_BYTES = 4 * 2**20
 """Of what is worked on at once, so that it stays in a cache."""
-WORD_BITS = 64
+WORD = np.dtype(np.uint64)
+LANES = np.dtype(np.uint16), np.dtype(np.uint32)
+MAX_FILMS = 2**26
+"""Of a resample: float64 holds every count of pairs of so many exactly."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draws:
-    """Resamples packed side by side into the bits of words, so that one addition adds a film to several of them."""
+    """Resamples packed side by side into words, so that one addition adds a film to several of them.
+
+    A lane is a part of a word as wide as all films of a resample ask for, so that sums never run into the next one.
+    """
 
     words_KN: npt.NDArray[np.uint64]
-    """How often film n occurs in resamples k, k + K, k + 2 K and so on, from the lowest bits up."""
-    bits: int
-    """Of one resample: twice its films, all added up, fit into them."""
+    """How often film n occurs in resamples k, k + K, k + 2 K and so on, one a lane."""
+    lane: np.dtype[Any]
     num_resamples: int
 
     @classmethod
@@ -39,23 +44,28 @@ class Draws:
         assert counts_RN.ndim == 2, "counts are [R, N]"
         assert np.issubdtype(counts_RN.dtype, np.integer), "counts are integers"
         most = int(counts_RN.sum(axis=1, dtype=np.int64).max(initial=0))
-        bits = max(1, (2 * most).bit_length())
-        assert bits <= WORD_BITS, "so many films cannot be counted"
-        num_words = -(-len(counts_RN) // (WORD_BITS // bits))
-        words_KN = np.zeros((num_words, counts_RN.shape[1]), np.uint64)
-        for lane, start in enumerate(range(0, len(counts_RN), max(1, num_words))):
-            part_RN = counts_RN[start : start + num_words].astype(np.uint64)
-            words_KN[: len(part_RN)] |= part_RN << np.uint64(lane * bits)
-        return cls(words_KN, bits, len(counts_RN))
+        assert most < MAX_FILMS, "so many films cannot be counted"
+        lane = next(each for each in LANES if most <= np.iinfo(each).max)
+        num_words = -(-len(counts_RN) * lane.itemsize // WORD.itemsize)
+        words_KN = np.zeros((num_words, counts_RN.shape[1]), WORD)
+        by_lane_KNJ = words_KN[:, :, None].view(lane)
+        for number in range(by_lane_KNJ.shape[2]):
+            part_RN = counts_RN[number * num_words : (number + 1) * num_words]
+            by_lane_KNJ[: len(part_RN), :, number] = part_RN
+        return cls(words_KN, lane, len(counts_RN))
+
+    @property
+    def num_lanes(self) -> int:
+        return WORD.itemsize // self.lane.itemsize
 
     def of(self, rows: Any) -> "Draws":
         """Return those of some films."""
         return dataclasses.replace(self, words_KN=self.words_KN[:, rows])
 
-    def unpack(self, words: npt.NDArray[np.uint64], lane: int) -> npt.NDArray[np.int64]:
-        """Return the sums of the resamples of a lane."""
-        mask = np.uint64((1 << self.bits) - 1)
-        return ((words >> np.uint64(lane * self.bits)) & mask).view(np.int64)
+    def unpack(self, words: npt.NDArray[np.uint64], number: int) -> Floats:
+        """Return the sums of the resamples of a lane, which float64 holds exactly."""
+        lanes = np.ascontiguousarray(words)[..., None].view(self.lane)
+        return lanes[..., number].astype(np.float64)
 
 
 def auroc(scores_N: npt.ArrayLike, labels_N: npt.ArrayLike) -> float:
@@ -135,10 +145,10 @@ def score_resamples(
     last_G = np.append(first_G, len(pos_P))[1:]
     starts_G = np.searchsorted(-scores_N[order_M], thresholds_G, side="left")
     ends_G = np.searchsorted(-scores_N[order_M], thresholds_G, side="right")
+    has_tied_negatives = not np.array_equal(ends_G - starts_G, last_G - first_G)
 
     num_words = len(draws.words_KN)
-    num_lanes = -(-draws.num_resamples // max(1, num_words))
-    aurocs_R, precisions_R = np.empty((2, num_lanes * num_words))
+    aurocs_R, precisions_R = np.empty((2, draws.num_lanes * num_words))
     rows = max(1, MAX_CHUNK_BYTES // (16 * (len(order_M) + 1) + 80 * (len(pos_P) + 1)))
     for start in range(0, num_words, rows):
         words_KN = draws.words_KN[start : start + rows]
@@ -146,18 +156,19 @@ def score_resamples(
         positives_KP = _cumulate(words_KN, order_M[pos_P])
         tp_before_KG, tp_KG = np.take(positives_KP, first_G, axis=1), np.take(positives_KP, last_G, axis=1)
         depth_KG = np.take(films_KM, ends_G, axis=1)
-        # No lane of these is negative, and none is above twice the films.
-        twice_fp_KG = np.take(films_KM, starts_G, axis=1) - tp_before_KG + (depth_KG - tp_KG)
-        twice_below_KG = 2 * (films_KM[:, -1] - positives_KP[:, -1])[:, None] - twice_fp_KG
-        for lane in range(num_lanes):
-            num_pos_K = draws.unpack(positives_KP[:, -1], lane)
-            num_neg_K = draws.unpack(films_KM[:, -1], lane) - num_pos_K
-            found_G = draws.unpack(tp_KG - tp_before_KG, lane), draws.unpack(twice_below_KG, lane)
+        neg_KG = (films_KM[:, -1] - positives_KP[:, -1])[:, None]
+        below_KG = [neg_KG - (depth_KG - tp_KG)]
+        if has_tied_negatives:
+            below_KG.append(neg_KG - (np.take(films_KM, starts_G, axis=1) - tp_before_KG))
+        for lane in range(draws.num_lanes):
+            num_pos_K, num_neg_K = draws.unpack(positives_KP[:, -1], lane), draws.unpack(neg_KG[:, 0], lane)
+            pos_KG, precision_KG = draws.unpack(tp_KG - tp_before_KG, lane), draws.unpack(tp_KG, lane)
+            wins_K = np.mean([_sum_products(pos_KG, draws.unpack(each, lane)) for each in below_KG], axis=0)
+            precision_KG /= np.maximum(draws.unpack(depth_KG, lane), 1.0)
             chunk = slice(lane * num_words + start, lane * num_words + start + len(words_KN))
-            aurocs_R[chunk] = _area(*found_G, num_pos_K, num_neg_K, axis=1)
-            precision_KG = draws.unpack(tp_KG, lane) / np.maximum(draws.unpack(depth_KG, lane), 1)
             with np.errstate(invalid="ignore"):
-                precisions_R[chunk] = (found_G[0] * precision_KG).sum(axis=1) / num_pos_K
+                aurocs_R[chunk] = wins_K / (num_pos_K * num_neg_K)
+                precisions_R[chunk] = _sum_products(pos_KG, precision_KG) / num_pos_K
     return aurocs_R[: draws.num_resamples], precisions_R[: draws.num_resamples]
 
 
@@ -181,6 +192,11 @@ def _area(pos: Integers, twice_below: Integers, num_pos: Integers, num_neg: Inte
     with np.errstate(invalid="ignore"):
         area: Floats = (pos * twice_below).sum(axis=axis) / (2.0 * num_pos * num_neg)
     return area
+
+
+def _sum_products(a_KG: Floats, b_KG: Floats) -> Floats:
+    found: Floats = np.einsum("kg,kg->k", a_KG, b_KG)
+    return found
 
 
 def _each_once(labels_N: npt.ArrayLike) -> Integers:
