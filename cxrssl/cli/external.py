@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cxrssl.model.external import ExternalChoices
     from cxrssl.records.external import ExternalSource
 
-PANEL = "An encoder of others, in place of a run"
+PANEL = "An encoder of others"
 ExternalPath = Annotated[
     Path | None,
     typer.Option(
@@ -62,18 +62,22 @@ class ExternalOptions(NamedTuple):
     pixel_mean: str
     pixel_std: str
     ignore: list[str] | None
-    seen_films: Path | None
+    seen_films: Path | None = None
 
     def check(self, run: str, encoder: str) -> None:
         """Raise UsageError unless there is either a run, with the name of its encoder, or an encoder of others."""
         if self.path is not None and encoder != "target":
             raise UsageError("--encoder names an encoder of a run, and says nothing with --external")
-        if self.path is None and any(self):
-            named = next(name for name, value in zip(self._fields, self, strict=True) if value)
-            raise UsageError(f"--{named.replace('_', '-')} says nothing without --external", hint="cxrssl help probing")
+        self.check_alone()
         if bool(run) == bool(self.path):
             what = "no run was named" if not run else "a run and --external exclude each other"
             raise UsageError(what, hint="cxrssl probe RUN, or --external PATH for an encoder of others")
+
+    def check_alone(self) -> None:
+        """Raise UsageError for an option that needs --external, where that is not there."""
+        if self.path is None and any(self):
+            named = next(name for name, value in zip(self._fields, self, strict=True) if value)
+            raise UsageError(f"--{named.replace('_', '-')} says nothing without --external", hint="cxrssl help probing")
 
     def choices(self) -> ExternalChoices:
         """Return what the options say. Raises: UsageError."""

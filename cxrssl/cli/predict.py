@@ -8,6 +8,15 @@ from typing import Annotated
 import typer
 
 from cxrssl.cli.completion import complete_cohort, complete_run
+from cxrssl.cli.external import (
+    Architecture,
+    ExternalOptions,
+    ExternalPath,
+    Ignore,
+    InputPx,
+    PixelMean,
+    PixelStd,
+)
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -43,14 +52,23 @@ def predict(
     ] = "pseudonyms",
     workers: Annotated[int, typer.Option(help="Processes that decode films; 0: one for each core.", metavar="N")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    external: ExternalPath = None,
+    arch: Architecture = "",
+    input_px: InputPx = 0,
+    pixel_mean: PixelMean = "",
+    pixel_std: PixelStd = "",
+    ignore: Ignore = None,
     device: DeviceName = "auto",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Apply the probe that `cxrssl probe` fitted to new films, and write a row of scores for each.
 
+    RUN is a run or an evaluation of any encoder; of one that others trained, --external names its files again.
+
     Example: cxrssl predict mimic-msn new-films/ --out scores.csv
     """
+    from cxrssl.evaluate.before import check_files
     from cxrssl.export.chosen import PredictChoices, choose_probe
     from cxrssl.export.ids import parse_ids
     from cxrssl.recipe.load import load_machine
@@ -63,13 +81,17 @@ def predict(
     if folder is not None and ids != "pseudonyms":
         raise UsageError("--ids has no effect on a folder, whose films are called as their files", hint="omit --ids")
     place = load_machine(device=device).device
-    choices = PredictChoices(folder, cohort, out, parse_ids(ids), place, force, workers)
+    files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore)
+    files.check_alone()
+    if external is not None:
+        check_files(external, None)
+    choices = PredictChoices(folder, cohort, out, parse_ids(ids), place, force, workers, external is not None)
     opened = open_workspace(workspace)
     chosen = choose_probe(opened, run, choices)
     narrate(f"load torch to predict films of {cohort or folder}")
     from cxrssl.export.predict import predict_films
 
-    made = predict_films(opened, chosen, choices)
+    made = predict_films(opened, chosen, choices, files.choices() if external else None)
     summary = {
         "file": str(made.path),
         "eval_id": made.eval_id,

@@ -16,6 +16,8 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.fitted import to_patch_probe, to_probe
 from cxrssl.evaluate.fitting import AnyProbe
+from cxrssl.evaluate.patches import PatchProbe
+from cxrssl.evaluate.probe import LinearProbe
 from cxrssl.evaluate.reading import KnnProbe, fit_knn
 from cxrssl.images.store import ImageStore
 from cxrssl.records.evaluation import Evaluation
@@ -40,9 +42,18 @@ def take_probe(workspace: Workspace, source: Evaluation, make_candidate: MakeCan
     reading = reading_of(source)
     if reading.kind == "knn":
         return _find_neighbours(workspace, source, make_candidate, reading.count)
+    return open_reading(source)[1]
+
+
+def open_reading(source: Evaluation) -> tuple[Reading, LinearProbe | PatchProbe]:
+    """Return what the recorded probe of an evaluation reads of an encoder, and the probe.
+
+    Raises: DataError when it was not recorded; IntegrityError when it is damaged.
+    """
+    reading = reading_of(source)
     if reading.pooling:
-        return to_patch_probe(open_patches(source), reading.pooling)
-    return to_probe(open_fitted(source))
+        return reading, to_patch_probe(open_patches(source), reading.pooling)
+    return reading, to_probe(open_fitted(source))
 
 
 def _find_neighbours(

@@ -19,7 +19,7 @@ from cxrssl.export.ids import Ids
 from cxrssl.records.encoder import open_record
 from cxrssl.records.eval_settings import JOINED, PIXELS
 from cxrssl.records.evaluation import Evaluation, open_evaluation
-from cxrssl.records.fitted import CLASS_TOKEN, Fitted, has_fitted, open_fitted
+from cxrssl.records.fitted import Fitted, FittedPatches, has_fitted, has_patches, open_probe
 from cxrssl.records.reading import CLS, parse_reading
 from cxrssl.records.run import RunFiles
 
@@ -31,7 +31,6 @@ NOT_FOR_FILMS: dict[str, str] = {
     "ehr-only": RECORD_TOO,
     "view-only": RECORD_TOO,
     "random-init": "reads an encoder that was never trained: it is a baseline, and is applied to no new films",
-    "external": "reads an encoder of others, whose weights the workspace does not keep",
 }
 """By kind of evaluation: why its probe is not applied to new films."""
 
@@ -49,6 +48,8 @@ class PredictChoices:
     device: str = "auto"
     may_replace: bool = False
     num_workers: int = 0
+    has_external: bool = False
+    """Whether the files of an encoder of others are named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class Chosen:
     """A fitted probe that can be applied to new films, and the file that is to be written."""
 
     evaluation: Evaluation
-    fitted: Fitted
+    fitted: Fitted | FittedPatches
     dest: Path
 
 
@@ -67,13 +68,21 @@ def choose_probe(workspace: Workspace, name: str, choices: PredictChoices) -> Ch
     """
     evaluation = find_evaluation(workspace, name)
     why = _why_not(evaluation)
-    fitted = None if why else open_fitted(evaluation)
-    if fitted is not None and fitted.about.reads != CLASS_TOKEN:
-        why = f"reads {plain(fitted.about.reads, 120)}, and of new films only the class token is made"
-    if why or fitted is None:
+    if why:
         what = f"the probe of evaluation {evaluation.eval_id} {why}"
-        raise DataError(what, evaluation.path, "name a run that was probed by its class token, or such an evaluation")
-    return Chosen(evaluation, fitted, find_place(workspace, evaluation, choices))
+        raise DataError(what, evaluation.path, "name a run that was probed, or the evaluation of one")
+    _check_external(evaluation, choices)
+    return Chosen(evaluation, open_probe(evaluation), find_place(workspace, evaluation, choices))
+
+
+def _check_external(evaluation: Evaluation, choices: PredictChoices) -> None:
+    is_of_others = evaluation.settings.kind == "external"
+    if is_of_others and not choices.has_external:
+        what = f"the probe of evaluation {evaluation.eval_id} reads an encoder of others"
+        raise UsageError(f"{what}, whose weights the workspace does not keep", hint="name its files: --external PATH")
+    if choices.has_external and not is_of_others:
+        what = f"--external says nothing: the probe of evaluation {evaluation.eval_id} reads the encoder of a run"
+        raise UsageError(what, hint="omit --external")
 
 
 def _why_not(evaluation: Evaluation) -> str:
@@ -82,8 +91,8 @@ def _why_not(evaluation: Evaluation) -> str:
     reading = parse_reading(settings.candidate.read) if settings.candidate.read else CLS
     if reading.kind == "knn":
         return f"reads {reading.words}: it is the train films themselves, which are not kept with it"
-    if reading.pooling:
-        return f"reads {reading.words}, and of new films only the class token is made"
+    if settings.probe.protocol and settings.candidate.weights_sha256:
+        return f"reads films as protocol {plain(settings.probe.protocol, 60)} shows them"
     return NOT_FOR_FILMS.get(settings.kind, "")
 
 
@@ -101,7 +110,7 @@ def find_evaluation(workspace: Workspace, name: str) -> Evaluation:
     found = [each for each in found if each.settings.candidate_id == run_id]
     if not found:
         raise DataError(f"run {run_id} has not been probed", workspace.evals, f"fit a probe: cxrssl probe {run_id}")
-    usable = [each for each in found if has_fitted(each)]
+    usable = [each for each in found if has_fitted(each) or has_patches(each)]
     usable = [each for each in usable if each.settings.probe.is_whole] or usable
     if len(usable) > 1:
         cohort = open_record(RunFiles(workspace.runs / run_id).encoder).origin.cohort

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +26,18 @@ from cxrssl.core.errors import DataError
 from cxrssl.core.text import csv_text
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
-from cxrssl.evaluate.features import extract_features
-from cxrssl.evaluate.fitted import clip_logits, to_probe
+from cxrssl.evaluate.features import architecture_of, extract_features, extract_tokens
+from cxrssl.evaluate.fitted import clip_logits
+from cxrssl.evaluate.taken import open_reading
 from cxrssl.export.chosen import Chosen, PredictChoices
 from cxrssl.export.films import open_cohort_films, pack_folder
 from cxrssl.model.encoder import Encoder
+from cxrssl.model.external import ExternalChoices, open_external
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fitted import (
     Calibrations,
     Fitted,
+    FittedPatches,
     Thresholds,
     find_calibrations,
     find_thresholds,
@@ -66,7 +70,9 @@ class Predicted:
         return dict(Counter(self.faults.values()).most_common())
 
 
-def predict_films(workspace: Workspace, chosen: Chosen, choices: PredictChoices) -> Predicted:
+def predict_films(
+    workspace: Workspace, chosen: Chosen, choices: PredictChoices, external: ExternalChoices | None = None
+) -> Predicted:
     """Write log odds and probabilities of every fitted finding for every film, and what val films made of them.
 
     Columns: `film` (file name) or `image_id` and `subject_id`, `fault`, and of each finding its logit, its probability,
@@ -74,7 +80,8 @@ def predict_films(workspace: Workspace, chosen: Chosen, choices: PredictChoices)
     Raises: DataError when the encoder is not there, or no film can be decoded.
     """
     evaluation, fitted, dest = chosen.evaluation, chosen.fitted, chosen.dest
-    encoder = _open_encoder(workspace, evaluation, fitted)
+    encoder, (reading, probe) = _open_encoder(workspace, evaluation, fitted, external), open_reading(evaluation)
+    extract = extract_tokens if reading.pooling else extract_features
     with tempfile.TemporaryDirectory(prefix=".predict-", dir=workspace.root) as scratch:
         if choices.folder is None:
             films, kept = open_cohort_films(workspace, choices.cohort, fitted.about.pack, choices.ids), workspace
@@ -83,10 +90,10 @@ def predict_films(workspace: Workspace, chosen: Chosen, choices: PredictChoices)
                 pack_folder(choices.folder, fitted.about.pack, Path(scratch), choices.num_workers),
                 Workspace(Path(scratch)),
             )
-        features_ND = extract_features(kept, encoder, films.images, choose_device(choices.device))
+        features: Any = extract(kept, encoder, films.images, choose_device(choices.device), reading)
         is_scored_N = films.images.is_packed_N
         logits_NL = np.full((len(is_scored_N), len(fitted.weights.finding_names)), np.nan)
-        logits_NL[is_scored_N] = clip_logits(to_probe(fitted).predict_logits(features_ND[is_scored_N]))
+        logits_NL[is_scored_N] = clip_logits(probe.predict_logits(features[np.flatnonzero(is_scored_N)]))
     thresholds, calibrations = find_thresholds(evaluation), find_calibrations(evaluation)
     fault_N = np.array([films.faults.get(row, "") for row in range(len(is_scored_N))], np.str_)
     columns = films.ids | {"fault": fault_N} | _score_columns(fitted, logits_NL, thresholds, calibrations)
@@ -108,9 +115,20 @@ def predict_films(workspace: Workspace, chosen: Chosen, choices: PredictChoices)
     )
 
 
-def _open_encoder(workspace: Workspace, evaluation: Evaluation, fitted: Fitted) -> Encoder:
+def _open_encoder(
+    workspace: Workspace, evaluation: Evaluation, fitted: Fitted | FittedPatches, external: ExternalChoices | None
+) -> Encoder:
     """Return the encoder whose features the probe reads. Raises: DataError when it is not there."""
     settings = evaluation.settings
+    if external is not None:
+        encoder, _ = open_external(external)
+        if (encoder.weights_sha256, architecture_of(encoder.recipe)) != (
+            fitted.about.weights_sha256,
+            fitted.about.architecture,
+        ):
+            what = "this encoder is another one than the probe was fitted on, or its pixels are"
+            raise DataError(what, external.path, "name the files and the options that it was probed with")
+        return encoder
     _, encoder = open_run(workspace, settings.run_id, settings.candidate.encoder or "target")
     if encoder.weights_sha256 != fitted.about.weights_sha256:
         what = f"the encoder of run {settings.run_id} is another one than the probe was fitted on"
@@ -119,7 +137,7 @@ def _open_encoder(workspace: Workspace, evaluation: Evaluation, fitted: Fitted) 
 
 
 def _score_columns(
-    fitted: Fitted, logits_NL: Floats, thresholds: Thresholds | None, calibrations: Calibrations | None
+    fitted: Fitted | FittedPatches, logits_NL: Floats, thresholds: Thresholds | None, calibrations: Calibrations | None
 ) -> Columns:
     columns: Columns = {}
     names = fitted.weights.finding_names.tolist()

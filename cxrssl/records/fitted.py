@@ -74,7 +74,7 @@ class Fitted:
     @property
     def finding_names(self) -> list[str]:
         """Those that have a probe."""
-        return [str(name) for name in self.weights.finding_names[self.weights.is_fitted_L]]
+        return _list_fitted(self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,15 @@ class FittedPatches:
 
     weights: PatchWeights
     about: FittedAbout
+
+    @property
+    def finding_names(self) -> list[str]:
+        """Those that have a probe."""
+        return _list_fitted(self.weights)
+
+
+def _list_fitted(weights: Weights | PatchWeights) -> list[str]:
+    return [str(name) for name in weights.finding_names[weights.is_fitted_L]]
 
 
 @dataclass(frozen=True)
@@ -218,6 +227,11 @@ def open_patches(evaluation: Evaluation) -> FittedPatches:
         raise _name_missing(evaluation)
     check_arrays(path, PatchWeights)
     return FittedPatches(read_arrays(path, PatchWeights), _read(evaluation.path / ABOUT, FittedAbout))
+
+
+def open_probe(evaluation: Evaluation) -> Fitted | FittedPatches:
+    """Return the fitted probe of an evaluation, of either kind. Raises: DataError, IntegrityError."""
+    return open_patches(evaluation) if has_patches(evaluation) else open_fitted(evaluation)
 
 
 def find_thresholds(evaluation: Evaluation) -> Thresholds | None:

@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.torch import load_file, save_file
 
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.external import probe_external
 from cxrssl.evaluate.fitted import TOO_FEW
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.export import chosen
 from cxrssl.export.chosen import PredictChoices, choose_probe
 from cxrssl.export.films import explain_unlike_packs, open_cohort_films, pack_options
 from cxrssl.images.store import open_images
+from cxrssl.model.external import ExternalChoices
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import (
@@ -34,10 +37,12 @@ from cxrssl.records.fitted import (
     has_fitted,
     open_fitted,
 )
+from cxrssl.records.reading import parse_reading
 from tests.cli.command import Result, run
 from tests.export.encoders import publish_run
 from tests.world import make_workspace
 
+MODEL = Path(__file__).parents[1] / "model" / "external" / "dinov2"
 World = tuple[Workspace, Evaluation]
 SMALL = ("views.global_px=32", "model.patch_px=8")
 
@@ -226,33 +231,81 @@ def test_a_cohort_whose_films_are_packed_by_other_rules_is_refused_with_the_opti
     assert open_cohort_films(workspace, "nih", open_fitted(evaluation).about.pack, "pseudonyms").faults == {}
 
 
+@pytest.mark.parametrize("read", ["patches", "last:1", "attention", "max"])
+def test_every_reading_gives_a_film_what_its_probe_gave_it_in_the_test_set(
+    world: World, tmp_path: Path, read: str
+) -> None:
+    workspace, _ = world
+    choices = ProbeChoices(baselines=False, may_overlap=True, reading=parse_reading(read))
+    (evaluation,) = probe_run(workspace, "own", "", "hash", ProbeSettings(num_resamples=10), choices)
+    shown = run(
+        "predict", evaluation.eval_id, "--cohort", "nih", "--ids", "dataset", "--device", "cpu", "--out",
+        tmp_path / "scores.csv", workspace=workspace.root,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    rows, predicted = read_rows(tmp_path / "scores.csv"), evaluation.predictions()
+    column = predicted.finding_names.tolist().index("Effusion")
+    found = [float(rows[each]["Effusion logit"]) for each in predicted.image_id.tolist()]
+    assert found == pytest.approx(predicted.logits[:, column].tolist(), abs=1e-5)
+
+
+def test_a_probe_of_an_encoder_of_others_asks_for_its_files_and_knows_them(world: World, tmp_path: Path) -> None:
+    workspace, _ = world
+    path, other = MODEL, tmp_path / "other"
+    shutil.copytree(MODEL, other)
+    weights = load_file(other / "model.safetensors")
+    save_file({name: value * 1.01 for name, value in weights.items()}, other / "model.safetensors")
+    (evaluation, *_) = probe_external(
+        workspace, ExternalChoices(path), None, "nih", "hash", ProbeSettings(num_resamples=10),
+        ProbeChoices(baselines=False),
+    )  # fmt: skip
+
+    def ask(*words: object) -> Result:
+        out = "--force", "--device", "cpu", "--out", tmp_path / "scores.csv"
+        return run(
+            "predict", evaluation.eval_id, "--cohort", "nih", "--ids", "dataset", *out, *words, workspace=workspace.root
+        )
+
+    asked = ask()
+    assert asked.returncode == 2
+    assert "whose weights the workspace does not keep" in asked.stderr
+    assert "--external PATH" in asked.stderr
+    wrong = ask("--external", other)
+    assert wrong.returncode == 3
+    assert "this encoder is another one than the probe was fitted on" in wrong.stderr
+    assert "there is no such file or folder" in ask("--external", tmp_path / "absent").stderr
+    shown = ask("--external", path)
+    assert shown.returncode == 0, shown.stderr
+    rows, predicted = read_rows(tmp_path / "scores.csv"), evaluation.predictions()
+    column = predicted.finding_names.tolist().index("Effusion")
+    found = [float(rows[each]["Effusion logit"]) for each in predicted.image_id.tolist()]
+    assert found == pytest.approx(predicted.logits[:, column].tolist(), abs=1e-5)
+    own = predict(world, "--cohort", "nih", "--external", path)
+    assert own.returncode == 2
+    assert "reads the encoder of a run" in own.stderr
+
+
 @pytest.mark.parametrize(
-    ("kind", "read", "reads", "what"),
+    ("kind", "read", "what"),
     [
-        ("pixels", None, "pixels", "reads a thumbnail of each film"),
-        ("ehr-only", None, "record", "reads the health record, which new films come without"),
-        ("joined", None, "class token, record", "reads the health record, which new films come without"),
-        ("external", None, "class token", "reads an encoder of others, whose weights the workspace does not keep"),
-        ("random-init", None, "class token", "reads an encoder that was never trained"),
-        ("run", "patches", "mean of patches", "reads mean of patches, and of new films only the class token is made"),
-        ("run", "attention", "", "reads patches pooled by attention, and of new films only the class token is made"),
-        ("run", "max", "", "reads patches pooled by maximum, and of new films only the class token is made"),
-        ("run", "knn:20", "", "reads 20 nearest films by class token: it is the train films themselves"),
+        ("pixels", None, "reads a thumbnail of each film"),
+        ("ehr-only", None, "reads the health record, which new films come without"),
+        ("joined", None, "reads the health record, which new films come without"),
+        ("random-init", None, "reads an encoder that was never trained"),
+        ("run", "knn:20", "reads 20 nearest films by class token: it is the train films themselves"),
     ],
 )
 def test_a_probe_that_cannot_read_new_films_says_what_it_is(
-    world: World, monkeypatch: pytest.MonkeyPatch, kind: Any, read: str | None, reads: str, what: str
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: Any, read: str | None, what: str
 ) -> None:
     workspace, evaluation = world
-    fitted, settings = open_fitted(evaluation), evaluation.settings
+    settings = evaluation.settings
     candidate = dataclasses.replace(settings.candidate, read=read)
     other = dataclasses.replace(evaluation, settings=dataclasses.replace(settings, kind=kind, candidate=candidate))
-    about = dataclasses.replace(fitted.about, reads=reads)
     monkeypatch.setattr(chosen, "find_evaluation", lambda *_: other)
-    monkeypatch.setattr(chosen, "open_fitted", lambda _: dataclasses.replace(fitted, about=about))
     with pytest.raises(DataError, match=f"the probe of evaluation {evaluation.eval_id} {what}") as caught:
         choose_probe(workspace, "own", PredictChoices(cohort="nih"))
-    assert caught.value.hint.startswith("name a run that was probed by its class token")
+    assert caught.value.hint.startswith("name a run that was probed")
 
 
 def test_probing_again_keeps_the_probe_and_the_scores_of_an_older_evaluation(world: World) -> None:
