@@ -145,7 +145,7 @@ class FeatureReader:
         check_keys(values, [each.name for each in fields(EventSource)], f"sources of {self.shown}")
         plain_values = {key: value for key, value in values.items() if key not in ("items", "codes")}
         source = build_settings(EventSource, plain_values, f"sources of {self.shown}")
-        items = texts_of(values.get("items", []), f'{self.shown}: "items"')
+        items = texts_of(_write_numbers(values.get("items", [])), f'{self.shown}: "items"')
         codes = {
             version: texts_of(each, f'{self.shown}: "codes" of version {plain(version, 20)}')
             for version, each in table_of(values, "codes", self.shown).items()
@@ -216,6 +216,11 @@ class FeatureReader:
                 f'{self.shown}: "{key}" cannot be "{plain(str(word), 40)}"', hint=nearest_hint(str(word), known)
             )
         return word
+
+
+def _write_numbers(given: Any) -> Any:
+    """Return a list with its whole numbers as texts: an itemid is written either way."""
+    return [str(each) if type(each) is int else each for each in given] if isinstance(given, list) else given
 
 
 def texts_of(given: Any, what: str) -> tuple[str, ...]:

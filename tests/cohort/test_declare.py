@@ -310,3 +310,27 @@ def test_built_in_features_are_declared_in_the_package() -> None:
     assert all(feature.meaning for feature in BUILT_IN.features)
     for feature in BUILT_IN.features:  # an outcome is what is known after the film
         assert (feature.role == "outcome") == (feature.known == "after"), feature.name
+
+
+def test_items_may_be_written_as_numbers() -> None:
+    text = TABLE.replace('time = "ed_stay.intime"', 'time = "ed_stay.intime"\nitem = "itemid"') + ACUITY.replace(
+        'value = "acuity"', 'value = "acuity", items = [51222, "0051"]'
+    )
+    (feature,) = declare(text).features
+    assert feature.measured is not None
+    assert feature.measured.sources[0].items == ("51222", "0051")
+
+
+@pytest.mark.parametrize("what", ["feature", "table"])
+def test_what_two_files_declare_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(features, "_declared", {})
+    monkeypatch.setattr(features, "_known", dict(features._known))
+    mine = (TABLE + ACUITY).replace('"triage"', '"my_triage"')
+    (tmp_path / "a.toml").write_text(mine)
+    if what == "table":
+        mine = mine.replace('"acuity"', '"other"', 1).replace('group = "my_triage"', 'group = "others"')
+    else:
+        mine = mine.replace('"my_triage"', '"triage_b"')
+    (tmp_path / "b.toml").write_text(mine.replace("range = [1, 5]", "range = [1, 4]"))
+    with pytest.raises(ConfigError, match=f'{what} "(acuity|my_triage)" is declared in .*a.toml too'):
+        read_asked(f"{tmp_path / 'a.toml'},{tmp_path / 'b.toml'}", tmp_path / "cohort")

@@ -6,6 +6,7 @@ Never: a file of the dataset that is read without being named.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import OPTIONAL, TABLES, declare, known_names
 from cxrssl.cohort.files import Layout, SourceFile, pick_file
 from cxrssl.core.config import read_toml
-from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.errors import ConfigError, DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain
 
 SUFFIX = ".toml"
@@ -43,11 +44,13 @@ def read_asked(text: str, cohort: Path) -> Asked:
     """
     groups = dict.fromkeys(feature.group for feature in OPTIONAL)
     features: dict[str, Feature] = {}
-    tables, declared = dict(TABLES), dict[str, Any]()
+    tables, declared, owners = dict(TABLES), dict[str, Any](), dict[tuple[str, str], str]()
     for word in filter(None, (part.strip() for part in text.split(","))):
         if word.lower().endswith(SUFFIX):
             values = read_toml(Path(word))
             own = declare(values, word, cohort.absolute())
+            _check_apart("feature", [each.name for each in own.features], owners, word)
+            _check_apart("table", [each.name for each in own.tables], owners, word)
             features |= {feature.name: feature for feature in own.features}
             tables |= {table.name: table for table in own.tables}
             for key in ("table", "feature"):
@@ -60,6 +63,16 @@ def read_asked(text: str, cohort: Path) -> Asked:
     check_unique(list(features.values()))
     order = [name for name in known_names() if name in features]
     return Asked(Chosen(tuple(features[name] for name in order), tables), declared)
+
+
+def _check_apart(kind: str, names: Sequence[str], owners: dict[tuple[str, str], str], file: str) -> None:
+    """Raise ConfigError if a file declares what an earlier one does; `owners` has the file of each name."""
+    for name in names:
+        owner = owners.setdefault((kind, name), file)
+        if owner != file:
+            raise ConfigError(
+                f'{kind} "{name}" is declared in {plain(owner, 200)} too', file, "leave it in one of them"
+            )
 
 
 def find_files(asked: Asked, layout: Layout) -> dict[str, SourceFile]:
