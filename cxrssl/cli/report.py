@@ -31,6 +31,14 @@ def report(
         typer.Option(help="Only what is of this cohort.", metavar="NAME", autocompletion=completion.complete_cohort),
     ] = "",
     ablation: Annotated[str, typer.Option(help="Only the runs of this ablation.", metavar="NAME")] = "",
+    baseline: Annotated[
+        str,
+        typer.Option(
+            help="Subtract this run, with its other seeds, or arm of an ablation in forests and tables.",
+            metavar="RUN|ARM",
+            autocompletion=completion.complete_run,
+        ),
+    ] = "",
     finished: Annotated[
         bool, typer.Option("--finished", help="Leave out runs that are broken, died or did not finish.")
     ] = False,
@@ -74,7 +82,7 @@ def report(
         return
     small = parse_small_cells(small_cells)
     named = tuple(filter(None, (each.strip() for each in runs.split(","))))
-    choice = Choice(named, cohort, ablation, finished)
+    choice = Choice(named, cohort, ablation, finished, baseline)
     if checklist:
         from cxrssl.cli.filled import print_checklist
 

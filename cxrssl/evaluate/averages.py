@@ -6,7 +6,7 @@ Never: resamples drawn again for a group that is already published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
@@ -26,6 +26,8 @@ from cxrssl.records.eval_settings import PIXELS
 from cxrssl.records.group import GroupNumbers, GroupRecord, GroupSettings, find_group, publish_group
 from cxrssl.records.setup import RIGHT
 
+PINNED = "baseline "
+"""Begins the names of differences to a pinned baseline; its group_id follows."""
 Averages = Mapping[str, GroupRecord | str]
 """By group_id the published group; why there is none, in words."""
 
@@ -54,21 +56,35 @@ def find_references(group: SeedGroup, groups: Sequence[SeedGroup]) -> dict[str, 
     return {name: each for name, each in found.items() if each is not None} | find_wrong_groups(group, groups)
 
 
+def pin_key(base: SeedGroup) -> str:
+    """Return the name of differences to a baseline that somebody pinned."""
+    return f"{PINNED}{base.group_id}"
+
+
+def is_pinned(name: str) -> bool:
+    """Return whether this is the name of differences to a pinned baseline."""
+    return name.startswith(PINNED)
+
+
 def publish_averages(
-    workspace: Workspace, tables: Sequence[Sequence[SeedGroup]], read: Sequence[GroupRecord] = ()
+    workspace: Workspace,
+    tables: Sequence[Sequence[SeedGroup]],
+    read: Sequence[GroupRecord] = (),
+    pins: Collection[SeedGroup] = (),
 ) -> Averages:
     """Return the numbers of the groups of these tables, those that are missing or out of date published now.
 
-    `read` are published groups that were just read, and need not be read again.
+    `read` are published groups that were just read, and need not be read again. All groups are compared with those of
+    `pins` on their terms, too; what was pinned before stays with a group until its evaluations change.
     """
     known = {each.settings.group_id: each for each in read}
     averages: dict[str, GroupRecord | str] = {}
     for table in tables:
         resamples = Resamples()
         for group in table:
-            references = find_references(group, table)
-            settings = make_settings(group, references)
             record = known.get(group.group_id)
+            references = find_references(group, table) | _find_pinned(group, table, record, pins)
+            settings = make_settings(group, references)
             if record is not None and record.settings == settings:
                 averages[group.group_id] = record
                 continue
@@ -78,6 +94,20 @@ def publish_averages(
                 is_kept = record is not None and _is_of_imported(group, record)
                 averages[group.group_id] = record if record is not None and is_kept else error.what
     return averages
+
+
+def _find_pinned(
+    group: SeedGroup, table: Sequence[SeedGroup], record: GroupRecord | None, pins: Collection[SeedGroup]
+) -> dict[str, SeedGroup]:
+    """Return the pinned baselines of a group, those that it was compared with before included."""
+    found = {}
+    before = record.settings.against if record is not None and record.settings.members == _members(group) else {}
+    wanted = {each.group_id for each in pins}
+    for base in sorted(table, key=lambda each: each.group_id):
+        is_known = base.group_id in wanted or before.get(pin_key(base)) == _members(base)
+        if is_known and base.group_id != group.group_id:
+            found[pin_key(base)] = base
+    return found
 
 
 def _is_of_imported(group: SeedGroup, record: GroupRecord) -> bool:

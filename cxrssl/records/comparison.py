@@ -21,7 +21,7 @@ from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.derived import find_current, list_derived
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fields import read_fields, write_fields
-from cxrssl.records.file import Entry, list_entries, read_json
+from cxrssl.records.file import Entry, as_read, list_entries, read_json
 from cxrssl.stats.scores import Comparison
 
 KIND = "comparison"
@@ -94,7 +94,7 @@ def publish_comparison(workspace: Workspace, settings: ComparisonSettings, diffe
     path = workspace.comparisons / settings.comparison_id
     with publish(path, KIND, settings.to_dict()) as building:
         write_json(building / DIFFERENCES, differences.to_dict())
-    return ComparisonRecord(path.name, settings, differences, path)
+    return ComparisonRecord(path.name, settings, read_fields(Comparison, as_read(differences.to_dict()), []), path)
 
 
 def open_comparison(path: Path) -> ComparisonRecord:

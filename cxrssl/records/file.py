@@ -56,6 +56,11 @@ def read_json(path: Path) -> Any:
         raise IntegrityError(f"{path.name} is not JSON", path) from None
 
 
+def as_read(value: Any) -> Any:
+    """Return a value as it is read after it was published: what was just made looks as it will the next time."""
+    return json.loads(json.dumps(value, sort_keys=True))
+
+
 def describe_os_error(error: OSError) -> str:
     """Return why a file could not be read, as a predicate."""
     if error.errno == errno.ENOENT:

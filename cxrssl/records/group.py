@@ -18,7 +18,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.derived import find_current, list_derived
 from cxrssl.records.fields import read_fields, write_fields
-from cxrssl.records.file import read_json
+from cxrssl.records.file import as_read, read_json
 from cxrssl.stats.seeds import SeedScores
 
 KIND = "group"
@@ -87,7 +87,7 @@ def publish_group(workspace: Workspace, settings: GroupSettings, numbers: GroupN
     path = workspace.groups / settings.group_id
     with publish(path, KIND, settings.to_dict()) as building:
         write_json(building / NUMBERS, numbers.to_dict())
-    return GroupRecord(settings, numbers, path)
+    return GroupRecord(settings, read_fields(GroupNumbers, as_read(numbers.to_dict()), []), path)
 
 
 def open_group(path: Path) -> GroupRecord:

@@ -15,7 +15,7 @@ from cxrssl.core.errors import FormatError, IntegrityError
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import refuse_faults
 from cxrssl.records.fields import read_fields, write_fields
-from cxrssl.records.file import read_json
+from cxrssl.records.file import as_read, read_json
 from cxrssl.stats.seeds import SeedScores
 
 KIND = "learning curve"
@@ -77,4 +77,4 @@ def publish_curve(workspace: Workspace, settings: CurveSettings, numbers: CurveN
     """Publish the numbers of a curve, in the place of older ones, and return them."""
     with publish(workspace.learning / settings.curve_id, KIND, settings.to_dict()) as building:
         write_json(building / NUMBERS, numbers.to_dict())
-    return numbers
+    return read_fields(CurveNumbers, as_read(numbers.to_dict()), [])

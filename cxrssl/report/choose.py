@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cxrssl.core.errors import UsageError
-from cxrssl.core.text import count_noun, nearest_hint, plain
+from cxrssl.core.text import count_noun, nearest_hint, plain, shell_word
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.ablation import Ablation
 from cxrssl.records.evaluation import Evaluation
@@ -33,15 +33,25 @@ class Choice:
     """The runs of its grid."""
     is_finished: bool = False
     """Leave out runs that have not finished: running, stopped, failed, died, unseen, or not readable."""
+    baseline: str = ""
+    """A run, arm or setup that is subtracted everywhere; it leaves nothing out."""
 
     @property
     def is_all(self) -> bool:
-        return self == Choice()
+        return replace(self, baseline="") == Choice()
 
     def to_dict(self) -> dict[str, object]:
         """Return what was chosen, nothing where all was."""
         words: dict[str, object] = {"runs": list(self.runs), "cohort": self.cohort, "ablation": self.ablation}
-        return {name: value for name, value in {**words, "finished": self.is_finished}.items() if value}
+        words |= {"finished": self.is_finished, "baseline": self.baseline}
+        return {name: value for name, value in words.items() if value}
+
+    def to_words(self) -> list[str]:
+        """Return the options of `cxrssl report` that choose it."""
+        named = {"runs": ",".join(self.runs), "cohort": self.cohort, "ablation": self.ablation}
+        named["baseline"] = self.baseline
+        words = [word for name, value in named.items() if value for word in (f"--{name}", shell_word(value))]
+        return [*words, *(["--finished"] if self.is_finished else [])]
 
 
 def narrow(published: Published, choice: Choice) -> Published:

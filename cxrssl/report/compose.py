@@ -38,7 +38,7 @@ MAX_NAMED = 3
 """Runs whose names stand in one line of the audit."""
 
 
-def compose(gathered: Gathered, small: SmallCells, pictures: Pictures) -> Document:
+def compose(gathered: Gathered, small: SmallCells, pictures: Pictures, command: str = "") -> Document:
     """Return the document of a report; each figure stands with the tables that it draws."""
     gathered = name_arms(gathered)
     chosen = gathered.chosen
@@ -63,7 +63,7 @@ def compose(gathered: Gathered, small: SmallCells, pictures: Pictures) -> Docume
     blocks += _run_section(gathered, small)
     blocks += _audit_section(gathered, small)
     headline = map_texts(outcome_sentence(chosen.evaluations), lambda text: hide_in_sentence(text, small))
-    document = Document(_title(gathered), headline, list_facts(gathered, small), blocks)
+    document = Document(_title(gathered), headline, list_facts(gathered, small, command), blocks)
     note = SHOWN if small == "show" else NOTE if _has_hidden(document) else ""
     about = [Section("About this report", [Paragraph(note, "note")])] if note else []
     return replace(document, blocks=[*blocks, *about])
@@ -126,10 +126,10 @@ def _score_sections(gathered: Gathered, small: SmallCells, figures: Mapping[str,
 
 
 def _main_tables(gathered: Gathered, group: Group, table: Sequence[SeedGroup], small: SmallCells) -> list[ReportTable]:
-    single = macro_table(group, gathered.differences, small)
+    single = macro_table(group, gathered.differences, small, gathered.pin)
     mixed = describe_mixed(table)
     single = replace(single, notes=[*([mixed] if mixed else []), *single.notes])
-    return [seed_table(table, gathered.averages), single] if has_seeds(table) else [single]
+    return [seed_table(table, gathered.averages, gathered.pin), single] if has_seeds(table) else [single]
 
 
 def _detail_tables(
@@ -138,10 +138,10 @@ def _detail_tables(
     if has_seeds(table):
         tables = [
             seed_finding_table(table, gathered.averages, small),
-            seed_difference_table(table, gathered.averages),
+            seed_difference_table(table, gathered.averages, gathered.pin),
         ]
     else:
-        tables = [finding_table(group, small), difference_table(group, gathered.differences)]
+        tables = [finding_table(group, small), difference_table(group, gathered.differences, gathered.pin)]
     return [each for each in (*tables, *list_group_tables(group, small)) if each.rows]
 
 

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 from cxrssl.core.text import plain
 from cxrssl.evaluate.averages import Averages
-from cxrssl.evaluate.compare import REFERENCES, Differences, Group
+from cxrssl.evaluate.compare import Differences, Group
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.records.comparison import ComparisonRecord
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate
+from cxrssl.report.pin import Pin, differences_of, references_of
 from cxrssl.report.probe_tables import describe_row, explain_cells, name_terms
 from cxrssl.report.seed_tables import BASELINES, name_group
 from cxrssl.report.small import SmallCells, hide_in_row
@@ -43,18 +44,18 @@ class _Family(NamedTuple):
         return f"{self.features} - {self.minus}" + (f" ({self.remark})" if self.remark else "")
 
 
-def difference_table(group: Group, differences: Differences) -> ReportTable:
-    """Return differences in AUROC by finding, of single evaluations to what they are compared with."""
+def difference_table(group: Group, differences: Differences, pin: Pin | None = None) -> ReportTable:
+    """Return differences in AUROC by finding, of single evaluations to what they are compared with, or to a pin."""
     title = f"Differences in AUROC by finding: {name_terms(group[0].settings)}"
-    return _make_table(title, list(_list_families(group, differences)))
+    return _make_table(title, list(_list_families(group, differences, pin)))
 
 
-def seed_difference_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:
+def seed_difference_table(table: Sequence[SeedGroup], averages: Averages, pin: Pin | None = None) -> ReportTable:
     """Return differences in AUROC by finding, of means over seeds."""
     families = []
     for group in table:
         record = averages[group.group_id]
-        found = record.numbers.differences if isinstance(record, GroupRecord) else {}
+        found = differences_of(record, pin) if isinstance(record, GroupRecord) else {}
         for minus in [*(name for name in BASELINES if name in found), *sorted(found.keys() - set(BASELINES))]:
             scores = found[minus]
             means = {name: numbers.auroc for name, numbers in scores.findings.items()}
@@ -62,7 +63,7 @@ def seed_difference_table(table: Sequence[SeedGroup], averages: Averages) -> Rep
             intervals = {name: mean.interval for name, mean in means.items()}
             is_of_one = scores.macro.auroc.says_nothing_about_method
             remark = "one seed" if is_of_one else "" if scores.is_paired else "unpaired"
-            shown = minus if minus in BASELINES else f"{plain(minus, 60)} record"
+            shown = minus if pin or minus in BASELINES else f"{plain(minus, 60)} record"
             families.append(_Family(name_group(group), shown, intervals, p_values, remark))
     title = f"Differences in AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
     return _make_table(title, families)
@@ -77,9 +78,9 @@ def list_difference_rows(records: Sequence[ComparisonRecord], small: SmallCells)
     ]
 
 
-def _list_families(group: Group, differences: Differences) -> Iterator[_Family]:
+def _list_families(group: Group, differences: Differences, pin: Pin | None) -> Iterator[_Family]:
     for evaluation in group:
-        for minus, find in REFERENCES.items():
+        for minus, find in references_of(pin).items():
             other = find(evaluation, group)
             difference = differences[evaluation.eval_id, other.eval_id] if other else ""
             if not isinstance(difference, str):

@@ -24,6 +24,7 @@ from cxrssl.report.choose import describe_choice
 from cxrssl.report.document import Fact
 from cxrssl.report.gather import MISSHAPEN, Gathered
 from cxrssl.report.lines import Code, Line, join_lines
+from cxrssl.report.pin import describe_pin
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 
@@ -34,12 +35,14 @@ NOT_RECORDED = "not recorded"
 _MISSING = object()
 
 
-def list_facts(gathered: Gathered, small: SmallCells) -> list[Fact]:
-    """Return the facts in the order in which a reader must know them."""
+def list_facts(gathered: Gathered, small: SmallCells, command: str = "") -> list[Fact]:
+    """Return the facts in the order in which a reader must know them; `command` makes the report again."""
     runs = gathered.chosen.runs
     facts = [
         Fact("Selected on", _describe_selection(gathered)),
         Fact("Reported", describe_choice(gathered.published, gathered.choice)),
+        Fact("Command", [Code(command)] if command else ""),
+        Fact("Baseline", describe_pin(gathered.pin) if gathered.pin else ""),
         Fact("Cohorts", join_lines([_describe_cohort(gathered, name) for name in _cohorts(gathered)], "; ")),
         Fact("Audit", describe_audit(gathered)),
         Fact("Recipes", _describe_recipes(runs)),

@@ -27,7 +27,9 @@ from cxrssl.records.published import Published, read_published, renew_comparison
 from cxrssl.records.setup import find_setups
 from cxrssl.report.choose import Choice, narrow
 from cxrssl.report.document import file_stem
+from cxrssl.report.find_pin import find_pin
 from cxrssl.report.flow import Flow, follow_films
+from cxrssl.report.pin import Pin
 
 MISSHAPEN = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError)
 """What looking at a cohort raises that another version or another program has made, whole as its files are."""
@@ -52,6 +54,7 @@ class Gathered:
     """By the name of its figure, small counts in full."""
     audit: Sequence[Result] | None
     """None where the workspace holds no cohort."""
+    pin: Pin | None = None
 
     @property
     def tables(self) -> list[list[SeedGroup]]:
@@ -75,10 +78,11 @@ def gather(workspace: Workspace, choice: Choice) -> Gathered:
     before = read_published(workspace)
     chosen = narrow(before, choice)
     _check_any(workspace, before, chosen)
-    differences = publish_comparisons(workspace, list_pairs(before.evaluations))
     groups = group_seeds(before.evaluations, find_setups((run.run_id, run.description) for run in before.runs))
+    pin = _find_pin(workspace, before, chosen, choice, groups)
+    differences = publish_comparisons(workspace, [*list_pairs(before.evaluations), *_list_pinned(pin, chosen)])
     tables = [table for table in table_groups(groups) if has_seeds(table)]
-    averages = publish_averages(workspace, tables, before.groups)
+    averages = publish_averages(workspace, tables, before.groups, list(pin.groups.values()) if pin else ())
     published = renew_comparisons(workspace, before)
     flows, unfollowed = _follow(workspace, chosen)
     curves = find_curves(before.evaluations, before.points)
@@ -95,7 +99,23 @@ def gather(workspace: Workspace, choice: Choice) -> Gathered:
         numbers=numbers,
         flows=flows,
         audit=_audit(workspace, published, chosen, choice),
+        pin=pin,
     )
+
+
+def _find_pin(
+    workspace: Workspace, before: Published, chosen: Published, choice: Choice, groups: Sequence[SeedGroup]
+) -> Pin | None:
+    if not choice.baseline:
+        return None
+    terms = {each.settings.terms for each in chosen.evaluations}
+    return find_pin(workspace, choice.baseline, groups, chosen.ablations or before.ablations, terms)
+
+
+def _list_pinned(pin: Pin | None, chosen: Published) -> list[tuple[Evaluation, Evaluation]]:
+    """Return each evaluation with the one of the pinned baseline that is subtracted from it."""
+    pairs = [(each, pin.find(each)) for each in chosen.evaluations] if pin else []
+    return [(each, other) for each, other in pairs if other is not None]
 
 
 def _check_any(workspace: Workspace, before: Published, chosen: Published) -> None:

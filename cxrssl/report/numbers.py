@@ -56,6 +56,8 @@ def _list_results(gathered: Gathered, small: SmallCells) -> ReportTable:
 def _list_differences(gathered: Gathered, small: SmallCells) -> ReportTable:
     """Return every number of every paired difference of two evaluations."""
     ids = {each.eval_id for each in gathered.chosen.evaluations}
+    pinned = gathered.pin.groups.values() if gathered.pin else ()
+    ids |= {each.eval_id for base in pinned for each in base.evaluations}
     both = [(each, {each.settings.eval_id, each.settings.against_id}) for each in gathered.published.comparisons]
     records = [record for record, pair in both if gathered.choice.is_all or pair <= ids]
     rows = [_cells(row) for row in list_difference_rows(records, small)]
@@ -64,7 +66,7 @@ def _list_differences(gathered: Gathered, small: SmallCells) -> ReportTable:
 
 def _list_means(gathered: Gathered, small: SmallCells) -> ReportTable:
     """Return every number of every setup that was trained with several seeds."""
-    rows = [_cells(row) for row in list_seed_rows(gathered.seeds, gathered.averages, small)]
+    rows = [_cells(row) for row in list_seed_rows(gathered.seeds, gathered.averages, small, gathered.pin)]
     return ReportTable("Means over seeds", [field.name for field in fields(SeedRow)], rows)
 
 

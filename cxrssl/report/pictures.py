@@ -51,6 +51,7 @@ def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_fil
         runs={each.run_id: each.folder for each in chosen.runs},
         curves=gathered.curves,
         numbers=gathered.numbers,
+        pin=gathered.pin,
         films=gathered.workspace if shows_films else None,
     )
     plans: list[Plan] = [*plan_figures(material)]

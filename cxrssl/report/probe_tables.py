@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cxrssl.core.text import count_noun, plain
-from cxrssl.evaluate.compare import REFERENCES, UNTRAINED, VANILLA, Differences, Group, describe_against_pixels
-from cxrssl.records.eval_settings import PIXELS, EvalSettings, ProbeSettings, objective_of
+from cxrssl.evaluate.compare import UNTRAINED, VANILLA, Differences, Group, describe_against_pixels, find_pixels
+from cxrssl.records.eval_settings import EvalSettings, ProbeSettings, objective_of
 from cxrssl.records.evaluation import EvalScores, Evaluation, describe_strengths
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.lines import Code, Line, Span, join_codes, join_lines
+from cxrssl.report.pin import Pin, describe_missing, references_of
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.outcomes import describe_outcomes
@@ -78,10 +79,13 @@ def _selected_on_test(settings: Sequence[EvalSettings]) -> list[Line]:
     return [["selected on: test, by protocol ", *join_codes(protocols), "; such scores are too high."]]
 
 
-def macro_table(group: Group, differences: Differences, small: SmallCells = "hide") -> ReportTable:
-    """Return macro AUROC and AUPRC, and paired differences to the REFERENCES of an evaluation."""
-    found = {name: [find(each, group) for each in group] for name, find in REFERENCES.items()}
-    found = {name: others for name, others in found.items() if name in ALWAYS_SHOWN or any(others)}
+def macro_table(
+    group: Group, differences: Differences, small: SmallCells = "hide", pin: Pin | None = None
+) -> ReportTable:
+    """Return macro AUROC and AUPRC, and paired differences to the REFERENCES of an evaluation, or to a pin."""
+    found = {name: [find(each, group) for each in group] for name, find in references_of(pin).items()}
+    always = ALWAYS_SHOWN if pin is None else ()
+    found = {name: others for name, others in found.items() if name in always or any(others)}
     is_matched = any(each.scores.macro_matched for each in group)
     rows: list[list[Cell]] = []
     for place, evaluation in enumerate(group):
@@ -93,8 +97,9 @@ def macro_table(group: Group, differences: Differences, small: SmallCells = "hid
     objectives = dict.fromkeys(objective_of(each.settings) for each in group if each.settings.kind == "run")
     vanilla = " ".join(["vanilla", *objectives]) if len(objectives) == 1 else "without record"
     numbers = ["AUROC", "AUPRC", *(["AUROC matched"] if is_matched else [])]
-    columns = ["Features", *numbers, *(f"AUROC - {vanilla if name == VANILLA else name}" for name in found)]
-    beaten = _not_beaten(group, found.get(PIXELS, ()), differences)
+    columns = ["Features", *numbers, *(f"AUROC - {vanilla if name == VANILLA and not pin else name}" for name in found)]
+    beaten = _not_beaten(group, [find_pixels(each, group) for each in group], differences)
+    beaten += filter(None, [describe_missing(pin, group[0].settings.terms)])
     notes = [*explain_cells(rows), *beaten, *_macro_notes(group, small)]
     title = f"Probe on {name_terms(group[0].settings)}"
     # The best of several seeds of one setup is luck, and a score of films that were seen is none.

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from cxrssl.core.text import count_noun, plain
-from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages
+from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages, is_pinned, pin_key
 from cxrssl.evaluate.compare import describe_against_pixels
 from cxrssl.evaluate.groups import SeedGroup, find_seed
 from cxrssl.records.eval_settings import PIXELS
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.pin import Pin, describe_missing, differences_of
 from cxrssl.report.probe_tables import count_cells, name_terms
 from cxrssl.report.small import HiddenCount, SmallCells, hide_in_row
 from cxrssl.report.tables import ReportTable
@@ -37,22 +38,26 @@ BASELINES = (UNTRAINED, VANILLA, PIXELS)
 ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects", "p", "p_holm")
 
 
-def seed_table(table: Sequence[SeedGroup], averages: Averages) -> ReportTable:
-    """Return macro AUROC and AUPRC of each setup, and its differences to untrained, vanilla and its wrong record."""
+def seed_table(table: Sequence[SeedGroup], averages: Averages, pin: Pin | None = None) -> ReportTable:
+    """Return macro AUROC and AUPRC of each setup, and its differences to untrained, vanilla and its wrong record.
+
+    With a pinned baseline, differences to that alone.
+    """
     records = [averages[group.group_id] for group in table]
-    controls = sorted({name for each in records if isinstance(each, GroupRecord) for name in each.numbers.differences})
-    controls = [name for name in controls if name not in BASELINES]
-    has_pixels = any(isinstance(each, GroupRecord) and PIXELS in each.numbers.differences for each in records)
-    baselines = [name for name in BASELINES if name != PIXELS or has_pixels]
+    found = [differences_of(each, pin) if isinstance(each, GroupRecord) else {} for each in records]
+    named = {name for each in found for name in each}
+    baselines = [name for name in BASELINES if name != PIXELS or PIXELS in named] if pin is None else sorted(named)
+    controls = sorted(named.difference(baselines))
     columns = [
         "Features", "Seeds", "AUROC", "AUPRC", "SD over seeds", "SE over subjects",
         *(f"AUROC - {name}" for name in baselines),
         *(f"AUROC right - {plain(name, 60)} record" for name in controls),
     ]  # fmt: skip
     names = (*baselines, *controls)
-    rows = [_make_row(group, record, names) for group, record in zip(table, records, strict=True)]
+    rows = [_make_row(group, record, names, pin) for group, record in zip(table, records, strict=True)]
     title = f"Means over seeds on {name_terms(table[0].settings)}"
     notes = [*_marks(rows), *_not_beaten(table, records), *_one_seed(table), *NOTES, *_repeats(table)]
+    notes += filter(None, [describe_missing(pin, table[0].settings.terms)])
     return ReportTable(title, columns, rows, notes, short="Means over seeds", compared=(2, 3))
 
 
@@ -79,14 +84,19 @@ def seed_finding_table(table: Sequence[SeedGroup], averages: Averages, small: Sm
 
 
 def list_seed_rows(
-    tables: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells
+    tables: Sequence[Sequence[SeedGroup]], averages: Averages, small: SmallCells, pin: Pin | None = None
 ) -> list[dict[str, Any]]:
-    """Return every number of every setup; of a finding with small cells no digits from which they could be had."""
+    """Return every number of every setup; of a finding with small cells no digits from which they could be had.
+
+    Differences to a baseline that another report pinned are left out.
+    """
+    pinned = {pin_key(base) for base in pin.groups.values()} if pin else set()
     rows: list[dict[str, Any]] = []
     for table in tables:
         hidden = _findings_with_small_cells(table[0].evaluations[0], small)
         records = [record for group in table if isinstance(record := averages[group.group_id], GroupRecord)]
         numbers = [row for record in records for row in seed_rows(record)]
+        numbers = [row for row in numbers if not is_pinned(row.against) or row.against in pinned]
         rows += [_round(row) if row.finding in hidden else vars(row) for row in numbers]
     return rows
 
@@ -105,7 +115,7 @@ def name_group(group: SeedGroup) -> str:
     return f"{group.label} ({shape.backbone}, {count_noun(settings.candidate.num_epochs or 0, 'epoch')})"
 
 
-def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str]) -> list[Cell]:
+def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str], pin: Pin | None) -> list[Cell]:
     seeds = ", ".join(map(str, group.seeds))
     if group.num_seeds == 1 and group.settings.kind == "run":
         seeds += " (one seed)"
@@ -114,7 +124,8 @@ def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str])
     numbers = record.numbers
     macro = numbers.scores.macro
     spreads = [_spread(each) for each in (macro.auroc.sd_seeds, macro.auroc.se_subjects)]
-    others = [_difference_cell(numbers.differences.get(name)) for name in names]
+    differences = differences_of(record, pin)
+    others = [_difference_cell(differences.get(name)) for name in names]
     return [name_group(group), seeds, _cell(macro.auroc), _cell(macro.auprc), *spreads, *others]
 
 

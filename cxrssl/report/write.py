@@ -65,7 +65,10 @@ def write_report(
     gathered = gather(workspace, choice)
     folder = workspace.reports / name
     pictures = draw_pictures(gathered, small, folder, shows_films) if has_figures else Pictures()
-    document = compose(gathered, small, pictures)
+    words = ["cxrssl report", *choice.to_words()]
+    words += ["--small-cells", small] if small != "hide" else []
+    words += [word for word, is_on in (("--no-figures", not has_figures), ("--show-films", shows_films)) if is_on]
+    document = compose(gathered, small, pictures, " ".join(words))
     chosen = [each.eval_id for each in gathered.chosen.evaluations]
     said = {"chosen": choice.to_dict(), "shows_films": shows_films}
     settings = {"evaluations": chosen, "small_cells": small, **{key: each for key, each in said.items() if each}}

@@ -51,6 +51,17 @@ def rows_of(report: Report, title: str) -> dict[str, dict[str, str]]:
     return {row[0].split(" (")[0]: dict(zip(table.columns, row, strict=True)) for row in table.texts()}
 
 
+def test_what_a_report_publishes_first_it_shows_as_all_reports_after_it(workspace: Workspace) -> None:
+    """What was just made has the order of what is read again."""
+    assert not list_groups(workspace)[0]
+    first, second = (
+        {path.name: path.read_bytes() for path in write_report(workspace).folder.glob("*.*") if path.suffix != ".json"}
+        for _ in range(2)
+    )
+    assert first == second
+    assert "seeds.csv" in first
+
+
 def test_setups_are_rows_with_means_and_stand_beside_vanilla_and_their_wrong_records(workspace: Workspace) -> None:
     report = write_report(workspace)
     rows, found = rows_of(report, "Means over seeds on cohort mimic"), groups_of(workspace)

@@ -22,6 +22,7 @@ from cxrssl.records.ablation import Ablation
 from cxrssl.records.learning import CurveNumbers
 from cxrssl.report.document import Figure
 from cxrssl.report.figures.formats import FORMATS, Format
+from cxrssl.report.pin import Pin
 from cxrssl.report.small import SmallCells
 from cxrssl.stats.resample import Interval
 
@@ -50,6 +51,7 @@ class Material:
     curves: Sequence[Curve] = ()
     numbers: Mapping[str, CurveNumbers] = field(default_factory=dict)
     """Of learning curves, by curve_id."""
+    pin: Pin | None = None
     films: Workspace | None = None
     """Whose films may be shown; None where they were not asked for, as what shows films must not be shared."""
 

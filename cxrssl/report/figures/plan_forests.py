@@ -5,7 +5,7 @@ In: published differences. Out: Plans. Never: more digits than tables show.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from cxrssl.report.figures.forest import Forest, ForestRow, ForestSection, find_
 from cxrssl.report.figures.plan import Material, Plan, hash_drawn, keep, round_interval, round_number
 from cxrssl.report.figures.series import TRAINED, describe_pick, find_arm, name_series, pick_series
 from cxrssl.report.figures.terms import count_films, count_subjects, name_file, name_terms
+from cxrssl.report.pin import Pin, differences_of, references_of
 from cxrssl.report.probe_tables import describe_row
 from cxrssl.report.seed_tables import name_group
 from cxrssl.report.small import Count, SmallCells, hide_small
@@ -28,7 +29,7 @@ from cxrssl.stats.holm import adjust_named, explain_mark, p_of_interval
 from cxrssl.stats.resample import FEW_SUBJECTS, Interval, explain_marks
 from cxrssl.stats.seeds import SeedScores
 
-PINNED = (VANILLA, PIXELS, UNTRAINED)
+USUAL = (VANILLA, PIXELS, UNTRAINED)
 """What a setup is compared with finding by finding: the first of these that it has."""
 DECLARED = "Primary comparison, declared beforehand"
 
@@ -104,28 +105,34 @@ def _count_films(ablation: Ablation, row: DifferenceRow, small: SmallCells) -> s
 
 
 def _plan_macro(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
-    """Return forests of macro AUROC: every setup of a table that is of no ablation, minus what it is compared with."""
+    """Return forests of macro AUROC: every setup of a table, minus what it is compared with.
+
+    Those of an ablation have a forest of their own, but for differences to a pinned baseline.
+    """
     sections: dict[str, list[ForestRow]] = {}
     methods: dict[str, None] = {}
     for group in table:
-        if find_arm(group, material.arms):
+        if find_arm(group, material.arms) and material.pin is None:
             continue
         for minus, found in _list_differences(group, table, material):
             methods[found.method] = None
             sections.setdefault(minus, []).append(
                 ForestRow(
-                    _name_setup(group), round_interval(found.macro), f"{found.num_seeds or ''}", _round_seeds(found)
+                    _name_setup(group, material.arms),
+                    round_interval(found.macro),
+                    f"{found.num_seeds or ''}",
+                    _round_seeds(found),
                 )
             )
     if not sections:
         return []
-    order = [*REFERENCES, *sections]
+    pin, order = material.pin, [*REFERENCES, *sections]
     forest = Forest(
         title=f"Differences in macro AUROC: {name_terms(table)}, {count_films(table, material.small)}",
         axis="Difference in macro AUROC",
         remark_heading="seeds",
         sections=tuple(
-            ForestSection(f"Minus {_name_reference(minus)}", tuple(sections[minus]))
+            ForestSection(f"Minus {_name_reference(minus, pin)}", tuple(sections[minus]))
             for minus in sorted(sections, key=order.index)
         ),
         notes=(*explain(sections.values()), *_explain_methods(methods)),
@@ -135,20 +142,21 @@ def _plan_macro(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
 
 
 def _plan_findings(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
-    """Return forests by finding of the setups that figures of few series show, each against the first of PINNED."""
+    """Return forests by finding of the setups that figures of few series show, minus the pin or the first of USUAL."""
     plans = []
     picked = pick_series(table, material.ablations)
     for group in picked:
         if group.settings.kind not in TRAINED:
             continue
         differences = dict(_list_differences(group, table, material))
-        minus = next((name for name in PINNED if name in differences), None)
+        usual = (material.pin.label,) if material.pin else USUAL
+        minus = next((name for name in usual if name in differences), None)
         if minus is None:
             continue
         found, name = differences[minus], name_series(group, material.arms)
         forest = _make_finding_forest(table, group, minus, found, material)
         caption = (
-            f"Forest plot of {name} minus {_name_reference(minus)} by finding on {name_terms(table)}. "
+            f"Forest plot of {name} minus {_name_reference(minus, material.pin)} by finding on {name_terms(table)}. "
             f"{describe_pick(picked, table, material.ablations)}"
         ).strip()
         stem = f"forest-findings-{name_file(table)}-{group.group_id[:8]}"
@@ -159,7 +167,7 @@ def _plan_findings(table: Sequence[SeedGroup], material: Material) -> list[Plan]
 def _make_finding_forest(
     table: Sequence[SeedGroup], group: SeedGroup, minus: str, found: _Difference, material: Material
 ) -> Forest:
-    scores = group.evaluations[0].scores.findings
+    scores, other = group.evaluations[0].scores.findings, _name_reference(minus, material.pin)
     adjusted = adjust_named(found.p_values)
     macro = ForestRow("Mean over findings", round_interval(found.macro), by_seed=_round_seeds(found), is_mean=True)
     rows = [
@@ -172,7 +180,7 @@ def _make_finding_forest(
     left_out = sorted(name for name, interval in found.findings.items() if interval.mark == "not defined")
     missing = f"Not defined: {', '.join(plain(name, 60) for name in left_out)}." if left_out else ""
     return Forest(
-        title=f"AUROC of {name_series(group, material.arms)} minus {_name_reference(minus)}, by finding",
+        title=f"AUROC of {name_series(group, material.arms)} minus {other}, by finding",
         axis="Difference in AUROC",
         sections=(ForestSection("", (macro,)), ForestSection("", tuple(rows))),
         remark_heading="subjects with / without",
@@ -186,7 +194,7 @@ def _make_finding_forest(
             )
             if note
         ),
-        sides=(f"{_name_reference(minus)} better", "better"),
+        sides=(f"{other} better", "better"),
     )
 
 
@@ -196,11 +204,11 @@ def _list_differences(
     """Yield the differences of a setup by what is subtracted: means over seeds, or those of its one evaluation."""
     record = material.averages.get(group.group_id)
     if isinstance(record, GroupRecord):
-        for minus, scores in record.numbers.differences.items():
+        for minus, scores in differences_of(record, material.pin).items():
             yield minus, _of_means(scores)
         return
     evaluation, alike = group.evaluations[0], [each for other in table for each in other.evaluations]
-    for minus, find in REFERENCES.items():
+    for minus, find in references_of(material.pin).items():
         other = find(evaluation, alike)
         found = material.differences.get((evaluation.eval_id, other.eval_id)) if other else None
         if found is None or isinstance(found, str):
@@ -266,9 +274,11 @@ def _list_rows(forest: Forest) -> str:
     return plain(f"{forest.title}. {'; '.join(shown)}{f'; and {more:,} more' if more > 0 else ''}.", 4000)
 
 
-def _name_setup(group: SeedGroup) -> str:
-    return describe_row(group.evaluations[0]) if group.num_seeds == 1 else name_group(group)
+def _name_setup(group: SeedGroup, arms: Mapping[str, str]) -> str:
+    arm = find_arm(group, arms)
+    name = describe_row(group.evaluations[0]) if group.num_seeds == 1 and not arm else name_group(group)
+    return f"{arm}: {name}" if arm else name
 
 
-def _name_reference(minus: str) -> str:
-    return minus if minus in REFERENCES else f"{plain(minus, 60)} record"
+def _name_reference(minus: str, pin: Pin | None) -> str:
+    return minus if pin or minus in REFERENCES else f"{plain(minus, 60)} record"
