@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 
 from cxrssl.records.ablation import METRICS, PRIMARY, Ablation, ArmRow, DifferenceRow
 from cxrssl.records.ablation import Number as Mean
-from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.cells import Cell, Estimate, Number, Numbers
 from cxrssl.report.document import Block, Item, Listing, Paragraph, Section, Strong
 from cxrssl.report.small import Count, HiddenCount, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
@@ -45,8 +45,8 @@ class AblationRow:
     sd_seeds: float
     seeds: str
     """Those that are done, joined by comma."""
-    by_seed: str
-    """Joined by comma, in their order."""
+    by_seed: Numbers
+    """In their order."""
     num_films: int
     num_subjects: int
     p: float
@@ -75,7 +75,7 @@ def make_section(
 def list_ablation_rows(ablations: Sequence[Ablation], small: SmallCells = "hide") -> ReportTable:
     """Return every number of every ablation: its arms, then its differences with the primary one first."""
     rows = [row for each in ablations for row in _list_rows(each, small)]
-    cells = [[Number(value) if isinstance(value, float) else value for value in asdict(row).values()] for row in rows]
+    cells = [[Number(value) if isinstance(value, float) else value for value in vars(row).values()] for row in rows]
     return ReportTable("Ablations", [field.name for field in fields(AblationRow)], cells)
 
 
@@ -159,7 +159,7 @@ def _list_rows(ablation: Ablation, small: SmallCells) -> Iterator[AblationRow]:
                 num_seeds=len(number.by_seed),
                 sd_seeds=number.sd_seeds,
                 seeds=",".join(seeds),
-                by_seed=",".join(f"{number.by_seed[seed]:.17g}" for seed in seeds),
+                by_seed=Numbers(tuple(number.by_seed[seed] for seed in seeds)),
                 num_films=films,
                 num_subjects=subjects,
                 p=p,

@@ -22,6 +22,13 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """Several numbers, such as one a seed."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A value with its interval."""
 
@@ -34,7 +41,7 @@ class Estimate:
     """Of a difference of a family, adjusted for their number; see `stats.holm`."""
 
 
-Cell: TypeAlias = str | int | Number | Estimate
+Cell: TypeAlias = str | int | Number | Numbers | Estimate
 
 
 def show_cell(cell: Cell) -> str:
@@ -45,5 +52,7 @@ def show_cell(cell: Cell) -> str:
         return f"{cell:,}"
     if isinstance(cell, Number):
         return "not defined" if math.isnan(cell.value) else cell.pattern.format(cell.value)
+    if isinstance(cell, Numbers):
+        return ", ".join(f"{value:.3f}" for value in cell.values)
     text = cell.interval.to_text(signed=cell.is_difference) + (MARK if has_mark(cell.p_holm) else "")
     return f"{text} {cell.remark}" if cell.remark else text

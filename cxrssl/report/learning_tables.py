@@ -11,7 +11,7 @@ from itertools import groupby
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.learning import Curve, least_labelled, show_range
 from cxrssl.records.learning import CurveNumbers
-from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.cells import Cell, Estimate, Number, Numbers
 from cxrssl.report.probe_tables import explain_cells, name_terms
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
@@ -27,10 +27,10 @@ COLUMNS = (
     "num_pos_train_subjects", "metric", "value", "least", "most", "mark", "by_draw",
 )  # fmt: skip
 """Of learning.csv; the value has three, as in every CSV."""
-Numbers = Mapping[str, CurveNumbers]
+ByCurve = Mapping[str, CurveNumbers]
 
 
-def learning_tables(curves: Sequence[Curve], numbers: Numbers, small: SmallCells) -> list[ReportTable]:
+def learning_tables(curves: Sequence[Curve], numbers: ByCurve, small: SmallCells) -> list[ReportTable]:
     """Return two tables for the curves on equal terms."""
     tables = []
     for _, group in groupby(curves, key=lambda curve: curve.settings.terms):
@@ -39,7 +39,7 @@ def learning_tables(curves: Sequence[Curve], numbers: Numbers, small: SmallCells
     return tables
 
 
-def list_learning_rows(curves: Sequence[Curve], numbers: Numbers, small: SmallCells) -> ReportTable:
+def list_learning_rows(curves: Sequence[Curve], numbers: ByCurve, small: SmallCells) -> ReportTable:
     """Return every number of every curve."""
     rows: list[list[Cell]] = []
     for curve in curves:
@@ -57,8 +57,8 @@ def list_learning_rows(curves: Sequence[Curve], numbers: Numbers, small: SmallCe
 
 
 def _cells(mean: SeedMean) -> list[Cell]:
-    by_draw = ",".join(f"{value:.17g}" for value in mean.by_seed)
-    return [Estimate(mean.interval), Number(min(mean.by_seed)), Number(max(mean.by_seed)), mean.interval.mark, by_draw]
+    ends = Number(min(mean.by_seed)), Number(max(mean.by_seed))
+    return [Estimate(mean.interval), *ends, mean.interval.mark, Numbers(tuple(mean.by_seed))]
 
 
 def _about(curve: Curve) -> list[Cell]:
@@ -66,7 +66,7 @@ def _about(curve: Curve) -> list[Cell]:
     return [settings.candidate_id, settings.label, settings.cohort, settings.split, settings.probe.asked]
 
 
-def _score_table(curves: Sequence[Curve], numbers: Numbers, small: SmallCells) -> ReportTable:
+def _score_table(curves: Sequence[Curve], numbers: ByCurve, small: SmallCells) -> ReportTable:
     rows: list[list[Cell]] = []
     for curve in curves:
         for share, draws in curve.points.items():

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from cxrssl.report.ablations import list_ablation_rows
-from cxrssl.report.cells import Cell, Number
+from cxrssl.report.cells import Cell, Number, Numbers
 from cxrssl.report.difference_tables import COLUMNS, list_difference_rows
 from cxrssl.report.gather import Gathered
 from cxrssl.report.group_tables import list_matched_rows, list_subgroup_rows
@@ -22,6 +22,7 @@ from cxrssl.report.tables import ReportTable
 from cxrssl.report.transfer_tables import fit_numbers
 from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows
 
+BY_SEED = "by_seed"
 MATCHED, SUBGROUPS = "matched.csv", "subgroups.csv"
 
 
@@ -46,7 +47,7 @@ def _list_results(gathered: Gathered, small: SmallCells) -> ReportTable:
     """Return every number of every evaluation."""
     groups = group_of(gathered.groups)
     rows = [
-        _cells(hide_in_row(vars(row), each.scores.num_films, small))
+        list_cells(hide_in_row(vars(row), each.scores.num_films, small))
         for each in gathered.chosen.evaluations
         for row in result_rows(each, groups[each.eval_id])
     ]
@@ -60,21 +61,24 @@ def _list_differences(gathered: Gathered, small: SmallCells) -> ReportTable:
     ids |= {each.eval_id for base in pinned for each in base.evaluations}
     both = [(each, {each.settings.eval_id, each.settings.against_id}) for each in gathered.published.comparisons]
     records = [record for record, pair in both if gathered.choice.is_all or pair <= ids]
-    rows = [_cells(row) for row in list_difference_rows(records, small)]
+    rows = [list_cells(row) for row in list_difference_rows(records, small)]
     return ReportTable("Differences", COLUMNS, rows)
 
 
 def _list_means(gathered: Gathered, small: SmallCells) -> ReportTable:
     """Return every number of every setup that was trained with several seeds."""
-    rows = [_cells(row) for row in list_seed_rows(gathered.seeds, gathered.averages, small, gathered.pin)]
+    rows = [list_cells(row) for row in list_seed_rows(gathered.seeds, gathered.averages, small, gathered.pin)]
     return ReportTable("Means over seeds", [field.name for field in fields(SeedRow)], rows)
 
 
-def _cells(row: Mapping[str, str | int | float | None]) -> list[Cell]:
-    return [_make_cell(value) for value in row.values()]
+def list_cells(row: Mapping[str, str | int | float | None]) -> list[Cell]:
+    """Return the cells of a row of results."""
+    return [_make_cell(name, value) for name, value in row.items()]
 
 
-def _make_cell(value: str | int | float | None) -> Cell:
+def _make_cell(name: str, value: str | int | float | None) -> Cell:
+    if name == BY_SEED and isinstance(value, str):
+        return Numbers(tuple(float(each) for each in value.split(",") if each))
     if value is None:
         return ""
     if isinstance(value, bool):

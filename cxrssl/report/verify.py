@@ -6,18 +6,15 @@ are whole: the values are compared too.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cxrssl.audit.chain import Walk, compare_cohort, compare_films, walk_data, walk_features, walk_runs
 from cxrssl.core.errors import CxrsslError, IntegrityError
-from cxrssl.core.text import from_csv_text, plain
+from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.ablation import METRICS, Ablation, ArmRow, read_contract
@@ -31,13 +28,11 @@ from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.learning import KIND as CURVE
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reading import TOKENS, parse_reading
-from cxrssl.results.rows import difference_rows, result_rows
+from cxrssl.report.verify_numbers import KnownNumbers, find_wrong_numbers, list_ablations_of, list_known
 from cxrssl.stats.measure import measure_resamples
 from cxrssl.stats.scores import FindingScore
 
 KIND = "report"
-ROUNDED_TO = 3
-"""Digits of a number in a row with hidden counts; see `report.small`."""
 TOLERANCE = 1e-9
 """Of a score that is computed again on another machine."""
 
@@ -70,9 +65,10 @@ def verify_workspace(workspace: Workspace) -> Walk:
     for ablation in published.ablations:
         walk.num_held[ABLATION] += 1
         _verify_ablation(walk, workspace, ablation, evaluations)
+    numbers = list_known(workspace, published)
     for path in sorted(workspace.reports.iterdir()) if workspace.reports.is_dir() else ():
         if path.is_dir() and not path.name.startswith("."):
-            _verify_report(walk, path, published)
+            _verify_report(walk, path, published, numbers)
     return walk
 
 
@@ -211,7 +207,7 @@ def _find_other_row(row: ArmRow, runs: Mapping[str, str], evaluations: Sequence[
     return ""
 
 
-def _verify_report(walk: Walk, path: Path, published: Published) -> None:
+def _verify_report(walk: Walk, path: Path, published: Published, numbers: Mapping[str, KnownNumbers]) -> None:
     report = walk.open(path, KIND)
     if report is None:
         return
@@ -222,41 +218,10 @@ def _verify_report(walk: Walk, path: Path, published: Published) -> None:
     for eval_id in gone:
         if eval_id not in damaged:
             walk.name(KIND, path.name, f"shows evaluation {plain(eval_id, 120)}, which is gone")
-    scores: dict[tuple[str, ...], Any] = {
-        (row.eval_id, row.finding, row.metric): row for each in known.values() for row in result_rows(each)
-    }
-    _compare_rows(walk, path, "results.csv", ("eval_id", "finding", "metric"), scores)
-    pairs: dict[tuple[str, ...], Any] = {
-        (row.comparison_id, row.finding, row.metric): row
-        for record in published.comparisons
-        for row in difference_rows(record)
-    }
-    _compare_rows(walk, path, "differences.csv", ("comparison_id", "finding", "metric"), pairs)
-
-
-def _compare_rows(walk: Walk, path: Path, file: str, keys: Sequence[str], known: Mapping[tuple[str, ...], Any]) -> None:
-    """Name the first number of a file that is not the one of the record that its row names."""
-    if not (path / file).is_file():
-        return
-    text = io.StringIO((path / file).read_text(encoding="utf-8"), newline="")
-    for number, row in enumerate(csv.DictReader(text), 2):
-        wanted = known.get(tuple(from_csv_text(row.get(key) or "") for key in keys))
-        if wanted is None:
-            continue  # of an evaluation that is gone, which is named
-        for column in ("value", "lo", "hi"):
-            shown, value = row.get(column) or "", getattr(wanted, column)
-            if not _is_shown(shown, value):
-                what = f"{file}, line {number:,}, says {column} {plain(shown or 'nothing', 40)}, its record {value}"
-                walk.name(KIND, path.name, what)
-                return
-
-
-def _is_shown(shown: str, value: float | None) -> bool:
-    """Return whether a cell holds a value, in full or rounded as beside hidden counts."""
-    if value is None or not shown:
-        return value is None and not shown
-    try:
-        number = float(shown)
-    except ValueError:
-        return False
-    return number in (value, round(value, ROUNDED_TO))
+    damaged_ablations = {each.name for each in walk.breaks if each.kind == ABLATION}
+    there = {each.name for each in published.ablations} | damaged_ablations
+    for name in list_ablations_of(path):
+        if name not in there:
+            walk.name(KIND, path.name, f"shows ablation {plain(name, 120)}, which is gone")
+    for wrong in find_wrong_numbers(path, numbers):
+        walk.name(KIND, path.name, wrong)

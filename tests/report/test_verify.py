@@ -30,14 +30,17 @@ from cxrssl.records.ablation import (
     open_ablation,
     publish_table,
 )
-from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
 from cxrssl.records.evaluation import list_evaluations
 from cxrssl.records.run import RunFiles, read_description
+from cxrssl.report.choose import Choice
 from cxrssl.report.verify import verify_workspace
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import plan_run
 from tests.cli.command import run
+from tests.evaluate.test_groups import make_arm
+from tests.report.test_report import make_evaluation
 from tests.scale import scaled
 from tests.world import TINY, make_workspace
 
@@ -244,13 +247,23 @@ def page_edited(workspace: Workspace) -> Damaged:
 
 
 def number_of_report_improved(workspace: Workspace) -> Damaged:
-    path = workspace.reports / "latest" / "results.csv"
+    plant(workspace, "results.csv", "value", "0.987")
+    return "report", "results.csv, line 2, says value 0.987, its record 0."
+
+
+def plant(workspace: Workspace, file: str, column: str, value: str) -> None:
+    """Publish the report again with another value in the first row of a file."""
+    path = workspace.reports / "latest" / file
     head, first, *others = csv.reader(path.read_text().splitlines())
-    first[head.index("value")] = "0.987"
+    first[head.index(column)] = value
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, first, *others])
     publish_again(path.parent, "report", files={path.name: text.getvalue().encode()})
-    return "report", "results.csv, line 2, says value 0.987, its record 0."
+
+
+def ablation_gone(workspace: Workspace) -> Damaged:
+    shutil.rmtree(workspace.ablations / "one")
+    return "report", "shows ablation one, which is gone"
 
 
 def check_damaged(workspace: Workspace) -> Damaged:
@@ -265,7 +278,48 @@ DAMAGES: tuple[Callable[[Workspace], Damaged], ...] = (
     films_of_another_cohort, recipe_edited, weights_flipped, encoder_of_another_recipe, weights_replaced, encoder_gone,
     features_flipped, features_under_another_name, scores_edited, scores_improved, evaluation_made_again,
     comparison_flipped, evaluation_gone, contract_edited, row_improved, page_edited, number_of_report_improved,
+    ablation_gone,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Setups of several seeds, a learning curve and a report with a pinned baseline. Not to be written to."""
+    workspace = Workspace(tmp_path_factory.mktemp("seeds") / "ws").create()
+    make_arm(workspace, "vanilla", skill=1.0)
+    make_arm(workspace, "right", skill=1.5, features=["sex"])
+    curve: dict[str, Any] = {"label": "share", "candidate": CandidateSettings(()), "candidate_id": "share"}
+    make_evaluation(workspace, "all", **curve)
+    for draw in range(2):
+        probe = ProbeSettings(num_resamples=100, fraction=0.1, draw=draw)
+        make_evaluation(workspace, f"share-{draw}", skill=0.5 + draw, probe=probe, **curve)
+    write_report(workspace, choice=Choice(baseline="vanilla-s0"))
+    return workspace
+
+
+def breaks_of(workspace: Workspace) -> list[str]:
+    return [each.sentence for each in verify_workspace(workspace).breaks if each.kind == "report"]
+
+
+CHANGES = {
+    "seeds.csv": ("value", "lo", "hi", "sd_seeds", "se_subjects", "by_seed", "finding"),
+    "learning.csv": ("value", "value lo", "least", "by_draw", "finding"),
+    "ablations.csv": ("value", "hi", "by_seed", "num_films", "arm"),
+    "results.csv": ("value", "lo", "num_scored", "finding"),
+    "differences.csv": ("value", "p", "finding"),
+}
+
+
+@pytest.mark.parametrize(("file", "column"), [(file, each) for file, columns in CHANGES.items() for each in columns])
+def test_a_number_that_somebody_wrote_into_a_report_is_named(
+    whole: Workspace, seeds: Workspace, tmp_path: Path, file: str, column: str
+) -> None:
+    workspace = Workspace(shutil.copytree((whole if file == "ablations.csv" else seeds).root, tmp_path / "copy"))
+    assert breaks_of(workspace) == []
+    plant(workspace, file, column, "0.987")
+    (named,) = breaks_of(workspace)
+    assert f"{file}, line 2, " in named
+    assert (f"{column} 0.987" if column in ("finding", "arm") else f"says {column} 0.987, its record ") in named
 
 
 def test_a_whole_chain_has_no_break(whole: Workspace) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from cxrssl.core.text import csv_text
-from cxrssl.report.cells import Cell, Estimate, Number
+from cxrssl.report.cells import Cell, Estimate, Number, Numbers
 from cxrssl.report.tables import ReportTable
 
 PARTS = ("", " lo", " hi", " p_holm")
@@ -27,7 +27,7 @@ def write_csv(table: ReportTable, digits: int | None = None) -> str:
     names = map(csv_text, table.columns)
     writer.writerow(name + part for name, width in zip(names, widths, strict=True) for part in PARTS[:width])
     for row in table.rows:
-        fields = [_fields_of(cell, width) for cell, width in zip(row, widths, strict=True)]
+        fields = [_fields_of(cell, width, digits) for cell, width in zip(row, widths, strict=True)]
         writer.writerow(_round(field, digits) for cell in fields for field in cell)
     return buffer.getvalue()
 
@@ -38,10 +38,13 @@ def _count_fields(cells: Sequence[Cell]) -> int:
     return len(PARTS) if has_p else len(PARTS) - 1 if estimates else 1
 
 
-def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
+def _fields_of(cell: Cell, width: int, digits: int | None) -> list[str | int | float]:
     """Return the values of a cell, filled up to the width of its column."""
     if width == 1 and isinstance(cell, str):
         return [csv_text(cell)]
+    if isinstance(cell, Numbers):
+        joined = ",".join(f"{_rounded(value, digits)!r}" for value in cell.values)
+        return [joined, *[""] * (width - 1)]
     if width == 1 and isinstance(cell, Number):
         return [_or_blank(cell.value)]
     values: list[str | int | float]
@@ -56,7 +59,11 @@ def _fields_of(cell: Cell, width: int) -> list[str | int | float]:
 
 
 def _round(field: str | int | float, digits: int | None) -> str | int | float:
-    return round(field, digits) if digits is not None and isinstance(field, float) else field
+    return _rounded(field, digits) if isinstance(field, float) else field
+
+
+def _rounded(value: float, digits: int | None) -> float:
+    return value if digits is None else round(value, digits)
 
 
 def _or_blank(value: float) -> float | str:
