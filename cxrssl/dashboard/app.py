@@ -72,6 +72,7 @@ class DashboardApp(App[None]):
 
     def on_unmount(self) -> None:
         self.session.keep()
+        self.session.cutter.close()
 
     async def action_open_screen(self, name: str) -> None:
         """Show another screen; one that lies over it is closed."""

@@ -22,7 +22,7 @@ from cxrssl.dashboard.state import DashboardState
 from cxrssl.dashboard.text import snapshot
 from cxrssl.dashboard.text.curves import LETTERS, MAX_RUNS, curves_line, legend_sheet
 from cxrssl.dashboard.text.detail import sections, settings_sheet
-from cxrssl.dashboard.text.film import cover_corners, film_line, film_sections, shade_lines
+from cxrssl.dashboard.text.film import film_line, film_sections, shade_lines
 from cxrssl.dashboard.text.lines import outcome_sentence
 from cxrssl.dashboard.text.people import cohort_line, cohort_sheets
 from cxrssl.dashboard.text.sheet import Sheet, cut, to_text
@@ -30,6 +30,7 @@ from cxrssl.dashboard.text.snapshot import EMPTY_HINT
 from cxrssl.dashboard.text.study import forest_sheet, matrix_sheet, study_lines
 from cxrssl.dashboard.view import View, is_sortable, sort_runs
 from cxrssl.dashboard.widgets.raster import PlotOptions, Raster, draw_curves
+from cxrssl.images.corners import cover_corners
 from cxrssl.records.curve import Curve
 
 WIDTH, HEIGHT, GUTTER = 100, 12, 9

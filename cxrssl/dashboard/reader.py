@@ -5,7 +5,6 @@ In: a workspace. Out: DashboardState. Never: a write, or an exception for what a
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import OrderedDict
@@ -27,9 +26,9 @@ from cxrssl.dashboard.detail import (
 from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.people import CohortDetail, CohortFolder, describe
 from cxrssl.dashboard.probes import AblationFolder, NotesFile, ProbeFolder
-from cxrssl.dashboard.rows import make_ablation_row, make_run_row, value_text
+from cxrssl.dashboard.rows import add_measures, epoch_of, make_ablation_row, make_run_row, value_text
 from cxrssl.dashboard.seen import FilmDetail, Pack, describe_film
-from cxrssl.dashboard.state import AblationRow, CurvesState, DashboardState, Measure, ProbeRow, RunRow
+from cxrssl.dashboard.state import AblationRow, CurvesState, DashboardState, ProbeRow, RunRow
 from cxrssl.dashboard.study import Study, make_study
 from cxrssl.records.cohorts import find_datasets
 from cxrssl.records.comparison import ComparisonReader
@@ -38,7 +37,7 @@ from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reader import RunReader, RunRecord
 from cxrssl.records.tail import PIECE_BYTES
-from cxrssl.results.listing import field_name, row_of, scores_by_run
+from cxrssl.results.listing import row_of, scores_by_run
 from cxrssl.results.show import describe_run
 
 NUM_HISTORIES = 14
@@ -118,7 +117,7 @@ class Reader:
         for run in runs:
             measures, trend = self._courses.measures(run.run_id), self._courses.trend(run.run_id, metric)
             own = tuple(probes.get(run.run_id, ()))
-            make = partial(_measured, run, measures, trend, own)
+            make = partial(add_measures, run, measures, trend, own)
             key = run, run.fields, measures, trend, own  # two runs are equal whatever their fields are
             measured.append(self._measured.setdefault(run.run_id, Kept()).get(key, make))
         return tuple(measured), read_frac
@@ -192,8 +191,11 @@ class Reader:
                 self._described = (chosen, *others.values()), describe(names, chosen, others)
             return self._described[1]
 
-    def read_film(self, name: str, row: int, run_id: str = "") -> FilmDetail:
-        """Return a film of a cohort with what the probe of a run, or any that scored it, predicted."""
+    def read_film(self, name: str, row: int, run_id: str = "", has_run: bool = False) -> FilmDetail:
+        """Return a film of a cohort with what the probe of a run, or any that scored it, predicted.
+
+        With `has_run` the run is named whose views of it can be shown.
+        """
         names = tuple(self.workspace.cohort_names())
         if not names:
             return FilmDetail()
@@ -217,7 +219,14 @@ class Reader:
         if self._film is None or self._film[0] != key:
             label = f"{best.settings.label} ({best.settings.candidate_id})" if best else ""
             self._film = key, describe_film(cohort, images, row, best, label)
-        return self._film[1]
+        run = self._run_of(name, run_id) if has_run else None
+        return replace(self._film[1], run_id=run.run_id, epoch=epoch_of(run)) if run else self._film[1]
+
+    def _run_of(self, cohort: str, run_id: str) -> RunRow | None:
+        """Return this run, if it is of the cohort, or the one of the cohort that started last."""
+        with self._lock:
+            runs = [run for run in self._read_runs([]) if run.cohort == cohort]
+        return next((run for run in runs if run.run_id == run_id), runs[0] if runs else None)
 
     def read_study(self, name: str = "", pinned: str = "", metric: str = "") -> Study:
         """Return an ablation; the first that has a table if none is named, or there is none of this name."""
@@ -274,24 +283,3 @@ class Reader:
         return replace(
             state, metrics=tuple(known.metrics), curve=curve, latest=dict(known.latest), is_reading=is_reading
         )
-
-
-def _measured(
-    run: RunRow, measures: Mapping[str, Measure], trend: tuple[float, ...], own: tuple[ProbeRow, ...]
-) -> RunRow:
-    """Return a run with its measures, the trend of the chosen metric and the macro AUROC of its own probe."""
-    best = {f"best.{field_name(name)}": each.best(name) for name, each in measures.items()}
-    known = {name: value for name, value in best.items() if not math.isnan(value)}
-    found = replace(run, measures=measures, trend=trend, fields={**run.fields, **known})
-    return _with_auroc(found, own)
-
-
-def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
-    """Add the macro AUROC of the run's own probe on the cohort and split it was pretrained on."""
-    own = [probe for probe in probes if (probe.cohort, probe.split) == (run.cohort, run.split) and probe.is_whole]
-    if not own:
-        return run
-    defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value)]
-    is_outcome_used = run.is_outcome_used or any(probe.is_outcome_used for probe in own) or run.is_outcome_used
-    value, mark = (defined[-1].value, defined[-1].mark) if defined else (math.nan, "")
-    return replace(run, macro_auroc=value, macro_mark=mark, is_outcome_used=is_outcome_used)

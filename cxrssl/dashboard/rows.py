@@ -5,6 +5,7 @@ In: RunRecord, Evaluation, AblationTable. Out: RunRow, ProbeRow, AblationRow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,12 @@ from cxrssl.cohort.features import is_outcome_used
 from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import number_of
 from cxrssl.core.text import plain
-from cxrssl.dashboard.state import AblationRow, FindingRow, ProbeRow, RunRow
+from cxrssl.dashboard.state import AblationRow, FindingRow, Measure, ProbeRow, RunRow
 from cxrssl.records.ablation import AblationTable, Contract
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.tail import Record
+from cxrssl.results.listing import field_name
 
 
 def make_run_row(record: RunRecord) -> RunRow:
@@ -48,6 +50,34 @@ def make_run_row(record: RunRecord) -> RunRow:
         objective=about.objective,
         recipe=flatten_recipe(about.recipe),
     )
+
+
+def epoch_of(run: RunRow) -> int:
+    """Return the epoch that a run is in, from 0; that of its last step when it is done."""
+    text = run.recipe.get("train.num_epochs", "")
+    num_epochs = int(text) if text.isdecimal() else 0
+    return min(int(run.frac * num_epochs), num_epochs - 1) if run.num_steps and num_epochs else 0
+
+
+def add_measures(
+    run: RunRow, measures: Mapping[str, Measure], trend: tuple[float, ...], own: tuple[ProbeRow, ...]
+) -> RunRow:
+    """Return a run with its measures, the trend of the chosen metric and the macro AUROC of its own probe."""
+    best = {f"best.{field_name(name)}": each.best(name) for name, each in measures.items()}
+    known = {name: value for name, value in best.items() if not math.isnan(value)}
+    found = replace(run, measures=measures, trend=trend, fields={**run.fields, **known})
+    return _with_auroc(found, own)
+
+
+def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
+    """Add the macro AUROC of the run's own probe on the cohort and split it was pretrained on."""
+    own = [probe for probe in probes if (probe.cohort, probe.split) == (run.cohort, run.split) and probe.is_whole]
+    if not own:
+        return run
+    defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value)]
+    is_outcome_used = run.is_outcome_used or any(probe.is_outcome_used for probe in own) or run.is_outcome_used
+    value, mark = (defined[-1].value, defined[-1].mark) if defined else (math.nan, "")
+    return replace(run, macro_auroc=value, macro_mark=mark, is_outcome_used=is_outcome_used)
 
 
 def flatten_recipe(recipe: Mapping[str, Any]) -> dict[str, str]:

@@ -60,6 +60,10 @@ class FilmDetail:
     nearest: tuple[tuple[int, int], ...] = ()
     """Rows of the films whose coarse looks differ least, with the number of bits of 64 in which they do."""
     notes: str = ""
+    run_id: str = ""
+    """The run whose views of this film are shown; "" where no run is of this cohort."""
+    epoch: int = 0
+    """That this run is in."""
     problem: str = ""
     is_reading: bool = False
 

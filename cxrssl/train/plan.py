@@ -176,6 +176,19 @@ def plan_run(
     for feature in (*ehr.features, *ehr.predict):
         cohort.column_of(feature)
     check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
+    rows, num_left_out, num_without_sex = choose_rows(cohort, images, recipe, scheme)
+    if len(rows) < recipe.train.batch_size:
+        what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
+        raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
+    label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
+    folder = workspace.runs / name_run(recipe, cohort, images, label)
+    return RunPlan(
+        folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label, start
+    )
+
+
+def choose_rows(cohort: Cohort, images: ImageStore, recipe: Recipe, scheme: str) -> tuple[NDArray[np.int64], int, int]:
+    """Return the rows of the cohort that a recipe trains on, and how many were left out as twins and for their sex."""
     rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
     rows = rows[images.is_packed_N[rows]]
     # A train film that test shows too would let the encoder learn a test film by heart.
@@ -186,16 +199,10 @@ def plan_run(
     if recipe.ehr.features and recipe.ehr.missing == "paper":
         has_sex = cohort.ehr_known[rows, cohort.column_of("sex")]
         num_without_sex, rows = int((~has_sex).sum()), rows[has_sex]
+    objective = recipe.objective
     if isinstance(objective, FinetuneSettings) and objective.label_frac < 1:
         rows = rows[draw_subjects(cohort.subject_id[rows], objective.label_frac, 0, objective.label_draw)]
-    if len(rows) < recipe.train.batch_size:
-        what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
-        raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
-    label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
-    folder = workspace.runs / name_run(recipe, cohort, images, label)
-    return RunPlan(
-        folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label, start
-    )
+    return rows, num_left_out, num_without_sex
 
 
 def plan_seeds(plan: RunPlan, num_seeds: int) -> list[RunPlan]:

@@ -58,8 +58,7 @@ def make_views(
     # All films are drawn for and a part is taken: a film's views do not depend on how the batch is shared out.
     drawn = [valid_B4[part]]
     for kind in kinds:
-        box_seed = derive_seed(seed, step, f"views/{kind.purpose}")
-        boxes = draw_boxes(valid_B4, kind.num_views, kind.scale, plan.settings, box_seed)
+        boxes = place_views(valid_B4, kind, plan, seed, step)
         drawn += [torch.stack(boxes.of(part)), _draw_kept(kind, len(valid_B4), plan.patch_px, seed, step)[part]]
         drawn.append(_draw_numbers(kind, len(valid_B4), seed, step)[part])
 
@@ -70,6 +69,12 @@ def make_views(
         kind.purpose: View(pixels_BV1PP, kept.long() if kind.mask else None, drawn if kind.num_draws else None)
         for kind, pixels_BV1PP, kept, drawn in zip(kinds, pixels, sent[1::3], sent[2::3], strict=True)
     }
+
+
+def place_views(valid_B4: Tensor, kind: ViewKind, plan: ViewPlan, seed: int, step: int) -> Boxes:
+    """Return where the views of a kind lie in the films of step `step`, and how they are changed."""
+    box_seed = derive_seed(seed, step, f"views/{kind.purpose}")
+    return draw_boxes(valid_B4, kind.num_views, kind.scale, plan.settings, box_seed)
 
 
 def _draw_kept(kind: ViewKind, num_films: int, patch_px: int, seed: int, step: int) -> Tensor:

@@ -20,7 +20,7 @@ from cxrssl.dashboard.screens.films import FilmsScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.dashboard.screens.sql import SqlScreen
 from cxrssl.dashboard.seen import describe_film
-from cxrssl.dashboard.text.film import cover_corners, shade_lines, shrink_film
+from cxrssl.dashboard.text.film import shade_lines, shrink_film
 from cxrssl.dashboard.text.people import bar, cohort_sheets
 from cxrssl.dashboard.view import View
 from cxrssl.dashboard.widgets.film import FilmView
@@ -154,19 +154,12 @@ def test_no_id_is_printed_without_a_terminal(workspace: Workspace) -> None:
     assert "00000001" not in str(shown.values())
 
 
-def test_a_film_is_shrunk_to_means_and_its_corners_are_covered() -> None:
+def test_a_film_is_shrunk_to_means() -> None:
     film = np.zeros((40, 40), np.uint8)
     film[:, 20:] = 200
     assert shrink_film(film, 2, 1).tolist() == [[0, 200]]
     assert shrink_film(film[:10, :10], 20, 20).shape == (20, 20)
     assert shade_lines(film, 4) == ["  ##", "  ##"]
-    film[:] = 255
-    covered = cover_corners(film, (10, 0, 20, 40))
-    assert (covered[10:13, :12] == 64).all()
-    assert (covered[27:30, 28:] == 64).all()
-    assert (covered[:10] == 255).all(), "what lies beside the film is left as it is"
-    assert (covered[20] == 255).all()
-    assert (film == 255).all()
 
 
 def test_a_query_only_reads_and_its_answer_is_a_table(workspace: Workspace) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
 
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.timer import Timer
 
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
@@ -25,9 +27,23 @@ from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.widgets.film import FilmView
 from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.sections import Sections
+from cxrssl.dashboard.widgets.views import ViewTiles
+from cxrssl.views.shown import AskedViews, ShownViews
 
 HELD_S = 1.0
 """A terminal repeats a key that is held, and says nothing when it is let go."""
+
+
+WIDE = 130
+"""Places from which on there is room for text beside the views."""
+
+
+class ViewsCut(Message):
+    """Views have been cut."""
+
+    def __init__(self, asked: AskedViews, shown: ShownViews) -> None:
+        super().__init__()
+        self.asked, self.shown = asked, shown
 
 
 class FilmsScreen(CommonScreen):
@@ -44,6 +60,9 @@ class FilmsScreen(CommonScreen):
         Binding("a", "any_film", "Any film", id="any_film"),
         Binding("e", "nearest", "Look alike", id="nearest"),
         Binding("n", "move_cohort(1)", "Cohort", id="next_cohort"),
+        Binding("w", "views", "Views", id="views"),
+        Binding("left_square_bracket", "move_epoch(-1)", "Epoch back", show=False, id="epoch_back"),
+        Binding("right_square_bracket", "move_epoch(1)", "Epoch on", show=False, id="epoch_on"),
         Binding("v", "reveal", "Hold: ids", id="reveal"),
         Binding("tab", "scroll_text", "Text", show=False),
         *LAST,
@@ -55,17 +74,24 @@ class FilmsScreen(CommonScreen):
         self.row = 0
         self.is_revealed = False
         self._hiding: Timer | None = None
+        self.has_views = False
+        """Whether the views are shown that a run cuts of the film."""
+        self.by_epochs = 0
+        """How many epochs after the one that the run is in."""
+        self._cut: tuple[AskedViews, ShownViews] | None = None
+        self._is_cutting = False
 
     def compose_body(self) -> ComposeResult:
         yield Line(id="top")
         yield Line(id="empty", is_free=True)
         with Horizontal(id="sides"):
             yield FilmView(id="film")
+            yield ViewTiles(id="views")
             yield Sections(id="detail")
 
     def plan_reading(self) -> Callable[[], FilmDetail]:
         session = self.session
-        return partial(session.reader.read_film, session.view.cohort, self.row, session.focused_id)
+        return partial(session.reader.read_film, session.view.cohort, self.row, session.focused_id, self.has_views)
 
     def show_state(self) -> None:
         detail = self.state
@@ -77,8 +103,34 @@ class FilmsScreen(CommonScreen):
         if not detail.cohort:
             empty.show(info_line(film_line(detail)))
             return
-        self.query_one(FilmView).show(detail.pixels, detail.box, self.is_revealed)
-        self.query_one(Sections).show(film_sections(detail, self.is_revealed))
+        film, tiles, text = self.query_one(FilmView), self.query_one(ViewTiles), self.query_one(Sections)
+        has_views = self.has_views and detail.pixels is not None
+        film.display, tiles.display = not has_views, has_views
+        text.display = not has_views or self.app.size.width >= WIDE
+        film.show(detail.pixels, detail.box, self.is_revealed)
+        text.show(film_sections(detail, self.is_revealed))
+        if has_views:
+            self._show_views(detail)
+
+    def _show_views(self, detail: FilmDetail) -> None:
+        """Show the views of the film, or have them cut."""
+        root, epoch = str(self.session.workspace.root), max(detail.epoch + self.by_epochs, 0)
+        asked = AskedViews(root, detail.cohort, detail.row, detail.run_id, epoch, not self.is_revealed)
+        is_there = self._cut is not None and self._cut[0] == asked
+        self.query_one(ViewTiles).show(self._cut[1] if self._cut and is_there else None)
+        if not is_there and not self._is_cutting:
+            self._is_cutting = True
+            self._cut_views(asked)
+
+    @work(thread=True, group="views", exit_on_error=False)
+    def _cut_views(self, asked: AskedViews) -> None:
+        self.post_message(ViewsCut(asked, self.session.cutter.cut(asked)))
+
+    @on(ViewsCut)
+    def show_cut(self, message: ViewsCut) -> None:
+        self._is_cutting = False
+        self._cut = message.asked, message.shown
+        self.show_state()
 
     def sheets(self) -> list[Sheet]:
         return [label_sheet(self.state)] if self.state and self.state.labels else []
@@ -88,6 +140,19 @@ class FilmsScreen(CommonScreen):
 
     def action_go(self, row: int) -> None:
         self._go(row)
+
+    def action_views(self) -> None:
+        """Show the views that a run cuts of the film, or the film."""
+        self.has_views, self.by_epochs = not self.has_views, 0
+        self.action_read()
+        self.show_state()
+
+    def action_move_epoch(self, by: int) -> None:
+        """Show the views of another epoch."""
+        if self.has_views and self._cut is not None and self.state is not None:
+            shown = self._cut[1]
+            self.by_epochs = min(max(shown.epoch + by, 0), max(shown.num_epochs - 1, 0)) - self.state.epoch
+            self.show_state()
 
     def action_any_film(self) -> None:
         if self.state is not None and self.state.num_films:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.cutter import ViewCutter
 from cxrssl.dashboard.memory import keep_view
 from cxrssl.dashboard.reader import Reader
 from cxrssl.dashboard.view import View
@@ -18,6 +19,7 @@ class Session:
     def __init__(self, workspace: Workspace, view: View | None = None, memory: Path | None = None) -> None:
         self.workspace = workspace
         self.reader = Reader(workspace)
+        self.cutter = ViewCutter()
         self.view = view or View()
         self.focused_id = ""
         """The run at the cursor."""

@@ -16,9 +16,6 @@ from cxrssl.dashboard.text.sheet import Column, Sheet, make_rows, to_text
 from cxrssl.dashboard.text.styles import WARNING
 
 SHADES = " .:-=+*#%@"
-CORNER_HIGH, CORNER_WIDE, COVER = 0.15, 0.30, 64
-"""Shares of a film at each corner, where names, sides and times are burnt in."""
-Box = tuple[int, int, int, int]
 HIDDEN = "hidden: hold v"
 
 
@@ -35,20 +32,6 @@ def shrink_film(film_SS: Pixels, width: int, height: int) -> Pixels:
     means = (sums / counts).round().astype(np.uint8)
     at_H, at_W = np.searchsorted(np.unique(rows_H), rows_H), np.searchsorted(np.unique(columns_W), columns_W)
     return np.asarray(means[at_H][:, at_W])
-
-
-def cover_corners(film_SS: Pixels, box: Box) -> Pixels:
-    """Return the film with its corners grey: text that is burnt in names people and places.
-
-    `box` is where the film lies in its square: top, left, height, width.
-    """
-    covered = film_SS.copy()
-    top, left, height, width = box
-    high, wide = round(height * CORNER_HIGH), round(width * CORNER_WIDE)
-    for first_row in (top, top + height - high):
-        for first_column in (left, left + width - wide):
-            covered[first_row : first_row + high, first_column : first_column + wide] = COVER
-    return covered
 
 
 def shade_lines(film_SS: Pixels, width: int) -> list[str]:

@@ -75,6 +75,8 @@ FILMS_KEYS = (
     ("g, G", "first, last film"),
     ("a, e", "any film; the film that looks most like this one"),
     ("n", "next cohort"),
+    ("w", "the views and masks that a run cuts of it; the film"),
+    ("[, ]", "the views of the epoch before, after"),
     ("v", "held: ids, and the corners, where text is burnt in"),
     ("tab", "scroll the text"),
 )

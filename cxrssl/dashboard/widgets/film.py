@@ -10,7 +10,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from cxrssl.dashboard.seen import Pixels
-from cxrssl.dashboard.text.film import Box, cover_corners, shade_lines, shrink_film
+from cxrssl.dashboard.text.film import shade_lines, shrink_film
+from cxrssl.images.corners import Box, cover_corners
+
+Colour = tuple[int, int, int]
 
 
 class FilmView(Widget):
@@ -49,7 +52,7 @@ class FilmView(Widget):
             return [self._strip([Segment(line, self.rich_style)]) for line in shade_lines(film, side)]
         small = shrink_film(film, side, side - side % 2)
         return [
-            self._strip([_half_cell(above, below) for above, below in zip(upper, lower, strict=True)])
+            self._strip([half_cell((above,) * 3, (below,) * 3) for above, below in zip(upper, lower, strict=True)])
             for upper, lower in zip(small[0::2].tolist(), small[1::2].tolist(), strict=True)
         ]
 
@@ -57,5 +60,6 @@ class FilmView(Widget):
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
 
 
-def _half_cell(above: int, below: int) -> Segment:
-    return Segment("▀", Style(color=Color.from_rgb(above, above, above), bgcolor=Color.from_rgb(below, below, below)))
+def half_cell(above: Colour, below: Colour) -> Segment:
+    """Return a place of the screen with a pixel in its upper half and one in its lower half."""
+    return Segment("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))

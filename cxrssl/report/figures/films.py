@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrssl.images.corners import Box, cover_corners, list_corners
+
 COPY_PX = 112
-CORNER_HIGH, CORNER_WIDE = 0.15, 0.30
-"""Shares of a film at each corner, where names, sides and times are burnt in."""
-COVER = 64
 OVERLAY = (230, 159, 0)
 BRIGHT, ABOVE = 200, 90
 """A stroke of text is so bright, and so much brighter than the middle of its corner."""
@@ -44,10 +43,6 @@ class FilmFigure:
     notes: tuple[str, ...] = ()
 
 
-Box = tuple[int, int, int, int]
-"""Top, left, height and width of a film in the square that it was packed into."""
-
-
 def shrink(film_SS: NDArray[np.uint8], box: Box, side: int = COPY_PX) -> NDArray[np.uint8]:
     """Return a film of no more than so many pixels a side, each the mean of what falls into it; corners covered."""
     film_SS = cover_corners(film_SS, box)
@@ -58,14 +53,6 @@ def shrink(film_SS: NDArray[np.uint8], box: Box, side: int = COPY_PX) -> NDArray
     sums = np.add.reduceat(np.add.reduceat(film_SS.astype(np.int64), edges, 0), edges, 1)
     counts = np.diff([*edges, size])
     return np.asarray((sums / np.outer(counts, counts)).round(), np.uint8)
-
-
-def cover_corners(film_SS: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """Return a film with its corners grey."""
-    covered = film_SS.copy()
-    for rows, columns in list_corners(box):
-        covered[rows, columns] = COVER
-    return covered
 
 
 def lay_over(copy_CC: NDArray[np.uint8], attention_P: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
@@ -93,12 +80,3 @@ def has_text(film_SS: NDArray[np.uint8], box: Box) -> bool:
         if STROKES[0] <= is_stroke.mean() <= STROKES[1]:
             return True
     return False
-
-
-def list_corners(box: Box) -> list[tuple[slice, slice]]:
-    """Return the rows and columns of each corner of a film."""
-    top, left, height, width = box
-    high, wide = max(1, round(height * CORNER_HIGH)), max(1, round(width * CORNER_WIDE))
-    rows = slice(top, top + high), slice(top + height - high, top + height)
-    columns = slice(left, left + wide), slice(left + width - wide, left + width)
-    return [(each, other) for each in rows for other in columns]

@@ -22,11 +22,12 @@ from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.images.corners import Box
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.eval_settings import EvalSettings, is_of_folds
 from cxrssl.records.features import ATTENTION, FeatureKey, open_features, open_tokens
 from cxrssl.report.document import file_stem
-from cxrssl.report.figures.films import Box, FilmCell, FilmFigure, has_text, lay_over, shrink
+from cxrssl.report.figures.films import FilmCell, FilmFigure, has_text, lay_over, shrink
 from cxrssl.report.figures.plan import Material, Plan, hash_drawn
 from cxrssl.report.figures.series import TRAINED, name_series, pick_series
 from cxrssl.report.figures.terms import name_file, name_terms

@@ -13,19 +13,17 @@ import pytest
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
+from cxrssl.images.corners import list_corners
 from cxrssl.images.store import ImageStore
 from cxrssl.records.eval_settings import EvalSettings, ProbeSettings
 from cxrssl.report import pictures
 from cxrssl.report.figures.draw import draw_figure
 from cxrssl.report.figures.films import (
-    COVER,
     OVERLAY,
     FilmCell,
     FilmFigure,
-    cover_corners,
     has_text,
     lay_over,
-    list_corners,
     shrink,
 )
 from cxrssl.report.figures.plan import Material, Plan
@@ -80,16 +78,6 @@ def test_films_without_features_have_no_part() -> None:
     assert (
         list(find_nearest(features, cohort("abcd", ["test", *["train"] * 3]), images([True] * 4), settings("x"))) == []
     )
-
-
-def test_corners_of_the_film_are_covered_and_not_those_of_its_padding() -> None:
-    film = np.full((100, 100), 200, np.uint8)
-    covered = cover_corners(film, (20, 0, 60, 100))
-    assert (covered[:20] == 200).all()
-    assert (covered[20:29, :30] == COVER).all()
-    assert (covered[71:80, 70:] == COVER).all()
-    assert (covered[29:71] == 200).all()
-    assert (film == 200).all()
 
 
 def test_copies_are_means_and_small_films_stay() -> None:
