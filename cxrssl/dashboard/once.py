@@ -188,7 +188,13 @@ def _show_films(reader: Reader, view: View) -> Shown:
     def values() -> dict[str, Any]:
         about = {"cohort": detail.cohort, "row": detail.row, "films": detail.num_films, "split": detail.split}
         labels = [snapshot.row_values(label) for label in detail.labels]
-        return {**about, "record": dict(detail.about), "labels": labels, "problem": detail.problem}
+        return {
+            **about,
+            "record": dict(detail.about),
+            "sources": dict(detail.sources),
+            "labels": labels,
+            "problem": detail.problem,
+        }
 
     return Shown(text, values)
 

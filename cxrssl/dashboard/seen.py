@@ -53,6 +53,8 @@ class FilmDetail:
     split: str = ""
     about: tuple[tuple[str, str], ...] = ()
     """View, link and features with their values."""
+    sources: tuple[tuple[str, str], ...] = ()
+    """Features of which something is known, with the table that says it."""
     ids: tuple[tuple[str, str], ...] = ()
     """Shown only while a key is held."""
     labels: tuple[Label, ...] = ()
@@ -109,6 +111,7 @@ def describe_film(
         box=_box(images, row),
         split=str(cohort.split_of()[row]) if cohort.default_split in cohort.schemes else "",
         about=tuple(_about(cohort, images, row)),
+        sources=tuple((name, _source_of(find_feature(name), cohort)) for name in _known_names(cohort, row)),
         ids=tuple((name, str(getattr(cohort, name)[row])) for name in ("image_id", "study_id", "subject_id", "path")),
         labels=labels,
         predicted_by=predicted_by if is_scored else "",
@@ -140,6 +143,22 @@ def _about(cohort: Cohort, images: ImageStore, row: int) -> list[tuple[str, str]
             value += _say_age(float(cohort.ehr_age_h[row, aged.index(name)]))
         about.append((name, value))
     return about
+
+
+def _known_names(cohort: Cohort, row: int) -> list[str]:
+    return [name for name, is_known in zip(cohort.names, cohort.ehr_known[row].tolist(), strict=True) if is_known]
+
+
+def _source_of(feature: Feature, cohort: Cohort) -> str:
+    """Return where a feature is from, and that it is an outcome if it is one."""
+    if feature.measured is not None:
+        tables = [*(source.table for source in feature.measured.sources), *feature.measured.count_of]
+        source = ", ".join(dict.fromkeys(tables))
+    elif feature.source.startswith("image.") or not cohort.link:
+        source = f"films of {cohort.dataset}"
+    else:
+        source = feature.source or ("the stay" if feature.rule else "patient")
+    return f"{source}, outcome" if feature.role == "outcome" else source
 
 
 def _say_value(feature: Feature, value: float) -> str:

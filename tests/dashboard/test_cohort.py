@@ -98,6 +98,9 @@ def test_a_measured_feature_is_shown_in_its_words_and_with_its_age(workspace: Wo
     assert [about[name] for name in ("had_heart_failure", "sodium", "potassium")] == [
         "yes", "138.5, 5.2 h before the film", "unknown"
     ]  # fmt: skip
+    sources = dict(describe_film(cohort, images, 0, None, "").sources)
+    assert (sources["sodium"], sources["sex"]) == ("labevents", "films of nih")
+    assert "potassium" not in sources
 
 
 def test_another_film_is_drawn_even_in_the_place_of_one_that_is_gone(

@@ -1,6 +1,6 @@
 """Films of a cohort, one at a time, with record, labels and what a probe predicted; ids are hidden until a key is held.
 
-In: FilmDetail. Out: a picture and text.
+In: FilmDetail. Out: a picture and text. Never: a table to copy or save, for it would be the row of a patient.
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.seen import FilmDetail
 from cxrssl.dashboard.state import turn
-from cxrssl.dashboard.text.film import film_line, film_sections, label_sheet
+from cxrssl.dashboard.text.film import film_line, film_sections
 from cxrssl.dashboard.text.lines import info_line
-from cxrssl.dashboard.text.sheet import Sheet
 from cxrssl.dashboard.widgets.film import FilmView
 from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.sections import Sections
@@ -131,9 +130,6 @@ class FilmsScreen(CommonScreen):
         self._is_cutting = False
         self._cut = message.asked, message.shown
         self.show_state()
-
-    def sheets(self) -> list[Sheet]:
-        return [label_sheet(self.state)] if self.state and self.state.labels else []
 
     def action_move_film(self, by: int) -> None:
         self._go(self.row + by)

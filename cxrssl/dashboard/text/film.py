@@ -52,15 +52,24 @@ def film_line(detail: FilmDetail) -> str:
 def film_sections(detail: FilmDetail, has_ids: bool) -> list[tuple[str, Text]]:
     """Return what is known of a film in parts with titles; its ids only if they may be seen."""
     ids = [f"{name:<14} {plain(value, 120) if has_ids else HIDDEN}" for name, value in detail.ids]
-    about = [f"{plain(name, 30):<20} {plain(value, 80)}" for name, value in detail.about]
     parts = [("Ids", Text("\n".join(ids)))] if ids else []
     parts += [("Labels", Text("\n".join(to_text(label_sheet(detail)))))] if detail.labels else []
-    parts += [("Record", Text("\n".join(about)))] if about else []
+    parts += [("Record", Text("\n".join(to_text(record_sheet(detail)))))] if detail.about else []
     if detail.nearest:
         lines = [f"film {row + 1:,}, {bits} of 64 bits differ" for row, bits in detail.nearest]
         parts.append(("Films that look alike", Text("\n".join(lines))))
     parts += [("Noted while packing", Text(plain(detail.notes, 300), WARNING))] if detail.notes else []
     return parts
+
+
+def record_sheet(detail: FilmDetail) -> Sheet:
+    """Return what the record says of a film, and where each value is from."""
+    sources = dict(detail.sources)
+    columns = (Column("feature", 0, True), Column("value", 0, True), Column("from", 0, True, 1))
+    texts = {
+        name: [plain(name, 30), plain(value, 80), plain(sources.get(name, ""), 60)] for name, value in detail.about
+    }
+    return Sheet("", columns, make_rows(texts))
 
 
 def label_sheet(detail: FilmDetail) -> Sheet:
