@@ -10,7 +10,7 @@ import pytest
 
 from cxrssl.audit.checks import CHECKS
 from cxrssl.cohort.features import FEATURES, find_feature
-from cxrssl.cohort.mapping import FEATURES as MAPPED
+from cxrssl.cohort.maps.parse import FEATURES as MAPPED
 from cxrssl.cohort.schema import create_tables
 from cxrssl.cohort.sources import DATASETS
 from cxrssl.core.errors import CxrsslError

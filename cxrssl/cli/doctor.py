@@ -27,7 +27,9 @@ def doctor(
     dataset: Annotated[str, typer.Option(help="Look for this dataset only.")] = "",
     ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, if it is not under PATH.")] = None,
     films: Annotated[Path | None, typer.Option(help="Folder of the films, when not beside the tables.")] = None,
-    map_path: Annotated[Path | None, typer.Option("--map", help="For dicom: TOML that explains your tables.")] = None,
+    map_path: Annotated[
+        Path | None, typer.Option("--map", help="TOML that explains your own tables: help folder.")
+    ] = None,
     labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
     size: Annotated[int, typer.Option(help="Side of the packed films in pixels.", min=32, max=2048)] = 320,
     gpu: Annotated[bool, typer.Option("--gpu", help="Check in a separate process whether torch sees a GPU.")] = False,

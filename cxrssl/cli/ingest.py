@@ -38,11 +38,13 @@ VALUES = ("present", "absent", "uncertain", "blank")
 
 def ingest(
     context: typer.Context,
-    dataset: Annotated[str, typer.Argument(help="mimic, chexpert, nih, covid or dicom.")],
+    dataset: Annotated[str, typer.Argument(help="mimic, chexpert, nih, covid, dicom or folder.")],
     path: Annotated[Path, typer.Argument(help="Folder of the dataset; it is only read.")],
     ehr: Annotated[Path | None, typer.Option(help="Folder of MIMIC-IV, if it is not under PATH.")] = None,
     films: Annotated[Path | None, typer.Option(help="Folder of the films, when not beside the tables.")] = None,
-    map_path: Annotated[Path | None, typer.Option("--map", help="For dicom: TOML that explains your tables.")] = None,
+    map_path: Annotated[
+        Path | None, typer.Option("--map", help="TOML that explains your own tables: help folder.")
+    ] = None,
     labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
     features: Annotated[
         str, typer.Option(help="For mimic: labs, vitals, oxygen, history, or a TOML of your own: help features.")

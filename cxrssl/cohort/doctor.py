@@ -19,6 +19,7 @@ import polars as pl
 
 from cxrssl.cohort.files import FILM_SUFFIXES, Layout
 from cxrssl.cohort.losses import check_losses
+from cxrssl.cohort.maps.overlay import find_dataset, read_dataset
 from cxrssl.cohort.sources import ABSENT, WITHOUT_FILM, Source, SourceOptions, find_source, recognise
 from cxrssl.cohort.tables.peek import estimate_rows
 from cxrssl.cohort.walk import Place, scan
@@ -117,7 +118,7 @@ def _examine_one(options: SourceOptions) -> DatasetReport:
     source = find_source(options.dataset)
     without: dict[str, Any] = dict.fromkeys(options.foreign())
     try:
-        layout = source.find(replace(options, **without))
+        layout = find_dataset(source, replace(options, **without))
     except (DataError, UsageError) as error:
         return DatasetReport(options.dataset, str(options.path), missing=[_describe(error)])
     report = DatasetReport(options.dataset, str(layout.root), dict(layout.versions), remarks=list(layout.remarks))
@@ -142,7 +143,7 @@ def _try_tables(layout: Layout, source: Source, is_exact: bool) -> list[str]:
     paths = itertools.islice(_iter_films(layout, FILMS_OF_A_FOLDER), SAMPLED_FILMS)
     present = {path: os.path.getsize(layout.root / path) for path in paths if (layout.root / path).is_file()}
     try:
-        tables = source.read(layout, present)
+        tables = read_dataset(source, layout, present)
         # A table whose films are not in the sample may be as good as the others.
         is_sampled = pl.col("rule").is_in([ABSENT, WITHOUT_FILM])
         every = [*(tables.film_parts or []), *tables.others]

@@ -23,6 +23,7 @@ from cxrssl.cohort.files import Layout, SourceFile, check_apart, hash_listing, l
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.losses import check_losses, find_doubtful
+from cxrssl.cohort.maps.overlay import find_dataset, read_dataset
 from cxrssl.cohort.read import KIND
 from cxrssl.cohort.release.verified import Verified, count_verified, find_films, find_verified
 from cxrssl.cohort.seen import SeenFilms, look_at_films
@@ -118,7 +119,7 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     if current is not None:
         return current
     _check_owner(dest, plan)
-    tables = source.read(plan.layout, plan.present)
+    tables = read_dataset(source, plan.layout, plan.present)
     losses = check_losses([*(tables.film_parts or []), *tables.others], options.allow_losses)
     links = describe_links(plan.layout.root, plan.layout.unread)
     plan.layout.remarks.extend([links] if links else [])
@@ -200,7 +201,7 @@ def _choose_rule(source: Source, options: IngestOptions) -> LinkRule | None:
 def _find_layout(source: Source, options: IngestOptions) -> Layout:
     """Return the layout of the dataset; if the folder holds another dataset, the error names that one."""
     try:
-        layout = replace(source.find(options), links=options.links)
+        layout = replace(find_dataset(source, options), links=options.links)
         if layout.missing:
             raise layout.missing[0]
         return layout

@@ -55,7 +55,7 @@ SHOWN_BY = {
     "export": ["export"],
     "ingest.py": ["ingest"],
     "cohort/sources": ["ingest", "doctor"],
-    "cohort/mapping.py": ["ingest", "doctor"],
+    "cohort/maps": ["ingest", "doctor"],
     "images": ["ingest"],
     "model/encoder.py": ["probe"],
     "model/reading.py": ["probe"],

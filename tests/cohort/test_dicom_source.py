@@ -19,10 +19,11 @@ from cxrssl.cohort import dicom_headers
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
-from cxrssl.cohort.mapping import TAKEN, name_files, read_map
+from cxrssl.cohort.maps.parse import read_map
+from cxrssl.cohort.maps.parse_labels import TAKEN
+from cxrssl.cohort.maps.tables import name_files
 from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.sources import list_table
-from cxrssl.cohort.sources.dicom import KEYS
 from cxrssl.core.errors import ConfigError, DataError, DecodeError
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
@@ -401,9 +402,9 @@ def test_the_example_of_the_help_is_a_map(tmp_path: Path) -> None:
     example = (ingest.__doc__ or "").partition("\b\n")[2].partition("\n\n")[0]
     (tmp_path / "map.toml").write_text(example)
     record_map = read_map(tmp_path / "map.toml")
-    assert record_map.findings == {"Edema": "edema"}
-    assert record_map.features["sex"].words == {"male": ("M",), "female": ("F",)}
-    assert set(record_map.features) == {"sex", "age_y"}
+    assert record_map.labels[0].findings == {"Edema": "edema"}
+    assert record_map.ehr[0].features["sex"].words == {"male": ("M",), "female": ("F",)}
+    assert set(record_map.ehr[0].features) == {"sex", "age_y"}
 
 
 def test_one_file_may_hold_labels_and_record(workspace: Workspace, tmp_path: Path) -> None:
@@ -444,7 +445,7 @@ def test_cell_that_the_map_does_not_explain_is_a_reject_with_its_line(
 @pytest.mark.parametrize(
     ("old", "new", "what", "hint"),
     [
-        ("[labels.findings]\n", "[labels.finding]\n", 'unknown key "finding" in [labels]', "known: "),
+        ("[labels.findings]\n", "[labels.finding]\n", 'unknown key "finding" in [labels]', "findings"),
         ('key = "patient"', 'key = "patent"', '"ehr.key" cannot be "patent"', "patient"),
         ("[ehr.sex]", "[ehr.sexx]", 'there is no feature "sexx"', "sex"),
         ("male = [", "mal = [", '"mal" is no sex', "male"),
@@ -564,7 +565,6 @@ def test_real_radiographs_are_accepted_or_refused_by_name(data: Path, workspace:
     age = dict(zip(cohort.path.tolist(), feature(cohort, "age"), strict=True))
     assert age["chest/rsna_pneumonia_16d7f894.dcm"] == 62
     assert age["chest/RG1_UNCR.dcm"] == pytest.approx(64.5, abs=0.1)
-    assert set(KEYS) == {"image", "study", "patient"}
     assert folder_hash(root) == before
 
 

@@ -23,7 +23,7 @@ from cxrssl.core.text import nearest_hint, plain
 
 ABSENT = "file missing"
 WITHOUT_FILM = "study without a film"
-DATASETS: tuple[str, ...] = ("mimic", "chexpert", "nih", "covid", "dicom")
+DATASETS: tuple[str, ...] = ("mimic", "chexpert", "nih", "covid", "dicom", "folder")
 GIVEN_SCHEMA: dict[str, pl.DataType] = {
     "image_id": pl.String(),
     **{feature.column: POLARS_TYPES[feature.kind] for feature in GIVEN},
@@ -43,7 +43,7 @@ class SourceOptions:
     films: Path | None = None
     """The films, if they are not beside the tables: a resized tree, or MIMIC-CXR as DICOM."""
     map: Path | None = None
-    """For `dicom`: the TOML that explains the user's own tables."""
+    """The TOML that explains the user's own tables, and for `folder` its films."""
     labels: str = ""
     """For `mimic`: a word of `mimic.versions.LABELS`."""
     links: Path | None = None
@@ -64,9 +64,7 @@ class SourceOptions:
     def foreign(self) -> list[str]:
         """Return the given options that do not apply to the dataset."""
         known = find_source(self.dataset).OPTIONS
-        return [
-            name for name in ("ehr", "films", "map", "labels", "features") if getattr(self, name) and name not in known
-        ]
+        return [name for name in ("ehr", "films", "labels", "features") if getattr(self, name) and name not in known]
 
     def check(self) -> None:
         """Raise UsageError for an option that does not apply to the dataset."""

@@ -1,6 +1,6 @@
 """Any folder of CR and DX radiographs as DICOM, with features from the tags and, given a map, from the user's tables.
 
-In: a folder, and the TOML of `cohort/mapping.py`. Out: SourceTables whose films are files. Ids are the standard's:
+In: a folder, and the TOML of `cohort/maps`. Out: SourceTables whose films are files. Ids are the standard's:
 SOPInstanceUID, StudyInstanceUID, PatientID. Never: a feature that is in no tag and no table.
 Source: DICOM PS3.3 C.7.1.1 (patient), C.7.2.1 (study), C.8.7.1, C.8.11 (CR, DX), PS3.5 6.2 (AS, DA, TM).
 """
@@ -14,9 +14,10 @@ import polars as pl
 from cxrssl.cohort.dicom_headers import read_headers, whole_time
 from cxrssl.cohort.dicom_person import read_date, read_person
 from cxrssl.cohort.files import Folder, Layout
-from cxrssl.cohort.mapping import RecordMap, file_name, find_tables, name_files, read_ehr, read_labels, read_map
+from cxrssl.cohort.maps.declared import RecordMap
+from cxrssl.cohort.maps.parse import read_map
+from cxrssl.cohort.maps.tables import MAP, file_name
 from cxrssl.cohort.sources import (
-    GIVEN_SCHEMA,
     SourceOptions,
     SourceTables,
     complete_given,
@@ -29,14 +30,13 @@ from cxrssl.core.errors import DataError, DecodeError
 from cxrssl.core.filmfile import hash_film
 from cxrssl.dicom import NUM_FIRST_BYTES, is_dicom
 
-OPTIONS: tuple[str, ...] = ("map",)
+OPTIONS: tuple[str, ...] = ()
 MODALITIES = ("CR", "DX")
 CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.1{last}" for last in ("", ".1", ".1.1"))
 """SOP classes of CR and DX, for presentation and for processing."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 FILES = "DICOM files"
 MAX_AGE_Y = 130
-KEYS = {"image": "sop_instance_uid", "study": "study_instance_uid", "patient": "patient_id"}
 UID = r"^[0-9]+(\.[0-9]+)*$"
 NUM_TRIED = 3
 """Files of a folder that are opened to see whether it holds DICOM."""
@@ -49,36 +49,26 @@ def is_here(folder: Folder) -> bool:
 
 
 def find(options: SourceOptions) -> Layout:
-    """Return the folder, in which every file is examined, and the tables of the map."""
-    files = find_tables(options.map, read_map(options.map)) if options.map else {}
-    return Layout("dicom", options.path, files, ("",), film_suffixes=("",), has_headers=True)
+    """Return the folder, in which every file is examined."""
+    return Layout("dicom", options.path, {}, ("",), film_suffixes=("",), has_headers=True)
 
 
 def read(layout: Layout, present: dict[str, int]) -> SourceTables:
-    """Return one film for each file that is a radiograph, with the facts of its tags and of the tables."""
-    record_map = read_map(layout.files["map"].path) if "map" in layout.files else RecordMap()
+    """Return one film for each file that is a radiograph, with the facts of its tags."""
+    record_map = read_map(layout.files[MAP].path) if MAP in layout.files else RecordMap()
     films, remarks = _read_films(layout, present, record_map)
-    by_image = record_map.labels is not None and record_map.labels.key in ("image", "file")
-    image, given = _make_image(films.frame, by_image), _make_given(films.frame)
-    labels = pl.DataFrame({"study_id": image["study_id"].unique()})
-    tables: dict[str, SourceTable] = {}
-    if record_map.labels:
-        tables["labels"] = read_labels(layout.files["map labels"], record_map)
-        labels = _make_labels(films.frame, image, tables["labels"], record_map.labels.key)
-    else:
+    image = _make_image(films.frame)
+    if not record_map.labels:
         remarks.append("no findings, so only for pretraining; name a table of labels with cxrssl ingest dicom --map")
-    if record_map.ehr:
-        tables["ehr"] = read_ehr(layout.files["map ehr"], record_map)
-        given = _lay_over(given, films.frame, tables["ehr"], record_map.ehr.key)
     return SourceTables(
         films=films,
-        others=list(tables.values()),
+        others=[],
         image=image,
-        given=given,
-        labels=labels,
+        given=_make_given(films.frame),
+        labels=image.select("study_id").unique(),
         views_seen=count_values(films.frame, "view_position"),
         remarks=remarks,
-        versions={"labels": layout.files["map labels"].shown if "labels" in tables else "none"},
+        versions={"labels": "none"},
     )
 
 
@@ -93,7 +83,7 @@ def _read_films(layout: Layout, present: dict[str, int], record_map: RecordMap) 
     remarks = _name_by_file(films) if record_map.ids == "file" else []
     remarks += _check_headers(films, record_map.body_part, record_map.ids == "tags")
     _reject_twins(films, layout)
-    films.frame, doubts = read_person(films.frame.with_columns(_taken_at().alias("taken_at")))
+    films.frame, doubts = read_person(films.frame.with_columns(taken_at().alias("taken_at")))
     remarks += doubts
     films.blank(~pl.col("age_y").is_between(0, MAX_AGE_Y), "out of range", ("age_y",))
     return films, remarks
@@ -180,7 +170,7 @@ def _hash_film(layout: Layout, path: str) -> str:
         return path
 
 
-def _taken_at() -> pl.Expr:
+def taken_at() -> pl.Expr:
     """Return the time of acquisition, else of the study; null where neither has both date and time."""
     pairs = (("acquisition_date", "acquisition_time"), ("study_date", "study_time"))
     return pl.coalesce(
@@ -191,11 +181,10 @@ def _taken_at() -> pl.Expr:
     )
 
 
-def _make_image(frame: pl.DataFrame, by_image: bool) -> pl.DataFrame:
-    """Return the films; if the labels are by image, each film is its own study."""
+def _make_image(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(
         pl.col("sop_instance_uid").alias("image_id"),
-        pl.col("sop_instance_uid" if by_image else "study_instance_uid").alias("study_id"),
+        pl.col("study_instance_uid").alias("study_id"),
         "subject_id",
         pl.lit(None, pl.String).alias("patient_id"),
         "path",
@@ -218,38 +207,3 @@ def _num_prior(frame: pl.DataFrame) -> pl.Series:
     is_timed = pl.col("taken_at").is_not_null().all().over("subject_id")
     rank = start.rank("dense").over("subject_id").cast(pl.Int64) - 1
     return frame.select(pl.when(is_timed).then(rank).alias("num_prior"))["num_prior"]
-
-
-def _lay_over(given: pl.DataFrame, frame: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
-    """Return `given` overridden by the table's values where it has any: the user's table precedes the tags."""
-    names = [name for name in table.frame.columns if name in GIVEN_SCHEMA]
-    ids = pl.DataFrame({"image_id": frame["sop_instance_uid"], "id": _ids(frame, table, key)})
-    theirs = ids.join(table.frame.select("id", *(pl.col(name).alias(f"own {name}") for name in names)), "id", "left")
-    whole = given.join(theirs.drop("id"), "image_id", "left", maintain_order="left")
-    return whole.select(
-        pl.coalesce(f"own {name}", name).alias(name) if name in names else pl.col(name) for name in GIVEN_SCHEMA
-    )
-
-
-def _make_labels(frame: pl.DataFrame, image: pl.DataFrame, table: SourceTable, key: str) -> pl.DataFrame:
-    findings = [name for name in table.frame.columns if name not in ("line", "id")]
-    ids = pl.DataFrame({"study_id": image["study_id"], "id": _ids(frame, table, key)}).unique()
-    return ids.join(table.frame, "id", "left").select("study_id", *findings)
-
-
-def _ids(frame: pl.DataFrame, table: SourceTable, key: str) -> pl.Series:
-    """Return the id by which the table knows each film.
-
-    Raises: DataError when the table knows none of them.
-    """
-    known = name_files(table, frame["path"]) if key == "file" else frame[KEYS[key]]
-    advice = f'does it name what key = "{key}" says, image, study, patient or file?'
-    table.check_fit("id", known.drop_nulls(), "the films", advice)
-    _remark_strangers(table, known)
-    return known
-
-
-def _remark_strangers(table: SourceTable, known: pl.Series) -> None:
-    num = table.frame.filter(~pl.col("id").is_in(known.implode())).height
-    if num:
-        table.remarks.append(f"rows whose id is no film's: {num:,}")

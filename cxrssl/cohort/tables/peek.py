@@ -1,6 +1,6 @@
 """What the first bytes of a table show: its columns, and about how many rows it has.
 
-In: a csv or csv.gz. Out: names, an estimate. Never: a whole table read, or an estimate reported as a count.
+In: a csv, csv.gz or Parquet. Out: names, an estimate. Never: a whole table read, or an estimate reported as a count.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from cxrssl.cohort.tables.content import decode_start, find_delimiter, is_packed, peek_bytes
+from cxrssl.cohort.tables.parquet import is_parquet, parquet_columns, parquet_rows
 
 PEEK_BYTES = 1 << 18
 
@@ -19,6 +20,8 @@ def peek_columns(path: Path) -> tuple[str, ...]:
 
     A table is known by its names also where other programs wrote it: with another delimiter, in UTF-16.
     """
+    if is_parquet(path):
+        return parquet_columns(path)
     line = next(iter(decode_start(peek_bytes(path, PEEK_BYTES)).splitlines()), "")
     try:
         header = next(csv.reader([line], delimiter=find_delimiter(line)), [])
@@ -32,6 +35,8 @@ def estimate_rows(path: Path) -> int:
 
     The number is exact when the file is small and no cell holds a line break.
     """
+    if is_parquet(path):
+        return parquet_rows(path)
     data = peek_bytes(path, PEEK_BYTES)
     lines = data.count(b"\n")
     if len(data) < PEEK_BYTES:

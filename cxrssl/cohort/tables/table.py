@@ -1,4 +1,4 @@
-"""One declared table, read from csv or csv.gz with every row accounted for.
+"""One declared table, read from csv, csv.gz or Parquet with every row accounted for.
 
 In: a file and its declaration. Out: a SourceTable, in which accepted + rejected = rows in the file at every moment.
 Never: a row dropped, padded, cut or guessed without a reject row that names file, line, column and rule.
@@ -18,6 +18,7 @@ from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.tables.columns import Column, TableSpec, cast_cells, describe_form
 from cxrssl.cohort.tables.content import explain_header, is_packed, read_bytes
 from cxrssl.cohort.tables.lines import Broken, LineReader, read_cells
+from cxrssl.cohort.tables.parquet import is_parquet, parquet_columns, read_parquet_cells
 from cxrssl.core.errors import DataError
 from cxrssl.core.progress import track
 from cxrssl.core.text import count_noun, nearest_hint, plain
@@ -138,6 +139,8 @@ def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) 
 
     Raises: DataError when the file is missing, cut short, damaged or empty, or lacks a declared column.
     """
+    if has_header and is_parquet(path):
+        return _read_parquet(path, file, spec)
     data = read_bytes(path, file)
     reader = LineReader(data)
     header = _read_header(reader, file, path) if has_header else [column.name for column in spec.columns]
@@ -158,6 +161,15 @@ def read_table(path: Path, file: str, spec: TableSpec, has_header: bool = True) 
     if not data.endswith((b"\n", b"\r")):
         table.remarks.append("the last line does not end: the file may be cut short")
     return table
+
+
+def _read_parquet(path: Path, file: str, spec: TableSpec) -> SourceTable:
+    header = list(parquet_columns(path))
+    positions = [_find_column(header, column, file, path) for column in spec.columns]
+    cells = read_parquet_cells(path, file, [header[position] for position in positions])
+    if cells.is_empty():
+        raise DataError(f"{file} has no rows", path, "write the file again")
+    return _assemble(file, spec, cells, [])
 
 
 def _size(path: Path) -> int:
