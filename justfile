@@ -51,6 +51,7 @@ bench:
     uv run python tests/benchmarks/bootstrap.py
     uv run python tests/benchmarks/probing.py
     uv run python -m tests.benchmarks.store
+    uv run python -m tests.benchmarks.report
 
 # The store of 24 million rows, beside TensorBoard, MLflow and trackio, each in an environment that uv makes for it.
 bench-store *ARGS:

@@ -6,6 +6,7 @@ Thresholds, Calibrations. Never: a probe of which it is not known what it reads.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -242,7 +243,12 @@ def find_thresholds(evaluation: Evaluation) -> Thresholds | None:
 
 def find_calibrations(evaluation: Evaluation) -> Calibrations | None:
     """Return how true its probabilities are, None where that was not recorded. Raises: IntegrityError."""
-    path = evaluation.path / CALIBRATION
+    return _read_calibrations(evaluation.path / CALIBRATION, evaluation.content_sha256)
+
+
+@functools.lru_cache(maxsize=512)
+def _read_calibrations(path: Path, _: str) -> Calibrations | None:
+    """Return what a file holds that was just verified; it is large, and a report reads it for tables and figures."""
     return _read(path, Calibrations) if path.is_file() else None
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from fontTools import subset
 
+from cxrssl.report.figures import page
 from cxrssl.report.figures.formats import FORMATS
 from cxrssl.report.figures.ink import PAPER, SERIES
 from cxrssl.report.figures.page import Page, measure, render, wrap
@@ -20,16 +22,16 @@ from tests.report.figures.svg import parse, texts_of
 
 
 def draw() -> Page:
-    page = Page(3.0, 2.0)
-    page.write(0.1, 0.2, "Sensitivity $x_1^2$", is_bold=True)
-    page.write_upwards(0.1, 1.0, "upwards")
-    page.shade(0, 1.5, 3, 0.2, "#eef2f6")
-    page.draw_line(0.1, 1.0, 1.9, colour=SERIES[1].colour, width_pt=1, dashes=SERIES[1].dashes)
-    page.draw_mark(0.5, 1.9, SERIES[1])
-    axes = page.add_axes(0.5, 0.4, 2.0, 1.0)
+    made = Page(3.0, 2.0)
+    made.write(0.1, 0.2, "Sensitivity $x_1^2$", is_bold=True)
+    made.write_upwards(0.1, 1.0, "upwards")
+    made.shade(0, 1.5, 3, 0.2, "#eef2f6")
+    made.draw_line(0.1, 1.0, 1.9, colour=SERIES[1].colour, width_pt=1, dashes=SERIES[1].dashes)
+    made.draw_mark(0.5, 1.9, SERIES[1])
+    axes = made.add_axes(0.5, 0.4, 2.0, 1.0)
     axes.plot([0, 1], [0, 1])
     axes.fill_between([0, 1], [0, 0], [1, 1], alpha=0.2)
-    return page
+    return made
 
 
 def digest() -> str:
@@ -66,6 +68,18 @@ def test_no_setting_outlives_a_page() -> None:
         before = dict(matplotlib.rcParams)
         render(draw, "a page", ("svg",))
         assert dict(matplotlib.rcParams) == before
+    tables = list(subset.Options().drop_tables)
+    render(draw, "a page", ("pdf",))
+    assert subset.Options().drop_tables == tables
+
+
+def test_fonts_in_pdf_hold_glyphs_and_nothing_that_places_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = render(draw, "a page", ("pdf",))["pdf"]
+    monkeypatch.setattr(page, "UNREAD", ())
+    whole = render(draw, "a page", ("pdf",))["pdf"]
+    assert len(small) < len(whole)
+    monkeypatch.setattr(page, "DROPPED", "a name of another version")
+    assert render(draw, "a page", ("pdf",))["pdf"] == whole
 
 
 def test_every_id_begins_with_the_name_of_the_figure_and_is_one() -> None:
