@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape as escape_html
 from importlib import resources
 
@@ -114,7 +114,8 @@ def _write_figure(document: Document, figure: Figure) -> str:
     number = document.number_of(figure)
     data = base64.b64encode(figure.svg).decode()
     alt = escape(figure.alt, MAX_LINE)
-    picture = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+    picture = f'<div class="picture" tabindex="0" role="group" aria-label="Figure {number}">{image}</div>'
     caption = f'<span class="number">Figure {number}.</span> {escape(figure.title)}'
     return f'<figure id="figure-{number}">\n{picture}\n<figcaption>{caption}</figcaption>\n</figure>'
 
@@ -136,6 +137,8 @@ def _write_table(document: Document, table: ReportTable, level: int) -> str:
 def _write_part(table: ReportTable, part: Part, caption: str) -> str:
     best = table.best()
     kinds = {at: _kind_of([row[at] for row in table.rows]) for at in part.columns}
+    below = _list_below(table, part, kinds)
+    kinds |= {at: f"{kinds[at]} below" for at in below}
     head = "".join(f'<th scope="col" class="{kinds[at]}">{escape(table.columns[at])}</th>' for at in part.columns)
     rows = []
     for number in part.rows:
@@ -143,7 +146,8 @@ def _write_part(table: ReportTable, part: Part, caption: str) -> str:
         cells = []
         for at in part.columns:
             text = _cell_text(row[at], (number, at) in best)
-            cells.append(f'<th scope="row">{text}</th>' if at == 0 else f'<td class="{kinds[at]}">{text}</td>')
+            more = _write_below([(table.columns[each], row[each]) for each in below]) if at == 0 else ""
+            cells.append(f'<th scope="row">{text}{more}</th>' if at == 0 else f'<td class="{kinds[at]}">{text}</td>')
         kind = ' class="quoted"' if number in table.quoted else ""
         rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
     body = "\n".join(rows)
@@ -151,6 +155,17 @@ def _write_part(table: ReportTable, part: Part, caption: str) -> str:
         f'<div class="scroll" tabindex="0" role="group" aria-label="{escape(table.short or table.title)}">\n<table>\n'
         f"<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
+
+
+def _list_below(table: ReportTable, part: Part, kinds: Mapping[int, str]) -> list[int]:
+    """Return the columns that a phone shows below the name of a row: texts between it and the first number."""
+    first = next((place for place, at in enumerate(part.columns) if kinds[at] != "text"), table.keys)
+    return [at for at in part.columns[1 : max(first, 1)] if at != 0]
+
+
+def _write_below(cells: Sequence[tuple[str, Cell]]) -> str:
+    shown = [f"{escape(column)}: {escape(text, MAX_CELL)}" for column, cell in cells if (text := show_cell(cell))]
+    return f'<span class="more">{" · ".join(shown)}</span>' if shown else ""
 
 
 def _kind_of(cells: Sequence[Cell]) -> str:
