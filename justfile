@@ -61,7 +61,7 @@ bench-store *ARGS:
 bench-decoding BASE:
     uv run python -m tests.benchmarks.decoding {{ BASE }}
 
-# One GPU: films/s end to end, waits, memory, where the step goes; into tests/bench/. Without one: --device cpu --steps 3.
+# One GPU by the clock, most wanted cases first, into tests/bench/: --minutes 10. Rehearsed without one: --device cpu.
 bench-gpu *ARGS:
     uv run python -m tests.benchmarks.gpu {{ ARGS }}
 

@@ -1,5 +1,6 @@
 """The command that measures a GPU: it runs on a CPU too, with no more than a GPU machine has, and adds up rightly."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, backward
 from cxrssl.views.draw import Views, make_views
+from tests.benchmarks.gpu.cases import list_cases
+from tests.benchmarks.gpu.child import Child
 from tests.gpu.trace import GAPS, NO_SPAN, WINDOW, profile_trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,28 +25,71 @@ MAX_OPERATIONS = {"views": 370, "the step": 2490}
 """As counted, and a tenth more: what the host has to dispatch for one step, whatever the batch."""
 
 
-def test_the_benchmark_runs_on_a_cpu_without_what_a_gpu_machine_may_lack(tmp_path: Path) -> None:
+def run_bench(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command on a CPU, its results in a folder."""
+    command = [sys.executable, "-m", "tests.benchmarks.gpu", "--device", "cpu", "--results", str(folder), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    return {each["name"]: each for each in json.loads((folder / "cpu.json").read_text())["results"]}
+
+
+def test_the_benchmark_runs_without_what_a_gpu_machine_may_lack_writes_down_what_fails_and_goes_on(
+    tmp_path: Path,
+) -> None:
+    blocked, folder = tmp_path / "blocked", tmp_path / "results"
+    blocked.mkdir()
     for name in ABSENT:
-        (tmp_path / f"{name}.py").write_text(f"raise ImportError('{name} is not here')\n")
-    before = set(ROOT.glob("tests/bench/*"))
-    words = "--device cpu --steps 1 --backbones vit-micro --batches 2 --films 16 --film-px 64 --no-peers"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.gpu", *words.split()],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+        (blocked / f"{name}.py").write_text(f"raise ImportError('{name} is not here')\n")
+    words = ["--steps", "1", "--minutes", "60", "--backbones", "vit-micro", "vit-none"]
+    words += ["--only", "vit-micro 4, eager", "vit-none 4, eager", "features"]
+    done = run_bench(folder, *words, PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
-    assert "failed" not in done.stdout, done.stdout
-    title, _, row, *profile = done.stdout.splitlines()
-    assert title.startswith("pretraining end to end: cpu")
-    assert row.split()[:4] == ["vit-micro,", "strict", "recipe,", "2"]
-    assert float(row.split()[4]) > 0
-    for span in ("views", "target encoder", "anchor encoder", "head and loss", "backward", "optimiser"):
-        (line,) = (line for line in profile if line.startswith(f"  {span} "))
-        assert float(line.removeprefix(f"  {span}").split()[0].rstrip("%")) > 0, line
-    assert set(ROOT.glob("tests/bench/*")) == before, "what a CPU shows is not kept"
+    found = read_results(folder)
+    assert sorted(found) == ["features, vit-micro 4, eager", "vit-micro 4, eager", "vit-none 4, eager"]
+    assert "vit-none" in found["vit-none 4, eager"]["error"]
+    assert "failed: " in done.stdout
+    assert found["features, vit-micro 4, eager"]["found"]["films_per_s"] > 0
+    run = found["vit-micro 4, eager"]
+    assert "error" not in run
+    assert run["found"]["films_per_s"] > 0
+    assert f"torch {run['by']['torch']}" in done.stdout
+    shares = run["found"]["profile"]["shares"]
+    for name in ("views", "target encoder", "anchor encoder", "head and loss", "backward", "optimiser"):
+        assert shares[name] > 0
+    written = (folder / "cpu.json").read_bytes()
+    again = run_bench(folder, *words, PYTHONPATH=str(blocked))
+    assert again.returncode == 0, again.stderr
+    assert (folder / "cpu.json").read_bytes() == written, "what has a result is not measured again"
+    assert "vit-micro 4, eager" in again.stdout
+
+
+def test_no_time_is_told_and_leaves_what_is_known(tmp_path: Path) -> None:
+    done = run_bench(tmp_path, "--minutes", "0.01", "--only", "run", "loader")
+    assert done.returncode == 0, done.stderr
+    assert "no time for: vit-micro 4, compiled; vit-micro 4, eager;" in done.stdout
+    assert not (tmp_path / "cpu.json").exists()
+
+
+def test_the_clock_ends_a_case_and_keeps_what_it_has_told() -> None:
+    code = "import time; print('{\"films_per_s\": 7}\\n{half', flush=True); time.sleep(99)"
+    with Child([sys.executable, "-c", code], {}) as child:
+        outcome = child.wait(5.0)
+    assert outcome.found == {"films_per_s": 7}
+    assert outcome.error == "not done after 5 s"
+
+
+def test_cases_are_ordered_by_value_and_each_name_is_of_one_case() -> None:
+    cases = list_cases("cuda", ["vit-tiny", "vit-small"], [64, 256], 100)
+    names = [case.name for case in cases]
+    assert names[:2] == ["vit-tiny 256, compiled", "vit-tiny 256, eager"]
+    assert {f"{backbone} {size}, {how}" for backbone in ("vit-tiny", "vit-small") for size in (64, 256)
+            for how in ("eager", "compiled", "graphs")} <= set(names)  # fmt: skip
+    assert len(set(names)) == len(names)
+    rehearsed = {case.kind for case in list_cases("cpu", ["vit-micro"], [4], 1)}
+    assert rehearsed == {case.kind for case in cases}
 
 
 def span(name: str, ts: float, dur: float, cat: str = "user_annotation", **args: Any) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,6 +19,7 @@ from cxrssl.train.feed import FEEDS
 from cxrssl.train.loop import pretrain
 from cxrssl.train.meter import LAG
 from cxrssl.train.state import TrainState
+from tests.gpu.band import FIRST, measure_away
 from tests.gpu.runs import hash_weights, plan_steps, read_losses, start, train
 from tests.gpu.watch import StepWatch, watch_loop
 from tests.gpu.world import draw_workspace
@@ -27,13 +27,6 @@ from tests.gpu.world import draw_workspace
 needs_gpu = pytest.mark.gpu
 SEED = 20240611
 NUM_STEPS = 200
-# Measured on a CPU over 209 steps of tests.gpu.runs.CALM, against fp32, the loss averaged over 20 steps: bf16 autocast
-# moves it by at most 0.073, in the mean of a run by at most 0.031 (4 seeds); another order of the sums alone, half a
-# batch at a time, by at most 0.003 (2 seeds). The band is twice that, as a GPU adds up in yet another order. The first
-# 10 losses, before differences have grown, differ by at most 0.008.
-WINDOW = 20
-BAND_MAX, BAND_MEAN = 0.15, 0.06
-FIRST, BAND_FIRST = 10, 0.02
 FP32_FIRST = 1e-3
 
 
@@ -44,12 +37,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check_band(losses: list[float], expected: list[float]) -> None:
     """Assert that two curves of the same draws stay together."""
-    assert len(losses) == len(expected) >= WINDOW
-    assert losses[:FIRST] == pytest.approx(expected[:FIRST], rel=BAND_FIRST)
-    kernel = np.ones(WINDOW) / WINDOW
-    away = np.abs(np.convolve(losses, kernel, "valid") / np.convolve(expected, kernel, "valid") - 1)
-    assert away.max() < BAND_MAX
-    assert away.mean() < BAND_MEAN
+    away = measure_away(losses, expected)
+    assert away.is_within(), away
 
 
 def test_bf16_stays_within_the_band_of_fp32_on_the_cpu(workspace: Path) -> None:

@@ -8,7 +8,7 @@ import functools
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,15 @@ class Clock:
 class Stages(StepWatch):
     """A run in stages: warm-up, steps searched for waits of the host, timed steps, profiled steps, one step more."""
 
-    def __init__(self, num_warm: int, num_checked: int, num_timed: int, num_profiled: int, trace: Path) -> None:
+    def __init__(
+        self,
+        num_warm: int,
+        num_checked: int,
+        num_timed: int,
+        num_profiled: int,
+        trace: Path,
+        when_timed: Callable[["Stages"], None] = lambda stages: None,
+    ) -> None:
         self.checked_from = num_warm
         self.timed_from = num_warm + num_checked
         self.profiled_from = self.timed_from + num_timed
@@ -177,6 +185,7 @@ class Stages(StepWatch):
         """Where a step held the host until the device was done."""
         self.clocks: dict[int, Clock] = {}
         self.peak_bytes = 0
+        self._when_timed = when_timed
         self._stage = contextlib.ExitStack()
 
     def begin(self, step: int) -> None:
@@ -189,6 +198,7 @@ class Stages(StepWatch):
             self._stage.enter_context(find_syncs(self.syncs))
         if step == self.profiled_from:
             self.peak_bytes = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_rss_bytes()
+            self._when_timed(self)
             self._stage.enter_context(write_trace(self.trace))
 
 
