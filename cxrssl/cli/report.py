@@ -43,6 +43,9 @@ def report(
         bool, typer.Option("--finished", help="Leave out runs that are broken, died or did not finish.")
     ] = False,
     figures: Annotated[bool, typer.Option(help="Draw figures; --no-figures draws the flow of films alone.")] = True,
+    figure_width: Annotated[
+        str, typer.Option(help="Of figures in print: page, 7 inches, or column, 3.5.", metavar="CHOICE")
+    ] = "page",
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
     show_films: Annotated[
@@ -70,6 +73,7 @@ def report(
 
     from cxrssl.core.workspace import check_name
     from cxrssl.report.choose import Choice
+    from cxrssl.report.figures.width import parse_width
     from cxrssl.report.formats.terminal import write_terminal
     from cxrssl.report.small import parse_small_cells
     from cxrssl.report.write import write_report
@@ -88,7 +92,9 @@ def report(
 
         print_checklist(open_workspace(workspace), checklist, small, choice, as_json)
         return
-    written = write_report(open_workspace(workspace), check_name(name, "report"), small, choice, figures, show_films)
+    width = parse_width(figure_width)
+    place, folder = open_workspace(workspace), check_name(name, "report")
+    written = write_report(place, folder, small, choice, figures, show_films, width)
     if as_json:
         damage = [each.sentence for each in written.damage]
         print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])

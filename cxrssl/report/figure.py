@@ -15,12 +15,16 @@ from cxrssl.core.text import plain
 from cxrssl.report.flow import Flow, FlowStep
 
 MARGIN, GAP = 24, 30
-WIDTH = 880
+WIDTH, NARROW = 880, 440
+"""Of a page, and of a column of one."""
 BOX_WIDTH, SIDE_LEFT = 400, 464
+RAIL = 20
+"""From the edge of a narrow box to the arrow below it, beside which its reasons stand."""
 PART_GAP = 20
 LINE_PX, PADDING = 20, 11
 CHARS_PER_PX = 0.136
 """Of 14 px sans-serif text, with room to spare."""
+TITLE_SIZE = 14 / 18
 MAX_REASONS = 8
 # Class: (property, light, dark). Explicit colours, because not every reader of SVG knows CSS variables.
 COLOURS = {
@@ -97,28 +101,33 @@ class Label:
 Shape: TypeAlias = Box | Route | Label
 
 
-def draw_flow(flow: Flow) -> str:
+def draw_flow(flow: Flow, width: int = WIDTH) -> str:
     """Return the figure of a flow as SVG."""
-    shapes, height = place_flow(flow)
-    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    shapes, height = place_flow(flow, width)
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">\n<title>{escape(_clean(flow.title))}</title>'
-    page = f'<rect class="page" width="{WIDTH}" height="{height}"/>'
+    page = f'<rect class="page" width="{width}" height="{height}"/>'
     lines = [opening, f"<style>{_style()}</style>", page, *(shape.to_svg() for shape in shapes), "</svg>", ""]
     return "\n".join(lines)
 
 
-def place_flow(flow: Flow) -> tuple[list[Shape], int]:
-    """Return the shapes of a flow, in the order in which they are drawn, and its height; WIDTH wide, in pixels."""
-    shapes: list[Shape] = [_text(MARGIN, MARGIN + 14, flow.title, "title")]
-    y = MARGIN + 34
+def place_flow(flow: Flow, width: int = WIDTH) -> tuple[list[Shape], int]:
+    """Return the shapes of a flow, in the order in which they are drawn, and its height; `width` wide, in pixels."""
+    is_narrow = width == NARROW
+    title = textwrap.wrap(_clean(flow.title), int((width - 2 * MARGIN) * CHARS_PER_PX * TITLE_SIZE), max_lines=3)
+    lines = title if is_narrow else [flow.title]
+    shapes: list[Shape] = [_text(MARGIN, MARGIN + 14 + k * 22, line, "title") for k, line in enumerate(lines)]
+    y = MARGIN + 34 + 22 * (len(lines) - 1)
+    box, side = (width - 2 * MARGIN, MARGIN + 2 * RAIL) if is_narrow else (BOX_WIDTH, SIDE_LEFT)
+    middle = MARGIN + (RAIL if is_narrow else box // 2)
     for number, step in enumerate(flow.steps):
         if number:
-            shapes += _draw_between(step, MARGIN, BOX_WIDTH, SIDE_LEFT, WIDTH - MARGIN - SIDE_LEFT, y)
+            shapes += _draw_between(step, middle, side, width - MARGIN - side, y)
             y += _gap(step)
-        shapes += _draw_step(step, MARGIN, y, BOX_WIDTH)
+        shapes += _draw_step(step, MARGIN, y, box)
         y += _step_height(step)
     if flow.parts:
-        shapes_below, y = _draw_parts(flow.parts, y)
+        shapes_below, y = (_draw_parts_below if is_narrow else _draw_parts)(flow.parts, y)
         shapes += shapes_below
     return shapes, y + MARGIN
 
@@ -137,9 +146,9 @@ def _draw_step(step: FlowStep, x: int, y: int, width: int, colour: str = "") -> 
     return shapes + ([_text(x + PADDING + 4, base + LINE_PX, step.detail, "soft")] if step.detail else [])
 
 
-def _draw_between(step: FlowStep, x: int, width: int, side: int, side_width: int, y: int) -> list[Shape]:
+def _draw_between(step: FlowStep, middle: int, side: int, side_width: int, y: int) -> list[Shape]:
     """Return the arrow to the step below and, beside it, the films left out there, with reasons."""
-    middle, gap = x + width // 2, _gap(step)
+    gap = _gap(step)
     shapes: list[Shape] = [Route(middle, y, middle, y + gap, True)]
     if not step.reasons:
         return shapes
@@ -163,23 +172,46 @@ def _draw_parts(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[Shape
     shapes: list[Shape] = [Route(MARGIN + BOX_WIDTH // 2, y, MARGIN + BOX_WIDTH // 2, fork)]
     bottoms = []
     for number, steps in enumerate(parts):
-        x, below = MARGIN + number * (width + PART_GAP), top
+        x = MARGIN + number * (width + PART_GAP)
         middle = x + width // 2
         shapes.append(Route(MARGIN + BOX_WIDTH // 2, fork, middle, fork))
         shapes.append(Route(middle, fork, middle, top, True))
-        for place, step in enumerate(steps):
-            if place:
-                lines = [f"−{num:,} {reason}" for reason, num in step.reasons]
-                gap = GAP + LINE_PX * len(lines)
-                shapes.append(Route(x + PADDING + 6, below, x + PADDING + 6, below + gap, True))
-                for k, line in enumerate(lines):
-                    base = below + GAP // 2 + 14 + k * LINE_PX
-                    shapes.append(_text(x + PADDING + 18, base, _shorten(line, width - PADDING - 24), "soft"))
-                below += gap
-            shapes += _draw_step(step, x, below, width, steps[0].what)
-            below += _step_height(step)
-        bottoms.append(below)
+        shapes_below, bottom = _draw_part(steps, x, top, width)
+        shapes += shapes_below
+        bottoms.append(bottom)
     return shapes, max(bottoms)
+
+
+def _draw_parts_below(parts: Sequence[Sequence[FlowStep]], y: int) -> tuple[list[Shape], int]:
+    """Return the splits below each other, for a narrow figure, and the y at which they end."""
+    left, rail = MARGIN + 2 * RAIL, MARGIN + RAIL
+    shapes: list[Shape] = []
+    begun = below = y
+    for steps in parts:
+        below += PART_GAP
+        middle = below + _step_height(steps[0]) // 2
+        shapes += [Route(rail, begun, rail, middle), Route(rail, middle, left, middle, True)]
+        shapes_below, below = _draw_part(steps, left, below, NARROW - MARGIN - left)
+        shapes += shapes_below
+        begun = middle
+    return shapes, below
+
+
+def _draw_part(steps: Sequence[FlowStep], x: int, y: int, width: int) -> tuple[list[Shape], int]:
+    """Return the steps of a split below each other, and the y at which they end."""
+    shapes: list[Shape] = []
+    for place, step in enumerate(steps):
+        if place:
+            lines = [f"−{num:,} {reason}" for reason, num in step.reasons]
+            gap = GAP + LINE_PX * len(lines)
+            shapes.append(Route(x + PADDING + 6, y, x + PADDING + 6, y + gap, True))
+            for k, line in enumerate(lines):
+                base = y + GAP // 2 + 14 + k * LINE_PX
+                shapes.append(_text(x + PADDING + 18, base, _shorten(line, width - PADDING - 24), "soft"))
+            y += gap
+        shapes += _draw_step(step, x, y, width, steps[0].what)
+        y += _step_height(step)
+    return shapes, y
 
 
 def _reason_lines(step: FlowStep) -> list[tuple[str, int]]:

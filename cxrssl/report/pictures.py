@@ -19,6 +19,7 @@ from cxrssl.report.figures.list import plan_figures
 from cxrssl.report.figures.plan import Material, Plan, explain_missing, is_installed
 from cxrssl.report.figures.plan_flow import plan_flow
 from cxrssl.report.figures.series import find_arms
+from cxrssl.report.figures.width import FigureWidth, drawn_as
 from cxrssl.report.gather import MISSHAPEN, Gathered
 from cxrssl.report.small import SmallCells
 
@@ -38,8 +39,15 @@ class Pictures:
     """By the name of an input of the report; see `figures.plan`."""
 
 
-def draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool = False) -> Pictures:
+def draw_pictures(
+    gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool = False, width: FigureWidth = "page"
+) -> Pictures:
     """Return the figures of a report that will lie in `folder`; those that show films only where `shows_films`."""
+    with drawn_as(width):
+        return _draw_pictures(gathered, small, folder, shows_films)
+
+
+def _draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool) -> Pictures:
     chosen = gathered.chosen
     material = Material(
         tables=gathered.tables,

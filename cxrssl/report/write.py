@@ -14,6 +14,7 @@ from cxrssl.records.damage import Damage
 from cxrssl.report.choose import Choice
 from cxrssl.report.compose import compose
 from cxrssl.report.document import Document
+from cxrssl.report.figures.width import FigureWidth
 from cxrssl.report.formats.csv import write_csv
 from cxrssl.report.formats.html import write_html
 from cxrssl.report.formats.markdown import write_markdown
@@ -49,14 +50,15 @@ def write_report(
     choice: Choice | None = None,
     has_figures: bool = False,
     shows_films: bool = False,
+    width: FigureWidth = "page",
 ) -> Report:
     """Publish `reports/<name>/` over what was chosen, all that is published by default, and fold the store.
 
     It holds report.html, report.md and report.tex; every table of these in tables/ as CSV and as a fragment of LaTeX;
-    the flow of films and, with `has_figures`, every other figure, those that show films of patients only where
-    `shows_films`; and in CSV files beside them every number in full, see `report.numbers`. Counts of fewer than ten
-    subjects are hidden, and groups of so few left out, unless `small` says otherwise: see `small`. The same store
-    gives the same bytes.
+    the flow of films and, with `has_figures`, every other figure, as wide as `width` says, those that show films of
+    patients only where `shows_films`; and in CSV files beside them every number in full, see `report.numbers`. Counts
+    of fewer than ten subjects are hidden, and groups of so few left out, unless `small` says otherwise: see `small`.
+    The same store gives the same bytes.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read; UsageError for a choice of what is
     not there.
@@ -64,9 +66,10 @@ def write_report(
     choice = choice or Choice()
     gathered = gather(workspace, choice)
     folder = workspace.reports / name
-    pictures = draw_pictures(gathered, small, folder, shows_films) if has_figures else Pictures()
+    pictures = draw_pictures(gathered, small, folder, shows_films, width) if has_figures else Pictures()
     words = ["cxrssl report", *choice.to_words()]
     words += ["--small-cells", small] if small != "hide" else []
+    words += ["--figure-width", width] if width != "page" else []
     words += [word for word, is_on in (("--no-figures", not has_figures), ("--show-films", shows_films)) if is_on]
     document = compose(gathered, small, pictures, " ".join(words))
     chosen = [each.eval_id for each in gathered.chosen.evaluations]

@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from cxrssl.report.figures.width import is_narrow
 from cxrssl.stats.holm import MARK, has_mark
 from cxrssl.stats.resample import Interval
 
-MAX_ROWS = 50
+PAGE_ROWS, COLUMN_ROWS = 50, 26
 MAX_STRETCH = 0.5
 """By how much intervals of few subjects may widen the axis on either side."""
 
@@ -72,8 +73,9 @@ class Forest:
     def rows(self) -> list[ForestRow]:
         return [row for section in self.sections for row in section.rows]
 
-    def split(self, most: int = MAX_ROWS) -> list[Forest]:
-        """Return it as forests of so many rows at most."""
+    def split(self) -> list[Forest]:
+        """Return it as forests that are no higher than a page."""
+        most = COLUMN_ROWS if is_narrow() else PAGE_ROWS
         pages: list[list[ForestSection]] = [[]]
         for section in self.sections:
             rest = section.rows

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from cxrssl.report.figures.ink import INK, PAGE_IN, SERIES, SOFT, Series
+from cxrssl.report.figures.ink import INK, SERIES, SOFT, Series
 from cxrssl.report.figures.names import shorten_names
 from cxrssl.report.figures.page import BODY, HEADING, SMALL, TINY, Page, line_height, measure, wrap
+from cxrssl.report.figures.width import width_in
 
-NUM_COLUMNS = 4
+COLUMN_OF_PANELS_IN = 1.7
+"""Least width of a panel with its numbers and ticks."""
 MARGIN, Y_LABEL_IN, TICKS_IN = 0.08, 0.2, 0.3
 LINE_IN = 0.27
 """Of a sample of a line."""
@@ -47,22 +49,27 @@ class Frame:
 
 def open_panels(frame: Frame, headings: Sequence[Heading]) -> tuple[Page, list[Axes]]:
     """Return a page with titles, legend and notes, and the empty axes of its panels."""
-    inner = PAGE_IN - 2 * MARGIN
+    inner = width_in() - 2 * MARGIN
     title, notes = (
         wrap(frame.title, inner, HEADING, True),
         [line for note in frame.notes for line in wrap(note, inner, SMALL)],
     )
     legend = _place_legend(frame.legend, inner)
-    num_columns = min(NUM_COLUMNS, max(2, len(headings)))
+    num_columns = min(int(width_in() / COLUMN_OF_PANELS_IN), max(2, len(headings)))
     step = (inner - Y_LABEL_IN) / num_columns
     size = step - (TICKS_IN + 0.08)
     num_numbers = max((len(each.numbers) for each in headings), default=0)
-    above = line_height(BODY) + line_height(TINY) * (num_numbers + any(each.detail for each in headings)) + 0.03
+    rooms = [min(size + TICKS_IN, inner - Y_LABEL_IN - TICKS_IN - k % num_columns * step) for k in range(len(headings))]
+    titles_of = [_fit_title(each.title, room) for each, room in zip(headings, rooms, strict=True)]
+    num_lines = max((len(lines) for lines, _ in titles_of), default=1)
+    above = (
+        num_lines * line_height(BODY) + line_height(TINY) * (num_numbers + any(each.detail for each in headings)) + 0.03
+    )
     row_in = above + size + (0.3 if frame.has_own_ticks else 0.16)
     num_rows = -(-len(headings) // num_columns)
     top = MARGIN + len(title) * line_height(HEADING) + 0.05 + len(legend) * 0.16 + 0.06
     bottom = top + num_rows * row_in + (0.0 if frame.has_own_ticks else 0.14)
-    page = Page(PAGE_IN, bottom + (0.24 if headings else 0.0) + len(notes) * line_height(SMALL) + MARGIN)
+    page = Page(width_in(), bottom + (0.24 if headings else 0.0) + len(notes) * line_height(SMALL) + MARGIN)
     for k, line in enumerate(title):
         page.write(MARGIN, MARGIN + (k + 0.8) * line_height(HEADING), line, size=HEADING, is_bold=True)
     for k, row in enumerate(legend):
@@ -73,7 +80,10 @@ def open_panels(frame: Frame, headings: Sequence[Heading]) -> tuple[Page, list[A
     made = []
     for k, heading in enumerate(headings):
         x, y = MARGIN + Y_LABEL_IN + k % num_columns * step + TICKS_IN, top + k // num_columns * row_in
-        _write_heading(page, heading, x, y, size)
+        lines, title_size = titles_of[k]
+        for at, line in enumerate(lines, 1 + num_lines - len(lines)):
+            page.write(x, y + (at - 0.2) * line_height(BODY), line, size=title_size, is_bold=True, colour=INK)
+        _write_numbers(page, heading, x, y + (num_lines - 0.2) * line_height(BODY) + line_height(TINY))
         axes = page.add_axes(x, y + above, size, size)
         if not frame.has_own_ticks:
             is_lowest = k + num_columns >= len(headings)
@@ -106,13 +116,18 @@ def _place_legend(names: Sequence[str], width: float) -> list[list[tuple[float, 
     return rows
 
 
-def _write_heading(page: Page, heading: Heading, x: float, y: float, width: float) -> None:
-    room = width + TICKS_IN
-    size = BODY if measure(heading.title, BODY, True) <= room else SMALL
-    (title,) = shorten_names([heading.title], lambda text: measure(text, size, True) <= room)
-    y += 0.8 * line_height(BODY)
-    page.write(x, y, title, size=size, is_bold=True, colour=INK)
-    y += line_height(TINY)
+def _fit_title(title: str, room: float) -> tuple[list[str], float]:
+    """Return the title of a panel in one line, or in two, and its size; a longer one loses its middle."""
+    for size in (BODY, SMALL):
+        if measure(title, size, True) <= room:
+            return [title], size
+    lines = wrap(title, room, SMALL, True)
+    return (
+        lines if len(lines) == 2 else shorten_names([title], lambda text: measure(text, SMALL, True) <= room)
+    ), SMALL
+
+
+def _write_numbers(page: Page, heading: Heading, x: float, y: float) -> None:
     if heading.detail:
         page.write(x, y, heading.detail, size=TINY, colour=SOFT)
         y += line_height(TINY)
@@ -125,6 +140,6 @@ def _write_heading(page: Page, heading: Heading, x: float, y: float, width: floa
 
 def _write_axes(page: Page, frame: Frame, top: float, bottom: float) -> None:
     x_label, y_label = frame.axes
-    page.write((PAGE_IN + Y_LABEL_IN) / 2, bottom + 0.1, x_label, align="center")
+    page.write((page.width_in + Y_LABEL_IN) / 2, bottom + 0.1, x_label, align="center")
     if y_label:
         page.write_upwards(MARGIN + 0.1, (top + bottom) / 2, y_label)

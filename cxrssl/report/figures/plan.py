@@ -22,13 +22,14 @@ from cxrssl.records.ablation import Ablation
 from cxrssl.records.learning import CurveNumbers
 from cxrssl.report.document import Figure
 from cxrssl.report.figures.formats import FORMATS, Format
+from cxrssl.report.figures.width import is_narrow, width_in
 from cxrssl.report.pin import Pin
 from cxrssl.report.small import SmallCells
 from cxrssl.stats.resample import Interval
 
 LIBRARY, EXTRA = "matplotlib", "report"
-MAX_PANELS = 16
-"""Of a page."""
+PAGE_PANELS, COLUMN_PANELS = 16, 8
+"""Most panels of one figure, so that it is no higher than a page."""
 Item = TypeVar("Item")
 DIGITS = 3
 """Of what is drawn: as many as tables show, so that a figure tells no more than they do."""
@@ -91,12 +92,13 @@ def explain_missing() -> str:
 
 def split_panels(panels: Sequence[Item]) -> list[Sequence[Item]]:
     """Return the panels of each page; one page without a panel where there is none."""
-    return [panels[k : k + MAX_PANELS] for k in range(0, max(1, len(panels)), MAX_PANELS)]
+    most = COLUMN_PANELS if is_narrow() else PAGE_PANELS
+    return [panels[k : k + most] for k in range(0, max(1, len(panels)), most)]
 
 
 def hash_drawn(*parts: object) -> str:
     """Return a key of what is drawn, and of the code that draws it."""
-    return hashlib.sha256(repr((parts, _hash_code())).encode()).hexdigest()
+    return hashlib.sha256(repr((parts, width_in(), _hash_code())).encode()).hexdigest()
 
 
 def keep(figure: Item) -> Item:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from cxrssl.report.document import Figure
-from cxrssl.report.figure import draw_flow
+from cxrssl.report.figure import NARROW, WIDTH, draw_flow
 from cxrssl.report.figures.formats import FORMATS, Format
 from cxrssl.report.figures.plan import Plan, hash_drawn, is_installed, keep
+from cxrssl.report.figures.width import is_narrow
 from cxrssl.report.flow import Flow
 
 
@@ -32,5 +33,5 @@ class FlowPlan(Plan):
 def plan_flow(name: str, flow: Flow) -> FlowPlan:
     """Return the figure of a flow; `name` is that of its files."""
     steps = "; ".join(f"{what}: {films}" for what, films in flow.to_table().texts())
-    alt, svg = f"{flow.title}. {steps}", draw_flow(flow)
+    alt, svg = f"{flow.title}. {steps}", draw_flow(flow, NARROW if is_narrow() else WIDTH)
     return FlowPlan(name, flow.title, alt, hash_drawn(svg, alt), partial(keep, flow), svg.encode())

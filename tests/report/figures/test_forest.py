@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from cxrssl.report.figures import forest as module
 from cxrssl.report.figures.draw import draw_figure
-from cxrssl.report.figures.forest import MAX_ROWS, Forest, ForestRow, ForestSection, find_limits
+from cxrssl.report.figures.forest import PAGE_ROWS, Forest, ForestRow, ForestSection, find_limits
 from cxrssl.stats.resample import Interval
 from tests.hostile import hostile_texts
 from tests.report.figures.svg import check_layout, parse, size_of, texts_of
@@ -84,7 +85,7 @@ def test_nothing_overlaps_or_is_cut(num: int) -> None:
 def test_five_hundred_rows_are_pages_of_one_axis_each_row_once() -> None:
     made = forest(*(ForestRow(f"row {k}", interval(0.001 * k)) for k in range(500)), heading="All")
     pages = made.split()
-    assert len(pages) == 500 / MAX_ROWS
+    assert len(pages) == 500 / PAGE_ROWS
     assert [row for page in pages for row in page.rows] == made.rows
     assert pages[1].sections[0].heading == "All, continued"
     assert pages[0].title == "Differences (1 of 10)"
@@ -93,12 +94,13 @@ def test_five_hundred_rows_are_pages_of_one_axis_each_row_once() -> None:
     assert size_of(svg)[1] < 11 * 72  # fits a sheet of paper
 
 
-def test_a_heading_does_not_stand_alone_at_the_end_of_a_page() -> None:
+def test_a_heading_does_not_stand_alone_at_the_end_of_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     sections = tuple(
         ForestSection(name, tuple(ForestRow(f"{name}{k}", interval(0.0)) for k in range(num)))
         for name, num in (("a", 9), ("b", 4))
     )
-    pages = Forest("t", "x", sections).split(10)
+    monkeypatch.setattr(module, "PAGE_ROWS", 10)
+    pages = Forest("t", "x", sections).split()
     assert [[(each.heading, len(each.rows)) for each in page.sections] for page in pages] == [[("a", 9)], [("b", 4)]]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cxrssl.report.figures.draw import draw_figure
 from cxrssl.report.figures.ink import SERIES
-from cxrssl.report.figures.plan import MAX_PANELS, split_panels
+from cxrssl.report.figures.plan import PAGE_PANELS, split_panels
 from cxrssl.report.figures.reliability import (
     ReliabilityFigure,
     ReliabilityPanel,
@@ -68,7 +68,7 @@ def test_nothing_overlaps_or_is_cut(num: int, names: tuple[str, ...]) -> None:
 
 def test_five_hundred_findings_are_pages_each_once() -> None:
     pages = split_panels(list(range(500)))
-    assert max(map(len, pages)) == MAX_PANELS
+    assert max(map(len, pages)) == PAGE_PANELS
     assert [each for page in pages for each in page] == list(range(500))
     assert split_panels([]) == [[]]
 
