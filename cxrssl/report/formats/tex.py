@@ -21,6 +21,8 @@ ROOM, GAP = 112, 3
 """Places of a line of a table in \\footnotesize."""
 PLACE_MM = 1.62
 MAX_LINE = 5000
+NARROW_IN = 5.0
+"""Narrower figures are printed as they were drawn: a wider line would make their letters larger."""
 LEVELS = ("section", "subsection", "subsubsection", "paragraph")
 PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \usepackage[T1]{fontenc}
@@ -41,6 +43,7 @@ _COMMANDS = {
 }  # fmt: skip
 """Signs that are commands, or that a ligature or an optional argument could begin with, as they are printed."""
 _PLAIN = re.compile(r"[A-Za-z0-9 .:;/()+=]*")
+_BOX = re.compile(rb"/MediaBox \[ ?0 0 ([0-9.]+) ")
 _LIGATURES = frozenset("-,!?'`")
 _ACCENTS = {"\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~", "\u0308": r"\"", "\u0327": r"\c"}
 
@@ -140,11 +143,16 @@ def _write_blocks(document: Document, blocks: Sequence[Block], depth: int, folde
 
 
 def _write_figure(figure: Figure) -> str:
-    """Return a figure; of one without a PDF the name of its file, as LaTeX takes no SVG."""
+    """Return a figure, as wide as the line or as the column that it was drawn for.
+
+    Of one without a PDF the name of its file, as LaTeX takes no SVG.
+    """
     title = escape(figure.title)
     if not figure.pdf:
         return f"{title} (figure: \\texttt{{{escape(figure.name)}.svg}})"
-    picture = rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{figure.name}.pdf}}"
+    box = _BOX.search(figure.pdf)
+    width = f"{float(box[1]) / 72:g}in" if box and float(box[1]) / 72 < NARROW_IN else r"\linewidth"
+    picture = rf"\includegraphics[width={width},height=0.8\textheight,keepaspectratio]{{{figure.name}.pdf}}"
     return f"\\begin{{figure}}[htbp]\\centering\n{picture}\n\\caption{{{title}}}\n\\end{{figure}}"
 
 

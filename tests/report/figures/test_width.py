@@ -105,6 +105,8 @@ def test_a_report_has_its_figures_in_the_width_that_is_asked_for(tmp_path: Path)
     assert texts_of(forests[0].svg)[0] in " ".join(texts_of(forests[1].svg))
     assert [each.files() for each in again.figures] == [each.files() for each in column.document.figures]
     assert "--figure-width column" in column.markdown
+    tex = (column.folder / "report.tex").read_text()
+    assert rf"\includegraphics[width=3.5in,height=0.8\textheight,keepaspectratio]{{{forests[1].name}.pdf}}" in tex
 
 
 def test_another_word_for_the_width_is_refused() -> None:
