@@ -42,7 +42,7 @@ def estimate_costs(jobs: Sequence[Job], device: str) -> dict[str, Cost]:
         if shape not in measured:
             measured[shape] = estimate_run(plan, choose_device(device))
         found = measured[shape]
-        run_s = found.step_s * plan.num_steps
+        run_s = found.step_s * (plan.num_steps - plan.first_step)
         costs[job.row.name] = Cost(len(plan.rows), plan.num_steps, run_s, found.memory_bytes)
     return costs
 

@@ -30,6 +30,7 @@ from cxrssl.core.signals import StopRequest, catch_signals, note_saved, stop_nam
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import JOBS, LOGS, Contract
 from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.records.events import was_asked_to_stop
 from cxrssl.records.run import LOCK as RUN_LOCK
 
 POLL_S = 0.05
@@ -185,7 +186,8 @@ class Queue:
         )
         kill_point("ablate-after-end")
         if code in STOPPED:
-            raise Preempted(f"{job.name} was stopped by a signal", hint="run the same command to resume")
+            is_final = was_asked_to_stop(job.plan.files.events)
+            raise Preempted(f"{job.name} was stopped", hint="run the same command to resume", is_final=is_final)
         check_code(self.place.contract)
         is_made = find_encoder(job) if stage == PRETRAIN else find_evaluation(self.place.workspace, job, self.probe)
         if code or not is_made:

@@ -35,6 +35,7 @@ from cxrssl.cli import (
     runs,
     runs_life,
     runs_list,
+    runs_on,
     sql,
 )
 from cxrssl.cli.options import GroupedCommand, complete_hint, forget_command, tracebacks_folder
@@ -106,7 +107,8 @@ for name, command in (
     ("rm", runs_life.remove_runs),
     ("gc", runs_life.collect_garbage),
     ("stop", runs_life.stop),
-    ("resume", runs_life.resume),
+    ("resume", runs_on.resume),
+    ("extend", runs_on.extend),
 ):
     runs.app.command(name)(command)
 app.add_typer(runs.app, name="runs")

@@ -142,7 +142,7 @@ def pretrain(
     )
     if said != FileOptions() and not settings.model.init:
         raise UsageError("--pixel-mean, --pixel-std and --ignore are of the files of --init, which is left out")
-    start = find_start(opened, settings, said) if settings.model.init else None
+    start = find_start(opened, settings, said) if settings.model.init and not settings.train.extends else None
     plans = plan_seeds(plan_run(opened, cohort, settings, place, name, start=start), seeds)
     if is_first():
         for sentence in plans[0].warnings:

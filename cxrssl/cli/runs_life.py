@@ -1,8 +1,7 @@
-"""`cxrssl runs tag, note, log, archive, rm, gc, stop, resume`: what people say of runs, and how runs end."""
+"""`cxrssl runs tag, note, log, archive, rm, gc, stop`: what people say of runs, and how runs end."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -205,9 +204,10 @@ def stop(
     kill: Annotated[bool, typer.Option("--kill", help="After these end it without one.")] = False,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
 ) -> None:
-    """Stop a run: it writes a checkpoint and ends, which is waited for; a job of SLURM is cancelled.
+    """Stop a run, here or on another machine: it writes a checkpoint and ends, which is waited for.
 
-    Only a process that is certainly the run's own is signalled. The same pretrain command resumes the run.
+    One that does not answer is signalled, if its process is certainly its own, or its job of SLURM is cancelled. The
+    same pretrain command resumes the run.
 
     Example: cxrssl runs stop mimic-msn
     """
@@ -217,45 +217,3 @@ def stop(
     folder = opened.find_run(run)
     for sentence in stop_run(folder, opened.jobs / folder.name, wait, kill):
         typer.echo(sentence)
-
-
-def resume(
-    run: RunName,
-    show: Annotated[bool, typer.Option("--print", help="Print the command, and run nothing.")] = False,
-    workspace: WorkspacePath = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
-) -> None:
-    """Resume a run from its newest checkpoint, with the settings of the place that this was made with.
-
-    Example: cxrssl runs resume mimic-msn
-    """
-    from cxrssl.cli.seeds import train_plans
-    from cxrssl.results.resume import find_place, find_resumed
-
-    opened = open_workspace(workspace)
-    folder = opened.find_run(run)
-    description, recipe, words = find_resumed(folder)
-    place = find_place(folder)
-    options = [word for option in place for word in option]
-    line = shlex.join(["cxrssl", *words, *options]) if words else ""
-    if show:
-        if not line:
-            raise UsageError(f"no command line says the recipe of run {folder.name}", hint="leave --print out")
-        print_summary({"run_id": folder.name, "command": line}, as_json, [line])
-        return
-    if any(option[0] == "--gpus" for option in place):
-        raise UsageError(f"run {folder.name} was trained by several processes", folder, line or "give its own command")
-    from cxrssl.recipe.load import load_machine
-    from cxrssl.results.command import default_label, label_of
-    from cxrssl.train.plan import plan_run
-
-    device = next((option[1] for option in place if option[0] == "--device"), "auto")
-    machine = load_machine([option[1] for option in place if option[0] == "--machine"], device)
-    label = label_of(description, recipe)
-    plan = plan_run(opened, description.cohort, recipe, machine, "" if label == default_label(recipe) else label)
-    if plan.run_id != folder.name:
-        changed = [name for name, value in plan.origin.items() if value != getattr(description, name)]
-        what = f"run {folder.name} cannot be resumed: {', '.join(changed) or 'its name'} changed since it began"
-        raise DataError(what, folder, "bring the cohort and its films back as they were")
-    for summary, lines in train_plans([plan], workspace):
-        print_summary(summary, as_json, lines)

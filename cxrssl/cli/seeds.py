@@ -169,7 +169,7 @@ def _train(plan: RunPlan, num_seeds: int) -> RunResult:
 def _describe_result(plan: RunPlan, result: RunResult, workspace: Path) -> list[str]:
     from cxrssl.core.progress import format_seconds
 
-    is_resumed = 0 < result.resumed_from < result.num_steps
+    is_resumed = plan.first_step < result.resumed_from < result.num_steps
     return [
         f"run {result.run_id}",
         f"  {result.num_steps:,} steps on {len(plan.rows):,} films"

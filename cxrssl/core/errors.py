@@ -91,9 +91,16 @@ class Preempted(CxrsslError):
     exit_code = 75
 
     def __init__(
-        self, what: str, where: str | Path = "", hint: str = "", asked_by: signal.Signals | None = None
+        self,
+        what: str,
+        where: str | Path = "",
+        hint: str = "",
+        asked_by: signal.Signals | None = None,
+        is_final: bool = False,
     ) -> None:
         super().__init__(what, where, hint)
         self.asked_by = asked_by
+        self.is_final = is_final
+        """Whether a person ended it: a job is not queued again."""
         if asked_by is signal.SIGINT:
             self.exit_code = 130

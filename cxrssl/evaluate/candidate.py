@@ -26,8 +26,16 @@ from cxrssl.model.finding_head import FindingHead
 from cxrssl.model.record import NO_RECORD
 from cxrssl.recipe.settings import EhrSettings, Recipe
 from cxrssl.records.encoder import NOWHERE, EncoderName
-from cxrssl.records.eval_settings import ANCHOR_PREFIX, CandidateKind, CandidateSettings, label_run, label_start
+from cxrssl.records.eval_settings import (
+    ANCHOR_PREFIX,
+    CandidateKind,
+    CandidateSettings,
+    label_extended,
+    label_run,
+    label_start,
+)
 from cxrssl.records.fields import write_fields
+from cxrssl.records.run import RunFiles, read_description
 from cxrssl.train.state import init_state
 
 
@@ -75,14 +83,15 @@ def run_candidate(
     seen = read_pretraining(workspace, run_id)
     taught = tuple(dict.fromkeys(name for each in (seen, *seen.before) for name in each.features))
     start = recipe.model.init.partition("@")[0]
-    without_ehr = {key: value for key, value in recipe.to_dict().items() if key != "ehr"}
+    without_ehr = _without_record(workspace, run_id, recipe)
     hashes = {"cohort_sha256": origin.cohort_sha256, "images_sha256": origin.images_sha256}
     is_target = which == "target"
     return Candidate(
         candidate_id=run_id if is_target else f"{ANCHOR_PREFIX}{run_id}",
         kind="run",
         label=label_run(recipe.objective.label, describe_record(recipe.ehr), which)
-        + (label_start(start, seen.unlisted) if start else ""),
+        + (label_start(start, seen.unlisted) if start else "")
+        + (label_extended(recipe.train.extend_schedule) if recipe.train.extends else ""),
         settings=CandidateSettings(
             weights_sha256=encoder.weights_sha256,
             features=names,
@@ -92,6 +101,7 @@ def run_candidate(
             setup_sha256=hash_settings([without_ehr, hashes] if is_target else [without_ehr, hashes, which]),
             encoder=None if is_target else which,
             start=recipe.model.init or None,
+            extends=recipe.train.extends or None,
             taught_before=taught if set(taught) - set(names) else None,
             unlisted=seen.unlisted or None,
         ),
@@ -100,6 +110,16 @@ def run_candidate(
         pretraining=seen,
         is_outcome_used=is_outcome_used(taught),
     )
+
+
+def _without_record(workspace: Workspace, run_id: str, recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe without the record; the run that it extends stands for its setup, without the record either."""
+    values = {key: value for key, value in recipe.to_dict().items() if key != "ehr"}
+    if recipe.train.extends:
+        description, _ = read_description(RunFiles(workspace.runs / run_id))
+        setup = description.extends_setup if description else None
+        values["train"]["extends"] = setup[-1] if setup else recipe.train.extends
+    return values
 
 
 def describe_record(ehr: EhrSettings) -> str:

@@ -81,6 +81,8 @@ def _queue_again(stop: Preempted) -> None:
     if not is_first():
         # The first task speaks for all; an exit code of another would end it before it has spoken.
         sys.exit(0)
+    if stop.is_final:
+        return  # a person has stopped the run itself
     if stop.asked_by is signal.SIGTERM:
         # SLURM sends it for scancel, which is to end the job, and before it requeues a preempted job.
         sys.stderr.write("cxrssl: waiting for SLURM to end this job or to queue it again\n")

@@ -66,7 +66,7 @@ def _name_failure(first: tuple[int, object]) -> CxrsslError:
     rank, failure = first
     code = int(getattr(failure, "exitcode", 1))
     if code in (Preempted.exit_code, 130):
-        return Preempted("stopped on a signal", hint="run the same command to resume")
+        return Preempted("stopped, as its own message above says", hint="run the same command to resume")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
     error = SetupError(f"rank {rank} {how}; the others were ended", hint=plain("its own message is above, if any"))
     if code > 1:

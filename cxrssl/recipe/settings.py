@@ -149,6 +149,10 @@ class TrainSettings:
     bits, those of the loss too."""
     seed: int = setting(0, low=0, high=MAX_SEED)
     """Decides weights, order of films, crops and masks."""
+    extends: str = ""
+    """A finished run of fewer epochs that this one continues in full; a run's own recipe says NAME@HASH of it."""
+    extend_schedule: str = setting("cosine", options=("cosine", "hold"), needs="train.extends")
+    """Of the added epochs: `cosine` begins the schedules of rate, decay and momentum anew; `hold` keeps their ends."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,8 @@ class Recipe:
             del values["objective"][name]
         if not self.model.init:
             del values["model"]["init"]
+        if not self.train.extends:
+            del values["train"]["extends"], values["train"]["extend_schedule"]
         return values
 
     @property

@@ -30,6 +30,8 @@ CARRIED_LABEL = ", probe of "
 """In the label of a candidate whose probe was fitted on another cohort."""
 STARTED = ", from "
 """In the label of a run that did not start from weights that were drawn, before their name."""
+EXTENDED = ", extended ("
+"""In the label of a run that extends another one, before its schedule."""
 ANCHOR_PREFIX = "anchor-"
 CandidateKind = Literal["run", "head", "external", "joined", "random-init", "pixels", "ehr-only", "view-only"]
 KIND_ORDER: tuple[CandidateKind, ...] = (
@@ -146,6 +148,8 @@ class CandidateSettings:
     """What is read of an encoder where that is not its class token; see `records.reading`."""
     start: str | None = None
     """What a run started from: its name and the beginning of the SHA-256 of its weights."""
+    extends: str | None = None
+    """The run that it continues in full, in the same way."""
     taught_before: tuple[str, ...] | None = None
     """All features of the record that shaped a run, where some did so before it, in what it started from."""
     unlisted: tuple[str, ...] | None = None
@@ -251,10 +255,15 @@ def label_start(name: str, unlisted: Sequence[str]) -> str:
     return f"{STARTED}{name}{seen}"
 
 
+def label_extended(schedule: str) -> str:
+    """Return what follows in the label of a run that extends another one, without a seed."""
+    return f"{EXTENDED}{schedule})"
+
+
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
     shown = settings.label.removesuffix(SELECTED_ON_TEST).removesuffix(TRANSDUCTIVE)
-    return shown.partition(CARRIED_LABEL)[0].partition(STARTED)[0].partition(" + ")[0]
+    return shown.partition(CARRIED_LABEL)[0].partition(STARTED)[0].partition(EXTENDED)[0].partition(" + ")[0]
 
 
 def kind_rank(kind: str) -> int:

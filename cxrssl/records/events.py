@@ -16,6 +16,9 @@ from cxrssl.records.tail import Record, iter_journal
 
 QUIET_S = 120.0
 """A run on another host whose journal is silent for longer than this is called unseen."""
+STOP_REQUEST = "stop request"
+"""Written by `cxrssl runs stop`; the process that trains sees it and says STOPPING."""
+STOPPING = "stopping"
 TURNS = {"start": "", "stop": "stopped", "fail": "failed", "finish": "finished"}
 TELLING = frozenset({*TURNS, "guard", "damage", "alarm"})
 """Events that decide the state, or that a person should know of."""
@@ -41,6 +44,14 @@ def clean_event(record: Record) -> Record:
 def has_finished(path: Path) -> bool:
     """Return whether the events say that the run has ended with its last step."""
     return any(record.get("event") == "finish" for record in iter_journal(path))
+
+
+def was_asked_to_stop(path: Path) -> bool:
+    """Return whether the events say that a person has asked the run to stop since its last start."""
+    last = ""
+    for record in iter_journal(path):
+        last = record["event"] if record.get("event") in ("start", STOPPING) else last
+    return last == STOPPING
 
 
 def run_state(events: Sequence[dict[str, Any]], silent_s: float) -> str:

@@ -127,6 +127,8 @@ class RunDescription:
     """Whether files of the package were not as in the commit."""
     code_sha256: str = ""
     """Of the files that may change a number, see `core.code`."""
+    extends_setup: tuple[str, ...] | None = None
+    """Of a run that extends another one: hashes of that one's setup without its seed; see records.setup."""
 
     @cached_property
     def facts(self) -> RecipeFacts:

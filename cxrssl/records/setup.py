@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.workspace import Workspace
@@ -41,6 +42,7 @@ def find_setup(description: RunDescription) -> Setup | None:
     if not tables or seed is None or description.recipe_sha256 not in ("", hash_settings(recipe)):
         return None
     train = {key: value for key, value in recipe.get("train", {}).items() if key != "seed"}
+    before = _find_before(train, description.extends_setup)
     others = {section: keys for section, keys in recipe.items() if section not in ("ehr", "train")}
     data = description.cohort, description.cohort_sha256, description.images_sha256
     shared = [others, train, data]
@@ -52,10 +54,18 @@ def find_setup(description: RunDescription) -> Setup | None:
         seed=seed,
         control=control,
         has_record=has_record,
-        sha256=hash_settings([shared, right, control]),
-        right_sha256=hash_settings([shared, right]),
-        vanilla_sha256=hash_settings(shared),
+        sha256=hash_settings([shared, right, control, *before[:1]]),
+        right_sha256=hash_settings([shared, right, *before[1:2]]),
+        vanilla_sha256=hash_settings([*shared, *before[2:]]),
     )
+
+
+def _find_before(train: dict[str, Any], setup: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Take the run that is extended, whose id names its seed, out of `train`; return its setup in its place."""
+    if "extends" not in train or setup is None or len(setup) != 3:
+        return ()
+    del train["extends"]
+    return setup
 
 
 def find_setups(descriptions: Iterable[tuple[str, RunDescription]]) -> dict[str, Setup]:

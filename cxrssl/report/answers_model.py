@@ -99,6 +99,7 @@ def describe_start(evidence: Evidence) -> list[str]:
             text = f"from {plain(candidate.start, 120)}"
         else:
             text = f"drawn, seed {shape.seed}" if shape is not None else "drawn"
+        text += f"; then all of run {plain(candidate.extends, 120)}" if candidate.extends else ""
         lines.append((each.settings.label, text))
     return merge(lines, EVALS)
 

@@ -46,6 +46,7 @@ def list_facts(gathered: Gathered, small: SmallCells, command: str = "") -> list
         Fact("Cohorts", join_lines([_describe_cohort(gathered, name) for name in _cohorts(gathered)], "; ")),
         Fact("Audit", describe_audit(gathered)),
         Fact("Recipes", _describe_recipes(runs)),
+        Fact("Extended", _describe_extended(runs)),
         Fact("Code", describe_code(runs)),
         Fact("Machine", _describe_machines(runs)),
         Fact("Training time", _describe_time(runs)),
@@ -145,6 +146,18 @@ def _describe_recipes(runs: Sequence[RunRecord]) -> Line:
         f" as the default one, {DEFAULT}" if not differs else f"; other than in {DEFAULT}: {'; '.join(differs)}"
     )
     return [*shown, more, to_default]
+
+
+def _describe_extended(runs: Sequence[RunRecord]) -> str:
+    """Return which runs continue another one, from where, and how; their time is that of the added steps."""
+    said = []
+    for run in runs:
+        train = run.description.recipe.get("train", {})
+        if extends := train.get("extends"):
+            of = f"{plain(run.run_id, 120)} continues {plain(str(extends).partition('@')[0], 120)}"
+            said.append(f"{of}, schedule {plain(train.get('extend_schedule', ''), 20)}")
+    end = "; the training time of each is that of its added epochs" if said else ""
+    return f"{count_noun(len(said), 'run')} extended: {'; '.join(said)}{end}" if said else ""
 
 
 def _shared_differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:

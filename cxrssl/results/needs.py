@@ -67,8 +67,8 @@ def _ablations_of(workspace: Workspace, run_id: str) -> Iterator[str]:
 def _started_from(workspace: Workspace, run_id: str) -> Iterator[str]:
     for name in workspace.run_ids():
         recipe = _table(_table(_read(RunFiles(workspace.runs / name).description)).get("recipe"))
-        init = str(_table(recipe.get("model")).get("init", ""))
-        if init.partition("@")[0].partition(":")[0] == run_id:
+        init, extends = _table(recipe.get("model")).get("init"), _table(recipe.get("train")).get("extends")
+        if run_id in {str(each).partition("@")[0].partition(":")[0] for each in (init, extends)}:
             yield name
 
 

@@ -6,6 +6,7 @@ In: the folder of a run. Out: its description, recipe and command; options of th
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from cxrssl.core.artefact import open_artefact
@@ -33,6 +34,20 @@ def find_resumed(folder: Path) -> tuple[RunDescription, Recipe, list[str] | None
             f"nothing says how run {folder.name} is resumed: {fault or 'its recipe cannot be read'}", folder
         )
     return description, recipe, find_command(description)
+
+
+def find_extension(folder: Path, num_epochs: int, schedule: str) -> tuple[RunDescription, Recipe, list[str] | None]:
+    """Return what a finished run is, its recipe for more epochs, and the words that plan it. Raises: DataError."""
+    refuse_imported(folder, "extended: pretrain in another workspace")
+    description, fault = read_description(RunFiles(folder))
+    recipe = read_recipe(description) if description else None
+    if description is None or recipe is None:
+        raise DataError(
+            f"nothing says how run {folder.name} was trained: {fault or 'its recipe cannot be read'}", folder
+        )
+    train = replace(recipe.train, num_epochs=num_epochs, extends=folder.name, extend_schedule=schedule)
+    recipe = replace(recipe, train=train)
+    return description, recipe, find_command(replace(description, recipe=recipe.to_dict()))
 
 
 def find_place(folder: Path) -> list[tuple[str, str]]:

@@ -13,59 +13,115 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from cxrssl.core.errors import SetupError, UsageError
-from cxrssl.core.journal import append_record
+from cxrssl.core.journal import append_record, read_journal
 from cxrssl.core.process import describe_process, is_alive
 from cxrssl.core.text import plain
-from cxrssl.records.events import last_turn
+from cxrssl.records.events import STOP_REQUEST, STOPPING, TURNS, last_turn
 from cxrssl.records.reader import read_run
 from cxrssl.records.run import RunFiles
 
-REQUEST = "stop request"
 POLL_S = 0.2
+ANSWER_S = 10.0
+"""How long a process of this machine has to answer the event, before it is signalled."""
+FAR_ANSWER_S = 60.0
+"""How long one elsewhere has, which may see a shared file late, before its job is cancelled."""
 SCANCEL_S = 60.0
 
 
 def stop_run(folder: Path, jobs: Path, wait_s: float, may_kill: bool) -> Iterator[str]:
     """Stop a run and yield what was confirmed, sentence by sentence.
 
-    The request is an event; SIGTERM lets the run write a checkpoint; SIGKILL, where allowed, comes after `wait_s`.
+    The event asks the run, wherever it is, to write a checkpoint and end. On this machine SIGTERM follows where it is
+    not answered, and SIGKILL, where allowed, after `wait_s`; elsewhere its job of SLURM is cancelled.
 
-    Raises: UsageError when the run does not run, or its process is not certain; SetupError when it runs on.
+    Raises: UsageError when the run does not run; SetupError when it runs on, as far as one can tell from here.
     """
     files = RunFiles(folder)
     record = read_run(folder)
     start = last_turn(record.events) if record else None
     if record is not None and start is None:
         raise UsageError(f"nothing says which process trains run {folder.name}", folder, "its events have no start")
+    job_id = _find_job(jobs, folder)
     if record is None or start is None or record.state not in ("running", "unseen"):
+        if job_id:  # it waits to be started again
+            yield from _cancel_job(files, job_id)
+            return
         state = record.state if record else "not begun"
         raise UsageError(f"run {folder.name} does not run: it is {state}", folder)
-    alive = is_alive(start) if start["host"] else None
-    if not alive:
-        yield from _cancel_job(files, jobs, str(start["host"]))
-        return
+    if start["host"] and is_alive(start):
+        yield from _stop_here(files, start, wait_s, may_kill)
+    else:
+        yield from _stop_elsewhere(files, start, job_id, wait_s)
+
+
+def _stop_here(files: RunFiles, start: dict[str, Any], wait_s: float, may_kill: bool) -> Iterator[str]:
     with _process(start) as handle:
         if handle is None:
-            raise UsageError(f"run {folder.name} has just ended", folder)
-        append_record(files.events, {"event": REQUEST, "by": describe_process()["pid"], "signal": "SIGTERM"})
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
-        yield f"SIGTERM sent to process {start['pid']}; waiting up to {wait_s:g} s for its checkpoint"
-        if _has_ended(handle, wait_s):
-            yield _describe_end(folder)
+            raise UsageError(f"run {files.folder.name} has just ended", files.folder)
+
+        def has_ended() -> bool:
+            return bool(select.select([handle], [], [], 0)[0])
+
+        answers, pid = _ask(files), start["pid"]
+        yield f"run {files.folder.name} was asked to stop; it looks once a second, after a step"
+        if not _wait(lambda: has_ended() or STOPPING in answers(), min(wait_s, ANSWER_S)):
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            yield f"SIGTERM sent to process {pid}, which has not answered; waiting up to {wait_s:g} s"
+        elif not has_ended():
+            yield f"it stops; waiting up to {wait_s:g} s for its checkpoint"
+        if _wait(has_ended, wait_s):
+            yield _describe_end(files.folder)
             return
         if not may_kill:
-            what = f"process {start['pid']} still runs after {wait_s:g} s"
-            raise SetupError(what, folder, "wait longer with --wait, or end it without a checkpoint: --kill")
+            what = f"process {pid} still runs after {wait_s:g} s"
+            raise SetupError(what, files.folder, "wait longer with --wait, or end it without a checkpoint: --kill")
         signal.pidfd_send_signal(handle, signal.SIGKILL)
-        if not _has_ended(handle, wait_s):
-            raise SetupError(f"process {start['pid']} does not end, not even by SIGKILL", folder)
+        if not _wait(has_ended, wait_s):
+            raise SetupError(f"process {pid} does not end, not even by SIGKILL", files.folder)
         append_record(files.events, {"event": "stop", "what": "killed, because it did not end after SIGTERM"})
-        yield f"process {start['pid']} was killed; its last checkpoint is the one before"
+        yield f"process {pid} was killed; its last checkpoint is the one before"
+
+
+def _stop_elsewhere(files: RunFiles, start: dict[str, Any], job_id: str, wait_s: float) -> Iterator[str]:
+    """Ask a run whose process is not one of this machine and its container; it can be seen by its events alone."""
+    answers = _ask(files)
+    where = f"on {plain(start['host'], 60)}" if start["host"] else "on an unknown machine"
+    yield f"run {files.folder.name} was asked to stop; its process is {where}, and no signal can be sent from here"
+    ended = frozenset(event for event, state in TURNS.items() if state)
+    if _wait(lambda: bool({STOPPING, *ended} & answers()), min(wait_s, FAR_ANSWER_S) if job_id else wait_s):
+        if not ended & answers():
+            yield f"it stops; waiting up to {wait_s:g} s for its checkpoint"
+        if _wait(lambda: bool(ended & answers()), wait_s):
+            yield _describe_end(files.folder)
+            return
+    if job_id and _is_queued(job_id, files.folder):
+        yield from _cancel_job(files, job_id)
+        return
+    what = f"run {files.folder.name} has not said within {wait_s:g} s that it ended: it is {where}"
+    hint = "it still ends when it sees the request; see there whether its process runs"
+    raise SetupError(what, files.folder, hint)
+
+
+def _ask(files: RunFiles) -> Callable[[], set[str]]:
+    """Write the event that asks a run to stop; return what tells the events that came after it."""
+    append_record(files.events, {"event": STOP_REQUEST, "by": describe_process()["host"]})
+    num_before = len(read_journal(files.events))
+    return lambda: {str(each.get("event")) for each in read_journal(files.events)[num_before:]}
+
+
+def _wait(is_done: Callable[[], bool], wait_s: float) -> bool:
+    """Return whether something comes true within a time."""
+    ends_at = time.monotonic() + wait_s
+    while not is_done():
+        if time.monotonic() >= ends_at:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 @contextlib.contextmanager
@@ -82,10 +138,6 @@ def _process(start: dict[str, Any]) -> Iterator[int | None]:
         os.close(handle)
 
 
-def _has_ended(handle: int, wait_s: float) -> bool:
-    return bool(select.select([handle], [], [], wait_s)[0])
-
-
 def _describe_end(folder: Path) -> str:
     record = read_run(folder)
     last = last_turn(record.events) if record else None
@@ -95,32 +147,27 @@ def _describe_end(folder: Path) -> str:
     return f"the run is {record.state}{step}; the same pretrain command resumes it"
 
 
-def _cancel_job(files: RunFiles, jobs: Path, host: str) -> Iterator[str]:
-    """Cancel the SLURM job of a run whose process is not one of this machine, if the queue still has it."""
+def _find_job(jobs: Path, folder: Path) -> str:
+    """Return the newest SLURM job of a run if it is in the queue, else "". Raises: SetupError without SLURM."""
     job_ids = sorted((path.name.partition("_")[0] for path in jobs.glob("*_submission.sh")), key=_number)
     for tool in ("scancel", "squeue") if job_ids else ():
         if shutil.which(tool) is None:
-            raise SetupError(f"this machine has no SLURM: there is no {tool}", hint="go to the cluster's login node")
-    if not job_ids or not _is_queued(job_ids[-1], files.folder):
-        where = f"on {plain(host, 60)}" if host else "on an unknown machine"
-        what = f"the process of run {files.folder.name} is not one of this machine and its container: it is {where}"
-        raise UsageError(what, files.folder, "run the same command there")
-    job_id = job_ids[-1]
-    append_record(files.events, {"event": REQUEST, "by": describe_process()["pid"], "job": job_id})
+            return ""
+    return job_ids[-1] if job_ids and _is_queued(job_ids[-1], folder) else ""
+
+
+def _cancel_job(files: RunFiles, job_id: str) -> Iterator[str]:
+    """Cancel a SLURM job and see it leave the queue."""
+    append_record(files.events, {"event": STOP_REQUEST, "by": describe_process()["host"], "job": job_id})
     done = subprocess.run(["scancel", job_id], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SetupError(f"scancel refused job {job_id}: {plain(done.stderr.strip(), 200)}", files.folder)
     yield f"scancel sent to job {job_id}"
-    ends_at = time.monotonic() + SCANCEL_S
-    while time.monotonic() < ends_at:
-        if not _is_queued(job_id, files.folder):
-            yield f"job {job_id} has left the queue"
-            yield _describe_end(files.folder)
-            return
-        time.sleep(POLL_S)
-    raise SetupError(
-        f"job {job_id} is still in the queue after {SCANCEL_S:g} s", files.folder, f"squeue --job {job_id}"
-    )
+    if not _wait(lambda: not _is_queued(job_id, files.folder), SCANCEL_S):
+        what = f"job {job_id} is still in the queue after {SCANCEL_S:g} s"
+        raise SetupError(what, files.folder, f"squeue --job {job_id}")
+    yield f"job {job_id} has left the queue"
+    yield _describe_end(files.folder)
 
 
 def _is_queued(job_id: str, folder: Path) -> bool:

@@ -20,7 +20,7 @@ from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import FOLDERS, Workspace
 from cxrssl.records.imported import find_imported_run
 from cxrssl.records.reader import read_run
-from cxrssl.records.run import RunFiles
+from cxrssl.records.run import RunFiles, read_description
 from cxrssl.results.show import folder_bytes
 
 CHECKPOINTS, PACKS, LEFTOVERS = "checkpoints", "packs", "leftovers"
@@ -75,11 +75,23 @@ def _busy(folder: Path) -> UsageError:
 
 
 def _find_checkpoints(workspace: Workspace) -> Iterator[Waste]:
+    awaited = set(_find_awaited(workspace))
     for run_id in workspace.run_ids():
         files = RunFiles(workspace.runs / run_id)
-        if files.is_published and files.checkpoints.is_dir() and not find_imported_run(files.folder)[0]:
+        is_done = files.is_published and run_id not in awaited
+        if is_done and files.checkpoints.is_dir() and not find_imported_run(files.folder)[0]:
             why = f"run {run_id} is finished; it cannot be extended without"
             yield Waste(CHECKPOINTS, files.checkpoints, why, folder_bytes(files.checkpoints))
+
+
+def _find_awaited(workspace: Workspace) -> Iterator[str]:
+    """Yield the runs whose last checkpoint another one still begins from: it extends them and has none of its own."""
+    for run_id in workspace.run_ids():
+        files = RunFiles(workspace.runs / run_id)
+        description, _ = read_description(files)
+        train = description.recipe.get("train", {}) if description else {}
+        if train.get("extends") and not files.is_published and not any(files.checkpoints.glob("step-*")):
+            yield str(train["extends"]).partition("@")[0]
 
 
 def _find_packs(workspace: Workspace) -> Iterator[Waste]:

@@ -115,6 +115,17 @@ class Checkpoints:
                     remove_artefact(path)
 
 
+def load_checkpoint(path: Path, settings: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tensors of one checkpoint, which was made with these settings.
+
+    Raises: IntegrityError when it is damaged, or of another run.
+    """
+    found = open_artefact(path, KIND).settings
+    if any(found.get(key) != value for key, value in settings.items()):
+        raise IntegrityError("this checkpoint is not of the run whose folder it lies in", path, "bring that one back")
+    return load((path / STATE_FILE).read_bytes())
+
+
 def newest_setting(folder: Path, key: str) -> str | None:
     """Return a setting of the newest checkpoint in `folder`, None when there is none that says it."""
     for path in sorted(folder.glob("step-*"), reverse=True):

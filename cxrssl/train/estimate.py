@@ -99,7 +99,7 @@ def estimate_run(plan: RunPlan, device: torch.device) -> Estimate:
     return Estimate(
         memory_bytes=int(peak_bytes) + plan.films_bytes * holds_films,
         step_s=step_s,
-        run_s=step_s * plan.num_steps,
+        run_s=step_s * (plan.num_steps - plan.first_step),
         films_bytes=plan.films_bytes,
         holds_films=holds_films,
         free_bytes=trials.free_bytes,

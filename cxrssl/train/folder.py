@@ -43,6 +43,7 @@ def describe_run(plan: RunPlan, device: torch.device) -> None:
         num_steps=plan.num_steps,
         steps_per_epoch=plan.steps_per_epoch,
         device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        extends_setup=plan.start.extended.setup if plan.start and plan.start.extended else None,
         versions={"cxrssl": __version__, "torch": str(torch.__version__)},
         commit=commit.sha if commit else "",
         is_dirty=commit is not None and commit.is_dirty,

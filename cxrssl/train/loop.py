@@ -21,13 +21,13 @@ from torch import Tensor
 
 from cxrssl.core.code import digest_code
 from cxrssl.core.durable import kill_point
-from cxrssl.core.errors import GuardStop, IntegrityError, Preempted, SetupError, UsageError
+from cxrssl.core.errors import GuardStop, IntegrityError, SetupError, UsageError
 from cxrssl.core.held import check_held, folder_held
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, is_first, keep_freed_memory
 from cxrssl.core.progress import track
-from cxrssl.core.signals import StopRequest, catch_signals, stop_name
+from cxrssl.core.signals import StopRequest, catch_signals
 from cxrssl.core.text import format_bytes, plain
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.imported import refuse_imported
@@ -48,9 +48,10 @@ from cxrssl.train.ranks import Ranks, StopVote, check_same_step, join_ranks, wai
 from cxrssl.train.record import RunRecord, load_record
 from cxrssl.train.recorder import Recorder
 from cxrssl.train.schedule import settings_at
-from cxrssl.train.start import load_weights
+from cxrssl.train.start import begin_from
 from cxrssl.train.state import TrainState, flatten_state, init_state, restore_state, state_bytes
 from cxrssl.train.step import Batch, split_batch, take_step
+from cxrssl.train.stopping import StopWatch
 from cxrssl.train.threads import set_threads
 from cxrssl.views.draw import Views, make_views
 
@@ -78,8 +79,8 @@ def pretrain(plan: RunPlan, after_step: AfterStep = _do_nothing) -> RunResult:
 
     `after_step` looks at the state after each step and changes nothing; it is done before a checkpoint of that step is.
 
-    Raises: GuardStop for a loss or gradient that is not finite; Preempted after a signal of core.signals, with a
-    checkpoint written; SetupError when the disk refuses a write or has no
+    Raises: GuardStop for a loss or gradient that is not finite; Preempted after a signal of core.signals or
+    `cxrssl runs stop`, with a checkpoint written; SetupError when the disk refuses a write or has no
     room for the checkpoints; IntegrityError when there are checkpoints and none is whole; UsageError when another
     process is at this run.
     """
@@ -130,8 +131,9 @@ def _pretrain(
     # Every process reads the checkpoint itself; they must agree on which, or they would train apart.
     resumed_from = _restore_newest(checkpoints, state, ranks, events)
     if plan.start is not None and not resumed_from:
-        load_weights(plan.start, plan.recipe, state.model)
-    check_same_step(resumed_from, ranks, device)
+        begin_from(plan.start, plan.recipe, list(plan.origin), state)
+    check_same_step(state.step, ranks, device)
+    asked = StopWatch(stop, events)
     place = {"device": device.type, "num_threads": torch.get_num_threads(), "num_processes": ranks.world_size}
     made_by = {"is_compiled": is_compiled, "code_sha256": digest_code(), **place, **describe_process()}
     append_record(events, {"event": "start", "step": state.step, **made_by})
@@ -139,7 +141,7 @@ def _pretrain(
         if ranks.is_first:
             # Before the first step, since a disk that is too small would cost the work up to the first save.
             checkpoints.check_space(state_bytes(state))
-        _train(plan, record, state, device, ranks, stop, events, checkpoints, with_graphs, after_step)
+        _train(plan, record, state, device, ranks, asked, events, checkpoints, with_graphs, after_step)
         if ranks.is_first:
             publish_run(plan, state, encoder_path)
             kill_point("run-before-finish")
@@ -167,7 +169,7 @@ def _train(
     state: TrainState,
     device: torch.device,
     ranks: Ranks,
-    stop: StopRequest,
+    stop: StopWatch,
     events: Path,
     checkpoints: Checkpoints,
     with_graphs: bool,
@@ -192,7 +194,7 @@ def _train(
         pace = Pace(CHECKPOINT_EVERY, machine.checkpoint_every)
         while state.step < plan.num_steps:
             step = state.step
-            now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train)
+            now = settings_at(step, plan.num_steps, plan.steps_per_epoch, recipe.train, plan.first_step)
 
             # ---- batch and views: functions of (seed, step) alone
             started = time.perf_counter()
@@ -228,7 +230,7 @@ def _train(
                 append_record(events, {"event": "checkpoint", "step": state.step})
             if is_stopped:
                 wait_for_all(ranks)
-                _raise_stopped(stop, state.step)
+                raise stop.error(state.step)
 
 
 def _split(plan: RunPlan, ranks: Ranks) -> list[slice]:
@@ -274,11 +276,6 @@ def note_gpu(plan: RunPlan, device: torch.device) -> dict[str, str]:
     if was is not None and was != name and is_first():
         sys.stderr.write(f"cxrssl: note: the run goes on with {name}, its last checkpoint is of {was}\n")
     return {"gpu": name}
-
-
-def _raise_stopped(stop: StopRequest, step: int) -> None:
-    what = f"stopped by {stop_name(stop.signal)} after step {step}; its checkpoint is written"
-    raise Preempted(what, hint="run the same command to resume", asked_by=stop.signal)
 
 
 def _restore_newest(checkpoints: Checkpoints, state: TrainState, ranks: Ranks, events: Path) -> int:

@@ -30,8 +30,9 @@ from cxrssl.recipe.objectives import FinetuneSettings
 from cxrssl.recipe.settings import MAX_SEED, Recipe
 from cxrssl.records.encoder import EhrInput
 from cxrssl.records.run import RunFiles
+from cxrssl.train.extend import check_data, describe_extension
 from cxrssl.train.schedule import share_covered
-from cxrssl.train.start import Start, find_start, with_name
+from cxrssl.train.start import Start, find_continued, find_start, with_name
 
 SLOW_TARGET = "lower train.ema_start or train.ema_horizon"
 
@@ -78,6 +79,11 @@ class RunPlan:
         return self.steps_per_epoch * self.recipe.train.num_epochs
 
     @property
+    def first_step(self) -> int:
+        """The step that the run takes over at from the one that it extends; else 0."""
+        return self.start.extended.step if self.start and self.start.extended else 0
+
+    @property
     def ehr_columns(self) -> list[str]:
         """Names of the columns that the EHR branch sees."""
         return list(self.cohort.feature_columns(self.recipe.ehr.features, self.missing))
@@ -106,8 +112,9 @@ class RunPlan:
         if self.num_without_sex:
             sentences.append(f"{count_noun(self.num_without_sex, 'film')} of unknown sex left out, as published")
         has_target = "train.ema_start" not in self.recipe.objective.idle
-        if has_target and (covered := share_covered(self.num_steps, self.recipe.train)) < 0.9:
-            sentences.append(f"the target covers {covered:.0%} of its way in {self.num_steps:,} steps: {SLOW_TARGET}")
+        if has_target and (covered := self._share_covered()) < 0.9:
+            num_steps = self.num_steps - self.first_step
+            sentences.append(f"the target covers {covered:.0%} of its way in {num_steps:,} steps: {SLOW_TARGET}")
         if self.recipe.ehr.features and self.recipe.ehr.branch == "both":
             sentences.append("the record on both branches can match them by itself: this is known to fail at length")
         if self.recipe.ehr.control != "none":
@@ -118,6 +125,9 @@ class RunPlan:
             )
         if self.start is not None:
             sentences += self.start.describe(self.recipe)
+            if self.start.extended is not None:
+                how = self.start.extended, self.recipe, self.num_steps, self.steps_per_epoch
+                sentences += describe_extension(*how)
             audits = [(each, audit_films(each, self.cohort, self.images, self.scheme)) for each in self.start.seen()]
             sentences += [
                 f"{each.run_id}, which it starts from: {result.finding}; cxrssl probe will refuse this run"
@@ -126,6 +136,9 @@ class RunPlan:
                 if result.finding
             ]
         return sentences
+
+    def _share_covered(self) -> float:
+        return share_covered(self.num_steps, self.recipe.train, self.first_step)
 
     @property
     def workspace(self) -> Path:
@@ -167,9 +180,12 @@ def plan_run(
     cohort, images = films or open_films(workspace, cohort_name)
     scheme = recipe.train.split or cohort.default_split
     cohort.split_of(scheme)
-    if start is None and recipe.model.init:
+    recipe, is_given = _resolve(recipe, scheme), start is not None
+    if not is_given and recipe.train.extends:
+        start = find_continued(workspace, recipe)
+    elif not is_given and recipe.model.init:
         start = find_start(workspace, recipe)
-    recipe = with_name(_resolve(recipe, scheme), start)
+    recipe = with_name(recipe, start)
     ehr, objective = recipe.ehr, recipe.objective
     if objective.start_hint and start is None:
         raise UsageError(f'objective "{objective.name}" has no weights to start from', hint=objective.start_hint)
@@ -182,9 +198,14 @@ def plan_run(
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
     folder = workspace.runs / name_run(recipe, cohort, images, label)
-    return RunPlan(
+    plan = RunPlan(
         folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label, start
     )
+    if start is not None and start.extended is not None and not is_given:
+        own_id = name_run(start.extended.recipe, cohort, images, label)
+        has_state = plan.files.is_published or any(plan.files.checkpoints.glob("step-*"))
+        check_data(start.extended, plan.origin, own_id, cohort.image_id[rows], has_state)
+    return plan
 
 
 def choose_rows(cohort: Cohort, images: ImageStore, recipe: Recipe, scheme: str) -> tuple[NDArray[np.int64], int, int]:
@@ -214,7 +235,13 @@ def plan_seeds(plan: RunPlan, num_seeds: int) -> list[RunPlan]:
 
 
 def with_seed(plan: RunPlan, seed: int) -> RunPlan:
-    """Return the plan of the same run with another seed, as `plan_run` would make it."""
+    """Return the plan of the same run with another seed, as `plan_run` would make it.
+
+    Raises: UsageError when it extends another run, whose seed it has.
+    """
+    if seed != plan.recipe.train.seed and plan.start and plan.start.extended:
+        what = f"seed {seed} cannot extend run {plan.start.name}, which has another one"
+        raise UsageError(what, hint="extend the run of each seed: cxrssl runs extend")
     recipe = replace(plan.recipe, train=replace(plan.recipe.train, seed=seed))
     folder = plan.folder.parent / name_run(recipe, plan.cohort, plan.images, plan.label)
     return replace(plan, run_id=folder.name, folder=folder, recipe=recipe)

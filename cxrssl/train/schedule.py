@@ -7,7 +7,7 @@ et al. 2024 holds weight decay and momentum fixed and lets the rate fall by epoc
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cxrssl.recipe.settings import TrainSettings
 
@@ -25,8 +25,17 @@ class StepSettings:
         return {"lr": self.lr, "weight_decay": self.weight_decay, "ema_momentum": self.ema_momentum}
 
 
-def settings_at(step: int, num_steps: int, steps_per_epoch: int, train: TrainSettings) -> StepSettings:
-    """Return what step `step` of `num_steps` (counted from 0) uses."""
+def settings_at(
+    step: int, num_steps: int, steps_per_epoch: int, train: TrainSettings, first_step: int = 0
+) -> StepSettings:
+    """Return what step `step` of `num_steps` (counted from 0) uses.
+
+    `first_step` is where a run that extends another one takes over. What begins at a share of a run has begun there.
+    """
+    if first_step:
+        length = num_steps - first_step
+        at = length if train.extend_schedule == "hold" else step - first_step
+        return replace(settings_at(at, length, steps_per_epoch, train), progress=1.0)
     # Divided by num_steps, not by num_steps - 1: the last step is still a step away from the final values.
     return StepSettings(
         lr=learning_rate(step - step % steps_per_epoch if train.lr_per_epoch else step, num_steps, train),
@@ -49,11 +58,11 @@ def momentum(step: int, num_steps: int, train: TrainSettings) -> float:
     return start + (train.ema_final - start) * step / num_steps
 
 
-def share_covered(num_steps: int, train: TrainSettings) -> float:
+def share_covered(num_steps: int, train: TrainSettings, first_step: int = 0) -> float:
     """Return how much of the way from its start to a resting anchor the target goes in a run, from 0 to 1."""
     left = 1.0
-    for step in range(num_steps):
-        left *= momentum(step, num_steps, train)
+    for step in range(first_step, num_steps):
+        left *= settings_at(step, num_steps, 1, train, first_step).ema_momentum
         if left < 1e-6:
             break
     return 1.0 - left

@@ -7,6 +7,7 @@ Never: torch for a start that is a run, before the run itself begins; a path in 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,13 +29,14 @@ from cxrssl.records.encoder import (
     parse_films,
 )
 from cxrssl.records.run import RunFiles
+from cxrssl.train.extend import HASH_CHARS, Extended, find_extended, take_over
 
 if TYPE_CHECKING:
     from cxrssl.model.encoder import Encoder
     from cxrssl.model.objective import Objective
     from cxrssl.records.external import ExternalSource
+    from cxrssl.train.state import TrainState
 
-HASH_CHARS = 16
 ENDING = ".safetensors"
 
 
@@ -68,6 +70,8 @@ class Start:
     """Of files of others; None for a run."""
     encoder: Encoder | None = None
     """The weights themselves, where they are at hand; else they are read from `path`."""
+    extended: Extended | None = None
+    """The run whose whole state is taken over, and not its weights alone."""
 
     @property
     def canonical(self) -> str:
@@ -126,6 +130,22 @@ def _names_files(workspace: Workspace, init: str) -> bool:
     path = Path(init)
     is_path = os.sep in init or path.suffix == ENDING
     return is_path or (path.exists() and not _begins_run(workspace, init.partition("@")[0]))
+
+
+def begin_from(start: Start, recipe: Recipe, origin: Sequence[str], state: TrainState) -> None:
+    """Give a run that has no checkpoint yet what it starts from: weights, or the whole last state of another run.
+
+    `origin` are the hashes by which a checkpoint is known to be of that run.
+    Raises: IntegrityError when what was planned with is damaged or another.
+    """
+    if start.extended is None:
+        load_weights(start, recipe, state.model)
+        return
+    from cxrssl.train.checkpoint import load_checkpoint
+    from cxrssl.train.state import restore_state
+
+    known = start.lineage[0][0].origin.to_dict()
+    restore_state(state, load_checkpoint(start.extended.checkpoint, {key: known[key] for key in origin}))
 
 
 def load_weights(start: Start, recipe: Recipe, model: Objective) -> None:
@@ -219,6 +239,15 @@ def _open(start: Start, recipe: Recipe) -> Encoder:
     return open_encoder(start.path, _split(start.name)[1])
 
 
+def find_continued(workspace: Workspace, recipe: Recipe) -> Start:
+    """Return the run that `train.extends` of a recipe names. Raises: what `find_extended` raises."""
+    found = find_extended(workspace, recipe)
+    grid_px = recipe.views.global_px
+    return Start(found.run_id, found.weights_sha256, found.files.encoder, found.lineage, grid_px, extended=found)
+
+
 def with_name(recipe: Recipe, start: Start | None) -> Recipe:
     """Return the recipe with its start spelt out: the same weights make the same run, wherever they lie."""
+    if start is not None and start.extended is not None:
+        return take_over(recipe, start.extended)
     return replace(recipe, model=replace(recipe.model, init=start.canonical if start else ""))

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,25 +15,30 @@ import pytest
 
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes, write_json
+from cxrssl.core.journal import append_record
 from cxrssl.core.process import describe_process, start_ticks
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
 from cxrssl.records.notes import read_notes
 from cxrssl.records.reader import read_run
+from cxrssl.results import stop
 from cxrssl.results.resume import find_place
 from cxrssl.results.tidy import Waste, find_waste, remove_waste
 from tests.cli.command import Result, run
 from tests.records.folders import ELSEWHERE, make_encoder, make_evaluation, make_run
 
 TRAINER = """
-import json, signal, sys, time
+import json, os, signal, sys, time
 def end(*_):
     with open(sys.argv[1], "a") as file:
         file.write(json.dumps({"ts": time.time(), "event": "stop", "step": 7}) + "\\n")
     sys.exit(75)
 signal.signal(signal.SIGTERM, end if sys.argv[2] == "polite" else signal.SIG_IGN)
 print("ready", flush=True)
-time.sleep(60)
+for _ in range(600):
+    if sys.argv[2] == "attentive" and os.path.exists(sys.argv[1]) and "stop request" in open(sys.argv[1]).read():
+        end()
+    time.sleep(0.1)
 """
 
 
@@ -147,14 +153,52 @@ def start_trainer(workspace: Workspace, manners: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.crash
-def test_a_run_is_stopped_with_its_checkpoint_and_its_end_is_confirmed(workspace: Workspace) -> None:
+def test_a_run_is_stopped_with_its_checkpoint_and_its_end_is_confirmed(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop, "ANSWER_S", 0.3)
     process = start_trainer(workspace, "polite")
     stopped = call(workspace, "stop", "live")
     assert stopped.returncode == 0, stopped.stderr
+    assert f"SIGTERM sent to process {process.pid}, which has not answered" in stopped.stdout
     assert stopped.stdout.splitlines()[-1] == "the run is stopped at step 7; the same pretrain command resumes it"
     assert process.wait() == 75
     again = call(workspace, "stop", "live")
     assert (again.returncode, "it is stopped" in again.stderr) == (2, True)
+
+
+def test_a_run_that_sees_the_event_gets_no_signal(workspace: Workspace) -> None:
+    process = start_trainer(workspace, "attentive")
+    stopped = call(workspace, "stop", "live")
+    assert stopped.stdout.splitlines() == [
+        "run live was asked to stop; it looks once a second, after a step",
+        "the run is stopped at step 7; the same pretrain command resumes it",
+    ], stopped
+    assert process.wait() == 75
+
+
+@pytest.mark.parametrize("answers", [["stopping", "stop"], ["stop"], ["stopping"], []])
+def test_a_run_of_another_host_is_asked_by_its_events_alone(
+    workspace: Workspace, answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run(workspace, "far", range(3), process=ELSEWHERE)
+    monkeypatch.setattr(stop, "POLL_S", 0.02)
+
+    def answer() -> None:
+        while "stop request" not in (folder / "events.jsonl").read_text():
+            time.sleep(0.01)
+        for event in answers:
+            append_record(folder / "events.jsonl", {"event": event, "step": 3})
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    asked = call(workspace, "stop", "far", "--wait", "0.5")
+    thread.join()
+    assert "its process is on another-host" in asked.stdout
+    if "stop" in answers:
+        assert asked.stdout.splitlines()[-1].startswith("the run is stopped at step 3"), asked
+    else:
+        assert (asked.returncode, "has not said within 0.5 s that it ended" in asked.stderr) == (4, True), asked
 
 
 @pytest.mark.crash
@@ -175,8 +219,8 @@ def test_a_run_that_does_not_end_is_killed_only_when_it_is_asked_for(workspace: 
 def test_a_process_that_is_not_certainly_the_runs_own_is_left_alone(workspace: Workspace) -> None:
     """Of another machine; or the same number, of a process that began at another time."""
     make_run(workspace, "far", range(3), process=ELSEWHERE)
-    refused = call(workspace, "stop", "far")
-    assert (refused.returncode, "it is on another-host" in refused.stderr) == (2, True)
+    refused = call(workspace, "stop", "far", "--wait", "0.1")
+    assert (refused.returncode, "it is on another-host" in refused.stderr) == (4, True)
     make_run(workspace, "reused", range(3), process={**describe_process(), "pid_started": 1})
     assert "does not run: it is died" in call(workspace, "stop", "reused").stderr
 
@@ -196,22 +240,39 @@ def test_a_job_of_slurm_is_cancelled_and_seen_off(
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     for squeue, code, said in (
-        ("true", 2, "it is on another-host"),
-        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", 2, "it is on another-host"),
+        ("true", 4, "it is on another-host"),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", 4, "it is on another-host"),
         ("echo 'Unable to contact slurm controller' >&2; exit 1", 4, "squeue does not say whether job 100 is in"),
     ):
         (tools / "squeue").write_text(f"#!/bin/sh\n{squeue}\n")
-        refused = call(workspace, "stop", "far")
+        refused = call(workspace, "stop", "far", "--wait", "0.1")
         assert (refused.returncode, said in refused.stderr) == (code, True), refused
         assert not (tools / "scancel.asked").exists()
     (tools / "squeue").write_text(f"#!/bin/sh\n[ -e {tools}/scancel.asked ] || echo 100 R\n")
-    stopped = call(workspace, "stop", "far")
-    assert stopped.stdout.splitlines() == [
+    stopped = call(workspace, "stop", "far", "--wait", "0.1")
+    assert stopped.stdout.splitlines()[1:] == [
         "scancel sent to job 100",
         "job 100 has left the queue",
         "its process ended without a word; what it saved before is there",
     ]
     assert (tools / "scancel.asked").read_text() == "100\n"
+
+
+def test_a_run_that_waits_in_the_queue_to_be_started_again_is_cancelled(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(workspace, "far", range(3), end="stop", process=ELSEWHERE)
+    (workspace.jobs / "far").mkdir(parents=True)
+    (workspace.jobs / "far/7_submission.sh").touch()
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name, text in (("scancel", "touch $0.asked"), ("squeue", f"[ -e {tools}/scancel.asked ] || echo 7 PD")):
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    stopped = call(workspace, "stop", "far")
+    assert stopped.stdout.splitlines()[:2] == ["scancel sent to job 7", "job 7 has left the queue"], stopped
+    assert "does not run: it is stopped" in call(workspace, "stop", "far").stderr
 
 
 def test_a_run_whose_events_have_no_start_is_left_alone(workspace: Workspace) -> None:

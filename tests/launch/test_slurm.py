@@ -178,7 +178,10 @@ job = DelayedSubmission(Job(("pretrain", "--name", "x"), "cxrssl.cli.app:run"))
 job.set_timeout(60, 3)
 SlurmJobEnvironment()._handle_signals(JobPaths(sys.argv[1], "4242"), job)
 stop = Preempted("stopped")
-stop.asked_by = signal.Signals[sys.argv[2]]
+if sys.argv[2] == "person":
+    stop.is_final = True
+else:
+    stop.asked_by = signal.Signals[sys.argv[2]]
 _queue_again(stop)
 sys.exit(stop.exit_code)
 """
@@ -198,8 +201,13 @@ def test_a_warning_queues_the_job_again(cluster: Path, tmp_path: Path) -> None:
     assert (tmp_path / "4242_submitted.pkl").exists()
 
 
+def test_a_run_that_a_person_has_stopped_is_not_queued_again(cluster: Path, tmp_path: Path) -> None:
+    assert start_stopped_job(tmp_path, "person").wait(timeout=600) == 75
+    assert not list(cluster.iterdir())
+
+
 def test_the_other_tasks_leave_without_an_exit_code_that_would_end_the_first(cluster: Path, tmp_path: Path) -> None:
-    for asked_by in ("SIGUSR2", "SIGTERM"):
+    for asked_by in ("SIGUSR2", "SIGTERM", "person"):
         assert start_stopped_job(tmp_path, asked_by, rank="1").wait(timeout=600) == 0
     assert not list(cluster.iterdir())
 

@@ -34,12 +34,14 @@ IDLE = {
     "train.lr_start_frac": ("0.5", ["train.warmup_frac=0"]),
     "train.lr_final_frac": ("0.5", ["train.warmup_frac=1"]),
     "train.decay_all": ("true", ["train.weight_decay_start=0", "train.weight_decay_final=0"]),
+    "train.extend_schedule": ("hold", []),
     "deterministic": ("true", ["device=cpu"]),
 }
 """A value of each key that has a condition, and settings under which the condition fails."""
 ACTS = {
     "ehr": ['ehr.features=["sex"]', 'ehr.predict=["sex"]'],
     "objective.label_draw": ["objective.name=finetune", "objective.label_frac=0.5"],
+    "train.extend_schedule": ["train.extends=mimic-msn"],
 }
 """Settings under which the keys of a section, or one key, have an effect, where the defaults do not do."""
 REASON = {
@@ -52,6 +54,7 @@ REASON = {
     "views.num_random or objective.mask_focal": '"views.num_random" is 0 and "objective.mask_focal" is false',
     "objective.mask_frac": '"objective.mask_frac" is 0.0',
     "objective.label_frac < 1": '"objective.label_frac" is 1.0',
+    "train.extends": '"train.extends" is empty',
     "train.warmup_frac": '"train.warmup_frac" is 0.0',
     "train.warmup_frac < 1": '"train.warmup_frac" is 1.0',
     "train.weight_decay_start or train.weight_decay_final": '"train.weight_decay_start" is 0.0 and "train.weight_decay',
