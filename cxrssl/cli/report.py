@@ -48,6 +48,9 @@ def report(
     ] = "page",
     name: Annotated[str, typer.Option(help="Folder of the report under reports/.")] = "latest",
     small_cells: SmallCellsChoice = "hide",
+    tsne: Annotated[
+        bool, typer.Option("--tsne", help="Add features of test films by t-SNE, which takes seconds.")
+    ] = False,
     show_films: Annotated[
         bool, typer.Option("--show-films", help="Add figures of films, which must not be shared.")
     ] = False,
@@ -94,7 +97,7 @@ def report(
         return
     width = parse_width(figure_width)
     place, folder = open_workspace(workspace), check_name(name, "report")
-    written = write_report(place, folder, small, choice, figures, show_films, width)
+    written = write_report(place, folder, small, choice, figures, show_films, width, tsne)
     if as_json:
         damage = [each.sentence for each in written.damage]
         print_summary({"folder": str(written.folder), "markdown": written.markdown, "damage": damage}, True, [])

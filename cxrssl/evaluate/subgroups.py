@@ -13,10 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.cohort.encoding import band_index
-from cxrssl.cohort.feature import band_labels
-from cxrssl.cohort.features import find_feature
-from cxrssl.cohort.read import Cohort
+from cxrssl.cohort.groups import UNKNOWN, name_groups
 from cxrssl.evaluate.plan import EvalPlan
 from cxrssl.records.arrays import Predictions
 from cxrssl.records.eval_settings import HEAD, JOINED
@@ -27,9 +24,6 @@ from cxrssl.stats.subgroups import score_subgroup
 
 MATCHED_ON = ("view", "sex", "age")
 GROUPED_BY = ("sex", "age", "view", "race", "insurance")
-AGE_EDGES = (20, 40, 60, 80)
-"""Of the age bands. Source: Seyyed-Kalantari et al. 2021 (Nat Med 27:2176), whose bands are of 20 years, too."""
-UNKNOWN = -1
 Index = NDArray[np.int64]
 
 
@@ -69,15 +63,6 @@ def score_groups(plan: EvalPlan, predictions: Predictions, fold_R: Index | None)
             )
             groups.append(Subgroup(attribute, names[place], tuple(scores)))
     return tuple(groups)
-
-
-def name_groups(cohort: Cohort, attribute: str) -> tuple[Index, tuple[str, ...]]:
-    """Return the group of each film of a cohort, UNKNOWN where that is not known, and the names of the groups."""
-    column, names = cohort.column_of(attribute), find_feature(attribute).categories
-    known_N, values_N = cohort.ehr_known[:, column], cohort.ehr_values[:, column].astype(np.float64)
-    if not names:
-        values_N, names = band_index(values_N, AGE_EDGES), band_labels(AGE_EDGES)
-    return np.where(known_N, np.where(known_N, values_N, 0), UNKNOWN).astype(np.int64), names
 
 
 def _match(plan: EvalPlan, scores: EvalScores, predictions: Predictions, fold_R: Index | None) -> EvalScores:

@@ -40,14 +40,19 @@ class Pictures:
 
 
 def draw_pictures(
-    gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool = False, width: FigureWidth = "page"
+    gathered: Gathered,
+    small: SmallCells,
+    folder: Path,
+    shows_films: bool = False,
+    width: FigureWidth = "page",
+    has_tsne: bool = False,
 ) -> Pictures:
     """Return the figures of a report that will lie in `folder`; those that show films only where `shows_films`."""
     with drawn_as(width):
-        return _draw_pictures(gathered, small, folder, shows_films)
+        return _draw_pictures(gathered, small, folder, shows_films, has_tsne)
 
 
-def _draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool) -> Pictures:
+def _draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_films: bool, has_tsne: bool) -> Pictures:
     chosen = gathered.chosen
     material = Material(
         tables=gathered.tables,
@@ -61,6 +66,7 @@ def _draw_pictures(gathered: Gathered, small: SmallCells, folder: Path, shows_fi
         numbers=gathered.numbers,
         pin=gathered.pin,
         films=gathered.workspace if shows_films else None,
+        embedded=gathered.workspace if has_tsne else None,
     )
     plans: list[Plan] = [*plan_figures(material)]
     if not is_installed():

@@ -51,6 +51,7 @@ def write_report(
     has_figures: bool = False,
     shows_films: bool = False,
     width: FigureWidth = "page",
+    has_tsne: bool = False,
 ) -> Report:
     """Publish `reports/<name>/` over what was chosen, all that is published by default, and fold the store.
 
@@ -66,11 +67,12 @@ def write_report(
     choice = choice or Choice()
     gathered = gather(workspace, choice)
     folder = workspace.reports / name
-    pictures = draw_pictures(gathered, small, folder, shows_films, width) if has_figures else Pictures()
+    pictures = draw_pictures(gathered, small, folder, shows_films, width, has_tsne) if has_figures else Pictures()
     words = ["cxrssl report", *choice.to_words()]
     words += ["--small-cells", small] if small != "hide" else []
     words += ["--figure-width", width] if width != "page" else []
-    words += [word for word, is_on in (("--no-figures", not has_figures), ("--show-films", shows_films)) if is_on]
+    switches = {"--no-figures": not has_figures, "--tsne": has_tsne, "--show-films": shows_films}
+    words += [word for word, is_on in switches.items() if is_on]
     document = compose(gathered, small, pictures, " ".join(words))
     chosen = [each.eval_id for each in gathered.chosen.evaluations]
     said = {"chosen": choice.to_dict(), "shows_films": shows_films}

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from cxrssl.cohort.features import FEATURE_NAMES
+from cxrssl.cohort.groups import name_groups
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
 from cxrssl.evaluate.evaluation import evaluate_plan
 from cxrssl.evaluate.plan import EvalPlan, plan_evaluation
-from cxrssl.evaluate.subgroups import name_groups, score_groups
+from cxrssl.evaluate.subgroups import score_groups
 from cxrssl.images.store import ImageStore
 from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
 from cxrssl.records.evaluation import Evaluation, publish_evaluation

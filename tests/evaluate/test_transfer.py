@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxrssl.cohort.groups import name_groups
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.cohort.split import Shares
 from cxrssl.core.errors import DataError, LeakageError, UsageError
@@ -23,7 +24,6 @@ from cxrssl.evaluate.fitted import to_probe
 from cxrssl.evaluate.plan import plan_evaluation
 from cxrssl.evaluate.protocol import Fit, Protocol, Show
 from cxrssl.evaluate.run import ProbeChoices, probe_run
-from cxrssl.evaluate.subgroups import name_groups
 from cxrssl.evaluate.transfer import Transfer, carry_probe, run_maker
 from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset

@@ -11,6 +11,7 @@ from cxrssl.report.figures.draw_forest import draw_forest
 from cxrssl.report.figures.draw_lines import draw_lines
 from cxrssl.report.figures.draw_reliability import draw_reliability
 from cxrssl.report.figures.draw_roc import draw_roc
+from cxrssl.report.figures.draw_scatter import draw_scatter
 from cxrssl.report.figures.films import FilmFigure
 from cxrssl.report.figures.forest import Forest
 from cxrssl.report.figures.formats import Format
@@ -18,6 +19,7 @@ from cxrssl.report.figures.lines import LineFigure
 from cxrssl.report.figures.page import Page, render
 from cxrssl.report.figures.reliability import ReliabilityFigure
 from cxrssl.report.figures.roc import RocFigure
+from cxrssl.report.figures.scatter import ScatterFigure
 from cxrssl.report.flow import Flow
 
 DRAWN: Mapping[type, Callable[[Any], Page]] = {
@@ -27,6 +29,7 @@ DRAWN: Mapping[type, Callable[[Any], Page]] = {
     RocFigure: draw_roc,
     LineFigure: draw_lines,
     ReliabilityFigure: draw_reliability,
+    ScatterFigure: draw_scatter,
 }
 
 

@@ -31,6 +31,8 @@ class Heading:
     """How many subjects there are with the finding and without it."""
     numbers: tuple[tuple[int, str], ...] = ()
     """Which series, and its number."""
+    has_dots: bool = False
+    """Whether a series is dots, else a line."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,10 @@ def _write_numbers(page: Page, heading: Heading, x: float, y: float) -> None:
         y += line_height(TINY)
     for number, text in heading.numbers:
         series = SERIES[number]
-        page.draw_line(x, x + 0.16, y - 0.026, colour=series.colour, width_pt=1.1, dashes=series.dashes)
+        if heading.has_dots:
+            page.draw_mark(x + 0.08, y - 0.03, series, 3.0)
+        else:
+            page.draw_line(x, x + 0.16, y - 0.026, colour=series.colour, width_pt=1.1, dashes=series.dashes)
         page.write(x + 0.2, y, text, size=TINY)
         y += line_height(TINY)
 

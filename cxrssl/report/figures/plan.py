@@ -53,6 +53,8 @@ class Material:
     numbers: Mapping[str, CurveNumbers] = field(default_factory=dict)
     """Of learning curves, by curve_id."""
     pin: Pin | None = None
+    embedded: Workspace | None = None
+    """Whose features are shown by t-SNE; None where that was not asked for, as it takes seconds."""
     films: Workspace | None = None
     """Whose films may be shown; None where they were not asked for, as what shows films must not be shared."""
 

@@ -103,7 +103,7 @@ class _AttentionSheet:
         cohort = open_cohort(workspace.cohorts / settings.cohort)
         images = open_images(workspace.images / settings.cohort, verify=False)
         attention_NP = open_tokens(self.folder)
-        rows = _draw_tests(_find_tests(images.is_packed_N, cohort, settings), settings, NUM_LOOKED_AT)
+        rows = _draw_tests(find_tests(images.is_packed_N, cohort, settings), settings, NUM_LOOKED_AT)
         copies = [shrink(film, _box_of(images, row)) for row, film in zip(rows, images.read_rows(rows), strict=True)]
         films = tuple(FilmCell(copy, _describe(cohort, row)) for row, copy in zip(rows, copies, strict=True))
         maps = tuple(
@@ -127,7 +127,7 @@ def plan_films(material: Material) -> list[Plan]:
 def _plan_table(workspace: Workspace, table: Sequence[SeedGroup], material: Material) -> Iterator[Plan]:
     for group in pick_series(table, material.ablations):
         settings = group.evaluations[0].settings
-        folder = _find_features(workspace, settings)
+        folder = find_features(workspace, settings)
         if group.settings.kind not in TRAINED or folder is None:
             continue
         seed = f", seed {group.seeds[0]}" if group.num_seeds > 1 else ""
@@ -137,7 +137,7 @@ def _plan_table(workspace: Workspace, table: Sequence[SeedGroup], material: Mate
         key = hash_drawn(title, caption, group.evaluations[0].content_sha256, folder.name)
         name = file_stem(f"films-{name_file(table)}")
         yield Plan(name, caption, f"{caption} They are not described.", key, sheet.collect)
-        looked_at = _find_features(workspace, settings, ATTENTION)
+        looked_at = find_features(workspace, settings, ATTENTION)
         if looked_at is not None:
             title = f"Attention of {name_series(group, material.arms)}{seed}"
             over = _AttentionSheet(sheet, looked_at, title)
@@ -147,7 +147,7 @@ def _plan_table(workspace: Workspace, table: Sequence[SeedGroup], material: Mate
         return
 
 
-def _find_features(workspace: Workspace, settings: EvalSettings, read: str | None = None) -> Path | None:
+def find_features(workspace: Workspace, settings: EvalSettings, read: str | None = None) -> Path | None:
     """Return where the class tokens of an encoder lie, or their attention; None where they are not published."""
     candidate = settings.candidate
     if candidate.weights_sha256 is None or candidate.architecture is None or candidate.read is not None:
@@ -166,7 +166,7 @@ def find_nearest(
     and each subject is there once; with folds, all films of other subjects count as train films.
     """
     is_there_N = images.is_packed_N & np.isfinite(features_ND).all(axis=1)
-    tests, trains = (_find_tests(is_there_N, cohort, settings, part) for part in ("test", "train"))
+    tests, trains = (find_tests(is_there_N, cohort, settings, part) for part in ("test", "train"))
     if not len(trains):
         return
     unit_ND = _normalise(features_ND.astype(np.float64), trains)
@@ -175,7 +175,7 @@ def find_nearest(
         yield query, _take_nearest(cosines, trains, cohort.subject_id, query)
 
 
-def _find_tests(
+def find_tests(
     is_there_N: NDArray[np.bool_], cohort: Cohort, settings: EvalSettings, part: str = "test"
 ) -> NDArray[np.int64]:
     """Return the rows of the films of a part of the split; with folds each film is of every part."""
