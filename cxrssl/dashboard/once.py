@@ -133,7 +133,8 @@ def _show_ablation(reader: Reader, view: View) -> Shown:
     def values() -> dict[str, Any]:
         about = {"name": study.name, "question": study.question, "metric": study.metric, "pinned": study.pinned}
         rows = [snapshot.row_values(row) for row in study.rows]
-        return {"ablations": list(study.names), **about, "primary": study.primary, "rows": rows, "notes": study.notes}
+        known = {"primary": study.primary, "rows": rows, "settings": study.settings, "notes": study.notes}
+        return {"ablations": list(study.names), **about, **known}
 
     return Shown(text, values)
 

@@ -28,6 +28,7 @@ from cxrssl.stats.resample import Interval
 PAIRED, SEEDS_ONLY = "paired", "seeds"
 """A difference with an interval for other subjects and seeds, from the table; or for other seeds alone."""
 OUTCOME_BADGE = "outcome"
+OF_A_RUN = frozenset({"train.seed", "train.split"})  # recipe keys that runs of one arm may differ in
 ByFinding = Mapping[str, Mapping[str, float]]
 """Values of seeds by finding."""
 
@@ -56,6 +57,20 @@ class StudyRow:
 
 
 @dataclass(frozen=True)
+class KeyPoint:
+    """A value of a recipe key on a cohort: the metric of the arms that have it."""
+
+    value: str
+    cohort: str
+    arms: tuple[str, ...]
+    number: Interval
+    seeds: Mapping[str, float]
+    """Of several arms their mean."""
+    kind: str
+    """PAIRED where the interval is published, for other subjects and seeds; SEEDS_ONLY of several arms."""
+
+
+@dataclass(frozen=True)
 class Study:
     """An ablation."""
 
@@ -74,7 +89,25 @@ class Study:
     findings: Mapping[tuple[str, str], ByFinding] = field(default_factory=dict)
     """By arm and cohort."""
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By arm, of the recipe keys in which arms differ."""
     is_reading: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The recipe keys in which arms differ."""
+        return tuple(dict.fromkeys(key for values in self.settings.values() for key in values))
+
+    def by_key(self, key: str) -> list[KeyPoint]:
+        """Return the metric at each value of a recipe key, cohort by cohort; numbers in their order."""
+        values = dict.fromkeys(self.settings[arm][key] for arm in self.arms if key in self.settings.get(arm, {}))
+        points = []
+        for cohort in self.cohorts:
+            for value in sorted(values, key=_order_of):
+                arms = [arm for arm in self.arms if self.settings.get(arm, {}).get(key) == value]
+                rows = [row for row in self.rows if row.cohort == cohort and row.arm in arms]
+                points += [_make_point(value, cohort, rows)] if rows else []
+        return points
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -97,6 +130,36 @@ class Study:
             differences = [value - others[seed] for seed, value in values.items() if seed in others]
             found[finding] = mean_over_seeds(list(values.values())), mean_over_seeds(differences)
         return found
+
+
+def _order_of(value: str) -> tuple[bool, float]:
+    try:
+        return False, float(value)
+    except ValueError:
+        return True, 0.0
+
+
+def _make_point(value: str, cohort: str, rows: Sequence[StudyRow]) -> KeyPoint:
+    """Return the metric of arms that share a value; of several, the mean over the seeds that all of them have."""
+    arms = tuple(row.arm for row in rows)
+    if len(rows) == 1:
+        return KeyPoint(value, cohort, arms, rows[0].number, rows[0].seeds, PAIRED)
+    shared = [seed for seed in rows[0].seeds if all(seed in row.seeds for row in rows)]
+    seeds = {seed: math.fsum(row.seeds[seed] for row in rows) / len(rows) for seed in shared}
+    mean, low, high, _ = mean_over_seeds(list(seeds.values()))
+    return KeyPoint(value, cohort, arms, Interval(mean, low, high, 0, method="Student's t"), seeds, SEEDS_ONLY)
+
+
+def _settings_of(contract: Contract, runs: Sequence[RunRow]) -> dict[str, dict[str, str]]:
+    """Return the recipe of each arm, of the keys in which arms differ."""
+    recipes: dict[str, dict[str, str]] = {}
+    for run in runs:
+        if run.run_id in contract.runs:
+            own = {key: value for key, value in run.recipe.items() if key not in OF_A_RUN}
+            recipes.setdefault(contract.runs[run.run_id].arm, own)
+    keys = dict.fromkeys(key for recipe in recipes.values() for key in recipe)
+    differing = [key for key in keys if len({recipe.get(key) for recipe in recipes.values()}) > 1]
+    return {arm: {key: recipe.get(key, "(none)") for key in differing} for arm, recipe in recipes.items()}
 
 
 def make_study(
@@ -133,6 +196,7 @@ def make_study(
         rows,
         _find_findings(contract, table, evaluations, chosen),
         tuple(table.list_notes()),
+        _settings_of(contract, runs),
     )
 
 

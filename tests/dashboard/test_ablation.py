@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,12 @@ from cxrssl.dashboard.screens.ablation import AblationScreen
 from cxrssl.dashboard.screens.runs import RunsScreen
 from cxrssl.dashboard.study import PAIRED, SEEDS_ONLY, Study
 from cxrssl.dashboard.text.forest import fit_forest
-from cxrssl.dashboard.text.study import findings_sheet, forest_sheet
+from cxrssl.dashboard.text.study import findings_sheet, forest_sheet, key_sheet
 from cxrssl.dashboard.view import View
+from cxrssl.records.ablation import ArmRow
+from cxrssl.records.run import DESCRIPTION
 from tests.dashboard.screen import drive, press, text_of
-from tests.records.ablations import make_ablation
+from tests.records.ablations import make_ablation, make_number
 from tests.records.folders import make_evaluation, make_run
 
 
@@ -77,6 +81,44 @@ def test_an_arm_by_finding_has_its_seeds_and_their_paired_difference(workspace: 
     assert row == ["Atelectasis", "0.750", "0.766 0.734", "+0.031 [+0.031, +0.031]"]
 
 
+def with_recipes(workspace: Workspace, recipes: dict[str, dict[str, object]]) -> Study:
+    """Return the study with keys in the recipes of its arms."""
+    for arm, section in recipes.items():
+        for seed in ("7", "2"):
+            path = workspace.runs / f"{arm}-{seed}" / DESCRIPTION
+            values = json.loads(path.read_text())
+            values["recipe"]["views"] = section
+            path.write_text(json.dumps(values))
+    return read(workspace)
+
+
+def test_the_metric_is_shown_by_a_recipe_key_in_which_arms_differ(workspace: Workspace) -> None:
+    study = with_recipes(workspace, {"vanilla": {"num_focal": 10}, "right": {"num_focal": 2}})
+    assert study.keys == ("views.num_focal",)
+    low, high = study.by_key("views.num_focal")
+    assert (low.value, low.arms, low.number.value, low.kind) == ("2", ("right",), 0.75, PAIRED)
+    assert (high.value, high.number.lo, high.number.hi) == ("10", 0.65625, 0.78125)
+    sheet = key_sheet(study, "views.num_focal", width=120)
+    assert sheet.texts()[1][:3] == ["2", "mimic", "0.750 [0.688, 0.812]"]
+    assert "●" in sheet.texts()[1][-1]
+    assert "┊" not in sheet.texts()[1][-1]
+
+
+def test_arms_that_share_a_value_are_a_mean_by_seed_and_keys_that_differ_too_are_named(workspace: Workspace) -> None:
+    rows = {
+        "0": ArmRow("vanilla", "mimic", 2, make_number(0.5), make_number(0.25), 10, 10),
+        "1": ArmRow("right", "mimic", 2, make_number(0.75), make_number(0.25), 10, 10),
+    }
+    make_ablation(workspace, "study", rows=rows, differences={})
+    study = with_recipes(workspace, {"vanilla": {"px": 2, "a": 1}, "right": {"px": 2, "a": 3}})
+    assert study.keys == ("views.a",)
+    shared = replace(study, settings={arm: {"views.px": "2", "views.a": arm} for arm in study.arms})
+    (point,) = shared.by_key("views.px")
+    assert point.seeds == {"7": 0.640625, "2": 0.609375}
+    assert (point.arms, point.number.value, point.kind) == (("vanilla", "right"), 0.625, SEEDS_ONLY)
+    assert "these arms differ in views.a too" in key_sheet(shared, "views.px").notes
+
+
 def test_evaluations_of_another_protocol_are_not_mixed_in(workspace: Workspace) -> None:
     make_evaluation(workspace, "right-7", "run", 0.9)
     assert list(read(workspace).findings["right", "mimic"]["Edema"]) == ["2"]
@@ -107,6 +149,9 @@ def test_the_screen_pins_drills_and_changes_its_shape(workspace: Workspace, size
         assert opened.state.pinned == "right"
         await press(pilot, screen, "m", "tab")
         assert "AUPRC" in text_of(pilot)
+        await pilot.press("x")
+        await pilot.pause(0.05)
+        assert "differ in no recipe key" in [each.message for each in pilot.app._notifications][-1]
         assert dict(opened.list_copies())["table as LaTeX"].startswith("% ")
 
     drive(workspace, steps, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +344,12 @@ def test_what_is_at_the_cursor_can_be_copied_and_saved(
             await pilot.pause(0.1)
         assert (tmp_path / "runs.csv").read_text().count("\n") == 4
         assert "this file exists" in text_of(pilot)
+        await pilot.press("home", "shift+end", *"runs.svg", "enter")
+        await until(pilot, lambda: (tmp_path / "runs.svg").exists())
+        picture = (tmp_path / "runs.svg").read_text()
+        assert "mimic-msn+sex-s1-bbbb" in picture
+        assert "Save&#160;the" not in picture
+        assert not re.findall(r"https?://(?!www\.w3\.org)[^\s\"<]*", picture.replace("https://www.textualize.io", ""))
 
     drive(workspace, steps)
 

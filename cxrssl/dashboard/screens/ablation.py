@@ -1,4 +1,4 @@
-"""An ablation: its primary comparison on top; below it a forest plot, a matrix, or one arm by finding.
+"""An ablation: its primary comparison on top; below it a forest, a matrix, the metric by a recipe key, or one arm.
 
 In: Study. Out: what the tables show.
 """
@@ -20,12 +20,12 @@ from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.study import Study
 from cxrssl.dashboard.text.lines import info_line, title_lines
 from cxrssl.dashboard.text.sheet import Sheet
-from cxrssl.dashboard.text.study import MATRIX_NOTE, findings_sheet, forest_sheet, matrix_sheet, study_lines
+from cxrssl.dashboard.text.study import MATRIX_NOTE, findings_sheet, forest_sheet, key_sheet, matrix_sheet, study_lines
 from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.table import KeyedTable
 from cxrssl.records.ablation import METRICS
 
-SHAPES = ("forest", "numbers", "differences")
+SHAPES = ("forest", "numbers", "differences", "key")
 
 
 class AblationScreen(CommonScreen):
@@ -34,13 +34,14 @@ class AblationScreen(CommonScreen):
     NAME = "ablation"
     TOP = "#study"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "move_shape(1)", "Forest, matrix", id="next_pane"),
+        Binding("tab", "move_shape(1)", "Forest, matrix, key", id="next_pane"),
         Binding("shift+tab", "move_shape(-1)", "Back", show=False, id="previous_pane"),
         Binding("enter", "drill", "By finding", id="drill"),
         Binding("escape", "leave", "All arms", show=False),
         Binding("p", "pin", "Pin", id="pin"),
         Binding("m", "move_metric", "Metric", id="next_metric"),
         Binding("f", "move_cohort", "Cohort", id="next_cohort"),
+        Binding("x", "choose_key", "Recipe key", id="x_axis"),
         Binding("n", "move_study(1)", "Next study", id="next_study", show=False),
         Binding("N", "move_study(-1)", "Study back", id="previous_study", show=False),
         *LAST,
@@ -52,6 +53,8 @@ class AblationScreen(CommonScreen):
         self.shape = SHAPES[0]
         self.cohort = ""
         """Shown alone; "" for all."""
+        self.key = ""
+        """The recipe key that the metric is shown against."""
         self.opened: tuple[str, str] | None = None
         """The arm and the cohort that are shown by finding."""
 
@@ -89,8 +92,11 @@ class AblationScreen(CommonScreen):
         assert study is not None, "a table is of a study"
         if self.opened is not None and self.opened in study.findings:
             return findings_sheet(study, *self.opened, width)
+        cohort = self.cohort if self.cohort in study.cohorts else ""
         if self.shape == "forest":
-            return forest_sheet(study, self.cohort if self.cohort in study.cohorts else "", width)
+            return forest_sheet(study, cohort, width)
+        if self.shape == "key" and study.keys:
+            return key_sheet(study, self._key_of(study), cohort, width)
         return matrix_sheet(study, self.shape == "differences", width)
 
     def sheets(self) -> list[Sheet]:
@@ -131,7 +137,8 @@ class AblationScreen(CommonScreen):
 
     def action_move_shape(self, by: int) -> None:
         self.opened = None
-        self.shape = turn(SHAPES, self.shape, by)
+        has_keys = self.state is not None and self.state.keys
+        self.shape = turn(SHAPES if has_keys else SHAPES[:-1], self.shape, by)
         self.query_one(KeyedTable).chosen_key = ""
         self.show_state()
 
@@ -139,6 +146,24 @@ class AblationScreen(CommonScreen):
         at = self._at_cursor()
         if at is not None:
             self._look(pinned_arm=at[0])
+
+    def _key_of(self, study: Study) -> str:
+        """Return the key that was chosen; the first in which arms differ where none was."""
+        return self.key if self.key in study.keys else study.keys[0]
+
+    def action_choose_key(self) -> None:
+        """Show the metric against a recipe key of the user's choice."""
+        study = self.state
+        if study is None or not study.keys:
+            self.notify("the runs of this ablation that are here differ in no recipe key", markup=False)
+            return
+
+        def take(key: str) -> None:
+            self.key, self.opened, self.shape = key, None, "key"
+            self.query_one(KeyedTable).chosen_key = ""
+            self.show_state()
+
+        self.pick("Recipe key", list(study.keys), self._key_of(study), take)
 
     def action_move_metric(self) -> None:
         if self.state is not None:

@@ -1,6 +1,6 @@
 """A cohort: flow, link status, what is known, prevalence by split, who the people are, overlaps with others.
 
-In: CohortDetail. Out: tables as text that scrolls.
+In: CohortDetail. Out: tables as text that scrolls. Never: a table to copy or save: it has small counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cxrssl.dashboard.screens.session import Session
 from cxrssl.dashboard.state import turn
 from cxrssl.dashboard.text.lines import info_line
 from cxrssl.dashboard.text.people import cohort_line, cohort_sheets
-from cxrssl.dashboard.text.sheet import Sheet, to_text
+from cxrssl.dashboard.text.sheet import to_text
 from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.sections import Sections
 
@@ -31,6 +31,7 @@ class CohortScreen(CommonScreen):
     """One cohort of the workspace."""
 
     NAME = "cohort"
+    UNSAVED = "small counts tell of persons: cxrssl report and cohort flow write tables without them"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "move_cohort(1)", "Next cohort", id="next_cohort"),
         Binding("N", "move_cohort(-1)", "Cohort back", show=False, id="previous_cohort"),
@@ -70,9 +71,6 @@ class CohortScreen(CommonScreen):
         parts = [(sheet.title, Text("\n".join(to_text(sheet, room)[1:]))) for sheet in cohort_sheets(detail)]
         parts += [("Remarks", Text("\n".join(detail.remarks)))] if detail.remarks else []
         pane.show(parts, columns)
-
-    def sheets(self) -> list[Sheet]:
-        return cohort_sheets(self.state) if self.state and self.state.name else []
 
     def command(self) -> str:
         return f"cxrssl cohort audit {shell_word(self.state.name)}" if self.state and self.state.name else ""

@@ -17,10 +17,11 @@ from textual.widgets import Footer
 from cxrssl.dashboard.screens.help import HelpScreen
 from cxrssl.dashboard.screens.pick import PickScreen
 from cxrssl.dashboard.screens.reading import ReadFailed, ReadingScreen, StateRead
-from cxrssl.dashboard.screens.save import SaveScreen
+from cxrssl.dashboard.screens.save import SaveScreen, make_picture
 from cxrssl.dashboard.screens.session import Session
+from cxrssl.dashboard.text.files import FORMATS
 from cxrssl.dashboard.text.lines import failure_line
-from cxrssl.dashboard.text.sheet import FORMATS, Sheet, to_text
+from cxrssl.dashboard.text.sheet import Sheet, to_text
 from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.tabs import SCREENS, Tabs
 
@@ -37,6 +38,7 @@ class CommonScreen(ReadingScreen):
     NAME: ClassVar[str]
     TOP: ClassVar[str] = "#top"
     """The line that says why nothing could be read."""
+    UNSAVED: ClassVar[str] = "there is no table to save on this screen"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(str(at + 1), f"app.open_screen('{name}')", name.capitalize(), show=False, id=f"screen_{name}")
@@ -131,9 +133,10 @@ class CommonScreen(ReadingScreen):
     def action_save(self) -> None:
         sheets = self.sheets()
         if not sheets:
-            self.notify("there is no table to save on this screen", severity="warning", markup=False)
+            self.notify(self.UNSAVED, severity="warning", markup=False)
             return
-        self.app.push_screen(SaveScreen(self.NAME, sheets[0]), self._say_saved)
+        picture = make_picture(self.app, f"cxrssl {self.NAME}")
+        self.app.push_screen(SaveScreen(self.NAME, sheets[0], picture), self._say_saved)
 
     def _say_saved(self, said: str | None) -> None:
         if said:

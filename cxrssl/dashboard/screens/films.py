@@ -49,6 +49,7 @@ class FilmsScreen(CommonScreen):
     """One film of a cohort."""
 
     NAME = "films"
+    UNSAVED = "the film and the record of a patient are not saved"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,j,down", "move_film(1)", "Next", key_display="← →", id="next_film"),
         Binding("left,k,up", "move_film(-1)", "Film back", show=False, id="previous_film"),

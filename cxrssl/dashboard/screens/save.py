@@ -1,22 +1,31 @@
-"""Where a table on the screen is saved; the end of the name says how: .csv, .md or .tex."""
+"""Where what is on the screen is saved; the end of the name says how: .csv, .md, .tex the table, .svg the picture."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from cxrssl.core.text import plain
-from cxrssl.dashboard.text.sheet import FORMATS, Sheet
+from cxrssl.dashboard.text.files import FORMATS
+from cxrssl.dashboard.text.sheet import Sheet
 
 ENDINGS = {".csv": "CSV", ".md": "Markdown", ".tex": "LaTeX"}
+PICTURE = ".svg"
+_FONTS = re.compile(r"@font-face\s*\{[^}]*\}\s*")
+
+
+def make_picture(app: App[object], title: str) -> str:
+    """Return what the screen shows as SVG that needs nothing from any network: the viewer's own fixed-width font."""
+    return _FONTS.sub("", app.export_screenshot(title=title))
 
 
 class SaveScreen(ModalScreen[str | None]):
@@ -24,13 +33,13 @@ class SaveScreen(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Close")]
 
-    def __init__(self, name: str, sheet: Sheet) -> None:
+    def __init__(self, name: str, sheet: Sheet, picture: str) -> None:
         super().__init__()
-        self.file_name, self.sheet = f"{name}.csv", sheet
+        self.file_name, self.sheet, self.picture = f"{name}.csv", sheet, picture
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(Text("Save the table as .csv, .md or .tex: enter saves, escape closes"), classes="about")
+            yield Static(Text("Save the table as .csv, .md or .tex, the screen as .svg: enter saves"), classes="about")
             yield Input(self.file_name)
             yield Static(id="refusal")
 
@@ -38,12 +47,13 @@ class SaveScreen(ModalScreen[str | None]):
     def save(self, event: Input.Submitted) -> None:
         """Write a new file; one that is there is never written over."""
         path = Path(event.value.strip()).expanduser()
-        if path.suffix not in ENDINGS:
-            self._refuse("the name must end in .csv, .md or .tex")
+        if path.suffix not in (*ENDINGS, PICTURE):
+            self._refuse("the name must end in .csv, .md, .tex or .svg")
             return
+        is_picture = path.suffix == PICTURE
         try:
             with open(path, "x", encoding="utf-8") as file:
-                file.write(FORMATS[ENDINGS[path.suffix]](self.sheet))
+                file.write(self.picture if is_picture else FORMATS[ENDINGS[path.suffix]](self.sheet))
         except FileExistsError:
             self._refuse("this file exists: choose another name")
         except (OSError, ValueError) as error:

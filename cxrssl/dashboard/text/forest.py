@@ -17,6 +17,8 @@ class ForestScale:
     low: float
     high: float
     places: int
+    has_zero: bool = True
+    """Whether there is a line at zero."""
 
     def place(self, value: float) -> int:
         """Return the place of a value, that at the edge for one beyond it."""
@@ -27,7 +29,8 @@ class ForestScale:
         """Return an interval: "├──●──┤", the line at zero "┊" behind it; arrows where it goes beyond the scale."""
         value, low, high = bar
         cells = [" "] * self.places
-        cells[self.place(0.0)] = "┊"
+        if self.has_zero:
+            cells[self.place(0.0)] = "┊"
         if math.isfinite(low) and math.isfinite(high):
             first, last = self.place(low), self.place(high)
             cells[first : last + 1] = ["─"] * (last + 1 - first)
@@ -40,18 +43,19 @@ class ForestScale:
     def axis(self) -> str:
         """Return the line that says which values the ends and the middle line are."""
         cells = [" "] * self.places
-        for value, start in ((self.low, 0), (self.high, self.places - 7)):
-            text = f"{value:+.3f}"
-            cells[start : start + len(text)] = text
+        pattern = "{:+.3f}" if self.has_zero else "{:.3f}"
+        low, high = pattern.format(self.low), pattern.format(self.high)
+        cells[: len(low)], cells[self.places - len(high) :] = low, high
         zero = self.place(0.0)
-        if 8 <= zero <= self.places - 9:
+        if self.has_zero and 8 <= zero <= self.places - 9:
             cells[zero] = "0"
         return "".join(cells)[: self.places]
 
 
-def fit_forest(bars: Sequence[Bar], places: int) -> ForestScale:
-    """Return the scale that holds all intervals and zero, with some room."""
-    known = [value for bar in bars for value in bar if math.isfinite(value)] + [0.0]
+def fit_forest(bars: Sequence[Bar], places: int, has_zero: bool = True) -> ForestScale:
+    """Return the scale that holds all intervals, and zero unless there is none, with some room."""
+    known = [value for bar in bars for value in bar if math.isfinite(value)]
+    known += [0.0] if has_zero or not known else []
     low, high = min(known), max(known)
     room = 0.03 * (high - low) or 0.01
-    return ForestScale(low - room, high + room, max(places, 8))
+    return ForestScale(low - room, high + room, max(places, 8), has_zero)

@@ -41,7 +41,8 @@ CURVES_KEYS = (
     ("up, down, j, k", "another run of the legend"),
 )
 ABLATION_KEYS = (
-    ("tab, shift+tab", "forest plot; matrix of numbers; matrix of differences"),
+    ("tab, shift+tab", "forest plot; numbers; differences; by recipe key"),
+    ("x", "choose the recipe key that the metric is shown by"),
     ("enter", "the arm at the cursor by finding; escape: all arms"),
     ("p", "pin this arm: others are compared with it"),
     ("m", "AUROC or AUPRC"),

@@ -50,7 +50,7 @@ def cohort_sheets(detail: CohortDetail) -> list[Sheet]:
 
 
 def _count_sheet(title: str, name: str, counts: Counts, total: int) -> Sheet:
-    columns = (Column(name, 34, True), Column("films"), Column("share"), Column("", 0, True, 1))
+    columns = (Column(name, 34, True), Column("films"), Column("share"), Column("", 0, True, 1, is_drawn=True))
     texts = {}
     for at, (what, num) in enumerate(counts):
         share = num / total if total else 0.0

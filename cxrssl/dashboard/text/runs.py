@@ -33,7 +33,7 @@ MARK, PIN = "●", "▸"
 def runs_sheet(runs: Sequence[RunRow], view: View, width: int | None = None) -> Sheet:
     """Return the runs as the view sorts and marks them; names take the width that other columns leave."""
     names = ("run", *(name for name in view.columns if name != "run"))
-    columns = [Column(name, WIDTHS.get(name, 0), name in LEFT, rank_of(name), head_of(name, view)) for name in names]
+    columns = [column_of(name, view) for name in names]
     shown = sort_runs(runs, view)
     rows = {}
     for run in shown:
@@ -41,6 +41,12 @@ def runs_sheet(runs: Sequence[RunRow], view: View, width: int | None = None) -> 
         rows[run.run_id] = tuple(run_cell(run, name, view, usual) for name in names)
     sheet = Sheet("", tuple(columns), rows)
     return sheet if width is None else shorten_first(sheet, width)
+
+
+def column_of(name: str, view: View) -> Column:
+    """Return a column of the table, as the view sorts by it or not."""
+    width, is_left, is_drawn = WIDTHS.get(name, 0), name in LEFT, name == "trend"
+    return Column(name, width, is_left, rank_of(name), head_of(name, view), is_drawn)
 
 
 def shorten_first(sheet: Sheet, width: int) -> Sheet:
@@ -128,7 +134,7 @@ def groups_sheet(runs: Sequence[RunRow], view: View, width: int | None = None) -
     shown = sort_runs(runs, view)
     by_id = {run.run_id: run for run in shown}
     columns = [Column("run", 0, True, 0, "  setup")]
-    columns += [Column(name, WIDTHS.get(name, 0), name in LEFT, rank_of(name), head_of(name, view)) for name in GROUPED]
+    columns += [column_of(name, view) for name in GROUPED]
     rows = {}
     for group in group_runs(shown, view.metric):
         members = [by_id[run_id] for run_id in group.run_ids]

@@ -1,38 +1,17 @@
-"""A table as it is shown, printed and exported: the same cells on the screen, as text, CSV, Markdown and LaTeX.
+"""A table as it is shown and printed: the same cells on the screen and as text; files.py writes them into files.
 
-In: columns and rows of Cell. Out: lines. Never: a control character from data, or a cell that a spreadsheet would run.
+In: columns and rows of Cell. Out: lines. Never: a control character from data.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cxrssl.core.columns import align_rows, cell_width
-from cxrssl.core.text import csv_text, plain
+from cxrssl.core.text import plain
 
 GAP = 2
-LATEX = str.maketrans(
-    {
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "\\": r"\textbackslash{}",
-        "–": "--",
-        "−": "$-$",
-        "±": r"$\pm$",
-        "≠": r"$\neq$",
-        "▸": "",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -46,6 +25,8 @@ class Column:
     """0 is never left out."""
     label: str = ""
     """What its head says, if not its name."""
+    is_drawn: bool = False
+    """Whether it is a picture in characters, which has no place in a file."""
 
     @property
     def head(self) -> str:
@@ -126,38 +107,3 @@ def cut(line: str, width: int) -> str:
     while cell_width(line) > width - 1:
         line = line[:-1]
     return line + "…"
-
-
-def to_csv(sheet: Sheet) -> str:
-    """Return a table as CSV."""
-    out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows([csv_text(cell.strip()) for cell in row] for row in sheet.texts())
-    return out.getvalue()
-
-
-def to_markdown(sheet: Sheet) -> str:
-    """Return a table in GitHub's Markdown, its notes below."""
-    head, *rows = [[_markdown(cell) for cell in row] for row in sheet.texts()]
-    rule = [":--" if column.is_left else "--:" for column in sheet.columns]
-    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
-    return "\n".join([*lines, "", *(f"- {_markdown(note)}" for note in sheet.notes)]).rstrip() + "\n"
-
-
-def to_latex(sheet: Sheet) -> str:
-    """Return a table for LaTeX with booktabs, its notes as comments."""
-    head, *rows = [[plain(cell.strip()).translate(LATEX) for cell in row] for row in sheet.texts()]
-    spec = "".join("l" if column.is_left else "r" for column in sheet.columns)
-    lines = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", rf"{' & '.join(head)} \\", r"\midrule"]
-    lines += [rf"{' & '.join(row)} \\" for row in rows]
-    notes = [f"% {plain(note)}" for note in sheet.notes]
-    return "\n".join([*notes, *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-FORMATS: dict[str, Callable[[Sheet], str]] = {"CSV": to_csv, "Markdown": to_markdown, "LaTeX": to_latex}
-
-
-def _markdown(text: str) -> str:
-    escaped = plain(text.strip())
-    for char in "\\`*_[]<>|":
-        escaped = escaped.replace(char, f"\\{char}")
-    return escaped

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.dashboard.means import SeedMean
 from cxrssl.dashboard.study import SEEDS_ONLY, Study, StudyRow
 from cxrssl.dashboard.text.cells import NOTHING
-from cxrssl.dashboard.text.forest import fit_forest
+from cxrssl.dashboard.text.forest import Bar, fit_forest
 from cxrssl.dashboard.text.sheet import GAP, Cell, Column, Sheet
 from cxrssl.dashboard.text.styles import WARNING
+from cxrssl.stats.resample import Interval
 
 PIN = "▸"
 MIN_FOREST, MAX_FOREST = 20, 70
 SEEDS_NOTE = "°: interval for other seeds alone, Student's t: the table has no paired comparison with test subjects"
+SEVERAL_NOTE = "°: of several arms their mean by seed, and its interval for other seeds alone, Student's t"
 BADGE_NOTE = "[outcome]: an outcome of the stay was an input of this arm's runs"
 
 
@@ -80,7 +83,7 @@ def forest_sheet(study: Study, cohort: str = "", width: int | None = None) -> Sh
         style = WARNING if row.badge else "bold" if row.is_primary else ""
         rows[key] = tuple(Cell(cell.text, style) for cell in rows[key])
     sheet = Sheet("", tuple(columns), rows, study_notes(study, shown))
-    return _add_forest(sheet, shown, width)
+    return _add_forest(sheet, [_bar_of(row.difference) for row in shown], width)
 
 
 def study_notes(study: Study, rows: list[StudyRow]) -> tuple[str, ...]:
@@ -90,20 +93,51 @@ def study_notes(study: Study, rows: list[StudyRow]) -> tuple[str, ...]:
     return (*own, *study.notes)
 
 
-def _add_forest(sheet: Sheet, shown: list[StudyRow], width: int | None) -> Sheet:
+def _add_forest(sheet: Sheet, bars: Sequence[Bar], width: int | None, has_zero: bool = True) -> Sheet:
     """Add the plot as the last column, as wide as there is room for; on paper and in files it is left out."""
     if width is None:
         return sheet
     fitted, _ = sheet.fit(width - MIN_FOREST - GAP)
     room = width - sum(column.width + GAP for column in fitted.columns) - GAP
-    bars = [(d.value, d.lo, d.hi) if (d := row.difference) else (math.nan,) * 3 for row in shown]
-    scale = fit_forest(bars, min(room, MAX_FOREST))
+    scale = fit_forest(bars, min(room, MAX_FOREST), has_zero)
     rows = {
         key: (*cells, Cell(scale.draw(bar), cells[0].style if bar[0] == bar[0] else ""))
         for (key, cells), bar in zip(fitted.rows.items(), bars, strict=True)
     }
-    column = Column("forest", scale.places, True, 0, scale.axis())
+    column = Column("forest", scale.places, True, 0, scale.axis(), is_drawn=True)
     return Sheet(sheet.title, (*fitted.columns, column), rows, sheet.notes)
+
+
+def _bar_of(interval: Interval | None) -> Bar:
+    return (interval.value, interval.lo, interval.hi) if interval else (math.nan,) * 3
+
+
+def key_sheet(study: Study, key: str, cohort: str = "", width: int | None = None) -> Sheet:
+    """Return the metric at each value of a recipe key, as numbers and as a plot."""
+    points = [point for point in study.by_key(key) if not cohort or point.cohort == cohort]
+    columns = (
+        Column(key, 34, True, 0, plain(key, 34)),
+        Column("cohort", 0, True, 2),
+        Column("metric", 0, False, 0, study.metric.upper()),
+        Column("seeds", 0, False, 3),
+        Column("arms", 30, True, 1),
+    )
+    rows = {
+        f"{point.value} on {point.cohort}": (
+            Cell(plain(point.value, 60)),
+            Cell(plain(point.cohort, 30)),
+            Cell(point.number.to_text() + ("°" if point.kind == SEEDS_ONLY else "")),
+            Cell(str(len(point.seeds))),
+            Cell(plain(", ".join(point.arms), 200)),
+        )
+        for point in points
+    }
+    others = [other for other in study.keys if other != key]
+    notes = [f"{study.metric.upper()} by {plain(key, 60)}: the mean over seeds with its interval"]
+    notes += [SEVERAL_NOTE] if any(point.kind == SEEDS_ONLY for point in points) else []
+    notes += [f"these arms differ in {plain(', '.join(others), 200)} too"] if others else []
+    sheet = Sheet("", columns, rows, tuple(notes))
+    return _add_forest(sheet, [_bar_of(point.number) for point in points], width, has_zero=False)
 
 
 def matrix_sheet(study: Study, is_difference: bool = False, width: int | None = None) -> Sheet:
@@ -150,14 +184,7 @@ def findings_sheet(study: Study, arm: str, cohort: str, width: int | None = None
     }
     notes = ("intervals by finding are for other seeds alone (Student's t over paired seeds); cxrssl report has both",)
     sheet = Sheet(f"{plain(arm, 40)} on {plain(cohort, 40)}, by finding", tuple(columns), rows, notes)
-    if width is None:
-        return sheet
-    fitted, _ = sheet.fit(width - MIN_FOREST - GAP)
-    room = width - sum(column.width + GAP for column in fitted.columns) - GAP
-    bars = [difference[:3] for _, difference in found.values()]
-    scale = fit_forest(bars, min(room, MAX_FOREST))
-    drawn = {key: (*cells, Cell(scale.draw(bar))) for (key, cells), bar in zip(fitted.rows.items(), bars, strict=True)}
-    return Sheet(sheet.title, (*fitted.columns, Column("forest", scale.places, True, 0, scale.axis())), drawn, notes)
+    return _add_forest(sheet, [difference[:3] for _, difference in found.values()], width)
 
 
 def _difference_of(mean: SeedMean) -> str:
