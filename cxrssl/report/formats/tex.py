@@ -32,6 +32,7 @@ PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{5pt}
 \setlength{\tabcolsep}{4pt}
+\setlength{\LTcapwidth}{\linewidth}
 \sloppy
 """
 _COMMANDS = {
@@ -102,12 +103,16 @@ def _column(table: ReportTable, at: int, width: int) -> str:
     if cells and all(isinstance(cell, int) for cell in cells):
         return "r"
     if any(isinstance(cell, str) for cell in cells):
-        return rf">{{\raggedright\arraybackslash}}p{{{width * PLACE_MM:.0f}mm}}"
+        return rf">{{\raggedright\arraybackslash}}p{{{_millimetres(width)}mm}}"
     return "l"
 
 
+def _millimetres(width: int) -> str:
+    return f"{max(width, 6) * PLACE_MM:.0f}"
+
+
 def _heading(name: str, width: int) -> str:
-    return rf"\parbox[b]{{{max(width, 6) * PLACE_MM:.0f}mm}}{{\raggedright {escape(name)}}}"
+    return rf"\parbox[b]{{{_millimetres(width)}mm}}{{\raggedright {escape(name)}}}"
 
 
 def _cell_text(cell: Cell, is_best: bool) -> str:
