@@ -170,6 +170,8 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
     lines += ["films"] + _counts([*flow, ("accepted", films["accepted"])])
     if values["link"]:
         lines += ["linked by status"] + _counts(list(values["link"].items()))
+    for kind, positions in values.get("positions", {}).items():
+        lines += [f"films by the intervals of {kind}"] + _counts(list(positions.items()))
     lines += ["films where unknown"] + _counts(list(values["unknown"].items()))
     lines += _describe_measured(values.get("measured", {}))
     for feature, words in values["strange_words"].items():

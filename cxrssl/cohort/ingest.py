@@ -23,6 +23,7 @@ from cxrssl.cohort.files import Layout, SourceFile, check_apart, hash_listing, l
 from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.losses import check_losses, find_doubtful
+from cxrssl.cohort.maps.measures import check_inputs, own_features
 from cxrssl.cohort.maps.overlay import find_dataset, read_dataset
 from cxrssl.cohort.read import KIND
 from cxrssl.cohort.release.verified import Verified, count_verified, find_films, find_verified
@@ -121,6 +122,8 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     _check_owner(dest, plan)
     tables = read_dataset(source, plan.layout, plan.present)
     losses = check_losses([*(tables.film_parts or []), *tables.others], options.allow_losses)
+    if tables.own_events is not None:
+        check_inputs(plan.asked.chosen.features, tables.own_events)
     links = describe_links(plan.layout.root, plan.layout.unread)
     plan.layout.remarks.extend([links] if links else [])
     _check_some_films(tables, plan)
@@ -157,9 +160,10 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions, des
     rule = _choose_rule(source, options)
     options.check()
     options = options.locate(options.dataset)
-    asked = read_asked(options.features, dest)
+    own = own_features(options.map, dest) if options.map else None
+    asked = own or read_asked(options.features, dest)
     layout = _find_layout(source, options)
-    events = find_files(asked, layout)
+    events = {} if own else find_files(asked, layout)
     check_apart(workspace.root, {layout.root, *(file.path.parent for file in _publishers_files(layout))})
     present = list_films(layout.root, layout.film_folders, layout.film_suffixes, layout.remarks)
     layout.remarks.extend(leave_unwritable(present))
@@ -168,7 +172,7 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions, des
     sizes = {file.shown: file.path.stat().st_size for file in layout.files.values()}
     folders = {layout.root, *(file.path.parent for file in layout.files.values())}
     verified = find_verified(workspace, folders, options.links)
-    own = options.split_path
+    split_path = options.split_path
     measured = [asdict(feature) for feature in asked.chosen.features]
     tables = [asdict(table) for table in asked.chosen.used_tables().values()]
     key = hash_settings(
@@ -181,7 +185,7 @@ def _make_plan(workspace: Workspace, source: Source, options: IngestOptions, des
             "films": hash_listing(present),
             "link": rule and asdict(rule),
             "shares": asdict(options.shares),
-            "split_file": own and _hash_file(own, plain(own.name, 120)),
+            "split_file": split_path and _hash_file(split_path, plain(split_path.name, 120)),
         }
     )
     films = look_at_films(layout.film_folder, present) if layout.has_headers else {}
@@ -303,7 +307,8 @@ class _Filling:
 
 def _fill_folder(folder: Path, filling: _Filling, tables: SourceTables, plan: _Plan) -> dict[str, Any]:
     measured = plan.asked.chosen.features
-    events = Events(plan.asked.chosen, plan.events, plan.hashes, filling.workspace.stages) if measured else None
+    stages = filling.workspace.stages
+    events = Events(plan.asked.chosen, plan.events, plan.hashes, stages, tables.own_events) if measured else None
     database_path = folder / "cohort.duckdb"
     rejects = collect_rejects(tables)
     with open_database(database_path, memory=WORKING_MEMORY) as database:

@@ -99,6 +99,7 @@ def summarise(
         },
         "flow": [[what, films] for what, films in tables.films.flow()],
         "link": dict(database.rows("SELECT link_status, films FROM link_count")),
+        **({"positions": tables.positions} if tables.positions else {}),
         "unknown": _count_unknown(database),
         "known": _count_known(database),
         "strange_words": _count_strange_words(database),

@@ -6,6 +6,8 @@ rejected. Never: a "no" of a person of whom a row could not be read.
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +60,17 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class OwnEvents:
+    """Rows of a user's own tables, and the films as these know them."""
+
+    films: pl.DataFrame
+    """image_id, owner (whose rows a film's values are chosen from: the film or its subject), taken_at, admittime,
+    in_icu."""
+    rows: Mapping[str, pl.DataFrame]
+    """Table -> rows in the form of stage.Stage, with the owner as `subject`."""
+
+
+@dataclass(frozen=True)
 class Events:
     """Where the rows of measured features are."""
 
@@ -68,6 +81,7 @@ class Events:
     """Shown name of a file -> its SHA-256."""
     stages: Path
     """Folder of the workspace for the rows that are needed."""
+    own: OwnEvents | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,8 @@ def measure_films(database: Database, events: Events) -> Measures:
     """
     chosen, files, hashes, stages = events.chosen, events.files, events.hashes, events.stages
     films = database.query(FILMS)
+    if events.own is not None:
+        films = _own_films(database, events.own)
     subjects = films["subject_id"].unique().sort()
     staged: dict[str, Stage] = {}
     for name, table in chosen.used_tables().items():
@@ -114,7 +130,11 @@ def measure_films(database: Database, events: Events) -> Measures:
     frame = films.select("film").sort("film")
     accounts: dict[str, Account] = {}
     stages.mkdir(parents=True, exist_ok=True)
-    with open_scratch(stages, memory=MEMORY) as scratch:
+    with contextlib.ExitStack() as kept:
+        if events.own is not None:
+            folder = Path(kept.enter_context(tempfile.TemporaryDirectory(prefix="own-", dir=stages)))
+            staged |= _write_rows(folder, events.own)
+        scratch = kept.enter_context(open_scratch(stages, memory=MEMORY))
         _insert_films(scratch, films, subjects, database.query(STAYS))
         with track("choose values", len(chosen.features), "features") as progress:
             for feature in sorted(chosen.features, key=_counts_others):
@@ -125,6 +145,24 @@ def measure_films(database: Database, events: Events) -> Measures:
     accounts = {feature.name: accounts[feature.name] for feature in chosen.features}
     ids = database.query("SELECT rowid AS film, image_id FROM image")
     return Measures(ids.join(frame, "film").sort("film").drop("film"), accounts, unread)
+
+
+def _own_films(database: Database, own: OwnEvents) -> pl.DataFrame:
+    """Return the films in the form of FILMS, each under the owner of its rows."""
+    ids = database.query("SELECT rowid AS film, image_id FROM image")
+    films = ids.join(own.films, "image_id").rename({"owner": "subject_id"})
+    return films.select(
+        "film", "subject_id", "taken_at", "admittime", pl.lit(None, pl.String).alias("hadm_id"), "in_icu",
+        pl.lit(True).alias("is_sure"),
+    )  # fmt: skip
+
+
+def _write_rows(folder: Path, own: OwnEvents) -> dict[str, Stage]:
+    staged = {}
+    for name, rows in own.rows.items():
+        staged[name] = Stage(folder / f"{name}.parquet", 0)
+        rows.write_parquet(staged[name].path)
+    return staged
 
 
 def _insert_films(scratch: Database, films: pl.DataFrame, subjects: pl.Series, stays: pl.DataFrame) -> None:

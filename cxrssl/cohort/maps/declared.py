@@ -144,6 +144,8 @@ class MeasureSource:
     value: str = ""
     time: str = ""
     unit: str = ""
+    factor: float = 1.0
+    """A number times this is in `unit`."""
     limits: tuple[float, ...] = ()
     """The numbers that -inf and inf stand for: the limits of detection."""
 

@@ -14,6 +14,7 @@ from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import GIVEN, RECORDED
 from cxrssl.cohort.maps.declared import EhrMap, FeatureMap, FilmsMap, JoinMap, RecordMap, TimeMap
 from cxrssl.cohort.maps.parse_labels import build_labels
+from cxrssl.cohort.maps.parse_times import build_measures, build_span
 from cxrssl.cohort.maps.values import as_table, as_tables, cells_of, check_keys, text_of
 from cxrssl.core.config import build_settings, read_toml
 from cxrssl.core.errors import ConfigError
@@ -23,7 +24,7 @@ FEATURES: dict[str, Feature] = {feature.column: feature for feature in GIVEN}
 """Column -> feature that a table may give of any dataset."""
 OF_FILMS: dict[str, Feature] = {feature.column: feature for feature in RECORDED}
 """The same, with view and position: those of the films of a folder."""
-SECTIONS = ("body_part", "ids", "films", "time", "labels", "ehr")
+SECTIONS = ("body_part", "ids", "films", "time", "labels", "ehr", "admission", "icu", "measures", "feature")
 
 
 def read_map(path: Path) -> RecordMap:
@@ -46,6 +47,10 @@ def _build_map(values: dict[str, Any]) -> RecordMap:
     if films and films.taken and time.unit and time.zero == "film":
         what = '"films.taken" cannot be counted from the film itself'
         raise ConfigError(what, hint='write zero = "patient" in [time], or leave taken out')
+    admission, icu = (
+        build_span(as_table(values[name], name), name, time) if name in values else None
+        for name in ("admission", "icu")
+    )
     return RecordMap(
         simple.body_part,
         simple.ids,
@@ -53,6 +58,10 @@ def _build_map(values: dict[str, Any]) -> RecordMap:
         time,
         tuple(build_labels(each, is_folder) for each in as_tables(values.get("labels"), "labels")),
         tuple(_build_ehr(each, is_folder) for each in as_tables(values.get("ehr"), "ehr")),
+        admission,
+        icu,
+        tuple(build_measures(each, time) for each in as_tables(values.get("measures"), "measures")),
+        tuple(as_tables(values.get("feature"), "feature")),
     )
 
 

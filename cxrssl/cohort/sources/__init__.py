@@ -13,6 +13,7 @@ from typing import Protocol, Self, cast
 
 import polars as pl
 
+from cxrssl.cohort.events.fill import OwnEvents
 from cxrssl.cohort.features import GIVEN
 from cxrssl.cohort.files import Folder, Layout, check_folder, iter_folders
 from cxrssl.cohort.tables.columns import POLARS_TYPES, Column, TableSpec
@@ -106,6 +107,10 @@ class SourceTables:
     """Part of the dataset -> its version and the evidence, such as "2.2 (numbers of rows)"."""
     film_parts: list[SourceTable] = field(default_factory=list)
     """The files that `films` joins, where there are several."""
+    own_events: OwnEvents | None = None
+    """Rows of a user's own tables that measured features are chosen from."""
+    positions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Kind of intervals that a user's own table has -> how films lie to them -> films."""
 
     @property
     def files(self) -> list[SourceTable]:

@@ -15,8 +15,11 @@ from cxrssl.cohort.maps.clock import read_days, read_moments
 from cxrssl.cohort.maps.declared import FilmsMap, RecordMap, TimeMap
 from cxrssl.cohort.maps.films import read_films
 from cxrssl.cohort.maps.labels import label_columns, take_labels
+from cxrssl.cohort.maps.measures import measure_columns, read_events
+from cxrssl.cohort.maps.moments import Timed
 from cxrssl.cohort.maps.parse import read_map
 from cxrssl.cohort.maps.record import ehr_columns, take_features
+from cxrssl.cohort.maps.spans import place_films, span_columns
 from cxrssl.cohort.maps.tables import check_some, judge, table_name
 from cxrssl.cohort.maps.tags import SAID, add_tags
 from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
@@ -26,7 +29,7 @@ from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.errors import ConfigError, DataError, UsageError
 from cxrssl.core.text import count_noun
 
-OPTIONS: tuple[str, ...] = ("map", "films", "features")
+OPTIONS: tuple[str, ...] = ("map", "films")
 SUFFIXES = (*FILM_SUFFIXES, ".dcm", ".dicom", ".ima")
 SPLITS = {**FILE_SPLITS, "train_val": "train_val"}
 IMAGE = {"view": pl.String(), "position": pl.String(), "taken_at": pl.Datetime("us"), "taken_on": pl.Date()}
@@ -78,7 +81,9 @@ def _read(layout: Layout, present: dict[str, int], record_map: RecordMap, films:
     ehr = [each for each in record_map.ehr if not each.file]
     columns = [name for each in labels for name in label_columns(each)]
     columns += [name for each in ehr for name in ehr_columns(each)]
-    table, others = read_films(layout, films, present, columns)
+    timed_columns = [name for span in record_map.spans.values() if not span.file for name in span_columns(span)]
+    timed_columns += [name for each in record_map.measures if not each.file for name in measure_columns(each)]
+    table, others = read_films(layout, films, present, [*columns, *timed_columns])
     remarks = [] if record_map.labels else ["no findings, so only for pretraining; [labels] of the map names them"]
     _add_times(table, films, record_map.time)
     reject_absent_films(table, present)
@@ -87,6 +92,14 @@ def _read(layout: Layout, present: dict[str, int], record_map: RecordMap, films:
     features = [each for one in ehr for each in take_features(table, one, keeps_rows=True)]
     official = _official(table, films)
     said = _say(table.frame, features)
+    timed = Timed(table, _make_image(table.frame, said), record_map.time, layout)
+    follows, positions, tables = place_films(timed, record_map.spans)
+    others += tables
+    said = _lay_under(said, follows)
+    events = None
+    if record_map.measures:
+        events, tables = read_events(timed, record_map, said)
+        others += tables
     views = [each.features["view"].column for each in ehr if "view" in each.features]
     return SourceTables(
         films=table,
@@ -98,6 +111,8 @@ def _read(layout: Layout, present: dict[str, int], record_map: RecordMap, films:
         views_seen=count_values(table.frame, views[0]) if views else {},
         remarks=remarks,
         versions={"labels": layout.files[table_name("films")].shown if labels else "none"},
+        own_events=events,
+        positions=positions,
     )
 
 
@@ -138,10 +153,15 @@ def _say(frame: pl.DataFrame, features: list[pl.Expr]) -> pl.DataFrame:
     said = frame.select("image_id", *features)
     times = {"@taken_at": "taken_at", "@taken_on": "taken_on", "@num_prior": "num_prior"}
     said = said.with_columns(frame[own].alias(name) for own, name in times.items() if own in frame.columns)
-    for name in SAID:
-        if f"tag {name}" in frame.columns:
-            tag = frame[f"tag {name}"]
-            said = said.with_columns((said[name].fill_null(tag) if name in said.columns else tag).alias(name))
+    tags = {name: frame[f"tag {name}"].alias(name) for name in SAID if f"tag {name}" in frame.columns}
+    return _lay_under(said, pl.DataFrame(tags)) if tags else said
+
+
+def _lay_under(said: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """Return what is said with what `more` says, row for row, where it says nothing."""
+    for name in more.columns:
+        value = said[name].fill_null(more[name]) if name in said.columns else more[name]
+        said = said.with_columns(value.alias(name))
     return said
 
 
