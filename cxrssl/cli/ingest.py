@@ -20,6 +20,7 @@ from cxrssl.cli.options import (
     print_summary,
 )
 from cxrssl.core.columns import align_rows
+from cxrssl.core.errors import UsageError
 from cxrssl.core.filmnote import WORDS, Note
 from cxrssl.core.text import count_noun, plain
 
@@ -45,6 +46,9 @@ def ingest(
     map_path: Annotated[
         Path | None, typer.Option("--map", help="TOML that explains your own tables: help folder.")
     ] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="For folder: write a map to start from to --map [map.toml], and stop.")
+    ] = False,
     labels: Annotated[str, typer.Option(help="For mimic: chexpert, negbio or radiologist.")] = "",
     features: Annotated[
         str, typer.Option(help="For mimic: labs, vitals, oxygen, history, or a TOML of your own: help features.")
@@ -119,6 +123,9 @@ def ingest(
     from cxrssl.cohort.split import parse_shares
     from cxrssl.ingest import ingest_dataset
 
+    if guess:
+        _write_guess(dataset, path, map_path or Path("map.toml"), as_json)
+        return
     opened = make_workspace(workspace)
     options = IngestOptions(
         dataset,
@@ -151,6 +158,19 @@ def ingest(
         then = f"next, pack the films: {shlex.join(['cxrssl', *(w for w in context.obj or () if w != '--no-pack')])}"
     rejects = opened.images / made.name / "rejects.csv"
     print_summary(summary, as_json, [*describe_cohort(made.values), *describe_packed(packed, rejects), then])
+
+
+def _write_guess(dataset: str, path: Path, map_path: Path, as_json: bool) -> None:
+    from cxrssl.cohort.files import check_folder
+    from cxrssl.cohort.maps.guess import write_guess
+
+    if dataset != "folder":
+        raise UsageError(f"--guess does not apply to {plain(dataset, 60)}", hint="cxrssl ingest folder PATH --guess")
+    made = write_guess(check_folder(path, dataset), map_path)
+    named = f"named by {made.table}" if made.table else "which no table names"
+    then = f"next, correct it: then {shlex.join(['cxrssl', 'ingest', 'folder', str(path), '--map', str(map_path)])}"
+    summary = {"map": str(map_path), "films": made.films, "table": made.table}
+    print_summary(summary, as_json, [f"{map_path}: a map of {count_noun(made.films, 'film')}, {named}", then])
 
 
 def describe_cohort(values: dict[str, Any]) -> list[str]:

@@ -70,8 +70,11 @@ def _own_features(record_map: RecordMap, path: Path, cohort: Path) -> Asked:
 
 
 def _event_table(number: int, table: MeasureMap) -> EventTable:
-    given = {key: key for key in ("stored", "until", "unit") if getattr(table, key)}
-    return EventTable(f"map_{number}", f"map/measures_{number}", "time", item="item", value="value", **given)
+    stored, until, unit = (key if getattr(table, key) else "" for key in ("stored", "until", "unit"))
+    return EventTable(
+        f"map_{number}", f"map/measures_{number}", "time", item="item", value="value",
+        stored=stored, until=until, unit=unit,
+    )  # fmt: skip
 
 
 def _declarations(

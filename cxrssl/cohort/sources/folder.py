@@ -43,7 +43,7 @@ def is_here(folder: Folder) -> bool:
 def find(options: SourceOptions) -> Layout:
     """Return where the films are; the tables are those of the map."""
     if options.map is None:
-        hint = "name it with --map; cxrssl help folder shows how one is written"
+        hint = "name it with --map, or have one written to start from: cxrssl ingest folder PATH --guess"
         raise UsageError("a folder of your own needs a map", options.path, hint)
     films = _films_of(read_map(options.map), options.map)
     root = options.films or options.path
