@@ -31,9 +31,9 @@ NOTES = (
     "SD over seeds: how far one training lies from the next on these films; more test subjects do not make it smaller. "
     "SE over subjects: how far the mean would move with other test subjects; more seeds hardly make it smaller.",
     "Differences are paired by film, and by seed where both rows have the same seeds. Unpaired: their seeds differ. "
-    "One seed: on a side; the interval is then of the test subjects alone, made as for a single evaluation. "
-    "Right - wrong record: the same setup with a wrong record is subtracted.",
+    "One seed: on a side; the interval is then of the test subjects alone, made as for a single evaluation.",
 )
+WRONG_NOTE = "Right - wrong record: the same setup with a wrong record is subtracted."
 BASELINES = (UNTRAINED, VANILLA, PIXELS)
 ROUNDED = ("value", "lo", "hi", "sd_seeds", "se_subjects", "p", "p_holm")
 
@@ -56,7 +56,8 @@ def seed_table(table: Sequence[SeedGroup], averages: Averages, pin: Pin | None =
     names = (*baselines, *controls)
     rows = [_make_row(group, record, names, pin) for group, record in zip(table, records, strict=True)]
     title = f"Means over seeds on {name_terms(table[0].settings)}"
-    notes = [*_marks(rows), *_not_beaten(table, records), *_one_seed(table), *NOTES, *_repeats(table)]
+    notes = [*_marks(rows), *_not_beaten(table, records), *_one_seed(table), *NOTES]
+    notes += [*([WRONG_NOTE] if controls else []), *_repeats(table)]
     notes += filter(None, [describe_missing(pin, table[0].settings.terms)])
     return ReportTable(title, columns, rows, notes, short="Means over seeds", compared=(2, 3))
 
