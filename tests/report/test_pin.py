@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_forests_show_differences_to_it_alone(workspace: Workspace) -> None:
     for figure in forests:
         svg = figure.svg.decode()
         assert "Minus untrained" not in svg
+        assert "view-only" not in svg
         assert "shuffled" in svg
 
 
@@ -124,3 +126,9 @@ def test_a_name_of_nothing_of_other_films_or_of_several_setups_is_refused(
 def files_of(folder: Path) -> dict[str, bytes]:
     paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_the_command_of_hostile_names_is_printable_words() -> None:
+    words = Choice(runs=("a b", "\x1b[31m"), baseline="$(rm -rf ~) `x` \u202e", cohort="--help").to_words()
+    assert all(word.isprintable() for word in words)
+    assert [shlex.split(word)[0] for word in words[:3] if "$'" not in word] == ["--runs", "--cohort"]

@@ -31,6 +31,7 @@ from cxrssl.stats.seeds import SeedScores
 
 USUAL = (VANILLA, PIXELS, UNTRAINED)
 """What a setup is compared with finding by finding: the first of these that it has."""
+CHOSEN = ", chosen for this report"
 DECLARED = "Primary comparison, declared beforehand"
 
 
@@ -107,12 +108,13 @@ def _count_films(ablation: Ablation, row: DifferenceRow, small: SmallCells) -> s
 def _plan_macro(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
     """Return forests of macro AUROC: every setup of a table, minus what it is compared with.
 
-    Those of an ablation have a forest of their own, but for differences to a pinned baseline.
+    Those of an ablation have a forest of their own, but for differences to a pinned baseline. Those are of all that was
+    trained: differences of what was not are so large that the others could not be told apart.
     """
     sections: dict[str, list[ForestRow]] = {}
     methods: dict[str, None] = {}
     for group in table:
-        if find_arm(group, material.arms) and material.pin is None:
+        if find_arm(group, material.arms) if material.pin is None else group.settings.kind not in TRAINED:
             continue
         for minus, found in _list_differences(group, table, material):
             methods[found.method] = None
@@ -132,7 +134,7 @@ def _plan_macro(table: Sequence[SeedGroup], material: Material) -> list[Plan]:
         axis="Difference in macro AUROC",
         remark_heading="seeds",
         sections=tuple(
-            ForestSection(f"Minus {_name_reference(minus, pin)}", tuple(sections[minus]))
+            ForestSection(f"Minus {_name_reference(minus, pin)}{CHOSEN if pin else ''}", tuple(sections[minus]))
             for minus in sorted(sections, key=order.index)
         ),
         notes=(*explain(sections.values()), *_explain_methods(methods)),
