@@ -12,7 +12,9 @@ from pathlib import Path
 
 from cxrssl.ablate.grid import Grid
 from cxrssl.ablate.row import Row
+from cxrssl.cohort.pool import COMMA
 from cxrssl.cohort.read import Cohort
+from cxrssl.cohort.where import find_films
 from cxrssl.core.code import hash_code, library_versions
 from cxrssl.core.durable import kill_point, write_json
 from cxrssl.core.errors import CxrsslError, UsageError
@@ -22,7 +24,8 @@ from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
 from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
-from cxrssl.train.plan import RunPlan, open_films, plan_run, with_seed
+from cxrssl.train.plan import RunPlan, plan_run, with_seed
+from cxrssl.train.pooled import find_split, members_of, open_data, open_films, packs_of
 
 USUAL = Machine()
 CONTRACT_LOCK = "contract.lock"
@@ -37,6 +40,25 @@ class Job:
     row: Row
     seed: int
     plan: RunPlan
+    probed: tuple[Cohort, ImageStore]
+    """The films that its probe is fitted and scored on."""
+
+    @property
+    def cohort(self) -> Cohort:
+        """That it is probed on."""
+        return self.probed[0]
+
+    @property
+    def scheme(self) -> str:
+        """The split of its probe: that of the run where it was trained on this dataset, else the cohort's own."""
+        plan = self.plan
+        return find_split(plan.cohort, plan.scheme, self.cohort) or self.cohort.default_split
+
+    @property
+    def data(self) -> list[tuple[Cohort, ImageStore]]:
+        """The cohorts that it is trained and probed on, each with its films."""
+        trained = zip(members_of(self.plan.cohort), packs_of(self.plan.images), strict=True)
+        return list({cohort.name: (cohort, images) for cohort, images in (*trained, self.probed)}.values())
 
     @property
     def run_id(self) -> str:
@@ -57,7 +79,7 @@ def plan_jobs(workspace: Workspace, grid: Grid, name: str, machine: Machine = US
     films: dict[str, tuple[Cohort, ImageStore]] = {}
     plans = [_plan_row(workspace, row, name, machine, films) for row in grid.rows]
     jobs = [
-        Job(row, seed, with_seed(plan, seed))
+        Job(row, seed, with_seed(plan, seed), films[row.cohort])
         for seed in grid.settings.seeds
         for row, plan in zip(grid.rows, plans, strict=True)
     ]
@@ -75,8 +97,8 @@ def make_contract(
     """Return what an ablation that begins now binds itself to."""
     data = {}
     for job in jobs:
-        plan = job.plan
-        data[plan.cohort.name] = DataFacts(plan.cohort.content_sha256, plan.images.content_sha256)
+        for cohort, images in job.data:
+            data[cohort.name] = DataFacts(cohort.content_sha256, images.content_sha256)
     return Contract(
         name=name,
         grid=grid.text,
@@ -126,13 +148,13 @@ def check_job(contract: Contract, job: Job) -> None:
     """Raise UsageError when code, data or recipe of a run are not what the contract says, just before it is made."""
     check_code(contract)
     what = ""
-    cohort = job.plan.cohort.name
-    images = open_images(job.plan.images.path, verify=False)
-    if images.cohort_sha256 != job.plan.cohort.content_sha256:
-        what = f"cohort {cohort} was made anew"
-    elif images.content_sha256 != job.plan.images.content_sha256:
-        what = f"the films of cohort {cohort} were packed anew"
-    elif replace(job.row).setup != job.row.setup:  # a new row reads its recipe again
+    for cohort, planned in job.data:
+        images = open_images(planned.path, verify=False)
+        if images.cohort_sha256 != cohort.content_sha256:
+            what = what or f"cohort {cohort.name} was made anew"
+        elif images.content_sha256 != planned.content_sha256:
+            what = what or f"the films of cohort {cohort.name} were packed anew"
+    if not what and replace(job.row).setup != job.row.setup:  # a new row reads its recipe again
         what = f"the recipe of arm {plain(job.row.arm, 80)} was changed"
     if what:
         what = f"the runs of ablation {contract.name} must have the same data and recipes: {what}"
@@ -197,17 +219,23 @@ def _plan_row(
     """Return the plan of the first seed of a row; its films are taken from `films`, or opened and kept there."""
     slug = "".join(char if char.isascii() and (char.isalnum() or char in "+_") else "-" for char in row.arm.lower())
     try:
+        if COMMA in row.cohort:
+            what = f'an arm is probed on one cohort, and "{plain(row.cohort, 120)}" are several'
+            raise UsageError(what, hint=f'to pretrain on them: pretrain_on = "{plain(row.cohort, 120)}"')
         if row.cohort not in films:
             films[row.cohort] = open_films(workspace, row.cohort)
-        label = f"{name}.{slug}"[:MAX_LABEL]
-        return plan_run(workspace, row.cohort, row.load(row.seeds[0]), machine, label, films[row.cohort])
+        trained_on = row.pretrain_on or row.cohort
+        if trained_on not in films:
+            films[trained_on] = open_data(workspace, trained_on)
+        label, recipe = f"{name}.{slug}"[:MAX_LABEL], row.load(row.seeds[0])
+        return plan_run(workspace, trained_on, recipe, machine, label, films[trained_on], find_films=find_films)
     except CxrsslError as error:
         error.what = f"arm {plain(row.name, 120)}: {error.what}"
         raise
 
 
 def _facts_of(job: Job) -> RunFacts:
-    return RunFacts(job.row.arm, job.plan.cohort.name, job.seed, job.plan.recipe.sha256)
+    return RunFacts(job.row.arm, job.cohort.name, job.seed, job.plan.recipe.sha256)
 
 
 def describe_jobs(jobs: Sequence[Job]) -> str:

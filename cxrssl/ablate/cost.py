@@ -60,9 +60,6 @@ def shape_of(job: Job) -> str:
 def smallest_differences(jobs: Sequence[Job], probe: ProbeSettings) -> dict[str, float]:
     """Return by cohort the smallest difference in macro AUROC of two arms that its test set can show; nan for none."""
     num_seeds = len({job.seed for job in jobs})
-    plans = {job.plan.cohort.name: job.plan for job in jobs}
-    shown = {
-        name: find_visible(plan.cohort, plan.images, plan.scheme, num_seeds, probe)["macro"]
-        for name, plan in plans.items()
-    }
+    by_cohort = {job.cohort.name: job for job in jobs}
+    shown = {name: find_visible(*job.probed, job.scheme, num_seeds, probe)["macro"] for name, job in by_cohort.items()}
     return {name: math.nan if value is None else value for name, value in shown.items()}

@@ -39,16 +39,16 @@ def find_evaluation(workspace: Workspace, job: Job, probe: ProbeSettings) -> Eva
         for evaluation in _open_some(workspace, job)
         if evaluation.settings.candidate.weights_sha256 == encoder.weights_sha256
         and evaluation.settings.candidate_id == job.run_id
-        and evaluation.settings.cohort_sha256 == job.plan.cohort.content_sha256
-        and evaluation.settings.images_sha256 == job.plan.images.content_sha256
-        and evaluation.settings.split == (probe.split_name or job.plan.scheme)
+        and evaluation.settings.cohort_sha256 == job.cohort.content_sha256
+        and evaluation.settings.images_sha256 == job.probed[1].content_sha256
+        and evaluation.settings.split == (probe.split_name or job.scheme)
         and evaluation.settings.probe == probe
     ]
     return max(found, key=lambda each: each.settings.protocol_version, default=None)
 
 
 def _open_some(workspace: Workspace, job: Job) -> Iterable[Evaluation]:
-    beginning = f"{job.run_id}-on-{job.plan.cohort.name}-"
+    beginning = f"{job.run_id}-on-{job.cohort.name}-"
     for name in workspace.eval_ids():
         if name.startswith(beginning):
             try:

@@ -24,6 +24,7 @@ from cxrssl.recipe.settings import MAX_SEED
 CONTROLS = ("shuffled", "zeros")
 """What `--controls` runs beside each arm with the record: the record of another person, and none."""
 ONLY = "only"
+PRETRAIN_ON = "pretrain_on"
 AXES = ("backbones", "objectives", "features", "cohorts")
 
 
@@ -122,7 +123,10 @@ def load_grid(name: str, controls: bool = False) -> Grid:
 
 def _expand_arm(settings: GridSettings, base: str, arm: Mapping[str, Any], path: Path) -> list[Row]:
     """Return the rows of an arm: every combination of the axes that it does not fix itself."""
-    changes = {section: keys for section, keys in arm.items() if section != ONLY}
+    changes = {section: keys for section, keys in arm.items() if section not in (ONLY, PRETRAIN_ON)}
+    pretrain_on = arm.get(PRETRAIN_ON, settings.pretrain_on)
+    if not isinstance(pretrain_on, str):
+        raise ConfigError(f'"arms.{plain(base, 60)}.{PRETRAIN_ON}" must be a word: "mimic,nih"', path)
     axes = _axes_of(settings, changes, arm.get(ONLY, {}), base, path)
     rows = []
     for values in itertools.product(*axes.values()):
@@ -136,7 +140,11 @@ def _expand_arm(settings: GridSettings, base: str, arm: Mapping[str, Any], path:
             if "seed" in changes.get("train", {}):
                 raise ConfigError('"train.seed" is not for one arm', hint='name "seeds", which are those of every arm')
             tables = _lay(changes, chosen)
-            row = Row(label, base, chosen.pop("cohorts", ""), chosen, settings.recipe, tables, settings.seeds)
+            cohort = chosen.pop("cohorts", "")
+            if pretrain_on and not cohort:
+                what = f"it is pretrained on {plain(pretrain_on, 120)}, and the grid does not say where it is probed"
+                raise ConfigError(what, hint='name a cohort to probe on: cohorts = ["..."]')
+            row = Row(label, base, cohort, chosen, settings.recipe, tables, settings.seeds, pretrain_on)
             _ = row.setup
         except UsageError as error:
             raise ConfigError(f"arm {plain(label, 80)}: {error.what}", path, error.hint) from None

@@ -250,7 +250,8 @@ def pretrain_words(place: Place, job: Job) -> list[str]:
 def probe_words(place: Place, job: Job, probe: ProbeSettings) -> list[str]:
     """Return the words of the command that probes it."""
     where = ["--workspace", str(place.workspace.root), "--device", place.contract.device]
-    return ["probe", job.run_id, *options_of(probe), *where]
+    on = ["--on", job.cohort.name] if job.row.pretrain_on else []
+    return ["probe", job.run_id, *on, *options_of(probe), *where]
 
 
 def raise_failures(failures: Sequence[Failure], elsewhere: Sequence[Job] = ()) -> None:
@@ -284,4 +285,4 @@ def is_locked(path: Path) -> bool:
 
 
 def _name(job: Job) -> dict[str, str | int]:
-    return {"run_id": job.run_id, "arm": job.row.arm, "cohort": job.plan.cohort.name, "seed": job.seed}
+    return {"run_id": job.run_id, "arm": job.row.arm, "cohort": job.cohort.name, "seed": job.seed}

@@ -62,7 +62,9 @@ class GridSettings:
     seeds: tuple[int, ...] = (0, 1, 2)
     """The same in every arm."""
     cohorts: tuple[str, ...] = ()
-    """Names of cohorts; left out, the only one of the workspace."""
+    """Names of cohorts, on which runs are trained and probed; left out, the only one of the workspace."""
+    pretrain_on: str = ""
+    """Cohorts that every arm is pretrained on instead, with commas between them; an arm may name its own."""
     backbones: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class Row:
     changes: Mapping[str, Any]
     """Recipe tables laid on top, without the seed."""
     seeds: tuple[int, ...]
+    pretrain_on: str = ""
+    """Cohorts that its runs are pretrained on, where that is not `cohort`."""
 
     @property
     def name(self) -> str:
@@ -123,7 +127,8 @@ class Row:
         return self._hash(replace(self.first, ehr=replace(self.first.ehr, control="none")))
 
     def _hash(self, recipe: Recipe) -> str:
-        return hash_settings([recipe.to_dict(), self.cohort])
+        elsewhere = [self.pretrain_on] if self.pretrain_on else []
+        return hash_settings([recipe.to_dict(), self.cohort, *elsewhere])
 
 
 def _as_tuple(value: Any) -> Any:

@@ -158,7 +158,7 @@ def publish_study(study: Study, contract: Contract) -> Ablation:
     check_code(contract)
     done = study.find_done()
     found = {(job.row.name, job.seed): done[job.run_id] for job in study.jobs if job.run_id in done}
-    cohorts = {job.row.name: job.plan.cohort.name for job in study.jobs}
+    cohorts = {job.row.name: job.cohort.name for job in study.jobs}
     publish_table(study.folder, contract, make_table(study.grid, cohorts, found, _find_untrained(study, found)))
     return open_ablation(study.folder)
 

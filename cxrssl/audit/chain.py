@@ -172,8 +172,9 @@ def _compare_run(walk: Walk, run: RunDescription) -> None:
     of = (RUN, run.run_id)
     if run.recipe_sha256 and hash_settings(run.recipe) != run.recipe_sha256:
         walk.name(*of, "run.json holds another recipe than the one whose hash it names")
-    compare_cohort(walk, of, run.cohort, run.cohort_sha256)
-    compare_films(walk, of, run.cohort, run.images_sha256)
+    for each in run.cohorts:
+        compare_cohort(walk, of, each.cohort, each.cohort_sha256)
+        compare_films(walk, of, each.cohort, each.images_sha256)
 
 
 def _open_encoder(walk: Walk, files: RunFiles, run: RunDescription | None) -> None:

@@ -17,14 +17,8 @@ from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_reuse, r
 from cxrssl.audit.greys import audit_greys
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import audit_looks
-from cxrssl.audit.pretraining import (
-    TRANSDUCTIVE,
-    Pretraining,
-    audit_films,
-    audit_pretraining,
-    list_films,
-    read_pretraining,
-)
+from cxrssl.audit.pretraining import TRANSDUCTIVE, audit_films, audit_pretraining
+from cxrssl.audit.seen import Pretraining, list_films, read_pretraining
 from cxrssl.audit.values import audit_values
 from cxrssl.cohort.features import known_names
 from cxrssl.cohort.read import Cohort, open_cohort
@@ -222,12 +216,13 @@ def _audit_run(
     except IntegrityError as error:
         damage = Damage("run", run_id, name_fault(error))
         return {alone: make_audit(about, [*whole, report_finding(UNLISTED, "its list of films", damage.sentence)])}
-    results = [*whole, _find_unlisted(run, record), _find_changed_cohort(run, opened.get(run.cohort))]
+    changed = [_find_changed_cohort(each, opened.get(each.cohort)) for each in run.cohorts]
+    results = [*whole, _find_unlisted(run, record), *changed]
     audits = {alone: make_audit(about, results)}
     for name, each in audited.items():
-        is_same = run.dataset == each.cohort.dataset and run.scheme in each.cohort.schemes
+        scheme = run.scheme_on(each.cohort)
         probed = [e.settings.split for e in evaluated if (e.settings.run_id, e.settings.cohort) == (run_id, name)]
-        usual = run.scheme if is_same else each.cohort.default_split
+        usual = scheme if scheme in each.cohort.schemes else each.cohort.default_split
         for scheme in dict.fromkeys([usual, *(split for split in probed if _has_split(each.cohort, split))]):
             about = f"run {run_id} on cohort {name}, split {scheme}"
             results = _look(about, partial(audit_pretraining, run, each.cohort, each.images, scheme, targets))

@@ -14,7 +14,8 @@ from cxrssl.audit.checks import Audit, make_audit, refuse
 from cxrssl.audit.evaluations import audit_known
 from cxrssl.audit.ids import audit_ids
 from cxrssl.audit.looks import find_twins
-from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining
+from cxrssl.audit.pretraining import audit_outcomes, audit_pretraining
+from cxrssl.audit.seen import Pretraining
 from cxrssl.cohort.read import Cohort
 from cxrssl.images.store import ImageStore
 from cxrssl.records.encoder import EhrInput

@@ -83,8 +83,13 @@ def join_look_alikes(cohort: Cohort, images: ImageStore, rows: Rows) -> NDArray[
     place_N[rows] = np.arange(len(rows))
     repeated, value = group_repeats(images.index.pixel_hash[rows])
     identical, near = _pair_up(repeated, value), find_near(images, rows, images, rows)
-    first = np.r_[identical.first, place_N[near.first]]
-    second = np.r_[identical.second, place_N[near.second]]
+    return merge_groups(
+        group_R, np.r_[identical.first, place_N[near.first]], np.r_[identical.second, place_N[near.second]]
+    )
+
+
+def merge_groups(group_R: Rows, first: Rows, second: Rows) -> Rows:
+    """Return the number of the group of each row, that of row first[i] and of row second[i] made one."""
     while True:  # until every pair agrees; a round carries the smallest number one pair further
         least = np.minimum(group_R[first], group_R[second])
         lowest = np.arange(group_R.max(initial=-1) + 1)

@@ -6,115 +6,25 @@ Never: a skipped comparison that is not reported as skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
 from cxrssl.audit.looks import find_near
+from cxrssl.audit.seen import Pretraining
 from cxrssl.audit.values import revealing_features
 from cxrssl.cohort.features import find_feature, is_feature
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun, plain
-from cxrssl.core.workspace import Workspace
-from cxrssl.images.store import ImageStore, open_images
-from cxrssl.records.encoder import Ancestor, EhrInput, SeenFilms, open_record, read_films
+from cxrssl.images.store import ImageStore
+from cxrssl.records.encoder import EhrInput
 from cxrssl.records.eval_settings import is_of_folds
-from cxrssl.records.run import RunFiles
 
 Rows = NDArray[np.int64]
 TRANSDUCTIVE = "transductive"
-
-
-@dataclass(frozen=True, eq=False)
-class Pretraining:
-    """What an encoder was shown."""
-
-    run_id: str
-    dataset: str
-    cohort: str
-    scheme: str
-    """The split whose train films it was shown."""
-    cohort_sha256: str
-    ehr: EhrInput
-    films: SeenFilms
-    images: ImageStore | None = None
-    """The packed films of its cohort, where they are in the workspace; row for row those of its cohort."""
-    may_know_labels: bool = False
-    """Whether it saw the labels of these films too, or may have."""
-    before: tuple[Pretraining, ...] = ()
-    """What the encoders were shown that it descends from, nearest first."""
-    unlisted: tuple[str, ...] = ()
-    """Names of those whose films are unknown."""
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        return self.ehr.taught
-
-
-def list_films(cohort: Cohort, images: ImageStore | None, rows: Rows) -> SeenFilms:
-    """Return these rows of a cohort as a list of films; without packed films their hashes are empty."""
-    pixels = images.index.pixel_hash[rows] if images is not None else np.full(len(rows), b"")
-    return SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], pixels)
-
-
-def read_pretraining(
-    workspace: Workspace, run_id: str, opened: Mapping[str, ImageStore | None] | None = None
-) -> Pretraining:
-    """Return what a finished run was shown; `opened` are packed films by cohort that need not be opened again.
-
-    Raises: IntegrityError when its encoder is damaged or the list of films cannot be read.
-    """
-    record = open_record(RunFiles(workspace.runs / run_id).encoder)
-    known = dict(opened or {})
-    cohort = record.origin.cohort
-
-    def find_images(name: str) -> ImageStore | None:
-        if known.get(name) is None:
-            known[name] = _open_packed(workspace, name)
-        return known[name]
-
-    lists = {each.films: read_films(record.folder / each.films) for each in record.ancestors if each.films}
-    return Pretraining(
-        run_id=run_id,
-        dataset=record.origin.dataset,
-        cohort=cohort,
-        scheme=record.origin.split,
-        cohort_sha256=record.origin.cohort_sha256,
-        ehr=record.ehr,
-        films=record.films(),
-        images=find_images(cohort),
-        may_know_labels=record.learnt_labels,
-        before=trace_ancestors(record.ancestors, lists, find_images),
-        unlisted=record.unlisted,
-    )
-
-
-def trace_ancestors(
-    ancestors: Sequence[Ancestor], lists: Mapping[str, SeenFilms], find_images: Callable[[str], ImageStore | None]
-) -> tuple[Pretraining, ...]:
-    """Return what the ancestors of an encoder were shown, those left out whose films are unknown.
-
-    `lists` are their films, by the file that each names; `find_images` returns the packed films of a cohort.
-    """
-    return tuple(
-        Pretraining(
-            run_id=each.name,
-            dataset=each.origin.dataset,
-            cohort=each.origin.cohort,
-            scheme=each.origin.split,
-            cohort_sha256=each.origin.cohort_sha256,
-            ehr=each.ehr,
-            films=lists[each.films],
-            images=find_images(each.origin.cohort),
-            may_know_labels=each.learnt_labels,
-        )
-        for each in ancestors
-        if each.films
-    )
 
 
 def audit_pretraining(
@@ -153,7 +63,10 @@ def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, sch
     that may know their labels is refused as on any split.
     """
     test = rows_scored(cohort, scheme)
-    results = [*_find_seen(run, cohort, test), *_find_look_alikes(run, cohort, images, test)]
+    results = []
+    for each in run.cohorts:
+        found = [*_find_seen(each, cohort, test), *_find_look_alikes(each, cohort, images, test)]
+        results += _name_member(run, each, found)
     if not is_of_folds(scheme) or run.may_know_labels:
         return results
     found = [result for result in results if result.finding]
@@ -161,6 +74,13 @@ def audit_films(run: Pretraining, cohort: Cohort, images: ImageStore | None, sch
     compared, examples = results[0].compared, [row for result in found for row in result.examples]
     skipped = [result for result in results if result.severity == "skipped"]
     return [report_finding(TRANSDUCTIVE, compared, what, examples), *skipped]
+
+
+def _name_member(run: Pretraining, part: Pretraining, results: Sequence[Result]) -> list[Result]:
+    """Return results that say of which of several cohorts the films are that they compare."""
+    if not run.members:
+        return list(results)
+    return [replace(each, compared=f"{each.compared}, of cohort {part.cohort}") for each in results]
 
 
 def rows_scored(cohort: Cohort, scheme: str) -> Rows:
@@ -263,11 +183,3 @@ def _quantity(name: str) -> str:
         return name
     feature = find_feature(name.casefold())
     return feature.form_of or feature.reveals or feature.name
-
-
-def _open_packed(workspace: Workspace, cohort: str) -> ImageStore | None:
-    """Return the packed films of a cohort, None where they are not in the workspace."""
-    try:
-        return open_images(workspace.images / cohort, verify=False)
-    except IntegrityError:
-        return None

@@ -180,7 +180,7 @@ def _show_costs(study: Study, done: Collection[str], device: str, num_slots: int
             format_seconds(cost.run_s),
             format_bytes(cost.memory_bytes),
         )
-        rows.append((row.arm, of_row[0].plan.cohort.name, str(len(of_row)), str(num_done), *sizes))
+        rows.append((row.arm, of_row[0].cohort.name, str(len(of_row)), str(num_done), *sizes))
     lines = [
         *align_rows(rows, {2, 3, 4, 5, 6, 7}),
         f"{count_noun(len(left), 'run')} left, {count_noun(num_slots, 'run')} at a time: roughly "

@@ -19,7 +19,6 @@ from cxrssl.cli.completion import (
 )
 from cxrssl.cli.external import read_numbers
 from cxrssl.cli.options import (
-    COHORT_HELP,
     DEFAULT_WORKSPACE,
     AsJson,
     WorkspacePath,
@@ -51,7 +50,7 @@ def _option(
 
 def pretrain(
     context: typer.Context,
-    recipe: Annotated[str, _option(WHAT, "NAME", "strict, paper, demo, or a TOML file.", complete_recipe)] = "strict",
+    recipe: Annotated[str, _option(WHAT, "NAME", "strict, paper, demo or FILE.toml.", complete_recipe)] = "strict",
     backbone: Annotated[
         str,
         _option(
@@ -92,7 +91,8 @@ def pretrain(
             "--set",
         ),
     ] = None,
-    cohort: Annotated[str, _option(WHAT, "NAME", COHORT_HELP, complete_cohort)] = "",
+    cohort: Annotated[str, _option(WHAT, "NAME,NAME", "Cohorts; left out, the only one.", complete_cohort)] = "",
+    where: Annotated[str, _option(WHAT, "SQL", "Only films that meet it: \"view IN ('PA','AP')\".")] = "",
     device: Annotated[str, _option(WHERE, "NAME", "auto, cpu or cuda.", complete_device)] = "auto",
     machine: Annotated[
         list[str] | None,
@@ -115,13 +115,14 @@ def pretrain(
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Pretrain a masked siamese network on a cohort's train films, with parts of the health record or without.
+    """Pretrain a masked siamese network on the train films of cohorts, with parts of the health record or without.
 
     The same command resumes an interrupted run and does nothing when the run is finished. With --slurm the run is a
     job, which is queued again when it is preempted or its time is over.
 
     Example: cxrssl pretrain --backbone vit-tiny --ehr demo,meta,stay
     """
+    from cxrssl.cohort.where import find_films
     from cxrssl.core.process import find_launch, is_first
     from cxrssl.launch.slurm import parse_options
     from cxrssl.launch.torchrun import check_devices
@@ -131,7 +132,7 @@ def pretrain(
 
     options = parse_options(slurm) if slurm else {}
     learn_features(workspace.absolute() / "cohorts")
-    place, changes = load_machine(machine or [], device), recipe_changes(backbone, ehr, seed, predict, init)
+    place, changes = load_machine(machine or [], device), recipe_changes(backbone, ehr, seed, predict, init, where)
     load_recipe(recipe, set_ or [], changes)  # a wrong word is reported before the workspace is opened
     opened = open_workspace(workspace)
     if init and not backbone and recipe in recipe_names():
@@ -143,7 +144,7 @@ def pretrain(
     if said != FileOptions() and not settings.model.init:
         raise UsageError("--pixel-mean, --pixel-std and --ignore are of the files of --init, which is left out")
     start = find_start(opened, settings, said) if settings.model.init and not settings.train.extends else None
-    plans = plan_seeds(plan_run(opened, cohort, settings, place, name, start=start), seeds)
+    plans = plan_seeds(plan_run(opened, cohort, settings, place, name, start=start, find_films=find_films), seeds)
     if is_first():
         for sentence in plans[0].warnings:
             typer.echo(f"cxrssl: note: {sentence}", err=True)
@@ -198,7 +199,7 @@ def _check_processes(batch_size: int, gpus: int, nodes: int, has_slurm: bool, se
 
 
 def recipe_changes(
-    backbone: str = "", ehr: str = "", seed: int | None = None, predict: str = "", init: str = ""
+    backbone: str = "", ehr: str = "", seed: int | None = None, predict: str = "", init: str = "", where: str = ""
 ) -> dict[str, dict[str, Any]]:
     """Return the recipe tables that the flags change; a flag left out changes nothing.
 
@@ -213,4 +214,6 @@ def recipe_changes(
     model = {key: text for key, text in (("backbone", backbone), ("init", init)) if text}
     if model:
         changes["model"] = model
+    if condition := " ".join(where.split()):
+        changes["data"] = {"where": condition}
     return changes if seed is None else {**changes, "train": {"seed": seed}}

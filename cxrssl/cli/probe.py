@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -37,13 +37,6 @@ from cxrssl.cli.transfer import (
     parse_rules,
 )
 from cxrssl.core.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from cxrssl.cohort.read import Cohort
-
 
 ENCODER, FILMS, LABELS, SCORED = (
     "What is probed", "On which films", "What is asked", "What is fitted and scored"
@@ -186,6 +179,7 @@ def probe(
 
     Example: cxrssl probe mimic-msn --cohort mimic
     """
+    from cxrssl.cohort.where import find_films
     from cxrssl.core.config import build_settings
     from cxrssl.recipe.load import load_machine
     from cxrssl.records.encoder import parse_encoder_name
@@ -216,7 +210,7 @@ def probe(
     run_id = "" if external else opened.find_run(run).name
     if external:
         check_files(external, seen_films)
-    asked = Asked(findings, uncertain, where, _find_films)
+    asked = Asked(findings, uncertain, where, find_films)
     check_wanted(opened, Wanted(run_id, cohort, split, asked, followed, joined, head, elsewhere), settings)
     narrate(f"load torch to probe {external or f'run {run_id}'}")
     from cxrssl.cli.probed import Probed
@@ -244,10 +238,3 @@ def probe(
     print_summary(
         probed.summarise(), as_json, [*probed.describe(terminal_width()), next_line("report", workspace=workspace)]
     )
-
-
-def _find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:
-    """Ask the database of the cohort, which is opened only where a condition is given: it needs DuckDB."""
-    from cxrssl.cohort.where import find_films
-
-    return find_films(cohort, condition)

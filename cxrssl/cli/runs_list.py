@@ -27,6 +27,8 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, dump_json, format_bytes, nearest_hint, plain
 
 if TYPE_CHECKING:
+    from cxrssl.records.members import Member
+    from cxrssl.records.run import RunDescription
     from cxrssl.results.filter import Value
     from cxrssl.results.listing import ListedRun
     from cxrssl.results.show import RunReport
@@ -221,7 +223,9 @@ def _report_lines(report: RunReport, against: str) -> list[str]:
         ("state", f"{record.state}, {record.step:,} of {count_noun(record.num_steps, 'step')}"),
         ("started", clock(record.started_at) or "unknown"),
         ("ended", clock(record.ended_at)),
-        ("cohort", f"{about.cohort} ({about.dataset}), split {about.split}, {count_noun(about.num_films, 'film')}"),
+        *(("cohort", _describe_cohort(each)) for each in about.cohorts),
+        ("together", _describe_shared(about)),
+        ("films where", about.where and f"{plain(about.where, 200)}; {about.num_outside_where or 0:,} others left out"),
         ("device", about.device),
         ("versions", ", ".join(f"{name} {each}" for name, each in about.code_facts.items())),
         ("tags", ", ".join(notes.tags)),
@@ -238,6 +242,21 @@ def _report_lines(report: RunReport, against: str) -> list[str]:
     if report.command:
         lines += ["", "the command that makes it", *(f"  {line}" for line in report.command)]
     return [*lines, *_happened_lines(report), *_made_lines(report)]
+
+
+def _describe_cohort(member: Member) -> str:
+    left_out = f", {count_noun(member.num_left_out, 'film')} left out" if member.num_left_out else ""
+    films = count_noun(member.num_films, "film")
+    return f"{member.cohort} ({member.dataset}), split {member.split}, {films}{left_out}"
+
+
+def _describe_shared(about: RunDescription) -> str:
+    """Return how many patients several cohorts of a run share, and how its epochs are made of them."""
+    if not about.members:
+        return ""
+    num = about.num_shared_patients
+    patients = f"{count_noun(num, 'patient')} in several cohorts, each in one split" if num else "no shared patient"
+    return f"{count_noun(about.num_films, 'film')} in all, {about.mix}; {patients}"
 
 
 def _happened_lines(report: RunReport) -> list[str]:

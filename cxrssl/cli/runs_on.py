@@ -100,6 +100,7 @@ def _plan(
     workspace: Workspace, folder: Path, description: RunDescription, recipe: Recipe, place: Place, line: str
 ) -> RunPlan:
     """Return the plan of a recipe on what a run was trained on, where its newest checkpoint was made."""
+    from cxrssl.cohort.where import find_films
     from cxrssl.recipe.load import load_machine
     from cxrssl.results.command import default_label, label_of
     from cxrssl.train.plan import plan_run
@@ -109,7 +110,8 @@ def _plan(
     device = next((option[1] for option in place if option[0] == "--device"), "auto")
     machine = load_machine([option[1] for option in place if option[0] == "--machine"], device)
     label = label_of(description, recipe)
-    return plan_run(workspace, description.cohort, recipe, machine, "" if label == default_label(recipe) else label)
+    name = "" if label == default_label(recipe) else label
+    return plan_run(workspace, description.cohort, recipe, machine, name, find_films=find_films)
 
 
 def _train(plan: RunPlan, workspace: Path, as_json: bool) -> None:

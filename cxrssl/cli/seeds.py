@@ -80,14 +80,37 @@ def describe_plans(plans: Sequence[RunPlan]) -> Summary:
     from cxrssl.evaluate.visible import find_visible
     from cxrssl.train.device import choose_device
     from cxrssl.train.estimate import estimate_run
+    from cxrssl.train.pooled import list_members
 
     plan = plans[0]
-    shown = {"smallest_difference": find_visible(plan.cohort, plan.images, plan.scheme, len(plans))}
+    shown: Summary = {"smallest_difference": find_visible(plan.cohort, plan.images, plan.scheme, len(plans))}
+    if members := list_members(plan.cohort, plan.images, plan.scheme, plan.rows):
+        # A probe is of one cohort, and so is what it can show.
+        shown = {
+            "cohorts": [asdict(each) for each in members],
+            "smallest_difference": _find_visible_apart(plan, len(plans)),
+        }
     estimate = asdict(estimate_run(plan, choose_device(plan.machine.device)))
     sizes = {"num_films": len(plan.rows), "steps_per_epoch": plan.steps_per_epoch, "num_steps": plan.num_steps}
     several = {"run_ids": [each.run_id for each in plans], "all_runs_s": estimate["run_s"] * len(plans)}
     recipe = {"recipe": plan.recipe.to_dict()}
     return {"run_id": plan.run_id, **sizes, **estimate, **shown, **recipe, **(several if len(plans) > 1 else {})}
+
+
+def _find_visible_apart(plan: RunPlan, num_seeds: int) -> Summary:
+    """Return what the test films of each of several cohorts can show, by cohort."""
+    from cxrssl.cohort.pool import PooledCohort
+    from cxrssl.evaluate.visible import find_visible
+    from cxrssl.images.pool import PooledImages
+
+    cohort, images = plan.cohort, plan.images
+    assert isinstance(cohort, PooledCohort), "several cohorts"
+    assert isinstance(images, PooledImages), "as their films are"
+    films = zip(cohort.members, images.members, strict=True)
+    return {
+        each.name: find_visible(each, packed, cohort.own_split_of(number, plan.scheme), num_seeds)
+        for number, (each, packed) in enumerate(films)
+    }
 
 
 def describe_plan_lines(plan: Summary) -> list[str]:
@@ -112,7 +135,11 @@ def describe_plan_lines(plan: Summary) -> list[str]:
         *align(rows),
         f"  {films} will be " + ("held by the device" if plan["holds_films"] else "read as they are needed"),
         "  measured on a few small steps on this machine; nothing was trained",
-        describe_in_words(plan["smallest_difference"]),
+        *(
+            f"cohort {each['cohort']}: {describe_in_words(plan['smallest_difference'][each['cohort']])}"
+            for each in plan.get("cohorts", ())
+        ),
+        *([] if "cohorts" in plan else [describe_in_words(plan["smallest_difference"])]),
     ]
 
 
@@ -166,6 +193,14 @@ def _train(plan: RunPlan, num_seeds: int) -> RunResult:
     return loop.pretrain(plan) if num_seeds == 1 else pretrain_alone(plan)
 
 
+def _probe_options(plan: RunPlan) -> list[str]:
+    """Return on which of several cohorts to probe first."""
+    from cxrssl.train.pooled import members_of
+
+    members = members_of(plan.cohort)
+    return ["--on", members[0].name] if len(members) > 1 else []
+
+
 def _describe_result(plan: RunPlan, result: RunResult, workspace: Path) -> list[str]:
     from cxrssl.core.progress import format_seconds
 
@@ -175,5 +210,5 @@ def _describe_result(plan: RunPlan, result: RunResult, workspace: Path) -> list[
         f"  {result.num_steps:,} steps on {len(plan.rows):,} films"
         + (", was finished already" if result.was_finished else f", {format_seconds(result.wall_s)}")
         + (f", resumed from step {result.resumed_from:,}" if is_resumed else ""),
-        next_line("probe", result.run_id, workspace=workspace),
+        next_line("probe", result.run_id, *_probe_options(plan), workspace=workspace),
     ]

@@ -98,6 +98,8 @@ def _describe(transfer: Transfer) -> Iterator[Part]:
     scores, own, change = carried.scores, there.scores, transfer.change.get("macro")
     films = f"{count_noun(scores.num_films, 'test film')} of {count_noun(scores.num_subjects, 'subject')}"
     yield ""
+    if transfer.packed:
+        yield f"Not alike: {transfer.packed}."
     yield f"Carried to cohort {carried.settings.cohort}, split {carried.settings.split}: {films}; macro AUROC of " + (
         f"{count_noun(len(scores.findings), 'shared finding')}:"
     )
@@ -149,6 +151,7 @@ def summarise_transfers(transfers: Sequence[Transfer]) -> dict[str, Any]:
         difference = {
             "fitted_there": each.there.eval_id,
             "fitted_there_minus_carried": each.difference.to_dict(),
+            **({"packed_otherwise": each.packed} if each.packed else {}),
             "carried_minus_home": {name: change.to_dict() for name, change in each.change.items()},
         }
         summary[each.carried.eval_id] = about | difference

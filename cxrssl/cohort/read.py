@@ -27,7 +27,8 @@ from cxrssl.core.text import count_noun, nearest_hint, plain, shell_word
 KIND = "cohort"
 SPLITS = ("train", "val", "test")
 SCHEMES = ("official", "hash", "icu", "file")
-UNCERTAIN, BLANK, IGNORE = -1, -2, -1
+UNCERTAIN, BLANK, ABSENT, IGNORE = -1, -2, -3, -1
+"""Labels that are neither 1 nor 0; ABSENT, of pooled cohorts, where a cohort has no column of the finding."""
 UNCERTAIN_POLICIES = {"ignore": IGNORE, "zeros": 0, "ones": 1}
 BLANK_POLICIES = {"ignore": IGNORE, "zeros": 0}
 Text = npt.NDArray[np.str_]
@@ -174,7 +175,8 @@ class Cohort(Films):
         values = self.label_values[:, [names.index(finding) for finding in findings]]
         means_L = np.array([UNCERTAIN_POLICIES[own.get(finding, uncertain)] for finding in findings], np.int8)
         chosen = np.where(values == UNCERTAIN, means_L, values)
-        return np.where(values == BLANK, BLANK_POLICIES[blank], chosen).astype(np.int8)
+        chosen = np.where(values == BLANK, BLANK_POLICIES[blank], chosen)
+        return np.where(values == ABSENT, IGNORE, chosen).astype(np.int8)
 
     @cached_property
     def content_sha256(self) -> str:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.artefact import unreplaced
-from cxrssl.core.errors import CxrsslError, UsageError
+from cxrssl.core.errors import CxrsslError, SetupError, UsageError
 from cxrssl.core.text import plain
-from cxrssl.db import open_database
 
 HINT = "columns of the view film: cxrssl sql --tables"
 
@@ -22,8 +21,13 @@ HINT = "columns of the view film: cxrssl sql --tables"
 def find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:
     """Return whether each film of the cohort meets a condition such as "view IN ('PA', 'AP')", [N].
 
-    Raises: UsageError when it cannot run or is no condition.
+    Raises: UsageError when it cannot run or is no condition, SetupError where there is no DuckDB to ask.
     """
+    try:
+        from cxrssl.db import open_database
+    except ImportError as error:
+        what = "--where asks DuckDB, which is not installed here"
+        raise SetupError(what, hint="install duckdb, or leave the condition out") from error
     # The condition has lines of its own, so that a comment at its end hides nothing of the query.
     query = f"SELECT image_id, (\n{condition}\n) FROM film"
     try:

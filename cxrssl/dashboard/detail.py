@@ -78,7 +78,8 @@ def describe_audit(probes: Sequence[ProbeRow], leaks: Sequence[str], run: RunRow
     """Return what is known of leaks: what evaluations state, and the command that looks for all of them."""
     said = [f"stated by an evaluation: {plain(leak, 200)}" for leak in dict.fromkeys(leaks) if leak]
     said += [] if said or not probes else [f"no leak is stated by its {count_noun(len(probes), 'evaluation')}"]
-    return (*said, f"to look for all: cxrssl cohort audit {shell_word(run.cohort)} --against {shell_word(run.run_id)}")
+    cohort = "" if run.members else f"{shell_word(run.cohort)} "
+    return (*said, f"to look for all: cxrssl cohort audit {cohort}--against {shell_word(run.run_id)}")
 
 
 def find_console(workspace: Workspace, run_id: str, ablations: Sequence[str]) -> Path | None:

@@ -225,7 +225,7 @@ class Reader:
     def _run_of(self, cohort: str, run_id: str) -> RunRow | None:
         """Return this run, if it is of the cohort, or the one of the cohort that started last."""
         with self._lock:
-            runs = [run for run in self._read_runs([]) if run.cohort == cohort]
+            runs = [run for run in self._read_runs([]) if cohort in {name for name, _ in run.places}]
         return next((run for run in runs if run.run_id == run_id), runs[0] if runs else None)
 
     def read_study(self, name: str = "", pinned: str = "", metric: str = "") -> Study:

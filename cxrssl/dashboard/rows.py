@@ -41,6 +41,7 @@ def make_run_row(record: RunRecord) -> RunRow:
         cohort=about.cohort,
         dataset=about.dataset,
         split=about.split,
+        members=tuple((each.cohort, each.split) for each in about.members or ()),
         num_films=about.num_films,
         backbone=facts.model.backbone,
         device=about.device,
@@ -70,11 +71,11 @@ def add_measures(
 
 
 def _with_auroc(run: RunRow, probes: tuple[ProbeRow, ...]) -> RunRow:
-    """Add the macro AUROC of the run's own probe on the cohort and split it was pretrained on."""
-    own = [probe for probe in probes if (probe.cohort, probe.split) == (run.cohort, run.split) and probe.is_whole]
+    """Add the macro AUROC of the run's own probe on the cohort and split it was pretrained on; of several none."""
+    own = [probe for probe in probes if (probe.cohort, probe.split) in run.places and probe.is_whole]
     if not own:
         return run
-    defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value)]
+    defined = [probe.auroc for probe in own if not math.isnan(probe.auroc.value) and not run.members]
     is_outcome_used = run.is_outcome_used or any(probe.is_outcome_used for probe in own) or run.is_outcome_used
     value, mark = (defined[-1].value, defined[-1].mark) if defined else (math.nan, "")
     return replace(run, macro_auroc=value, macro_mark=mark, is_outcome_used=is_outcome_used)

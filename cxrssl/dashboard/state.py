@@ -85,6 +85,13 @@ class RunRow:
     note: str = ""
     trend: tuple[float, ...] = ()
     """The chosen metric over the whole run in few values, nan where none was logged."""
+    members: tuple[tuple[str, str], ...] = ()
+    """Cohort and split of each, where the run is on several cohorts."""
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """The cohorts that it is pretrained on, one or several, each with its split."""
+        return self.members or ((self.cohort, self.split),)
 
     @property
     def frac(self) -> float:
@@ -243,7 +250,7 @@ def filter_runs(runs: tuple[RunRow, ...], text: str) -> tuple[RunRow, ...]:
 
 def probes_of(state: DashboardState, run: RunRow) -> tuple[ProbeRow, ...]:
     """Return the evaluations on the cohort and split of a run: its own first, then the baselines, then other runs."""
-    own = [probe for probe in state.probes if (probe.cohort, probe.split) == (run.cohort, run.split)]
+    own = [probe for probe in state.probes if (probe.cohort, probe.split) in run.places]
 
     def order(probe: ProbeRow) -> tuple[bool, bool, int, str]:
         return probe.candidate_id != run.run_id, probe.kind == "run", kind_rank(probe.kind), probe.eval_id
@@ -253,7 +260,8 @@ def probes_of(state: DashboardState, run: RunRow) -> tuple[ProbeRow, ...]:
 
 def other_cohorts(state: DashboardState, run: RunRow) -> tuple[str, ...]:
     """Return the other cohorts that a run was probed on."""
-    return tuple(sorted({p.cohort for p in state.probes if p.candidate_id == run.run_id and p.cohort != run.cohort}))
+    own = {cohort for cohort, _ in run.places}
+    return tuple(sorted({p.cohort for p in state.probes if p.candidate_id == run.run_id and p.cohort not in own}))
 
 
 def count_states(runs: tuple[RunRow, ...]) -> list[tuple[str, int]]:

@@ -19,7 +19,7 @@ from cxrssl.stats.measure import mean_defined
 from cxrssl.stats.metrics import Floats
 from cxrssl.stats.resample import Interval, percentile_interval
 from cxrssl.stats.scores import resample_metrics
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 MACRO = "macro"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -20,6 +20,7 @@ from cxrssl.cohort.read import UNCERTAIN_POLICIES, Cohort
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import nearest_hint, plain, shell_word
 from cxrssl.records.eval_settings import ProbeSettings
+from cxrssl.train.pooled import FindFilms
 
 Films = NDArray[np.bool_]
 Policy = Literal["ignore", "zeros", "ones"]
@@ -35,8 +36,7 @@ class Asked:
     """A policy for labels of -1, and those of single findings: "zeros,Edema=ones"; empty leaves it as it is."""
     where: str = ""
     """A condition in SQL on films; empty keeps all."""
-    find_films: Callable[[Cohort, str], Films] | None = None
-    """Which films of a cohort meet a condition: `cohort.where.find_films`, which needs DuckDB."""
+    find_films: FindFilms | None = None
 
 
 EVERYTHING = Asked()

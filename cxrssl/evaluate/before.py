@@ -19,8 +19,9 @@ from cxrssl.evaluate.record import choose_record
 from cxrssl.records.encoder import EncoderRecord, open_record
 from cxrssl.records.eval_settings import ProbeSettings, check_folds
 from cxrssl.records.imported import refuse_imported
+from cxrssl.records.packing import explain_unlike_packs, pack_options, read_pack, read_pipeline
 from cxrssl.records.run import RunFiles
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def check_wanted(workspace: Workspace, wanted: Wanted, settings: ProbeSettings) 
     record = open_record(find_finished(workspace, wanted.run_id).encoder, verify=False) if wanted.run_id else None
     if record is not None and wanted.has_head:
         check_head(record, wanted.run_id)
-    cohort, _ = open_films(workspace, wanted.cohort or (record.origin.cohort if record else ""))
+    cohort, _ = open_films(workspace, wanted.cohort or (record.origin.one_cohort() if record else ""))
     check_findings(cohort)
     if not settings.folds and wanted.split:
         cohort.split_of(wanted.split)
@@ -57,7 +58,27 @@ def check_wanted(workspace: Workspace, wanted: Wanted, settings: ProbeSettings) 
     settle(followed, cohort, asked)
     for name in wanted.elsewhere:
         check_elsewhere(name, cohort.name)
-        check_findings(open_films(workspace, name)[0])
+        there, _ = open_films(workspace, name)
+        check_findings(there)
+        compare_packs(workspace, cohort.name, there)
+
+
+def compare_packs(workspace: Workspace, fitted_on: str, there: Cohort) -> str:
+    """Return how the films of a cohort were packed otherwise than those that a probe was fitted on, or "".
+
+    Raises: DataError for another size, which makes another film of each: `cxrssl ingest` packs them alike.
+    """
+    wanted, path = read_pack(workspace.images / fitted_on), workspace.images / there.name
+    packed, pipeline = read_pack(path), read_pipeline(path)
+    whose = f"cohort {fitted_on}"
+    unlike = explain_unlike_packs(packed, wanted, there.path.tolist(), whose)
+    if not unlike and pipeline != read_pipeline(workspace.images / fitted_on):
+        unlike = f"by another version of the program than those of {whose}"
+    what = f"the films of cohort {there.name} are packed {unlike}" if unlike else ""
+    if packed.size_px != wanted.size_px:
+        again = f"cxrssl ingest {there.dataset} PATH --cohort {there.name} {' '.join(pack_options(wanted))}"
+        raise DataError(what, path, f"pack them alike: {again}")
+    return what
 
 
 def find_finished(workspace: Workspace, run_id: str) -> RunFiles:

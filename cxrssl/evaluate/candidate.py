@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cxrssl.audit.pretraining import Pretraining, read_pretraining
+from cxrssl.audit.seen import Pretraining, read_pretraining
 from cxrssl.cohort.features import find_feature, is_outcome_used, name_features
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
@@ -30,6 +30,7 @@ from cxrssl.records.eval_settings import (
     ANCHOR_PREFIX,
     CandidateKind,
     CandidateSettings,
+    label_cohorts,
     label_extended,
     label_run,
     label_start,
@@ -90,6 +91,7 @@ def run_candidate(
         candidate_id=run_id if is_target else f"{ANCHOR_PREFIX}{run_id}",
         kind="run",
         label=label_run(recipe.objective.label, describe_record(recipe.ehr), which)
+        + label_cohorts([each.cohort for each in origin.cohorts])
         + (label_start(start, seen.unlisted) if start else "")
         + (label_extended(recipe.train.extend_schedule) if recipe.train.extends else ""),
         settings=CandidateSettings(

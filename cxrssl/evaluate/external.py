@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cxrssl.audit.pretraining import Pretraining, list_films, rows_scored
+from cxrssl.audit.pretraining import rows_scored
+from cxrssl.audit.seen import Pretraining, list_films
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
@@ -37,7 +38,7 @@ from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.external import ExternalSource, SawTest
 from cxrssl.records.fields import write_fields
 from cxrssl.train.device import choose_device
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
 ID_COLUMNS = ("image_id", "dicom_id", "Image Index", "Path", "filename", "pixel_hash")

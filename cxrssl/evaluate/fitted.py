@@ -35,8 +35,8 @@ from cxrssl.records.fitted import (
     FittedPatches,
     Point,
     Thresholds,
-    read_pack,
 )
+from cxrssl.records.packing import read_pack
 from cxrssl.records.reading import Pooling, parse_reading
 from cxrssl.stats.calibration import Calibration, Platt, fit_isotonic, fit_platt, score_calibration, sigmoid
 from cxrssl.stats.metrics import Floats

@@ -33,7 +33,7 @@ from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.reading import CLS, Reading
 from cxrssl.train.device import choose_device
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def probe_run(
     check_split(settings, split)
     check_head_and_folds(choices.head, settings)
     run_id, encoder = open_run(workspace, run, choices.encoder)
-    cohort, images = open_films(workspace, cohort_name or encoder.origin.cohort)
+    cohort, images = open_films(workspace, cohort_name or encoder.origin.one_cohort())
     check_findings(cohort)
     place = choose_device(choices.device)
-    own_split = encoder.origin.split if cohort.dataset == encoder.origin.dataset else cohort.default_split
+    own_split = encoder.origin.split_on(cohort.name, cohort.dataset) or cohort.default_split
     own = run_candidate(workspace, run_id, encoder, images, place, choices.encoder)
     baselines = baseline_candidates(workspace, encoder.recipe, cohort, images, place) if choices.baselines else []
     candidate, *baselines = (

@@ -23,7 +23,7 @@ from cxrssl.images.store import ImageStore
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.fitted import open_fitted, open_patches
 from cxrssl.records.reading import CLS, Reading, parse_reading
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 MakeCandidate = Callable[[Cohort, ImageStore, str], Candidate]
 """The encoder of an evaluation as a candidate for a cohort, under a split."""

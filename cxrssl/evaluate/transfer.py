@@ -22,7 +22,7 @@ from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.apart import find_fitted_on, measure_change
 from cxrssl.evaluate.asked import Asked, settle
-from cxrssl.evaluate.before import check_elsewhere, check_findings
+from cxrssl.evaluate.before import check_elsewhere, check_findings, compare_packs
 from cxrssl.evaluate.candidate import Candidate, open_run, run_candidate
 from cxrssl.evaluate.compare import compare_published
 from cxrssl.evaluate.evaluation import DROPPED, evaluate_plan, list_dropped, look_at_boxes
@@ -61,7 +61,7 @@ from cxrssl.records.subgroups import write_subgroups
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, score_predictions
 from cxrssl.train.device import choose_device
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 Pairs = tuple[tuple[str, str], ...]
 """Names of findings where the probe was fitted, and where it is carried to."""
@@ -80,6 +80,8 @@ class Transfer:
     """AUROC of the carried probe there minus at home, by finding and as "macro"; each cohort resampled apart."""
     unlike: tuple[str, ...]
     """Findings that are taken for each other and are not the same, in sentences."""
+    packed: str
+    """How the films there are packed otherwise, in a sentence; empty where they are alike."""
     left_out: tuple[str, ...]
     """Shared findings without both classes in train there, which cannot be fitted there."""
 
@@ -133,6 +135,7 @@ def carry_probe(
     opened = [open_films(workspace, name) for name in dict.fromkeys(cohort_names)]
     for cohort, _ in opened:
         check_findings(cohort)
+        compare_packs(workspace, source.settings.cohort, cohort)
     return [_carry_to(workspace, source, probe, films, make_candidate, choices) for films in opened]
 
 
@@ -174,11 +177,12 @@ def _carry_to(
         raise LeakageError(leak, candidate.candidate_id, hint)
     features = cache(candidate.features)
     there = evaluate_plan(plan, features)
-    carried = _evaluate_carried(source, probe, pairs, _plan_carried(plan, source, leak), features)
+    packed = compare_packs(workspace, about.cohort, cohort)
+    carried = _evaluate_carried(source, probe, pairs, _plan_carried(plan, source, leak), features, packed)
     difference = compare_published(workspace, there, carried).differences
     unlike = explain_unlike(names, cohort.finding_names.tolist())
     change = measure_change(source, carried)
-    return Transfer(carried, there, difference, change, unlike, tuple(unfit))
+    return Transfer(carried, there, difference, change, unlike, packed, tuple(unfit))
 
 
 def _find_unfit(plan: EvalPlan) -> list[str]:
@@ -217,9 +221,11 @@ def _evaluate_carried(
     pairs: Pairs,
     plan: EvalPlan,
     features: Callable[[], Any],
+    packed: str,
 ) -> Evaluation:
     """Score the test films by the carried probe and publish that, unless it is published of this very probe."""
-    origin = CarriedFrom(source.eval_id, source.content_sha256, {there: here for here, there in pairs})
+    findings = {there: here for here, there in pairs}
+    origin = CarriedFrom(source.eval_id, source.content_sha256, findings, packed or None)
     if is_published(plan.path, KIND, plan.settings.to_dict()):
         made = open_evaluation(plan.path)
         if find_source(made) == origin and (made.scores.is_matched or not is_grouped(plan)):

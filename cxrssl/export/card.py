@@ -16,6 +16,7 @@ from cxrssl.export.preprocess import STEPS
 from cxrssl.export.proof import MAX_DIFFERENCE, Proof
 from cxrssl.records.eval_settings import label_run
 from cxrssl.records.evaluation import Evaluation
+from cxrssl.records.members import Member
 from cxrssl.stats.resample import explain_marks
 
 SMALL = 10
@@ -92,6 +93,10 @@ resolution, which changes greys by 0.2 of 255 on average.
 """
 
 
+def _describe_cohort(member: Member) -> str:
+    return ", ".join(filter(None, (member.cohort, f"split {member.split}", member.link)))
+
+
 def _training(lineage: Lineage) -> str:
     record, origin = lineage.record, lineage.record.origin
     facts = {
@@ -102,8 +107,8 @@ def _training(lineage: Lineage) -> str:
         "seed": _of_recipe(lineage, "train", "seed"),
         "steps": f"{origin.step:,}",
         **({"started from": ", before it ".join(each.name for each in record.ancestors)} if record.ancestors else {}),
-        "dataset": origin.dataset,
-        "cohort": f"{origin.cohort}, split {origin.split}" + (f", {origin.link}" if origin.link else ""),
+        "dataset": ", ".join(dict.fromkeys(each.dataset for each in origin.cohorts)),
+        "cohort": "; ".join(_describe_cohort(each) for each in origin.cohorts),
         "films": f"{_count(lineage.num_films, lineage.num_subjects)} of {_count(lineage.num_subjects)} subjects",
         "SHA-256 of the recipe": origin.recipe_sha256,
         "SHA-256 of the cohort": origin.cohort_sha256,

@@ -113,8 +113,8 @@ def find_evaluation(workspace: Workspace, name: str) -> Evaluation:
     usable = [each for each in found if has_fitted(each) or has_patches(each)]
     usable = [each for each in usable if each.settings.probe.is_whole] or usable
     if len(usable) > 1:
-        cohort = open_record(RunFiles(workspace.runs / run_id).encoder).origin.cohort
-        own = [each for each in usable if each.settings.cohort == cohort]
+        cohorts = {each.cohort for each in open_record(RunFiles(workspace.runs / run_id).encoder).origin.cohorts}
+        own = [each for each in usable if each.settings.cohort in cohorts]
         usable = own or usable
     if len(usable) > 1:
         hint = f"name one of them: {few_nearest(name, [each.eval_id for each in usable])}"

@@ -8,25 +8,28 @@ Source: the cell size policy of the US Centers for Medicare & Medicaid Services;
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from cxrssl.core.durable import hash_settings
+from cxrssl.records.members import Member
 from cxrssl.records.run import RunDescription
 from cxrssl.records.scores import FEATURES_ON_RECORD, Decoding, EvalScores
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, FindingScore
 from cxrssl.stats.seeds import SeedMean, SeedNumbers, SeedScores
 
+CONDITION = "(a condition, which stays inside)"
 SMALL, DIGITS = 10, 3
 """Counts below are small; where one is hidden, scores keep as many digits as a report prints."""
 TENS = frozenset({
     "num_films", "num_subjects", "num_scored", "num_ignored", "num_pos", "num_pos_subjects", "num_neg_subjects",
     "num_rarer", "num_not_packed", "num_twins_left_out", "num_without_sex", "num_left_out",
-    "num_train_subjects", "train_pos_subjects",
+    "num_train_subjects", "train_pos_subjects", "num_shared_patients", "num_outside_where",
 })  # fmt: skip
 """Counts of films and subjects."""
-RECORDS = (EvalScores, Comparison, FindingScore, Decoding, SeedScores, SeedNumbers, RunDescription)
+RECORDS = (EvalScores, Comparison, FindingScore, Decoding, SeedScores, SeedNumbers, RunDescription, Member)
 Record = TypeVar("Record")
 Table = TypeVar("Table", EvalScores, Comparison)
 
@@ -85,10 +88,21 @@ def cut_means(scores: SeedScores, cuts: Collection[Cut]) -> SeedScores:
     return _coarsen(kept, Cut(is_coarse=bool(hidden) or any(cut.is_coarse for cut in cuts)))
 
 
-def cut_description(run: RunDescription) -> RunDescription:
-    """Return what a run is, without the words of its record, and with its counts in tens where one is small."""
-    counts = run.num_films, run.num_twins_left_out, run.num_without_sex
-    return _coarsen(dataclasses.replace(run, ehr_columns=()), Cut(is_coarse=any(map(is_small, counts))))
+def cut_description(run: RunDescription, conditions: Sequence[str] = ()) -> RunDescription:
+    """Return what a run is, without the words of its record, and with its counts in tens where one is small.
+
+    Nor with those of a condition on its films, which may name anybody: its place among `conditions` tells it from
+    others. The hash of the recipe goes with it, as few words that give it could be guessed.
+    """
+    counts = [run.num_films, run.num_twins_left_out, run.num_without_sex]
+    counts += [run.num_shared_patients or 0, run.num_outside_where or 0]
+    counts += [num for each in run.members or () for num in (each.num_films, each.num_left_out)]
+    run = _coarsen(dataclasses.replace(run, ehr_columns=()), Cut(is_coarse=any(map(is_small, counts))))
+    if not run.where:
+        return run
+    shown = CONDITION.replace("a condition", f"condition {conditions.index(run.where) + 1}")
+    recipe = {**run.recipe, "data": {**run.recipe["data"], "where": shown}}
+    return dataclasses.replace(run, recipe=recipe, recipe_sha256=hash_settings(recipe))
 
 
 def _few_findings(findings: Mapping[str, FindingScore]) -> tuple[str, ...]:
@@ -121,6 +135,8 @@ def _coarsen(record: Record, cut: Cut) -> Record:
 def _coarse(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _coarse(each) for name, each in value.items()}
+    if isinstance(value, tuple) and any(isinstance(each, Member) for each in value):
+        return tuple(_coarse(each) for each in value)
     if isinstance(value, Interval | SeedMean):
         value = _round(value)
     elif not isinstance(value, RECORDS):

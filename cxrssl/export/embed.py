@@ -29,7 +29,7 @@ from cxrssl.export.lineage import find_dataset
 from cxrssl.export.terms import Terms, find_terms
 from cxrssl.records.encoder import EncoderName
 from cxrssl.train.device import choose_device
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 
 SUFFIXES = (".parquet", ".npz")
 
@@ -72,7 +72,7 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
         what = f'the ending of the file says its format, and "{plain(choices.out.suffix, 20)}" is none'
         raise UsageError(what, choices.out, f"--out {shell_word(choices.out.with_suffix('.parquet'))}, or .npz")
     run_id, encoder = open_run(workspace, run, choices.encoder)
-    cohort, images = open_films(workspace, choices.cohort or encoder.origin.cohort)
+    cohort, images = open_films(workspace, choices.cohort or encoder.origin.one_cohort())
     which = "" if choices.encoder == "target" else f"-{choices.encoder}"
     dest = (choices.out or workspace.exports / f"{run_id}{which}-on-{cohort.name}.npz").absolute()
     check_place(workspace, dest, cohort.root)
@@ -85,7 +85,7 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     rows = np.flatnonzero(images.is_packed_N)
     own = cohort.image_id[rows], cohort.subject_id[rows]
     named = own if choices.ids == "dataset" else name_all(cohort, *own)
-    terms = find_terms([encoder.origin.dataset, find_dataset(cohort)])
+    terms = find_terms([*(each.dataset for each in encoder.origin.cohorts), find_dataset(cohort)])
     ids = {"image_id": named[0], "subject_id": named[1], "split": cohort.split_of()[rows].astype(np.str_)}
     about = {
         "run_id": run_id,

@@ -8,7 +8,7 @@ Suffix letter: N films.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,8 @@ from cxrssl.images.decode import Choices
 from cxrssl.images.index import read_rejects
 from cxrssl.images.pack import pack_images
 from cxrssl.images.store import ImageStore, open_images
-from cxrssl.records.fitted import Pack, read_pack
-from cxrssl.train.plan import open_films
-
-_POLARITY = {False: "polarity by PhotometricInterpretation", True: "polarity by PresentationLUTShape"}
+from cxrssl.records.packing import Pack, explain_unlike_packs, pack_options, read_pack
+from cxrssl.train.pooled import open_films
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,30 +51,6 @@ def open_cohort_films(workspace: Workspace, name: str, pack: Pack, ids: Ids) -> 
     own = cohort.image_id, cohort.subject_id
     named = own if ids == "dataset" else name_all(cohort, *own)
     return Films(dict(zip(("image_id", "subject_id"), named, strict=True)), images, faults)
-
-
-def explain_unlike_packs(packed: Pack, wanted: Pack, paths: Sequence[str]) -> str:
-    """Return how films are packed in another way than a probe wants, in words; "" where they are alike.
-
-    A rule for greys counts where one of the films is of the kind that it is for: a rule for DICOM changes no PNG.
-    """
-    kinds = {Path(path).suffix.lower() for path in paths}
-    said = []
-    if packed.size_px != wanted.size_px:
-        said.append(f"at {packed.size_px} px, those of the probe at {wanted.size_px}")
-    if packed.by_shape != wanted.by_shape and kinds - {".png", ".jpg", ".jpeg"}:
-        said.append(f"with {_POLARITY[packed.by_shape]}, those of the probe with {_POLARITY[wanted.by_shape]}")
-    if packed.png_bits != wanted.png_bits and kinds - {".jpg", ".jpeg", ".dcm", ".dicom"}:
-        depths = [f"{pack.png_bits} bits" if pack.png_bits else "the bits that each shows" for pack in (packed, wanted)]
-        said.append(f"with PNGs of {depths[0]}, those of the probe with {depths[1]}")
-    return "; ".join(said)
-
-
-def pack_options(pack: Pack) -> list[str]:
-    """Return the options of `cxrssl ingest` that pack films so."""
-    words = ["--size", str(pack.size_px)]
-    words += ["--polarity", "shape"] if pack.by_shape else []
-    return words + (["--png-bits", str(pack.png_bits)] if pack.png_bits else [])
 
 
 def pack_folder(folder: Path, pack: Pack, scratch: Path, num_workers: int) -> Films:

@@ -18,9 +18,10 @@ from cxrssl.core.errors import CxrsslError
 from cxrssl.core.workspace import Workspace
 from cxrssl.export.load import find_pack_px
 from cxrssl.export.terms import SYNTHETIC, Terms, find_terms
-from cxrssl.records.encoder import EncoderName, EncoderOrigin, EncoderRecord, SeenFilms, read_films
+from cxrssl.records.encoder import Ancestor, EncoderName, EncoderOrigin, EncoderRecord, SeenFilms, read_films
 from cxrssl.records.eval_settings import HEAD
 from cxrssl.records.evaluation import Evaluation, list_evaluations
+from cxrssl.records.members import Member
 
 HOSPITAL = "synthetic hospital"
 """Kind of the folder that `cxrssl demo` draws."""
@@ -40,8 +41,8 @@ class Lineage:
     terms: tuple[Terms, ...]
     """Of each dataset, the strictest first."""
     pack_px: int
-    root: Path | None
-    """Of the dataset; None where its cohort is gone."""
+    roots: tuple[Path, ...]
+    """Of its datasets; those whose cohorts are gone are left out."""
     evaluations: tuple[Evaluation, ...]
     """Of this very encoder, by cohort and split."""
 
@@ -59,8 +60,8 @@ class Lineage:
 def trace_lineage(workspace: Workspace, record: EncoderRecord, which: EncoderName) -> Lineage:
     """Return the lineage of a run's encoder. Raises: IntegrityError when its list of films is damaged."""
     origin, films = record.origin, record.films()
-    cohort = _find_cohort(workspace, origin)
-    before = [_name_dataset(workspace, each.origin) if each.films else each.dataset for each in record.ancestors]
+    cohorts = [_find_cohort(workspace, each) for each in origin.cohorts]
+    before = [name for each in record.ancestors for name in _name_films(workspace, each)]
     own = [
         each
         for each in list_evaluations(workspace)[0]
@@ -72,13 +73,19 @@ def trace_lineage(workspace: Workspace, record: EncoderRecord, which: EncoderNam
         record=record,
         which=which,
         num_films=len(films.image_id),
-        num_subjects=len(set(films.subject_id.tolist())),
+        num_subjects=_count_subjects(origin, films),
         films_csv=list_hashes(_find_hashes(record, films)),
-        terms=tuple(find_terms([_name_dataset(workspace, origin), *before])),
-        pack_px=find_pack_px(workspace.images / origin.cohort, origin.images_sha256),
-        root=cohort.root if cohort is not None else None,
+        terms=tuple(find_terms([*_name_datasets(workspace, origin), *before])),
+        pack_px=find_pack_px(workspace.images, origin),
+        roots=tuple(each.root for each in cohorts if each is not None),
         evaluations=tuple(sorted(own, key=lambda each: (each.settings.cohort, each.settings.split))),
     )
+
+
+def _count_subjects(origin: EncoderOrigin, films: SeenFilms) -> int:
+    """Return how many ids of persons the films have, those of each dataset by themselves."""
+    parts = [(each.dataset, films.of_cohort(each.cohort).subject_id.tolist()) for each in origin.cohorts]
+    return len({(dataset, subject) for dataset, subjects in parts for subject in subjects})
 
 
 def find_dataset(cohort: Cohort) -> str:
@@ -105,19 +112,23 @@ def _find_hashes(record: EncoderRecord, films: SeenFilms) -> list[str]:
     return [value.decode("ascii") for value in (*own, *(before - set(own)))]
 
 
-def _name_dataset(workspace: Workspace, origin: EncoderOrigin) -> str:
-    """Return whose terms hold for the films of an origin."""
-    cohort = _find_cohort(workspace, origin)
-    return find_dataset(cohort) if cohort is not None else origin.dataset
+def _name_films(workspace: Workspace, ancestor: Ancestor) -> list[str]:
+    return _name_datasets(workspace, ancestor.origin) if ancestor.films else [ancestor.dataset]
 
 
-def _find_cohort(workspace: Workspace, origin: EncoderOrigin) -> Cohort | None:
-    """Return the cohort that an encoder was trained on, None where it is gone or another one has its name."""
+def _name_datasets(workspace: Workspace, origin: EncoderOrigin) -> list[str]:
+    """Return whose terms hold for the films of an origin, cohort by cohort."""
+    found = [(each, _find_cohort(workspace, each)) for each in origin.cohorts]
+    return [find_dataset(cohort) if cohort is not None else each.dataset for each, cohort in found]
+
+
+def _find_cohort(workspace: Workspace, member: Member) -> Cohort | None:
+    """Return a cohort that an encoder was trained on, None where it is gone or another one has its name."""
     try:
-        cohort = open_cohort(workspace.find_cohort(origin.cohort), verify=False)
+        cohort = open_cohort(workspace.find_cohort(member.cohort), verify=False)
     except CxrsslError:
         return None
-    return cohort if cohort.content_sha256 == origin.cohort_sha256 else None
+    return cohort if cohort.content_sha256 == member.cohort_sha256 else None
 
 
 def _is_drawn(root: Path) -> bool:

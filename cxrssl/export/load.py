@@ -26,7 +26,7 @@ from cxrssl.images.decode import Letterboxed, decode_letterboxed, letterbox
 from cxrssl.images.store import KIND as IMAGES
 from cxrssl.model.encoder import open_encoder
 from cxrssl.recipe.settings import ViewSettings
-from cxrssl.records.encoder import EncoderName
+from cxrssl.records.encoder import EncoderName, EncoderOrigin
 from cxrssl.records.fields import read_fields
 from cxrssl.records.file import read_json
 from cxrssl.records.run import ENCODER
@@ -83,19 +83,24 @@ def load_encoder(path: str | Path, which: EncoderName = "target") -> tuple[Visio
         raise DataError("there is no encoder: no folder of a finished run, of its encoder or of an export", folder)
     encoder = open_encoder(folder, which)
     views = encoder.recipe.views
-    pack_px = find_pack_px(folder.parent.parent.parent / "images" / encoder.origin.cohort, encoder.origin.images_sha256)
+    pack_px = find_pack_px(folder.parent.parent.parent / "images", encoder.origin)
     pixels = Preprocessing(views.global_px, views.pixel_mean, views.pixel_std, 1, pack_px)
     return take_class_token(encoder.module, 1), Prepare(pixels)
 
 
-def find_pack_px(packed: Path, images_sha256: str) -> int:
-    """Return the side of the packed films that an encoder was trained on, PACK_PX where they are not there any more."""
-    try:
-        artefact = open_artefact(packed, IMAGES, verify=False)
-    except IntegrityError:
-        return PACK_PX
-    is_same = artefact.content_sha256 == images_sha256
-    return int(artefact.settings.get("size_px", PACK_PX)) if is_same else PACK_PX
+def find_pack_px(packs: Path, origin: EncoderOrigin) -> int:
+    """Return the side of the packed films that an encoder was trained on, PACK_PX where they are not there any more.
+
+    Those of several cohorts are of one size.
+    """
+    for each in origin.cohorts:
+        try:
+            artefact = open_artefact(packs / each.cohort, IMAGES, verify=False)
+        except IntegrityError:
+            continue
+        if artefact.content_sha256 == each.images_sha256:
+            return int(artefact.settings.get("size_px", PACK_PX))
+    return PACK_PX
 
 
 def open_weights(folder: Path) -> VisionTransformer:

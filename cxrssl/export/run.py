@@ -91,7 +91,8 @@ def export_encoder(workspace: Workspace, run: str, choices: ExportChoices) -> En
     lineage = trace_lineage(workspace, record, choices.encoder)
     bundle = make_bundle(encoder, choices.channels, lineage.pack_px)
     dest = (choices.out or workspace.exports / _name(run_id, choices)).absolute()
-    check_place(workspace, dest, lineage.root)
+    for root in lineage.roots or (None,):
+        check_place(workspace, dest, root)
     settings = _settings(run_id, choices, bundle, lineage)
     if is_published(dest, KIND, settings) and not choices.may_replace:
         return EncoderExport(dest, True, bundle, lineage.terms, cast(dict[str, Any], read_json(dest / PROOF)))

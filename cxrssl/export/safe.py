@@ -26,7 +26,7 @@ from cxrssl.evaluate.averages import find_references, has_seeds, make_settings, 
 from cxrssl.evaluate.compare import compare_evaluations, list_pairs
 from cxrssl.evaluate.groups import Resamples, SeedGroup, compare_groups, group_seeds, score_group
 from cxrssl.export.archive import README, pack_archive, to_json
-from cxrssl.export.cut import Cut, cut_comparison, cut_description, cut_means, cut_scores, find_cut, is_small
+from cxrssl.export.cut import CONDITION, Cut, cut_comparison, cut_description, cut_means, cut_scores, find_cut, is_small
 from cxrssl.export.readme import write_readme
 from cxrssl.export.unnamed import Names, check_texts
 from cxrssl.records.comparison import DIFFERENCES, ComparisonSettings, find_comparison
@@ -59,7 +59,6 @@ VERSIONS = ("cxrssl", "torch")
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 BASELINES = ("random-init", PIXELS, "ehr-only", "view-only")
 """Kinds of evaluations that belong to no run; every run is compared with them."""
-CONDITION = "(a condition, which stays inside)"
 SEEN = "the run has seen films or people that it is tested on"
 SEEN_UNLABELLED = "the run has seen films that are scored, without their labels"
 
@@ -100,8 +99,9 @@ def export_runs(workspace: Workspace, names: Sequence[str], out: Path, may_repla
     names_of = _find_names(workspace, runs)
     scored = _select(workspace, runs)
     files: dict[str, bytes] = {}
+    conditions = list(dict.fromkeys(run.description.where for run in runs if run.description.where))
     for run in runs:
-        files |= _write_run(run, names_of)
+        files |= _write_run(run, names_of, conditions)
     records = {f"evals/{each.safe.eval_id}": _evaluation_records(each) for each in scored}
     records |= _list_comparisons(workspace, scored)
     records |= _list_groups(workspace, scored, runs)
@@ -255,9 +255,9 @@ def _key(group: SeedGroup) -> tuple[str, ...]:
     return tuple(each.eval_id for each in group.evaluations)
 
 
-def _write_run(run: RunRecord, names: Names) -> dict[str, bytes]:
+def _write_run(run: RunRecord, names: Names, conditions: Sequence[str]) -> dict[str, bytes]:
     """Return the files of a run."""
-    place, about = f"runs/{run.run_id}", cut_description(run.description)
+    place, about = f"runs/{run.run_id}", cut_description(run.description, conditions)
     versions = {name: about.versions[name] for name in VERSIONS if name in about.versions}
     commit, code = _keep_hash(about.commit), _keep_hash(about.code_sha256)
     description = dataclasses.replace(about, versions=versions, commit=commit, code_sha256=code).to_dict()

@@ -156,12 +156,23 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class DataSettings:
+    mix: str = setting("proportional", options=("proportional", "even"))
+    """How an epoch is made of several cohorts. `proportional`: every train film once; `even`: as many films, the same
+    number of every cohort, so that the films of a small one come again and those of a large one over several epochs."""
+    where: str = ""
+    """A condition in SQL on the columns of the view `film`, such as "view IN ('PA', 'AP')": films that do not meet it,
+    or of which it is unknown, are not trained on."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     model: ModelSettings = field(default_factory=ModelSettings)
     ehr: EhrSettings = field(default_factory=EhrSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     objective: ObjectiveSettings = field(default_factory=MsnSettings, metadata=choice(OBJECTIVES, "msn"))
     train: TrainSettings = field(default_factory=TrainSettings)
+    data: DataSettings = field(default_factory=DataSettings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values by section; what older recipes lack only where it is set, as these hash the same."""
@@ -172,7 +183,9 @@ class Recipe:
             del values["model"]["init"]
         if not self.train.extends:
             del values["train"]["extends"], values["train"]["extend_schedule"]
-        return values
+        usual = dataclasses.asdict(DataSettings())
+        data = {key: value for key, value in values.pop("data").items() if value != usual[key]}
+        return {**values, "data": data} if data else values
 
     @property
     def sha256(self) -> str:

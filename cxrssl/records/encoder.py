@@ -23,6 +23,7 @@ from cxrssl.core.text import escape_formula, from_csv_text, nearest_hint, plain
 from cxrssl.records.damage import refuse_faults
 from cxrssl.records.external import ExternalSource
 from cxrssl.records.fields import read_fields, write_fields
+from cxrssl.records.members import Member
 
 KIND = "encoder"
 WEIGHTS, ANCHOR, FILMS = "encoder.safetensors", "anchor.safetensors", "films.csv"
@@ -33,6 +34,8 @@ EncoderName = Literal["target", "anchor"]
 ANCHOR_NAME: EncoderName = "anchor"
 WEIGHTS_OF: dict[EncoderName, str] = {"target": WEIGHTS, "anchor": ANCHOR}
 COLUMNS = ("image_id", "subject_id", "pixel_hash")
+COHORT = "cohort"
+"""The last column of the list of a run on several cohorts."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,27 @@ class EncoderOrigin:
     cohort_sha256: str
     images_sha256: str
     link: str = ""
+    members: tuple[Member, ...] | None = None
+    """The cohorts, where they are several; `cohort` and `dataset` then name all."""
+
+    @property
+    def cohorts(self) -> tuple[Member, ...]:
+        """The cohorts whose films it was shown, one or several."""
+        own = Member(self.cohort, self.dataset, self.split, self.cohort_sha256, self.images_sha256, self.link)
+        return self.members or (own,)
+
+    def one_cohort(self) -> str:
+        """Return the cohort that a run is probed on when none is named. Raises: UsageError for one of several."""
+        if self.members:
+            names = [plain(each.cohort, 80) for each in self.members]
+            what = f"run {plain(self.run_id, 120)} was trained on {len(names)} cohorts: {', '.join(names)}"
+            raise UsageError(what, hint=f"name the one that is meant: --cohort {names[0]}")
+        return self.cohort
+
+    def split_on(self, cohort: str, dataset: str) -> str:
+        """Return the split that the run had of a cohort, or of another one of its dataset; "" for other datasets."""
+        own = [each.split for each in self.cohorts if each.cohort == cohort and each.dataset == dataset]
+        return next(iter([*own, *(each.split for each in self.cohorts if each.dataset == dataset)]), "")
 
     def to_dict(self) -> dict[str, Any]:
         return write_fields(self)
@@ -166,14 +190,24 @@ class SeenFilms:
     subject_id: NDArray[np.str_]
     pixel_hash: NDArray[np.bytes_]
     """Of the packed pixels; empty where it is not known."""
+    cohort: NDArray[np.str_] | None = None
+    """Whose film it is, where the run had several cohorts; ids are those of its dataset."""
 
     def to_csv(self) -> bytes:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        columns = (self.image_id, self.subject_id, self.pixel_hash.astype(np.str_))
+        columns = [self.image_id, self.subject_id, self.pixel_hash.astype(np.str_)]
+        columns += [] if self.cohort is None else [self.cohort]
+        writer.writerow((*COLUMNS, COHORT)[: len(columns)])
         writer.writerows(zip(*(map(escape_formula, column.tolist()) for column in columns), strict=True))
         return text.getvalue().encode()
+
+    def of_cohort(self, name: str) -> SeenFilms:
+        """Return the films of one of the cohorts."""
+        if self.cohort is None:
+            return self
+        here = self.cohort == name
+        return SeenFilms(self.image_id[here], self.subject_id[here], self.pixel_hash[here])
 
 
 def learns_labels(recipe: Mapping[str, Any]) -> bool:
@@ -237,11 +271,11 @@ def parse_films(data: bytes, path: Path) -> SeenFilms:
     """Return a list of films from the bytes of its file, `path`. Raises: IntegrityError."""
     try:
         header, *lines = csv.reader(io.StringIO(data.decode("utf-8"), newline=""))
-        if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+        if tuple(header) not in (COLUMNS, (*COLUMNS, COHORT)) or any(len(line) != len(header) for line in lines):
             raise ValueError("its columns are not " + ", ".join(COLUMNS))
-        columns = ([from_csv_text(line[k]) for line in lines] for k in range(len(COLUMNS)))
-        image_id, subject_id, pixel_hash = (np.array(column, np.str_) for column in columns)
-        return SeenFilms(image_id, subject_id, np.char.encode(pixel_hash, "ascii"))
+        columns = ([from_csv_text(line[k]) for line in lines] for k in range(len(header)))
+        image_id, subject_id, pixel_hash, *cohort = (np.array(column, np.str_) for column in columns)
+        return SeenFilms(image_id, subject_id, np.char.encode(pixel_hash, "ascii"), *cohort)
     except (ValueError, csv.Error) as error:
         raise IntegrityError(f"{path.name} cannot be read: {plain(error, 120)}", path, "pretrain again") from None
 

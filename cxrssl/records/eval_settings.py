@@ -28,6 +28,8 @@ SELECTED_ON_TEST = ", selected on test"
 """At the end of the label of an encoder whose head, or weights, were chosen by the films that are scored."""
 CARRIED_LABEL = ", probe of "
 """In the label of a candidate whose probe was fitted on another cohort."""
+POOLED = ", pretrained on "
+"""In the label of a run on several cohorts, before their names."""
 STARTED = ", from "
 """In the label of a run that did not start from weights that were drawn, before their name."""
 EXTENDED = ", extended ("
@@ -249,6 +251,11 @@ def label_run(objective: str, names: str, encoder: EncoderName = "target") -> st
     return f"{shown} + {names}" if names else shown
 
 
+def label_cohorts(names: Sequence[str]) -> str:
+    """Return what follows in the label of a run on several cohorts."""
+    return f"{POOLED}{', '.join(names)}" if len(names) > 1 else ""
+
+
 def label_start(name: str, unlisted: Sequence[str]) -> str:
     """Return what follows in the label of a run that started from other weights; `unlisted` have unknown films."""
     seen = f"; {', '.join(unlisted)} saw the test films: unknown" if unlisted else ""
@@ -263,7 +270,9 @@ def label_extended(schedule: str) -> str:
 def objective_of(settings: EvalSettings) -> str:
     """Return the objective in the label of a run, with which encoder it is where that is not the target."""
     shown = settings.label.removesuffix(SELECTED_ON_TEST).removesuffix(TRANSDUCTIVE)
-    return shown.partition(CARRIED_LABEL)[0].partition(STARTED)[0].partition(EXTENDED)[0].partition(" + ")[0]
+    for ending in (CARRIED_LABEL, STARTED, EXTENDED, POOLED, " + "):
+        shown = shown.partition(ending)[0]
+    return shown
 
 
 def kind_rank(kind: str) -> int:

@@ -44,6 +44,8 @@ def _write(value: Any) -> Any:
         return write_fields(value)
     if isinstance(value, Mapping):
         return {key: _write(item) for key, item in value.items()}
+    if isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
+        return [_write(item) for item in value]
     return encode_numbers(value, as_null=True)
 
 

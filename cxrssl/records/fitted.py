@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError
 from cxrssl.core.numbers import encode_numbers
 from cxrssl.records.arrays import PatchWeights, Weights, check_arrays, pack_arrays, read_arrays
@@ -22,6 +21,7 @@ from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.features import Architecture
 from cxrssl.records.fields import read_fields
 from cxrssl.records.file import read_json
+from cxrssl.records.packing import Pack
 from cxrssl.stats.calibration import Calibration, Isotonic, Platt
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.thresholds import Decisions
@@ -30,17 +30,6 @@ WEIGHTS, ABOUT, THRESHOLDS, CALIBRATION = "fitted.npz", "fitted.json", "threshol
 SOURCE, PATCHES = "carried.json", "patches.npz"
 CLASS_TOKEN, RECORD = "class token", "record"
 Record = TypeVar("Record")
-
-
-@dataclass(frozen=True)
-class Pack:
-    """How films were made into the squares that an encoder was shown."""
-
-    size_px: int
-    by_shape: bool = False
-    """DICOM: PresentationLUTShape decides on polarity."""
-    png_bits: int = 0
-    """The true depth of PNGs of 16 bits; 0: as each film shows."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +155,8 @@ class CarriedFrom:
     content_sha256: str
     findings: dict[str, str]
     """Name in this cohort -> name where the probe was fitted."""
+    packed: str | None = None
+    """How the films here are packed otherwise than those that the probe was fitted on, in a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,14 +178,6 @@ class FitFiles:
         if self.source is not None:
             files[SOURCE] = _dump(self.source)
         return files
-
-
-def read_pack(path: Path) -> Pack:
-    """Return how the packed films at `path` were made. Raises: IntegrityError."""
-    settings = open_artefact(path, "images", verify=False).settings
-    choices = settings.get("choices")
-    known = choices if isinstance(choices, Mapping) else {}
-    return Pack(int(settings["size_px"]), bool(known.get("by_shape", False)), int(known.get("png_bits", 0)))
 
 
 def has_fitted(evaluation: Evaluation) -> bool:

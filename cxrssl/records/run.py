@@ -16,6 +16,7 @@ from cxrssl.core.text import plain
 from cxrssl.records.damage import describe_faults
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
+from cxrssl.records.members import Member
 
 KIND = "run"
 DESCRIPTION, EVENTS, LOCK = "run.json", "events.jsonl", "run.lock"
@@ -105,6 +106,7 @@ class RunDescription:
     recipe: dict[str, dict[str, Any]]
     """Every setting that changes numbers, by section."""
     cohort: str
+    """Of several the names, with commas between them."""
     dataset: str
     split: str
     num_films: int
@@ -129,6 +131,36 @@ class RunDescription:
     """Of the files that may change a number, see `core.code`."""
     extends_setup: tuple[str, ...] | None = None
     """Of a run that extends another one: hashes of that one's setup without its seed; see records.setup."""
+    members: tuple[Member, ...] | None = None
+    """The cohorts, where they are several."""
+    num_shared_patients: int | None = None
+    """Patients with films in several of them."""
+    num_outside_where: int | None = None
+    """Train films that do not meet `data.where`."""
+
+    @property
+    def cohorts(self) -> tuple[Member, ...]:
+        """The cohorts that it is pretrained on, one or several."""
+        own = (self.cohort, self.dataset, self.split, self.cohort_sha256, self.images_sha256)
+        return self.members or (Member(*own, num_films=self.num_films),)
+
+    @property
+    def cohort_names(self) -> tuple[str, ...]:
+        return tuple(each.cohort for each in self.cohorts)
+
+    @property
+    def where(self) -> str:
+        """The condition on its films, empty for none."""
+        return self._data("where", "")
+
+    @property
+    def mix(self) -> str:
+        """How an epoch is made of several cohorts."""
+        return self._data("mix", "proportional")
+
+    def _data(self, key: str, usual: str) -> str:
+        data = self.recipe.get("data")
+        return str(data.get(key, usual)) if isinstance(data, dict) else usual
 
     @cached_property
     def facts(self) -> RecipeFacts:

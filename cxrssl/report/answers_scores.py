@@ -77,15 +77,19 @@ def describe_explained(evidence: Evidence) -> list[str]:
 
 def describe_external(evidence: Evidence) -> list[str]:
     """Return the scores on cohorts of another dataset than the one of pretraining, or of the fit of the probe."""
-    trained_on = {run.run_id: run.description.dataset for run in evidence.published.runs}
+    trained_on = {
+        run.run_id: list(dict.fromkeys(each.dataset for each in run.description.cohorts))
+        for run in evidence.published.runs
+    }
     lines = []
     for each in evidence.encoders:
         settings, score = each.settings, each.scores.macro_auroc.to_text()
         if settings.carried is not None:
             text = f"probe of cohort {plain(settings.carried.cohort, 60)} on cohort {plain(settings.cohort, 60)}"
             lines.append((settings.label, f"{text}: macro AUROC {score}"))
-        elif trained_on.get(settings.run_id, settings.dataset) != settings.dataset:
-            text = f"pretrained on {plain(trained_on[settings.run_id], 40)}, probed on {plain(settings.dataset, 40)}"
+        elif settings.dataset not in trained_on.get(settings.run_id, [settings.dataset]):
+            datasets = ", ".join(plain(name, 40) for name in trained_on[settings.run_id])
+            text = f"pretrained on {datasets}, probed on {plain(settings.dataset, 40)}"
             lines.append((settings.label, f"{text}: macro AUROC {score}"))
     return _shorten(merge(lines, SCORES))
 

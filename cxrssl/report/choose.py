@@ -71,7 +71,7 @@ def narrow(published: Published, choice: Choice) -> Published:
         for each in published.runs
         if each.run_id not in skipped
         and (chosen is None or each.run_id in chosen)
-        and (not choice.cohort or each.description.cohort == choice.cohort or each.run_id in scored)
+        and (not choice.cohort or choice.cohort in each.description.cohort_names or each.run_id in scored)
     ]
     ids, terms = {each.eval_id for each in asked}, {each.settings.terms for each in asked}
     left = {each.run_id for each in runs} | ids
@@ -131,7 +131,7 @@ def _find_runs(published: Published, choice: Choice) -> set[str] | None:
 
 def _check_cohort(published: Published, name: str) -> None:
     cohorts = {each.settings.cohort for each in _scored(published)}
-    cohorts |= {each.description.cohort for each in published.runs}
+    cohorts |= {name for each in published.runs for name in each.description.cohort_names}
     if name and name not in cohorts:
         what = f'nothing is published of cohort "{plain(name, 80)}"'
         raise UsageError(what, hint=nearest_hint(name, cohorts) if cohorts else "")

@@ -58,7 +58,8 @@ class Evidence:
 
 def read_evidence(workspace: Workspace, published: Published, small: SmallCells) -> Evidence:
     """Return the evidence of a workspace; what cannot be read is not among them."""
-    used = {each.settings.cohort for each in published.evaluations} | {run.description.cohort for run in published.runs}
+    used = {each.settings.cohort for each in published.evaluations}
+    used |= {name for run in published.runs for name in run.description.cohort_names}
     cohorts, packs = {}, {}
     for name in workspace.cohort_names():
         if name not in used:

@@ -44,6 +44,7 @@ def list_facts(gathered: Gathered, small: SmallCells, command: str = "") -> list
         Fact("Command", [Code(command)] if command else ""),
         Fact("Baseline", describe_pin(gathered.pin) if gathered.pin else ""),
         Fact("Cohorts", join_lines([_describe_cohort(gathered, name) for name in _cohorts(gathered)], "; ")),
+        Fact("Pretrained together", _describe_pooled(runs, small)),
         Fact("Audit", describe_audit(gathered)),
         Fact("Recipes", _describe_recipes(runs)),
         Fact("Extended", _describe_extended(runs)),
@@ -108,6 +109,23 @@ def _describe_cohort(gathered: Gathered, name: str) -> Line:
     hashes = [Code(each[:8]) for each in dict.fromkeys(each.cohort_sha256 for each in scored)]
     shown = join_lines([[each] for each in hashes], ", ")
     return [f"{plain(name, 80)} (", *shown, f"), {describe_files(gathered, name).partition(': ')[2]}"]
+
+
+def _describe_pooled(runs: Sequence[RunRecord], small: SmallCells) -> str:
+    """Return which cohorts runs were trained on together, with films of each and shared patients; seeds alike once."""
+    said: dict[str, int] = {}
+    for description in (run.description for run in runs):
+        if not description.members:
+            continue
+        counts = [each.num_films for each in description.members]
+        shown = hide_small([Count(num) for num in [*counts, description.num_shared_patients or 0]], small=small)
+        named = zip(description.members, shown, strict=False)
+        films = ", ".join(f"{plain(each.cohort, 60)} {num:,} films" for each, num in named)
+        mix = "" if description.mix == "proportional" else f", mixed: {plain(description.mix, 20)}"
+        shared = f"{shown[-1]:,} patients in several of them, each in one split"
+        sentence = f"{films}{mix}; {shared if description.num_shared_patients else 'no shared patient'}"
+        said[sentence] = said.get(sentence, 0) + 1
+    return "; ".join(f"{sentence} ({count_noun(num, 'run')})" for sentence, num in said.items())
 
 
 def describe_files(gathered: Gathered, name: str) -> str:

@@ -167,7 +167,8 @@ def _audit(workspace: Workspace, published: Published, chosen: Published, choice
     runs = {each.run_id for each in published.runs} - {each.run_id for each in chosen.runs}
     evaluations = {each.eval_id for each in (*published.evaluations, *published.points)}
     evaluations -= {each.eval_id for each in (*chosen.evaluations, *chosen.points)}
-    of = {each.settings.cohort for each in chosen.evaluations} | {each.description.cohort for each in chosen.runs}
+    of = {each.settings.cohort for each in chosen.evaluations}
+    of |= {name for each in chosen.runs for name in each.description.cohort_names}
     others = {*workspace.cohort_names()} - of
     left = {f"run {name}" for name in runs} | {f"evaluation {name}" for name in evaluations}
     left |= {f"cohort {name}" for name in others}

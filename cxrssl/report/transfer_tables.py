@@ -15,7 +15,7 @@ from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun
 from cxrssl.evaluate.compare import Differences, list_carried
 from cxrssl.records.evaluation import Evaluation
-from cxrssl.records.fitted import Calibrations, FindingCalibration, find_calibrations, find_thresholds
+from cxrssl.records.fitted import Calibrations, FindingCalibration, find_calibrations, find_source, find_thresholds
 from cxrssl.report.cells import Cell, Estimate, Number
 from cxrssl.report.small import HIDDEN, SMALL, Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
@@ -57,7 +57,11 @@ def fit_numbers(evaluations: Sequence[Evaluation], small: SmallCells) -> dict[st
 
 def _transfer_table(evaluations: Sequence[Evaluation], differences: Differences) -> ReportTable:
     rows: list[list[Cell]] = []
+    unlike: list[str] = []
     for there, carried in list_carried(evaluations):
+        with contextlib.suppress(IntegrityError):
+            source = find_source(carried)
+            unlike += [f"Not alike: {source.packed}."] if source and source.packed else []
         origin, about = carried.settings.carried, carried.settings
         assert origin is not None, "a carried probe"
         found = differences[there.eval_id, carried.eval_id]
@@ -67,7 +71,8 @@ def _transfer_table(evaluations: Sequence[Evaluation], differences: Differences)
         rows.append([there.settings.label, *where, len(carried.scores.findings), *scored, difference])
     columns = ("Encoder", "Fitted on", "Tested on", "Findings", "Carried", "Fitted there", "Fitted there - carried")
     marks = explain_marks(cell.interval for row in rows for cell in row if isinstance(cell, Estimate))
-    return ReportTable("Probes carried to other cohorts", columns, rows, [*marks, TRANSFER_NOTE], keys=3)
+    notes = [*dict.fromkeys(unlike), *marks, TRANSFER_NOTE]
+    return ReportTable("Probes carried to other cohorts", columns, rows, notes, keys=3)
 
 
 def _calibration_table(evaluations: Sequence[Evaluation]) -> ReportTable:

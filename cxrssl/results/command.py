@@ -16,9 +16,15 @@ from cxrssl.recipe.check import flatten
 from cxrssl.recipe.load import load_recipe, recipe_names
 from cxrssl.recipe.settings import Recipe
 from cxrssl.recipe.text import format_value
+from cxrssl.records.members import name_data
 from cxrssl.records.run import RunDescription
 
-OWN_FLAGS = {"model.backbone": "--backbone", "model.init": "--init", "train.seed": "--seed"}
+OWN_FLAGS = {
+    "model.backbone": "--backbone",
+    "model.init": "--init",
+    "train.seed": "--seed",
+    "data.where": "--where",
+}
 LISTS = {"ehr.features": "--ehr", "ehr.predict": "--predict"}
 IMPLIED = frozenset({"ehr.may_use_outcomes"})
 """Follows from --ehr and --predict."""
@@ -44,7 +50,7 @@ def find_command(description: RunDescription) -> list[str] | None:
 def label_of(description: RunDescription, recipe: Recipe) -> str:
     """Return what the id of a run calls it, between its cohort and its backbone."""
     ending = f"-{recipe.model.backbone}-s{recipe.train.seed}-"
-    name, _, _ = description.run_id.removeprefix(f"{description.cohort}-").rpartition(ending)
+    name, _, _ = description.run_id.removeprefix(f"{name_data(description.cohort)}-").rpartition(ending)
     return name
 
 

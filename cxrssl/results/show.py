@@ -18,6 +18,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.settings import Recipe
 from cxrssl.recipe.text import find_differences
 from cxrssl.records.events import clean_event, is_event
+from cxrssl.records.members import name_data
 from cxrssl.records.notes import RunNotes
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import RunFiles
@@ -106,7 +107,7 @@ def _command_lines(record: RunRecord, recipe: Recipe | None) -> Iterator[str]:
     if words is not None:
         yield shlex.join(["cxrssl", *words])
         return
-    file = f"{about.cohort}.toml"
+    file = f"{name_data(about.cohort)}.toml"
     yield shlex.join(["cxrssl", "recipe", "show", about.run_id]) + f" > {shlex.quote(file)}"
     yield shlex.join(
         ["cxrssl", "pretrain", "--recipe", file, "--cohort", about.cohort, "--name", label_of(about, recipe)]

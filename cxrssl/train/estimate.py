@@ -30,6 +30,7 @@ from cxrssl.train.device import fix_kernels, set_precision
 from cxrssl.train.feed import fits_beside
 from cxrssl.train.guard import Guard
 from cxrssl.train.plan import RunPlan, plan_run
+from cxrssl.train.pooled import FindFilms
 from cxrssl.train.ranks import Ranks
 from cxrssl.train.record import load_record
 from cxrssl.train.schedule import settings_at
@@ -154,7 +155,7 @@ def _try(plan: RunPlan, device: torch.device, sizes: tuple[int, int]) -> _Trials
     ours, theirs = context.Pipe(duplex=False)
     # The weights of a start change no time, and what they have seen is long.
     start = dataclasses.replace(plan.start, lineage=((), {})) if plan.start else None
-    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, sizes, start)
+    inputs = (theirs, root, plan.cohort.name, plan.recipe, plan.machine, device.type, sizes, start, plan.find_films)
     child = context.Process(target=_run_trials, args=inputs, daemon=True)
     child.start()
     theirs.close()
@@ -180,6 +181,7 @@ def _run_trials(
     device_type: str,
     sizes: tuple[int, int],
     start: Start | None,
+    find_films: FindFilms | None,
 ) -> None:
     device = torch.device(device_type)
     if device.type == "cpu":
@@ -192,7 +194,7 @@ def _run_trials(
         keep_compiled(root / "compiled")
         is_compiled = choose_compile(machine.compile, device, Ranks())
         # The smaller first, and nothing of it kept: each is the peak of the process so far.
-        take = functools.partial(_take_steps, root, cohort, recipe, machine, device, start)
+        take = functools.partial(_take_steps, root, cohort, recipe, machine, device, start, find_films)
         low = take(sizes[0], is_compiled)[0]
         gc.collect()
         high, state = take(sizes[1], is_compiled)
@@ -210,12 +212,13 @@ def _take_steps(
     machine: Machine,
     device: torch.device,
     start: Start | None,
+    find_films: FindFilms | None,
     size: int,
     is_compiled: bool,
 ) -> tuple[_Trial, TrainState]:
     set_threads(machine.num_threads)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, batch_size=size))
-    plan = plan_run(Workspace(root), cohort, recipe, machine, start=start)
+    plan = plan_run(Workspace(root), cohort, recipe, machine, start=start, find_films=find_films)
     record = load_record(plan)
     state = init_state(recipe, record.columns, device)
     if is_compiled:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from cxrssl.audit.seen import list_films
+from cxrssl.cohort.pool import PooledCohort
 from cxrssl.cohort.read import IGNORE
 from cxrssl.core.code import digest_code
 from cxrssl.core.commit import find_commit
@@ -16,10 +18,11 @@ from cxrssl.core.journal import append_record
 from cxrssl.core.version import __version__
 from cxrssl.model.encoder import publish_encoder
 from cxrssl.model.finding_head import pack_head
-from cxrssl.records.encoder import EncoderOrigin, SeenFilms
+from cxrssl.records.encoder import EncoderOrigin
 from cxrssl.records.events import has_finished
 from cxrssl.records.run import RunDescription, RunFiles
 from cxrssl.train.plan import RunPlan
+from cxrssl.train.pooled import list_members
 from cxrssl.train.record import load_labels
 from cxrssl.train.state import TrainState
 
@@ -40,6 +43,9 @@ def describe_run(plan: RunPlan, device: torch.device) -> None:
         num_films=len(plan.rows),
         num_twins_left_out=plan.num_twins_left_out,
         num_without_sex=plan.num_without_sex,
+        members=list_members(plan.cohort, plan.images, plan.scheme, plan.rows),
+        num_shared_patients=plan.cohort.num_shared_persons if isinstance(plan.cohort, PooledCohort) else None,
+        num_outside_where=plan.num_outside_where if plan.recipe.data.where else None,
         num_steps=plan.num_steps,
         steps_per_epoch=plan.steps_per_epoch,
         device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
@@ -62,8 +68,7 @@ def remove_leftovers(folder: Path, events: Path) -> None:
 
 def publish_run(plan: RunPlan, state: TrainState, path: Path) -> None:
     """Publish the encoder, and its anchor if it has one, with the list of films that shaped it."""
-    cohort, rows = plan.cohort, plan.rows
-    films = SeenFilms(cohort.image_id[rows], cohort.subject_id[rows], plan.images.index.pixel_hash[rows])
+    cohort = plan.cohort
     origin = EncoderOrigin(
         run_id=plan.run_id,
         step=state.step,
@@ -71,8 +76,10 @@ def publish_run(plan: RunPlan, state: TrainState, path: Path) -> None:
         dataset=cohort.dataset,
         link=cohort.link,
         split=plan.scheme,
+        members=list_members(cohort, plan.images, plan.scheme, plan.rows),
         **plan.origin,
     )
+    films = list_films(cohort, plan.images, plan.rows)
     lineage = plan.start.lineage if plan.start else ((), {})
     head = _pack_head(plan, state)
     publish_encoder(path, state.model.published, plan.recipe, origin, films, state.model.anchor, lineage, head)

@@ -14,23 +14,26 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.gate import check_cohort, leave_out_twins
+from cxrssl.audit.gate import check_cohort
 from cxrssl.audit.pretraining import audit_films
+from cxrssl.audit.seen import list_films
 from cxrssl.cohort.encoding import Missing, feature_columns
 from cxrssl.cohort.features import find_feature, is_outcome_used, name_features, parse_ehr
-from cxrssl.cohort.labelled import draw_subjects
-from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.cohort.pool import PooledCohort
+from cxrssl.cohort.read import Cohort
 from cxrssl.core.durable import hash_settings
-from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
-from cxrssl.images.store import ImageStore, open_images
+from cxrssl.images.store import ImageStore
 from cxrssl.recipe.machine import Machine
-from cxrssl.recipe.objectives import FinetuneSettings
 from cxrssl.recipe.settings import MAX_SEED, Recipe
 from cxrssl.records.encoder import EhrInput
+from cxrssl.records.members import name_data
 from cxrssl.records.run import RunFiles
 from cxrssl.train.extend import check_data, describe_extension
+from cxrssl.train.pooled import FindFilms, describe_pool, members_of, open_data
+from cxrssl.train.rows import choose_rows
 from cxrssl.train.schedule import share_covered
 from cxrssl.train.start import Start, find_continued, find_start, with_name
 
@@ -60,6 +63,12 @@ class RunPlan:
     """What it starts from, where that is not weights drawn from the seed."""
     findings: tuple[str, ...] = ()
     """Those whose labels are learnt, where that is not all that the cohort has."""
+    num_outside_where: int = 0
+    """Train films that do not meet `data.where`."""
+    where_sha256: str = ""
+    """Of the films of the cohort that meet it; empty without a condition."""
+    find_films: FindFilms | None = None
+    """What was asked for them."""
 
     @property
     def finding_names(self) -> list[str]:
@@ -93,11 +102,30 @@ class RunPlan:
         """How unknown values enter the EHR branch."""
         return cast(Missing, self.recipe.ehr.missing)
 
+    @cached_property
+    def rows_by_member(self) -> NDArray[np.int64]:
+        """`rows`, the films of one cohort after those of another."""
+        return self.rows[np.argsort(self._members, kind="stable")]
+
+    @cached_property
+    def member_sizes(self) -> tuple[int, ...]:
+        """How many of `rows` are of each cohort."""
+        return tuple(np.bincount(self._members).tolist())
+
+    @property
+    def _members(self) -> NDArray[np.int64]:
+        cohort = self.cohort
+        return cohort.member_N[self.rows] if isinstance(cohort, PooledCohort) else np.zeros(len(self.rows), np.int64)
+
     @property
     def warnings(self) -> list[str]:
         """Sentences about settings that work but are seldom wanted."""
         size, part = self.recipe.train.batch_size, self.machine.micro_batch
         sentences = self.recipe.objective.warnings(size)
+        sentences += describe_pool(self.cohort, self.images, self.scheme, self.rows, self.recipe.ehr.features)
+        if self.recipe.data.where:
+            outside = f"{count_noun(self.num_outside_where, 'train film')} left out"
+            sentences.append(f"only films where {plain(self.recipe.data.where, 200)}: {outside}")
         if part and size % part and self.machine.device != "cpu":
             sentences.append(f"micro_batch={part} does not divide a batch of {size}: steps are compiled twice")
         if self.num_twins_left_out:
@@ -168,16 +196,19 @@ def plan_run(
     name: str = "",
     films: tuple[Cohort, ImageStore] | None = None,
     start: Start | None = None,
+    find_films: FindFilms | None = None,
 ) -> RunPlan:
-    """Return the plan of a run on a published cohort, or on its `films`, which were opened before.
+    """Return the plan of a run on a published cohort, or on several, or on their `films`, which were opened before.
+
+    `cohort_name` holds the names of several with commas between them.
 
     `start` is what `model.init` names, where it was looked up before. It is left out of the recipe of the plan but for
-    its name and the hash of its weights.
+    its name and the hash of its weights. `find_films` asks a cohort for the films that meet `data.where`.
 
     Raises: UsageError or DataError when cohort, films, recipe and start do not fit together, LeakageError when nothing
     that is trained on this cohort could be tested on it.
     """
-    cohort, images = films or open_films(workspace, cohort_name)
+    cohort, images = films or open_data(workspace, cohort_name)
     scheme = recipe.train.split or cohort.default_split
     cohort.split_of(scheme)
     recipe, is_given = _resolve(recipe, scheme), start is not None
@@ -191,39 +222,22 @@ def plan_run(
         raise UsageError(f'objective "{objective.name}" has no weights to start from', hint=objective.start_hint)
     for feature in (*ehr.features, *ehr.predict):
         cohort.column_of(feature)
-    check_cohort(cohort, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
-    rows, num_left_out, num_without_sex = choose_rows(cohort, images, recipe, scheme)
-    if len(rows) < recipe.train.batch_size:
-        what = f"{count_noun(len(rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
+    for each in members_of(cohort):
+        check_cohort(each, EhrInput(ehr.features, ehr.missing, ehr.may_use_outcomes, ehr.predict))
+    chosen = choose_rows(cohort, images, recipe, scheme, find_films)
+    if len(chosen.rows) < recipe.train.batch_size:
+        what = f"{count_noun(len(chosen.rows), 'training film')}, fewer than one batch of {recipe.train.batch_size}"
         raise UsageError(what, hint="choose a smaller batch: --set train.batch_size=N")
     label = check_name(name, "run") if name else "+".join([recipe.objective.name, *_name_record(recipe)])
-    folder = workspace.runs / name_run(recipe, cohort, images, label)
-    plan = RunPlan(
-        folder.name, folder, recipe, machine, cohort, images, scheme, rows, num_left_out, num_without_sex, label, start
-    )
+    folder = workspace.runs / name_run(recipe, cohort, images, label, chosen.where_sha256)
+    data = (cohort, images, scheme, chosen.rows, chosen.num_twins, chosen.num_without_sex)
+    asked = (chosen.num_outside, chosen.where_sha256, find_films)
+    plan = RunPlan(folder.name, folder, recipe, machine, *data, label, start, (), *asked)
     if start is not None and start.extended is not None and not is_given:
-        own_id = name_run(start.extended.recipe, cohort, images, label)
+        own_id = name_run(start.extended.recipe, cohort, images, label, chosen.where_sha256)
         has_state = plan.files.is_published or any(plan.files.checkpoints.glob("step-*"))
-        check_data(start.extended, plan.origin, own_id, cohort.image_id[rows], has_state)
+        check_data(start.extended, plan.origin, own_id, list_films(cohort, images, plan.rows).image_id, has_state)
     return plan
-
-
-def choose_rows(cohort: Cohort, images: ImageStore, recipe: Recipe, scheme: str) -> tuple[NDArray[np.int64], int, int]:
-    """Return the rows of the cohort that a recipe trains on, and how many were left out as twins and for their sex."""
-    rows = np.arange(len(cohort)) if recipe.train.rows == "all" else cohort.rows_of("train", scheme)
-    rows = rows[images.is_packed_N[rows]]
-    # A train film that test shows too would let the encoder learn a test film by heart.
-    kept = rows if recipe.train.rows == "all" else leave_out_twins(cohort, images, scheme, rows)
-    num_left_out, rows = len(rows) - len(kept), kept
-    num_without_sex = 0
-    # The published code fills every unknown but the sex, and leaves those films out.
-    if recipe.ehr.features and recipe.ehr.missing == "paper":
-        has_sex = cohort.ehr_known[rows, cohort.column_of("sex")]
-        num_without_sex, rows = int((~has_sex).sum()), rows[has_sex]
-    objective = recipe.objective
-    if isinstance(objective, FinetuneSettings) and objective.label_frac < 1:
-        rows = rows[draw_subjects(cohort.subject_id[rows], objective.label_frac, 0, objective.label_draw)]
-    return rows, num_left_out, num_without_sex
 
 
 def plan_seeds(plan: RunPlan, num_seeds: int) -> list[RunPlan]:
@@ -243,35 +257,20 @@ def with_seed(plan: RunPlan, seed: int) -> RunPlan:
         what = f"seed {seed} cannot extend run {plan.start.name}, which has another one"
         raise UsageError(what, hint="extend the run of each seed: cxrssl runs extend")
     recipe = replace(plan.recipe, train=replace(plan.recipe.train, seed=seed))
-    folder = plan.folder.parent / name_run(recipe, plan.cohort, plan.images, plan.label)
+    folder = plan.folder.parent / name_run(recipe, plan.cohort, plan.images, plan.label, plan.where_sha256)
     return replace(plan, run_id=folder.name, folder=folder, recipe=recipe)
 
 
 def name_run(recipe: Recipe, cohort: Cohort, images: ImageStore, label: str, asked: str = "") -> str:
     """Return a run's id. The same command finds its own run again; another recipe, cohort or film is another run.
 
-    `asked` is the hash of what else an evaluation asks of a run that fine-tunes for it; see `evaluate.tuned`.
+    `asked` is the hash of which films a condition keeps, or of what else an evaluation asks of a run that fine-tunes
+    for it; see `evaluate.tuned`.
     """
     hashes = {"recipe": recipe.sha256, "cohort": cohort.content_sha256, "images": images.content_sha256}
     hashes |= {"asked": asked} if asked else {}
     digest = hash_settings(hashes)[:8]
-    return f"{cohort.name}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
-
-
-def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageStore]:
-    """Return a published cohort and its packed films, row for row.
-
-    Raises: DataError when the films are not packed, or were packed for another state of the cohort.
-    """
-    cohort = open_cohort(workspace.find_cohort(cohort_name))
-    path = workspace.images / cohort.name
-    hint = f"pack them: cxrssl ingest {cohort.dataset} PATH"
-    if not path.is_dir():
-        raise DataError(f"the films of cohort {cohort.name} are not packed", path, hint)
-    images = open_images(path)
-    if images.cohort_sha256 != cohort.content_sha256:
-        raise DataError(f"the packed films of cohort {cohort.name} are of an older cohort", path, hint)
-    return cohort, images
+    return f"{name_data(cohort.name)}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-{digest}"
 
 
 def _name_record(recipe: Recipe) -> list[str]:

@@ -32,7 +32,9 @@ from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import Recipe
 from cxrssl.records.run import RunFiles, read_description
 from cxrssl.train.order import batch_rows, find_step
-from cxrssl.train.plan import RunPlan, choose_rows
+from cxrssl.train.plan import RunPlan
+from cxrssl.train.pooled import find_row, pool_films
+from cxrssl.train.rows import choose_rows
 from cxrssl.views.draw import make_views, place_views
 from cxrssl.views.plan import ViewPlan
 from cxrssl.views.shown import AskedViews, ShownView, ShownViews, send_views
@@ -45,11 +47,12 @@ def cut_film(asked: AskedViews) -> ShownViews:
     packed.
     """
     plan, views = _plan(asked.root, asked.cohort, asked.run_id, _state_of(asked))
+    row = find_row(plan.cohort, asked.cohort, asked.row)
     epoch = min(max(asked.epoch, 0), plan.recipe.train.num_epochs - 1)
-    found = find_step(plan, asked.row, epoch) if asked.run_id and plan.steps_per_epoch else None
+    found = find_step(plan, row, epoch) if asked.run_id and plan.steps_per_epoch else None
     step, place = found or (epoch * plan.steps_per_epoch, 0)
-    rows = batch_rows(plan, step) if found else np.array([asked.row])
-    film, box = plan.images.read_rows([asked.row])[0], plan.images.box_N4[asked.row].tolist()
+    rows = batch_rows(plan, step) if found else np.array([row])
+    film, box = plan.images.read_rows([row])[0], plan.images.box_N4[row].tolist()
     film = cover_corners(film, tuple(box)) if asked.is_covered else film
     return ShownViews(
         _cut(film, plan.images.box_N4[rows], views, plan.recipe, step, place),
@@ -60,14 +63,14 @@ def cut_film(asked: AskedViews) -> ShownViews:
         place,
         plan.recipe.train.batch_size,
         found is not None,
-        "" if found else _why_not(plan, asked),
+        "" if found else _why_not(plan, asked, row),
     )
 
 
-def _why_not(plan: RunPlan, asked: AskedViews) -> str:
+def _why_not(plan: RunPlan, asked: AskedViews, row: int) -> str:
     if not asked.run_id:
         return "no run of this cohort: the default recipe"
-    if asked.row in plan.rows:
+    if row in plan.rows:
         return "in the rest of this epoch that fills no batch"
     return "not among the films that the run trains on"
 
@@ -95,10 +98,16 @@ def _plan(root: str, name: str, run_id: str, state: tuple[int, ...]) -> tuple[Ru
         about, fault = read_description(files)
         if about is None:
             raise DataError(f"run {run_id} cannot be read: {fault}", files.folder)
+        if about.members:
+            cohort, images = pool_films([_open(root, each.cohort, state) for each in about.members])
+            name = about.cohort
         if about.cohort_sha256 != cohort.content_sha256 or about.images_sha256 != images.content_sha256:
             raise DataError(f"run {run_id} was trained on an older state of cohort {name}", files.folder)
         recipe, scheme = build_settings(Recipe, about.recipe), about.split
-    rows = choose_rows(cohort, images, recipe, scheme)[0]
+    if recipe.data.where:
+        what = f"the films of run {run_id} were chosen by SQL, which is not asked here"
+        raise DataError(what, files.folder, "look at a run on all films of its cohorts")
+    rows = choose_rows(cohort, images, recipe, scheme).rows
     plan = RunPlan(run_id, files.folder, recipe, Machine(), cohort, images, scheme, rows)
     # Weights without memory: what an objective asks for is known when it is built.
     with torch.device("meta"):

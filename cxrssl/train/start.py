@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrssl.audit.pretraining import Pretraining, trace_ancestors
+from cxrssl.audit.seen import Pretraining, trace_ancestors
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, UsageError
 from cxrssl.core.text import plain, shell_word
 from cxrssl.core.workspace import Workspace
@@ -92,6 +92,10 @@ class Start:
     def describe(self, recipe: Recipe) -> list[str]:
         """Return what is to be known of it before the run begins, in sentences."""
         sentences = [f"the films that shaped {name} are unknown: every evaluation says so" for name in self.unlisted]
+        source = self.lineage[0][0].external if self.lineage[0] else None
+        if source is not None:
+            ignored = f", and leaves out {', '.join(source.ignored)} of its file" if source.ignored else ""
+            sentences.append(f"the run starts from all {source.num_tensors} tensors of {self.name}{ignored}")
         if self.grid_px != recipe.views.global_px:
             what = f"its positions are of views of {self.grid_px} px, resampled to {recipe.views.global_px} px"
             sentences.append(f"the run starts from {self.name}; {what}")

@@ -29,7 +29,8 @@ from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import list_evaluations, publish_evaluation
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import open_films, plan_run
+from cxrssl.train.plan import plan_run
+from cxrssl.train.pooled import open_films
 from tests.audit.conftest import rename_cohort, republish_cohort
 from tests.audit.test_cohort import file_twice, subject_in_two_splits
 from tests.world import TINY

@@ -11,7 +11,8 @@ import pytest
 
 from cxrssl.audit.checks import CHECKS, Audit, make_audit
 from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_known, audit_reuse, read_evaluated
-from cxrssl.audit.pretraining import Pretraining, audit_outcomes, audit_pretraining, list_films
+from cxrssl.audit.pretraining import audit_outcomes, audit_pretraining
+from cxrssl.audit.seen import Pretraining, list_films
 from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import FEATURES
 from cxrssl.cohort.read import Cohort

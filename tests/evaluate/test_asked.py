@@ -20,7 +20,7 @@ from cxrssl.images.store import ImageStore
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.report.write import write_report
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from tests.cli import command
 from tests.world import make_workspace
 

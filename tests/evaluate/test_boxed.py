@@ -30,7 +30,7 @@ from cxrssl.records.boxes import BoxScore, find_box_scores
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.reading import Pooling, Reading
 from cxrssl.stats.resample import draw_subject_counts
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from cxrssl.views.resample import whole_views
 from tests.cli.command import run
 from tests.small_runs import MINUTE

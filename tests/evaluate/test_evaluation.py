@@ -48,7 +48,8 @@ from cxrssl.report.formats.markdown import line_text
 from cxrssl.report.probe_tables import macro_table, outcome_sentence
 from cxrssl.results.rows import decoding_rows
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import open_films, plan_run
+from cxrssl.train.plan import plan_run
+from cxrssl.train.pooled import open_films
 from tests.world import TINY, make_workspace
 
 CPU = torch.device("cpu")

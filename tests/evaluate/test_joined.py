@@ -26,7 +26,8 @@ from cxrssl.records.fitted import open_fitted
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.stats.metrics import Floats, auroc
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import open_films, plan_run
+from cxrssl.train.plan import plan_run
+from cxrssl.train.pooled import open_films
 from tests.world import TINY, make_workspace
 
 World = tuple[Workspace, str, list[Evaluation]]

@@ -28,7 +28,7 @@ from cxrssl.records.evaluation import Evaluation, list_all_evaluations, list_eva
 from cxrssl.records.published import read_published
 from cxrssl.report.write import write_report
 from cxrssl.stats.scores import resample_metrics
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from tests.cli import command
 from tests.world import make_workspace
 

@@ -14,7 +14,7 @@ from cxrssl.evaluate.compare import describe_against_pixels, group_evaluations, 
 from cxrssl.evaluate.pixels import GRID_PX, average_areas, pixels_candidate, read_thumbnails
 from cxrssl.report.probe_tables import macro_table
 from cxrssl.stats.resample import Interval
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from tests.report.test_report import evaluations_of, make_evaluation
 from tests.world import make_workspace
 

@@ -52,7 +52,7 @@ from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.records.reading import parse_reading
 from cxrssl.report.write import write_report
 from cxrssl.stats.metrics import auroc
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from cxrssl.views.affine import middle_boxes, move_boxes
 from cxrssl.views.resample import cut_views, whole_views
 from tests.cli import command

@@ -29,7 +29,8 @@ from cxrssl.records.evaluation import Evaluation, open_evaluation
 from cxrssl.records.reading import CLS, Reading, parse_reading
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import open_films, plan_run
+from cxrssl.train.plan import plan_run
+from cxrssl.train.pooled import open_films
 from cxrssl.views.resample import whole_views
 from tests.cli import command
 from tests.small_runs import MINUTE, two_layers

@@ -23,7 +23,7 @@ from cxrssl.records.evaluation import Evaluation, publish_evaluation
 from cxrssl.records.subgroups import SUBGROUPS
 from cxrssl.stats.matched import match_predictions
 from cxrssl.stats.metrics import auroc
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from tests.world import make_workspace
 
 PROBE = ProbeSettings(num_resamples=50)

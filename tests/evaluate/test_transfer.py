@@ -40,7 +40,7 @@ from cxrssl.stats.matched import match_predictions
 from cxrssl.stats.metrics import auroc
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.thresholds import Decisions
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from tests.cli.command import Result, run
 from tests.export.encoders import publish_run
 from tests.world import HEADER

@@ -35,7 +35,8 @@ from cxrssl.records.run import RunFiles
 from cxrssl.report.write import write_report
 from cxrssl.stats.metrics import auroc
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import open_films, plan_run
+from cxrssl.train.plan import plan_run
+from cxrssl.train.pooled import open_films
 from tests.cli.command import run as command
 from tests.small_runs import CPU, MINUTE, two_layers, watched
 from tests.world import make_workspace

@@ -25,18 +25,18 @@ from cxrssl.evaluate.fitted import TOO_FEW
 from cxrssl.evaluate.run import ProbeChoices, probe_run
 from cxrssl.export import chosen
 from cxrssl.export.chosen import PredictChoices, choose_probe
-from cxrssl.export.films import explain_unlike_packs, open_cohort_films, pack_options
+from cxrssl.export.films import open_cohort_films
 from cxrssl.images.store import open_images
 from cxrssl.model.external import ExternalChoices
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.fitted import (
-    Pack,
     find_calibrations,
     find_thresholds,
     has_fitted,
     open_fitted,
 )
+from cxrssl.records.packing import Pack, explain_unlike_packs, pack_options
 from cxrssl.records.reading import parse_reading
 from tests.cli.command import Result, run
 from tests.export.encoders import publish_run

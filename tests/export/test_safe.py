@@ -18,8 +18,9 @@ from cxrssl.core.artefact import publish
 from cxrssl.core.errors import CxrsslError, DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
+from cxrssl.export.cut import CONDITION
 from cxrssl.export.intake import import_runs
-from cxrssl.export.safe import CONDITION, INSIDE, SCORE_FIELDS, export_runs
+from cxrssl.export.safe import INSIDE, SCORE_FIELDS, export_runs
 from cxrssl.export.unnamed import Names, find_name
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import list_evaluations, open_evaluation, publish_evaluation

@@ -79,8 +79,7 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
 
 def make_encoder(folder: Path, cohort: str = "mimic", films: SeenFilms = NO_FILMS) -> Path:
     """Publish an encoder, whose weights are none, in the folder of a run."""
-    hashes = {"recipe_sha256": "r", "cohort_sha256": "c", "images_sha256": "i"}
-    origin = EncoderOrigin(run_id=folder.name, step=10, cohort=cohort, dataset="mimic", split="paper", **hashes)
+    origin = EncoderOrigin(folder.name, 10, cohort, "mimic", "paper", "r", "c", "i")
     recipe = {"model": {"backbone": "vit-tiny"}, "ehr": {"features": [], "missing": "mask"}, "train": {"seed": 7}}
     path = RunFiles(folder).encoder
     with publish(path, encoder.KIND, make_settings(recipe, origin)) as building:

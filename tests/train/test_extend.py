@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from cxrssl.audit.pretraining import read_pretraining
+from cxrssl.audit.seen import read_pretraining
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.run import ProbeChoices, probe_run

@@ -31,7 +31,8 @@ from cxrssl.records.fitted import find_thresholds
 from cxrssl.records.steps import iter_metrics
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import RunPlan, open_films, plan_run
+from cxrssl.train.plan import RunPlan, plan_run
+from cxrssl.train.pooled import open_films
 from cxrssl.train.record import load_labels, load_record
 from cxrssl.train.state import init_state
 from cxrssl.views.draw import View, make_views

@@ -13,7 +13,8 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from cxrssl.audit.pretraining import audit_pretraining, read_pretraining
+from cxrssl.audit.pretraining import audit_pretraining
+from cxrssl.audit.seen import read_pretraining
 from cxrssl.core.errors import CxrsslError, DataError, IntegrityError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.run import ProbeChoices, probe_run
@@ -26,7 +27,8 @@ from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.report.write import write_report
 from cxrssl.train import loop
 from cxrssl.train.loop import pretrain
-from cxrssl.train.plan import RunPlan, open_films, plan_run, with_seed
+from cxrssl.train.plan import RunPlan, plan_run, with_seed
+from cxrssl.train.pooled import open_films
 from cxrssl.train.record import load_record
 from cxrssl.train.start import FileOptions, find_shape, find_start, load_weights
 from cxrssl.train.state import init_state
@@ -223,6 +225,7 @@ def test_a_file_of_timm_gives_the_features_that_it_gives_as_an_external_encoder(
     found = encode(workspace, first_state(plan).published, plan.recipe)
     torch.testing.assert_close(found, encode(workspace, known.module, known.recipe), rtol=1e-4, atol=1e-5)
     assert "the films that shaped tiny-home are unknown: every evaluation says so" in plan.warnings
+    assert "the run starts from all 150 tensors of tiny-home" in plan.warnings
 
 
 def test_an_unknown_start_is_said_in_every_evaluation_report_and_licence(workspace: Workspace, tiny: Path) -> None:

@@ -1,0 +1,53 @@
+"""Who is one person in several cohorts: by id within a dataset, between datasets by a film of the same look.
+
+In: cohorts and their packed films. Out: a number for the person of each film, and how many persons are shared.
+Never: an id that leaves, or films without a look of their own taken for those of one person. Numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrssl.audit.looks import find_near, merge_groups
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.filmnote import Note
+from cxrssl.images.fingerprint import identical_pairs
+from cxrssl.images.store import ImageStore
+
+EMPTY = Note.BLACK | Note.WHITE | Note.ONE_GREY
+"""Films that look like many others: they say of nobody who it is."""
+Rows = NDArray[np.int64]
+
+
+def join_persons(cohorts: Sequence[Cohort], images: Sequence[ImageStore]) -> tuple[Rows, int]:
+    """Return the person of each film, one cohort after the other, and how many persons are in several cohorts.
+
+    Within a dataset ids are taken at their word, so that two cohorts of it join nobody whom one of them all would not.
+    """
+    subject_M = np.concatenate([each.subject_id for each in cohorts])
+    sizes = [len(each) for each in cohorts]
+    datasets, number = np.unique([each.dataset for each in cohorts], return_inverse=True)
+    _, subject = np.unique(subject_M, return_inverse=True)
+    _, person_M = np.unique(subject * len(datasets) + np.repeat(number, sizes), return_inverse=True)
+    starts = np.r_[0, np.cumsum(sizes)]
+    first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for a, b in combinations(range(len(cohorts)), 2):
+        if cohorts[a].dataset != cohorts[b].dataset:
+            of_a, of_b = _pair_films(images[a], images[b])
+            first.append(starts[a] + of_a)
+            second.append(starts[b] + of_b)
+    person_M = merge_groups(person_M.astype(np.int64), np.concatenate(first), np.concatenate(second))
+    pairs = np.unique(np.stack([person_M, np.repeat(np.arange(len(cohorts)), sizes)]), axis=1)
+    return person_M, int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
+
+
+def _pair_films(a: ImageStore, b: ImageStore) -> tuple[Rows, Rows]:
+    """Return the rows of the films of two packs that look the same, pixel by pixel or nearly."""
+    rows_a, rows_b = (np.flatnonzero(each.is_packed_N & (each.index.note & EMPTY == 0)) for each in (a, b))
+    same_a, same_b = identical_pairs(a.index.pixel_hash[rows_a], b.index.pixel_hash[rows_b])
+    near = find_near(a, rows_a, b, rows_b)
+    return np.r_[rows_a[same_a], near.first], np.r_[rows_b[same_b], near.second]
