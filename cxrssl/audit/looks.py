@@ -7,7 +7,6 @@ Numpy only. The hash alone is not enough: among the 1,354 films of ChestX-ray14'
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
+from cxrssl.audit.crops import THUMB_PX, find_crops, reduce_films
 from cxrssl.audit.ids import group_repeats
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.text import count_noun
@@ -23,7 +23,6 @@ from cxrssl.images.fingerprint import near_pairs
 from cxrssl.images.store import ImageStore
 
 NEAR_CORRELATION = 0.99
-THUMB_PX = 32
 CHUNK_FILMS = 512
 ACROSS, NEAR, SHARED = "identical-films-in-two-splits", "near-films-in-two-splits", "identical-films-under-two-subjects"
 Rows = NDArray[np.int64]
@@ -63,13 +62,22 @@ def find_twins(cohort: Cohort, images: ImageStore, scheme: str) -> Twins:
 
 
 def find_near(a: ImageStore, rows_a: Rows, b: ImageStore, rows_b: Rows) -> Pairs:
-    """Return the pairs of rows that look the same without being equal pixel by pixel."""
+    """Return the pairs of rows that look the same without being equal pixel by pixel.
+
+    Of two packs, films that one of them has in other greys, or cut to the centre square, are found too.
+    """
     key = tuple(word for images, rows in ((a, rows_a), (b, rows_b)) for word in (images.content_sha256, _digest(rows)))
     if key not in _near:
         first, second = near_pairs(a.index.phash[rows_a], b.index.phash[rows_b])
         pairs = Pairs(rows_a[first], rows_b[second])
         pairs = pairs.where(a.index.pixel_hash[pairs.first] != b.index.pixel_hash[pairs.second])
-        _near[key] = pairs.where(_correlate(a, pairs.first, b, pairs.second) >= NEAR_CORRELATION)
+        pairs = pairs.where(_correlate(a, pairs.first, b, pairs.second) >= NEAR_CORRELATION)
+        if a.content_sha256 != b.content_sha256:
+            crops = Pairs(*find_crops(a, rows_a, b, rows_b))
+            crops = crops.where(a.index.pixel_hash[crops.first] != b.index.pixel_hash[crops.second])
+            both = np.unique(np.stack([np.r_[pairs.first, crops.first], np.r_[pairs.second, crops.second]]), axis=1)
+            pairs = Pairs(both[0], both[1])
+        _near[key] = pairs
     return _near[key]
 
 
@@ -194,20 +202,8 @@ def _thumbnails(images: ImageStore, rows: Rows) -> NDArray[np.float32]:
     thumbs = np.empty((len(rows), THUMB_PX * THUMB_PX), np.float32)
     for start in range(0, len(rows), CHUNK_FILMS):
         part = rows[start : start + CHUNK_FILMS]
-        for k, (film, box) in enumerate(zip(images.read_rows(part), images.box_N4[part].tolist(), strict=True)):
-            top, left, height, width = box
-            inside = film[top : top + height, left : left + width].astype(np.float32)
-            thumbs[start + k] = (_area_weights(height) @ inside @ _area_weights(width).T).ravel()
+        reduced = reduce_films(images.read_rows(part), images.box_N4[part])
+        thumbs[start : start + len(part)] = reduced.reshape(len(part), -1)
     thumbs -= thumbs.mean(axis=1, keepdims=True)
     thumbs /= np.maximum(np.linalg.norm(thumbs, axis=1, keepdims=True), 1e-6)
     return thumbs
-
-
-@functools.lru_cache(maxsize=4096)
-def _area_weights(length: int) -> NDArray[np.float32]:
-    """Return [32, length]: the share of each pixel in each of 32 equal parts."""
-    edges = np.linspace(0, length, THUMB_PX + 1)
-    pixels = np.arange(length)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    weights: NDArray[np.float32] = (np.maximum(overlap, 0) * THUMB_PX / length).astype(np.float32)
-    return weights
