@@ -28,6 +28,7 @@ from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.learning import KIND as CURVE
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reading import TOKENS, parse_reading
+from cxrssl.report.small import SmallCells
 from cxrssl.report.verify_numbers import KnownNumbers, find_wrong_numbers, list_ablations_of, list_known
 from cxrssl.stats.measure import measure_resamples
 from cxrssl.stats.scores import FindingScore
@@ -65,10 +66,10 @@ def verify_workspace(workspace: Workspace) -> Walk:
     for ablation in published.ablations:
         walk.num_held[ABLATION] += 1
         _verify_ablation(walk, workspace, ablation, evaluations)
-    numbers = list_known(workspace, published)
+    numbers: dict[SmallCells, dict[str, KnownNumbers]] = {}
     for path in sorted(workspace.reports.iterdir()) if workspace.reports.is_dir() else ():
         if path.is_dir() and not path.name.startswith("."):
-            _verify_report(walk, path, published, numbers)
+            _verify_report(walk, workspace, path, published, numbers)
     return walk
 
 
@@ -207,7 +208,14 @@ def _find_other_row(row: ArmRow, runs: Mapping[str, str], evaluations: Sequence[
     return ""
 
 
-def _verify_report(walk: Walk, path: Path, published: Published, numbers: Mapping[str, KnownNumbers]) -> None:
+def _verify_report(
+    walk: Walk,
+    workspace: Workspace,
+    path: Path,
+    published: Published,
+    numbers: dict[SmallCells, dict[str, KnownNumbers]],
+) -> None:
+    """Name what of a report is not as published or not as its records; `numbers` keeps those for further reports."""
     report = walk.open(path, KIND)
     if report is None:
         return
@@ -223,5 +231,8 @@ def _verify_report(walk: Walk, path: Path, published: Published, numbers: Mappin
     for name in list_ablations_of(path):
         if name not in there:
             walk.name(KIND, path.name, f"shows ablation {plain(name, 120)}, which is gone")
-    for wrong in find_wrong_numbers(path, numbers):
+    small: SmallCells = "show" if report.settings.get("small_cells") == "show" else "hide"
+    if small not in numbers:
+        numbers[small] = list_known(workspace, published, small)
+    for wrong in find_wrong_numbers(path, numbers[small]):
         walk.name(KIND, path.name, wrong)

@@ -28,7 +28,7 @@ from cxrssl.report.formats.csv import write_csv
 from cxrssl.report.group_tables import list_matched_rows, list_subgroup_rows
 from cxrssl.report.learning_tables import list_learning_rows
 from cxrssl.report.numbers import MATCHED, SUBGROUPS, list_cells
-from cxrssl.report.small import HIDDEN
+from cxrssl.report.small import HIDDEN, SmallCells, hide_in_row
 from cxrssl.report.tables import ReportTable
 from cxrssl.report.transfer_tables import fit_numbers
 from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows, seed_rows
@@ -55,7 +55,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class KnownNumbers:
-    """The rows of one file as the records of a workspace give them, no count hidden."""
+    """The rows of one file as the records of a workspace give them."""
 
     keys: Sequence[str]
     columns: Sequence[str]
@@ -83,23 +83,27 @@ class KnownNumbers:
                 yield f"says {column} {_or_nothing(shown)}, its record {_or_nothing(value)}"
 
 
-def list_known(workspace: Workspace, published: Published) -> dict[str, KnownNumbers]:
-    """Return what the rows of each file are held against."""
+def list_known(workspace: Workspace, published: Published, small: SmallCells) -> dict[str, KnownNumbers]:
+    """Return what the rows of each file are held against, in a report that hides small counts or shows them."""
     scored, setups = published.evaluations, find_setups((run.run_id, run.description) for run in published.runs)
     groups = group_of(group_seeds(scored, setups))
-    results = [vars(row) for each in scored for row in result_rows(each, groups[each.eval_id])]
+    results = [
+        hide_in_row(vars(row), each.scores.num_films, small)
+        for each in scored
+        for row in result_rows(each, groups[each.eval_id])
+    ]
     means = [vars(row) for each in published.groups for row in seed_rows(each)]
     tables = {
         "results.csv": _make_table(ResultRow, results),
         MATCHED: list_matched_rows(scored),
-        SUBGROUPS: list_subgroup_rows(scored, "show"),
+        SUBGROUPS: list_subgroup_rows(scored, small),
         "differences.csv": ReportTable(
-            "", COLUMNS, [list_cells(row) for row in list_difference_rows(published.comparisons, "show")]
+            "", COLUMNS, [list_cells(row) for row in list_difference_rows(published.comparisons, small)]
         ),
         SEEDS: _make_table(SeedRow, means),
-        LEARNING: _list_learning(workspace, published),
-        **fit_numbers(scored, "show"),
-        ABLATIONS: list_ablation_rows(published.ablations, "show"),
+        LEARNING: _list_learning(workspace, published, small),
+        **fit_numbers(scored, small),
+        ABLATIONS: list_ablation_rows(published.ablations, small),
     }
     return {file: _index(table, KEYS[file]) for file, table in tables.items()}
 
@@ -123,14 +127,14 @@ def _make_table(kind: type, rows: Sequence[Mapping[str, str | int | float | None
     return ReportTable("", [field.name for field in fields(kind)], [list_cells(row) for row in rows])
 
 
-def _list_learning(workspace: Workspace, published: Published) -> ReportTable:
+def _list_learning(workspace: Workspace, published: Published, small: SmallCells) -> ReportTable:
     """Return the numbers of the curves that are published."""
     curves, numbers = find_curves(published.evaluations, published.points), dict[str, CurveNumbers]()
     for curve in curves:
         with suppress(CxrsslError):
             found = find_curve(workspace, curve.to_record())
             numbers |= {} if found is None else {curve.curve_id: found}
-    return list_learning_rows([each for each in curves if each.curve_id in numbers], numbers, "show")
+    return list_learning_rows([each for each in curves if each.curve_id in numbers], numbers, small)
 
 
 def _index(table: ReportTable, keys: Sequence[str]) -> KnownNumbers:
@@ -166,16 +170,20 @@ def _or_nothing(text: str) -> str:
 
 
 def _is_numeric(text: str) -> bool:
-    """Return whether a cell holds a number, or several with commas between them."""
-    return all(_number(part) is not None for part in text.split(","))
+    """Return whether a cell holds a number, several with commas between them, or a count that is hidden."""
+    return _is_hidden(text) or all(_number(part) is not None for part in text.split(","))
 
 
 def _is_shown(shown: str, value: str) -> bool:
-    """Return whether a cell holds a value in full, rounded as beside hidden counts, or hidden itself."""
-    if shown == value or HIDDEN in shown or shown.startswith("about "):
+    """Return whether a cell holds a value, in full or rounded as beside hidden counts."""
+    if shown == value:
         return True
     pairs = list(zip(shown.split(","), value.split(","), strict=False))
     return len(shown.split(",")) == len(value.split(",")) and all(_is_same(*pair) for pair in pairs)
+
+
+def _is_hidden(text: str) -> bool:
+    return HIDDEN in text or text.startswith("about ")
 
 
 def _is_same(shown: str, value: str) -> bool:

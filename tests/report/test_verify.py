@@ -34,6 +34,7 @@ from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
 from cxrssl.records.evaluation import list_evaluations
 from cxrssl.records.run import RunFiles, read_description
 from cxrssl.report.choose import Choice
+from cxrssl.report.small import SmallCells
 from cxrssl.report.verify import verify_workspace
 from cxrssl.report.write import write_report
 from cxrssl.train.loop import pretrain
@@ -400,3 +401,15 @@ def test_it_writes_nothing(copy: Workspace) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in copy.root.rglob("*"))
     run("report", "--verify", workspace=copy.root)
     assert sorted((path, path.stat().st_mtime_ns) for path in copy.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("small", ["hide", "show"])
+def test_hidden_counts_are_no_break_and_a_count_that_somebody_hid_is(tmp_path: Path, small: SmallCells) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    make_evaluation(workspace, "few", num_subjects=12)
+    make_evaluation(workspace, "untrained", kind="random-init", num_subjects=12, skill=0.2)
+    write_report(workspace, small=small)
+    assert breaks_of(workspace) == []
+    plant(workspace, "results.csv", "num_pos_subjects", "under 10 of them")
+    (named,) = breaks_of(workspace)
+    assert "results.csv, line 2, says num_pos_subjects under 10 of them, its record " in named
