@@ -28,7 +28,7 @@ from cxrssl.report.small import SmallCells
 from cxrssl.stats.resample import Interval
 
 LIBRARY, EXTRA = "matplotlib", "report"
-PAGE_PANELS, COLUMN_PANELS = 16, 8
+PAGE_PANELS, COLUMN_PANELS = 16, 6
 """Most panels of one figure, so that it is no higher than a page."""
 Item = TypeVar("Item")
 DIGITS = 3
