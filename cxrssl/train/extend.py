@@ -28,7 +28,7 @@ from cxrssl.train.schedule import settings_at
 HASH_CHARS = 16
 OWN = frozenset({"train.num_epochs", "train.extends", "train.extend_schedule", "model.init"})
 """Keys in which a run may differ from the one that it extends; what that started from is taken over."""
-AS_PLANNED = "a run planned for {} epochs from the start has other schedules: pretrain --set train.num_epochs={}"
+AS_PLANNED = "a run planned for {} epochs from the start has other schedules: cxrssl pretrain --set train.num_epochs={}"
 CHANGED = {"cohort_sha256": "its cohort", "images_sha256": "the packed films of its cohort"}
 
 
@@ -168,4 +168,6 @@ def _check_held(train: TrainSettings, run_id: str, has_target: bool) -> None:
         stays = "the momentum of its target has come to 1, and the target is what is published"
     if stays:
         what = f"with the schedule hold, run {run_id} would stay as it is: {stays}"
-        raise UsageError(what, hint="--schedule cosine begins the schedules anew (train.extend_schedule=cosine)")
+        raise UsageError(
+            what, hint=f"cxrssl runs extend {shell_word(run_id)} --schedule cosine begins the schedules anew"
+        )

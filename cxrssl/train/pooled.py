@@ -39,7 +39,7 @@ def open_data(workspace: Workspace, names: str) -> tuple[Cohort, ImageStore]:
         return open_films(workspace, names)
     for name in wanted:
         if not name:
-            raise UsageError(f'--cohort "{plain(names, 120)}" has an empty name between its commas')
+            raise UsageError(f'"{plain(names, 120)}" has an empty name of a cohort between its commas')
         if wanted.count(name) > 1:
             raise UsageError(f'cohort "{plain(name, 80)}" is named twice', hint="each is trained on once")
     return pool_films([open_films(workspace, name) for name in sorted(wanted)])

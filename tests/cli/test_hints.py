@@ -34,6 +34,7 @@ NOT_YET = {"--follow-links"}.difference(*OPTIONS.values())
 """Named by the reading of films, and soon taken by ingest and check."""
 # Where a text of the library speaks of options, the commands that can show it.
 SHOWN_BY = {
+    "report/figures/width.py": ["report"],
     "cohort/doctor.py": ["doctor"],
     "cohort/export.py": ["cohort export"],
     "cohort/ingest.py": ["ingest"],
@@ -65,7 +66,7 @@ SHOWN_BY = {
     "cli/external.py": ["probe"],
     "cli/transfer.py": ["probe"],
     "synthetic/hospital/worlds.py": ["demo"],
-    "records/encoder.py": ["probe", "export", "embed"],
+    "records/encoder.py": ["probe"],
     "records/eval_settings.py": ["probe"],
     "records/evaluation.py": ["probe"],
     "records/reading.py": ["probe"],
