@@ -120,6 +120,34 @@ def test_a_cell_that_the_map_does_not_explain_is_unknown_and_counted(workspace: 
     }
 
 
+def test_columns_may_be_called_as_those_of_the_program(workspace: Workspace, tmp_path: Path) -> None:
+    table = "path,id,line,size,image_id,subject_id,study_id\na,7,1,2,x,s1,M\nb,8,0,3,y,s2,F\n"
+    text = """
+[films]
+file = "films.csv"
+image = "path"
+subject = "id"
+study = "{subject_id}-{image_id}"
+patient = "path"
+[labels.findings]
+A = "line"
+B = "image_id"
+[ehr]
+age_y = { column = "size", factor = 10 }
+sex = { column = "study_id", words = { male = ["M"], female = ["F"] } }
+"""
+    root = write_folder(tmp_path, table, ("a.png", "b.png"))
+    with pytest.raises(CxrsslError, match='none of 2 cells of "image_id"'):
+        build(workspace, root, text)
+    cohort = opened(workspace, root, text.replace('B = "image_id"\n', ""))
+    assert cohort.image_id.tolist() == ["a", "b"]
+    assert cohort.subject_id.tolist() == ["7", "8"]
+    assert cohort.study_id.tolist() == ["s1-x", "s2-y"]
+    assert cohort.label_values.tolist() == [[1], [0]]
+    assert values_of(cohort, "age") == [20, 30]
+    assert values_of(cohort, "sex") == [0, 1]
+
+
 def test_parquet_says_what_the_csv_says(workspace: Workspace, tmp_path: Path) -> None:
     root = write_folder(tmp_path, FULL_TABLE)
     first = opened(workspace, root, FULL)
@@ -134,8 +162,9 @@ def test_ids_may_be_in_the_names_of_the_files(workspace: Workspace, tmp_path: Pa
     )
     text = """
 [films]
-name = "{subject}_{study}_{number}"
-study = "{subject}-{study}"
+name = "{subject_id}_{study}_{id}"
+subject = "subject_id"
+study = "{subject_id}-{study}"
 [labels]
 file = "films.csv"
 column = "person"

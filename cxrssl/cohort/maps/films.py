@@ -13,7 +13,7 @@ import polars as pl
 
 from cxrssl.cohort.files import Layout
 from cxrssl.cohort.maps.declared import FilmsMap, JoinMap
-from cxrssl.cohort.maps.tables import file_name, read_text, table_name
+from cxrssl.cohort.maps.tables import file_name, own, read_text, table_name
 from cxrssl.cohort.sources import list_table
 from cxrssl.cohort.tables.peek import peek_columns
 from cxrssl.cohort.tables.table import SourceTable
@@ -31,11 +31,6 @@ def find_fields(text: str) -> list[str]:
     return FIELD.findall(text)
 
 
-def columns_of(text: str) -> list[str]:
-    """Return the columns that a key of [films] takes: those in braces, else the one that it names."""
-    return find_fields(text) or ([text] if text else [])
-
-
 def read_films(
     layout: Layout, films: FilmsMap, present: dict[str, int], columns: list[str]
 ) -> tuple[SourceTable, list[SourceTable]]:
@@ -43,16 +38,18 @@ def read_films(
 
     Raises: ConfigError for a column that is nowhere, DataError where a join or the names of files match nothing.
     """
-    own = [*columns_of(films.subject), *columns_of(films.study), *columns_of(films.patient), *columns_of(films.path)]
-    own += [films.split, films.taken, films.order, *films.keep, *columns]
-    wanted = list(dict.fromkeys(name for name in own if name))
+    of_films = (films.subject, films.study, films.patient, films.path)
+    in_braces = [name for text in of_films for name in find_fields(text) if name not in OWN]
+    named = [text for text in of_films if not find_fields(text)]
+    named += [films.split, films.taken, films.order, *films.keep, *columns]
+    wanted = list(dict.fromkeys(name for name in (*in_braces, *named) if name))
     fields = find_fields(films.name)
-    table, others = _read_rows(layout, films, present, [name for name in wanted if name not in (*fields, *OWN)])
+    table, others = _read_rows(layout, films, present, [name for name in wanted if name not in fields])
     _add_paths(table, films, present)
     if films.name:
         _add_fields(table, films.name, wanted)
     for name in films.keep:
-        table.reject(~pl.col(name).fill_null("").is_in(films.keep[name]), "not kept", name)
+        table.reject(~pl.col(own(name)).fill_null("").is_in(films.keep[name]), "not kept", name)
     _add_ids(table, films)
     return table, others
 
@@ -74,7 +71,7 @@ def _read_rows(
         file = layout.files[table_name("join", number)]
         theirs.append((join, read_text(file, join.column, _columns_in(file.path, wanted), join.column)))
     given = {name for _, table in theirs for name in table.frame.columns if name not in ("line", "id", *joined)}
-    here = [name for name in wanted if name not in given]
+    here = [name for name in wanted if own(name) not in given]
     here += [join.to for join in films.joins if join.to]
     file = layout.files[table_name("films")]
     table = read_text(file, films.image, here, films.image, films.subject if films.subject in here else "")
@@ -90,8 +87,9 @@ def _columns_in(path: Path, wanted: list[str]) -> list[str]:
 
 def _join(table: SourceTable, join: JoinMap, other: SourceTable) -> None:
     """Add the columns of a second table to the rows of the films; what it lacks stays unknown."""
-    key = join.to or table.spec.key[0]
-    other.check_fit("id", table.frame[key].drop_nulls(), table.file, f'is it what "{key}" of the films holds?')
+    key = own(join.to) if join.to else "id"
+    to = join.to or table.spec.key[0]
+    other.check_fit("id", table.frame[key].drop_nulls(), table.file, f'is it what "{to}" of the films holds?')
     columns = [name for name in other.frame.columns if name not in ("line", "id", join.column)]
     right = other.frame.select(pl.col("id").alias("@join"), *columns)
     table.frame = table.frame.join(right, left_on=key, right_on="@join", how="left", maintain_order="left")
@@ -151,7 +149,7 @@ def _add_fields(table: SourceTable, form: str, wanted: list[str]) -> None:
     if bad or len(set(fields)) < len(fields):
         shown = plain(bad[0] if bad else next(name for name in fields if fields.count(name) > 1), 40)
         raise ConfigError(f'"films.name" cannot have the field "{{{shown}}}"', hint="write words of a-z, each once")
-    clash = [name for name in fields if name in table.frame.columns and name in wanted]
+    clash = [name for name in fields if own(name) in table.frame.columns and name in wanted]
     if clash:
         what = f'"{clash[0]}" is in "films.name" and a column of {table.file}'
         raise ConfigError(what, hint="name the field otherwise")
@@ -161,8 +159,9 @@ def _add_fields(table: SourceTable, form: str, wanted: list[str]) -> None:
         for number, part in enumerate(parts)
     )
     groups = file_name(pl.col("path")).str.extract_groups(f"^(?:.*/)?{pattern}$")
+    groups = groups.struct.rename_fields([own(name) for name in fields])
     table.frame = table.frame.with_columns(groups.alias("@fields")).unnest("@fields")
-    is_other = pl.col("path").is_not_null() & pl.col(fields[0]).is_null()
+    is_other = pl.col("path").is_not_null() & pl.col(own(fields[0])).is_null()
     if table.frame.height and table.frame.filter(~is_other & pl.col("path").is_not_null()).is_empty():
         num = table.frame.filter(is_other).height
         if num:
@@ -175,7 +174,7 @@ def _fill(table: SourceTable, text: str) -> pl.Expr:
     """Return the text of a key of [films]: a column, or the columns in braces filled in; null where one is blank."""
     fields = find_fields(text)
     if not fields:
-        return pl.col(text)
+        return pl.col(own(text))
     parts = FIELD.split(text)
     form = "".join("{}" if number % 2 else part for number, part in enumerate(parts))
     return pl.format(form, *(_field(name) for name in fields))
@@ -186,7 +185,7 @@ def _field(name: str) -> pl.Expr:
         return pl.col("id")
     if name == "stem":
         return file_name(pl.coalesce("path", "id").str.split("/").list.last())
-    return pl.col(name)
+    return pl.col(own(name))
 
 
 def _add_ids(table: SourceTable, films: FilmsMap) -> None:

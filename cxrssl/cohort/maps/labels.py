@@ -8,7 +8,7 @@ import polars as pl
 
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.maps.declared import LabelMap
-from cxrssl.cohort.maps.tables import check_explained, judge, read_text
+from cxrssl.cohort.maps.tables import check_explained, judge, own, read_text
 from cxrssl.cohort.tables.columns import Column
 from cxrssl.cohort.tables.table import SourceTable
 
@@ -43,7 +43,7 @@ def take_labels(table: SourceTable, labels: LabelMap, keeps_rows: bool) -> list[
         **dict.fromkeys(labels.present, 1),
     }
     columns = label_columns(labels)
-    before = {name: table.frame[name].drop_nulls().len() for name in columns}
+    before = {name: table.frame[own(name)].drop_nulls().len() for name in columns}
     for name in columns:
         judge(table, Column(name, values=tuple(values), may_be_blank=True), f"{EXPLAINED} {name}", keeps_rows)
     for name in columns:
@@ -56,14 +56,14 @@ def take_labels(table: SourceTable, labels: LabelMap, keeps_rows: bool) -> list[
 
 
 def _take_list(table: SourceTable, labels: LabelMap, keeps_rows: bool) -> list[pl.Expr]:
-    cells = table.frame[labels.list].drop_nulls().unique().sort().to_list()
+    cells = table.frame[own(labels.list)].drop_nulls().unique().sort().to_list()
     meaning = {cell: read_list(cell, labels) for cell in cells}
     explained = tuple(cell for cell, values in meaning.items() if values is not None)
     column = Column(labels.list, values=explained or ("",), may_be_blank=True)
     judge(table, column, EXPLAINED, keeps_rows)
     if keeps_rows:
         words = [*labels.findings, *([labels.normal] if labels.normal else [])]
-        check_explained(table, labels.list, EXPLAINED, words, table.frame[labels.list].drop_nulls().len())
+        check_explained(table, labels.list, EXPLAINED, words, table.frame[own(labels.list)].drop_nulls().len())
     taken = []
     for name in labels.findings:
         values = {cell: each[name] for cell, each in meaning.items() if each is not None}

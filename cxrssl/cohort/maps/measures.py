@@ -22,7 +22,7 @@ from cxrssl.cohort.maps.declared import MeasureMap, MeasureSource, RecordMap
 from cxrssl.cohort.maps.moments import Timed, read_rows, take_moments
 from cxrssl.cohort.maps.parse import read_map
 from cxrssl.cohort.maps.parse_times import check_measured, find_owner
-from cxrssl.cohort.maps.tables import table_name
+from cxrssl.cohort.maps.tables import own, table_name
 from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.errors import ConfigError, DataError
 from cxrssl.core.text import plain
@@ -139,13 +139,13 @@ def measure_columns(table: MeasureMap) -> list[str]:
 def _stage(timed: Timed, table: SourceTable, place: MeasureMap, name: str, source: MeasureSource) -> pl.DataFrame:
     """Return the rows of one feature as events, the times of cells that are none unknown."""
     frame = table.frame
-    is_own = frame[place.item].is_in(source.items) if place.item else pl.Series([True] * frame.height)
+    is_own = frame[own(place.item)].is_in(source.items) if place.item else pl.Series([True] * frame.height)
     if place.item and frame.height and not is_own.any():
         shown = ", ".join(f'"{plain(item, 30)}"' for item in source.items)
         what = f'{table.file}: no row has {shown} in "{plain(place.item, 60)}", as {name} is named in the map'
         raise DataError(what, hint="check how the table writes it")
     column = source.value or place.value
-    value = frame[column] if column else pl.Series(["1"] * frame.height)
+    value = frame[own(column)] if column else pl.Series(["1"] * frame.height)
     times = {"time": source.time or place.time, "stored": place.stored, "until": place.until}
     moments = {
         key: take_moments(table, each, timed.time)
@@ -169,7 +169,7 @@ def _stage(timed: Timed, table: SourceTable, place: MeasureMap, name: str, sourc
         .otherwise("value")
         .alias("value value"),
         pl.lit(name).alias("item"),
-        (frame[place.unit].str.to_lowercase() if place.unit else pl.lit(None, pl.String)).alias("unit"),
+        (frame[own(place.unit)].str.to_lowercase() if place.unit else pl.lit(None, pl.String)).alias("unit"),
         *(pl.lit(None, pl.String).alias(key) for key in ("stay", "version")),
     )
     # In a wide table a blank cell is no result; a blank value of a long one breaks a rule.

@@ -13,7 +13,7 @@ import polars as pl
 from cxrssl.cohort.files import Layout
 from cxrssl.cohort.maps.clock import ZERO, read_moments
 from cxrssl.cohort.maps.declared import MeasureMap, SpanMap, TimeMap
-from cxrssl.cohort.maps.tables import check_some, film_ids, read_text
+from cxrssl.cohort.maps.tables import check_some, film_ids, own, read_text
 from cxrssl.cohort.tables.table import SourceTable
 from cxrssl.core.errors import ConfigError
 
@@ -56,7 +56,7 @@ def take_moments(table: SourceTable, column: str, time: TimeMap) -> pl.Series:
 
     Raises: DataError when it has cells and none is a time.
     """
-    cells = table.frame[column]
+    cells = table.frame[own(column)]
     moments, rule = read_moments(cells, time)
     for broken in rule.drop_nulls().unique().sort():
         table.blanked[f"{column}: {broken}"] = int((rule == broken).sum())

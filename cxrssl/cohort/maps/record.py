@@ -7,7 +7,7 @@ import polars as pl
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.maps.declared import EhrMap, FeatureMap
 from cxrssl.cohort.maps.parse import OF_FILMS
-from cxrssl.cohort.maps.tables import check_explained, in_our_words, judge, read_text, word_cells
+from cxrssl.cohort.maps.tables import check_explained, in_our_words, judge, own, read_text, word_cells
 from cxrssl.cohort.tables.columns import POLARS_TYPES, Column
 from cxrssl.cohort.tables.table import SourceTable
 
@@ -35,7 +35,7 @@ def take_features(table: SourceTable, ehr: EhrMap, keeps_rows: bool) -> list[pl.
 
 def _take(table: SourceTable, name: str, feature: FeatureMap, keeps_rows: bool) -> pl.Expr:
     declared, into = OF_FILMS[name], f"@ehr {name}"
-    before = table.frame[feature.column].drop_nulls().len()
+    before = table.frame[own(feature.column)].drop_nulls().len()
     if declared.kind == "text":
         cells = word_cells(feature.words)
         judge(table, Column(feature.column, values=cells, may_be_blank=True), into, keeps_rows)

@@ -12,7 +12,7 @@ import polars as pl
 
 from cxrssl.cohort.maps.declared import SpanMap
 from cxrssl.cohort.maps.moments import Timed, read_rows, take_moments
-from cxrssl.cohort.maps.tables import table_name
+from cxrssl.cohort.maps.tables import own, table_name
 from cxrssl.cohort.tables.table import SourceTable
 
 POSITIONS = ("in", "before", "after", "between", "never", "unknown")
@@ -46,7 +46,7 @@ def _place(timed: Timed, name: str, span: SpanMap) -> tuple[pl.DataFrame, Source
     table, ids = read_rows(timed, span, table_name(name), span_columns(span))
     start = take_moments(table, span.start, timed.time)
     end = take_moments(table, span.end, timed.time) if span.end else pl.Series([None] * len(start), dtype=start.dtype)
-    said = [table.frame[column].is_not_null() for column in span_columns(span)]
+    said = [table.frame[own(column)].is_not_null() for column in span_columns(span)]
     is_said = said[0] | said[-1]
     is_whole = start.is_not_null() & (end.is_not_null() if span.end else True) & (end >= start).fill_null(not span.end)
     rows = pl.DataFrame({"id": table.frame["id"], "start": start, "end": end, "is_whole": is_whole}).filter(is_said)

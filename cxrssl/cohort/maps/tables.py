@@ -20,6 +20,10 @@ from cxrssl.core.text import count_noun, plain
 IDS = {"image": "image_id", "study": "study_id", "patient": "subject_id"}
 """What an id names -> the column of films that has it."""
 SUFFIX = r"(?i)\.(dcm|dicom|ima|png|jpe?g)$"
+OWN = " (yours)"
+FIRST = ("line", "path", "size")
+RESERVED = (*FIRST, "id", "image_id", "study_id", "subject_id", "patient_id")
+"""Columns that frames of films and tables have of the program."""
 MAP = "map"
 """The layout's name of the TOML; those of its tables begin with it."""
 
@@ -58,18 +62,38 @@ def _named(record_map: RecordMap) -> Iterable[tuple[str, str, str]]:
         yield table_name(section), span.file, section
 
 
+def own(name: str) -> str:
+    """Return the name under which a frame has a column of the user: some names are those of the program."""
+    return f"{name}{OWN}" if name in RESERVED else name
+
+
 def read_text(file: SourceFile, id_column: str, columns: Iterable[str], key: str, subject: str = "") -> SourceTable:
-    """Return a table of text: ids under `id`, which must not repeat if `key` says so, and the columns as written."""
-    others = [name for name in dict.fromkeys(columns) if name and name != id_column]
+    """Return a table of text: ids under `id`, which must not repeat if `key` says so, and the columns as written.
+
+    The columns are those of the file, under the names that `own` returns.
+    """
+    wanted = [name for name in dict.fromkeys(columns) if name]
+    others = [Column(own(name), may_be_blank=True, when_bad="blank", aliases=_alias(name)) for name in wanted]
+    id_name = own(id_column) if id_column in FIRST else id_column
+    id_alias = (id_column,) if id_name != id_column else ()
     spec = TableSpec(
         file.shown,
-        (Column(id_column, "id"), *(Column(name, may_be_blank=True, when_bad="blank") for name in others)),
-        (id_column,) if key else (),
-        subject or "subject_id",
+        (
+            Column(id_name, "id", aliases=id_alias),
+            *(each for each in others if id_column not in (each.name, *each.aliases)),
+        ),
+        (id_name,) if key else (),
+        own(subject) if subject and subject != id_column else subject or "subject_id",
     )
     table = read_table(file.path, file.shown, spec)
-    table.frame = table.frame.with_columns(pl.col(id_column).alias("id"))
+    # The id as a column of its own too, where the map takes more from it.
+    again = [pl.col(id_name).alias(own(id_column))] if id_column in wanted else []
+    table.frame = table.frame.with_columns(pl.col(id_name).alias("id"), *again)
     return table
+
+
+def _alias(name: str) -> tuple[str, ...]:
+    return (name,) if own(name) != name else ()
 
 
 def judge(table: SourceTable, column: Column, into: str, keeps_rows: bool) -> None:
@@ -77,11 +101,11 @@ def judge(table: SourceTable, column: Column, into: str, keeps_rows: bool) -> No
 
     A cell that breaks a rule is unknown and counted if `keeps_rows`, else it rejects its row.
     """
-    typed, rule = cast_column(table.frame[column.name], column)
+    cells = table.frame[own(column.name)]
+    typed, rule = cast_column(cells, column)
     if rule.null_count() == len(rule):
         table.frame = table.frame.with_columns(typed.alias(into))
         return
-    cells = table.frame[column.name]
     table.frame = table.frame.with_columns(typed.alias(into), rule.alias("@rule"))
     for broken in rule.drop_nulls().unique(maintain_order=True):
         is_bad = rule == broken

@@ -20,7 +20,7 @@ from cxrssl.cohort.maps.moments import Timed
 from cxrssl.cohort.maps.parse import read_map
 from cxrssl.cohort.maps.record import ehr_columns, take_features
 from cxrssl.cohort.maps.spans import place_films, span_columns
-from cxrssl.cohort.maps.tables import check_some, judge, table_name
+from cxrssl.cohort.maps.tables import check_some, judge, own, table_name
 from cxrssl.cohort.maps.tags import SAID, add_tags
 from cxrssl.cohort.sources import SourceOptions, SourceTables, complete_given, count_values, reject_absent_films
 from cxrssl.cohort.split_file import FILE_SPLITS
@@ -108,7 +108,7 @@ def _read(layout: Layout, present: dict[str, int], record_map: RecordMap, films:
         given=complete_given(said.drop([name for name in IMAGE if name in said.columns])),
         labels=_make_labels(table.frame, findings),
         official=official,
-        views_seen=count_values(table.frame, views[0]) if views else {},
+        views_seen=count_values(table.frame, own(views[0])) if views else {},
         remarks=remarks,
         versions={"labels": layout.files[table_name("films")].shown if labels else "none"},
         own_events=events,
@@ -122,7 +122,7 @@ def _add_times(table: SourceTable, films: FilmsMap, time: TimeMap) -> None:
     This is counted before absent films are rejected: a film that is not on this disk was still taken.
     """
     if films.taken:
-        cells = table.frame[films.taken]
+        cells = table.frame[own(films.taken)]
         moment, rule = read_moments(cells, time)
         for broken in rule.drop_nulls().unique().sort():
             table.blanked[f"{films.taken}: {broken}"] = int((rule == broken).sum())
