@@ -151,7 +151,7 @@ def _without_ids(dataset: str, by_folder: Mapping[str, int]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for folder, num in by_folder.items():
         place, slash, name = folder.rpartition("/")
-        is_subject = re.search("[0-9]{5}", name) or (dataset == "dicom" and folder != ".")
+        is_subject = re.search("[0-9]{5}", name) or (dataset in ("dicom", "folder") and folder != ".")
         counts[f"{place}{slash}*" if is_subject else folder] += num
     return dict(counts)
 

@@ -24,7 +24,7 @@ from cxrssl.cohort.films import collect_films, make_arrays, write_films
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.losses import check_losses, find_doubtful
 from cxrssl.cohort.maps.measures import check_inputs, own_features
-from cxrssl.cohort.maps.overlay import find_dataset, read_dataset
+from cxrssl.cohort.maps.overlay import find_dataset, name_collection, read_dataset
 from cxrssl.cohort.read import KIND
 from cxrssl.cohort.release.verified import Verified, count_verified, find_films, find_verified
 from cxrssl.cohort.seen import SeenFilms, look_at_films
@@ -95,6 +95,11 @@ class _Plan:
     """The films whose headers the cohort is made of, as they were before these were read."""
 
     @property
+    def collection(self) -> str:
+        """What the films are of; ids are compared, and subjects split by hash, within it."""
+        return name_collection(self.options)
+
+    @property
     def features(self) -> list[str]:
         """Names of all features of the cohort."""
         return [*FEATURE_NAMES, *self.asked.names]
@@ -131,7 +136,7 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
     remarks += losses
     release = count_verified(plan.verified, plan.tables, plan.layout.root, tables.image["path"])
     settings = {
-        "dataset": options.dataset,
+        "dataset": plan.collection,
         "release": release["state"],
         "name": name,
         "default_split": next(scheme for scheme in ("file", "official", "hash") if scheme in splits["scheme"]),
@@ -142,6 +147,8 @@ def build_cohort(workspace: Workspace, options: IngestOptions) -> CohortSummary:
         "features": plan.features,
         "findings": list(tables.findings),
     }
+    if plan.collection != options.dataset:
+        settings["source"] = options.dataset
     if plan.asked.declared:
         settings["declared"] = plan.asked.declared
     # `inputs` record where the files were; they belong neither to the content nor to the key.
@@ -228,7 +235,7 @@ def _split(tables: SourceTables, plan: _Plan) -> tuple[pl.DataFrame, list[str]]:
     icu = set(tables.hospital.icu_stay["subject_id"].unique()) & subjects if tables.hospital else set()
     path = plan.options.split_path
     own, remarks = read_split_file(path, tables.image) if path else (None, [])
-    dataset, shares = plan.options.dataset, plan.options.shares
+    dataset, shares = plan.collection, plan.options.shares
     doubtful = set(find_doubtful(tables.files))
     return split_subjects(dataset, subjects, tables.official, icu or None, own, shares, doubtful), remarks
 
@@ -264,7 +271,7 @@ def _find_current(dest: Path, plan: _Plan) -> CohortSummary | None:
 def _check_owner(dest: Path, plan: _Plan) -> None:
     """Raise UsageError if the name belongs to another dataset, or to one in another folder with other content."""
     owner = find_owner(dest)
-    dataset, root = plan.options.dataset, str(plan.layout.root)
+    dataset, root = plan.collection, str(plan.layout.root)
     if plan.options.may_replace or owner in (None, (dataset, root)):
         return
     if owner[0] == dataset and open_artefact(dest, KIND, verify=False).settings.get("key") == plan.key:

@@ -91,6 +91,11 @@ class Cohort(Films):
         return len(self.image_id)
 
     @property
+    def source(self) -> str:
+        """The word of `cxrssl ingest` that makes it; of a folder with a collection of its own not its dataset."""
+        return str(self.artefact.settings.get("source", self.dataset))
+
+    @property
     def title(self) -> str:
         """Name and link rule of the cohort, for every line that names it."""
         return f"{self.name}, {self.link}" if self.link else self.name
@@ -143,7 +148,7 @@ class Cohort(Films):
         feature = find_feature(name)
         if name not in self.names:
             what = f'cohort "{self.name}" was made without "{name}"'
-            hint = f"make it again with its options and --features {feature.group}: cxrssl ingest {self.dataset} PATH"
+            hint = f"make it again with its options and --features {feature.group}: cxrssl ingest {self.source} PATH"
             raise UsageError(what, self.folder, hint)
         return self.names.index(name)
 
@@ -233,7 +238,8 @@ def _describe_ingest(path: Path) -> str:
     dataset, films = "DATASET", ""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        dataset = shell_word(manifest["settings"]["dataset"])
+        settings = manifest["settings"]
+        dataset = shell_word(settings.get("source", settings["dataset"]))
         films = f" (its films were in {plain(manifest['inputs']['root'], 400)})"
     name = "" if path.name == dataset else f" --cohort {shell_word(path.name)}"
     return f"make it again, with its options: cxrssl ingest {dataset} PATH{name}{films}"

@@ -76,7 +76,7 @@ def compare_packs(workspace: Workspace, fitted_on: str, there: Cohort) -> str:
         unlike = f"by another version of the program than those of {whose}"
     what = f"the films of cohort {there.name} are packed {unlike}" if unlike else ""
     if packed.size_px != wanted.size_px:
-        again = f"cxrssl ingest {there.dataset} PATH --cohort {there.name} {' '.join(pack_options(wanted))}"
+        again = f"cxrssl ingest {there.source} PATH --cohort {there.name} {' '.join(pack_options(wanted))}"
         raise DataError(what, path, f"pack them alike: {again}")
     return what
 

@@ -42,7 +42,7 @@ def open_cohort_films(workspace: Workspace, name: str, pack: Pack, ids: Ids) -> 
     cohort, images = open_films(workspace, name)
     unlike = explain_unlike_packs(read_pack(images.path), pack, cohort.path.tolist())
     if unlike:
-        again = f"cxrssl ingest {cohort.dataset} PATH --cohort {cohort.name} {' '.join(pack_options(pack))}"
+        again = f"cxrssl ingest {cohort.source} PATH --cohort {cohort.name} {' '.join(pack_options(pack))}"
         what = f"the films of cohort {cohort.name} are packed {unlike}"
         raise DataError(what, images.path, f"pack them as those of the probe: {again}")
     rules = {reject.image_id: reject.rule for reject in read_rejects(images.path)}

@@ -52,7 +52,7 @@ def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageSto
     """
     cohort = open_cohort(workspace.find_cohort(cohort_name))
     path = workspace.images / cohort.name
-    hint = f"pack them: cxrssl ingest {cohort.dataset} PATH"
+    hint = f"pack them: cxrssl ingest {cohort.source} PATH"
     if not path.is_dir():
         raise DataError(f"the films of cohort {cohort.name} are not packed", path, hint)
     images = open_images(path)
@@ -68,7 +68,7 @@ def pool_films(films: Sequence[tuple[Cohort, ImageStore]]) -> tuple[PooledCohort
         if of_a.size_px != of_b.size_px:
             sizes = f"at {of_a.size_px} px and those of cohort {b.name} at {of_b.size_px} px"
             what = f"the films of cohort {a.name} are packed {sizes}, and a run has films of one size"
-            raise DataError(what, of_b.path, f"pack one of them again: cxrssl ingest {b.dataset} PATH --size N")
+            raise DataError(what, of_b.path, f"pack one of them again: cxrssl ingest {b.source} PATH --size N")
     order = order_films(cohorts, [each.index.pixel_hash for each in images])
     pooled = pool_cohorts(cohorts, order, *join_persons(cohorts, images))
     return pooled, pool_images(images, order.place_N)

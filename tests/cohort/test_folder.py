@@ -18,8 +18,9 @@ from cxrssl.cohort.maps.guess import guess_map, write_guess
 from cxrssl.cohort.maps.labels import read_list
 from cxrssl.cohort.own import learn_features
 from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.cohort.split import hash_split
 from cxrssl.cohort.summary import CohortSummary
-from cxrssl.core.errors import CxrsslError
+from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset
@@ -612,3 +613,18 @@ def test_a_real_dataset_as_a_folder_is_film_by_film_its_built_in_ingest(
     packs = [open_images(workspace.images / name) for name in (dataset, "folder")]
     assert packs[0].index.pixel_hash.tolist() == packs[1].index.pixel_hash.tolist()
     assert any(packs[0].index.pixel_hash.tolist())
+
+
+def test_ids_are_compared_within_a_collection(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_folder(tmp_path, TABLE)
+    cohorts = [
+        opened(workspace, root, line + SIMPLE, name=name)
+        for name, line in (("a", ""), ("b", 'collection = "clinic-2"'), ("c", 'collection = "nih"'))
+    ]
+    assert [cohort.dataset for cohort in cohorts] == ["folder", "clinic-2", "nih"]
+    assert cohorts[2].split_of("hash").tolist() == [hash_split("nih", "7")] * 2
+    with pytest.raises(UsageError) as caught:
+        cohorts[1].column_of("sodium")
+    assert caught.value.hint.endswith("cxrssl ingest folder PATH")
+    with pytest.raises(CxrsslError, match='"collection" must be a word'):
+        build(workspace, root, 'collection = "a b"' + SIMPLE)

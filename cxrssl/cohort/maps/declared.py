@@ -174,6 +174,8 @@ class RecordMap:
     body_part: tuple[str, ...] = ()
     ids: str = setting("tags", options=("tags", "file"))
     """What tells DICOM films apart: their tags, or the names of their files, where the tags were taken out."""
+    collection: str = ""
+    """What the films are of. The ids of two cohorts are compared only where they are of one collection."""
     films: FilmsMap | None = None
     time: TimeMap = TimeMap()
     labels: tuple[LabelMap, ...] = ()

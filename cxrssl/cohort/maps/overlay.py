@@ -24,7 +24,7 @@ from cxrssl.core.text import count_noun
 OF_FILM = ("image", "file")
 
 
-FOLDER_ONLY = ("films", "admission", "icu", "measures", "declared")
+FOLDER_ONLY = ("collection", "films", "admission", "icu", "measures", "declared")
 
 
 def find_dataset(source: Source, options: SourceOptions) -> Layout:
@@ -45,6 +45,12 @@ def find_dataset(source: Source, options: SourceOptions) -> Layout:
         raise ConfigError(what, options.map, "they are for cxrssl ingest dicom: leave them out")
     layout.files.update(find_tables(options.map, record_map, layout.root))
     return layout
+
+
+def name_collection(options: SourceOptions) -> str:
+    """Return what the films of a dataset are of: the collection that the map of a folder names, else the dataset."""
+    named = read_map(options.map).collection if options.map and options.dataset == "folder" else ""
+    return named or options.dataset
 
 
 def read_dataset(source: Source, layout: Layout, present: dict[str, int]) -> SourceTables:

@@ -5,6 +5,7 @@ In: a TOML. Out: a RecordMap. Never: a key without effect, or a word whose meani
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -24,7 +25,21 @@ FEATURES: dict[str, Feature] = {feature.column: feature for feature in GIVEN}
 """Column -> feature that a table may give of any dataset."""
 OF_FILMS: dict[str, Feature] = {feature.column: feature for feature in RECORDED}
 """The same, with view and position: those of the films of a folder."""
-SECTIONS = ("body_part", "ids", "films", "time", "labels", "ehr", "admission", "icu", "measures", "feature")
+SIMPLE = ("body_part", "ids", "collection")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+SECTIONS = (
+    "body_part",
+    "ids",
+    "collection",
+    "films",
+    "time",
+    "labels",
+    "ehr",
+    "admission",
+    "icu",
+    "measures",
+    "feature",
+)
 
 
 def read_map(path: Path) -> RecordMap:
@@ -40,7 +55,9 @@ def read_map(path: Path) -> RecordMap:
 
 def _build_map(values: dict[str, Any]) -> RecordMap:
     check_keys(values, SECTIONS, "")
-    simple = build_settings(RecordMap, {key: values[key] for key in ("body_part", "ids") if key in values})
+    simple = build_settings(RecordMap, {key: values[key] for key in SIMPLE if key in values})
+    if simple.collection and not NAME.fullmatch(simple.collection):
+        raise ConfigError('"collection" must be a word of a-z, 0-9, _ and -')
     films = _build_films(as_table(values["films"], "films")) if "films" in values else None
     is_folder = films is not None
     time = build_settings(TimeMap, as_table(values.get("time", {}), "time"), "time")
@@ -54,6 +71,7 @@ def _build_map(values: dict[str, Any]) -> RecordMap:
     return RecordMap(
         simple.body_part,
         simple.ids,
+        simple.collection,
         films,
         time,
         tuple(build_labels(each, is_folder) for each in as_tables(values.get("labels"), "labels")),
