@@ -81,6 +81,12 @@ def test_five_lines_explain_a_folder_with_one_table(workspace: Workspace, tmp_pa
     assert not build(workspace, root, SIMPLE.replace("Edema", "Oedema")).was_current
 
 
+def test_any_cell_and_the_blank_one_may_mean_something(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "file,person,edema,died\na,7,1,day 3\nb,8,0,\n", ("a.png", "b.png"))
+    text = OTHER_LABELS + '[labels]\npresent = ["*"]\nabsent = [""]\nfindings = { Death = "died" }'
+    assert opened(workspace, root, text).label_values.tolist() == [[1], [0]]
+
+
 FULL = """
 [films]
 file = "films.csv"
@@ -263,7 +269,7 @@ BAD = {
     "cells": (
         SIMPLE.replace('"edema"', '"years"'),
         'films.csv: the map explains none of 2 cells of "years", written as 99',
-        'it knows "0"',
+        'it knows "1"',
     ),
     "two meanings": (
         SIMPLE + '[ehr]\nsex = { column = "sex", words = { male = ["F"], female = ["F"] } }',
@@ -582,6 +588,7 @@ def test_hannover_needs_a_map_and_no_code(data: Path, workspace: Workspace, tmp_
                 assert value is None
     died = [rows[film]["death_offset"] != "" for film in cohort.image_id.tolist()]
     assert values_of(cohort, "mortality") == [1 if each else None for each in died]
+    assert cohort.labels(["Known death"], blank="ignore")[:, 0].tolist() == died
 
 
 @pytest.mark.slow

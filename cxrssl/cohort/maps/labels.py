@@ -8,7 +8,7 @@ import polars as pl
 
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.maps.declared import LabelMap
-from cxrssl.cohort.maps.tables import check_explained, judge, own, read_text
+from cxrssl.cohort.maps.tables import check_explained, in_our_words, judge, own, read_text, word_cells
 from cxrssl.cohort.tables.columns import Column
 from cxrssl.cohort.tables.table import SourceTable
 
@@ -37,20 +37,17 @@ def take_labels(table: SourceTable, labels: LabelMap, keeps_rows: bool) -> list[
     """
     if labels.list:
         return _take_list(table, labels, keeps_rows)
-    values = {
-        **dict.fromkeys(labels.absent, 0),
-        **dict.fromkeys(labels.uncertain, -1),
-        **dict.fromkeys(labels.present, 1),
-    }
+    words = {"1": labels.present, "0": labels.absent, "-1": labels.uncertain}
     columns = label_columns(labels)
     before = {name: table.frame[own(name)].drop_nulls().len() for name in columns}
     for name in columns:
-        judge(table, Column(name, values=tuple(values), may_be_blank=True), f"{EXPLAINED} {name}", keeps_rows)
+        column = Column(name, values=word_cells(words), may_be_blank=True)
+        judge(table, column, f"{EXPLAINED} {name}", keeps_rows)
     for name in columns:
         if keeps_rows:  # where rows are rejected, cohort/losses speaks of a table that loses all
-            check_explained(table, name, f"{EXPLAINED} {name}", values, before[name])
+            check_explained(table, name, f"{EXPLAINED} {name}", word_cells(words), before[name])
     return [
-        pl.col(f"{EXPLAINED} {column}").replace_strict(values, default=None, return_dtype=pl.Int8).alias(finding)
+        in_our_words(f"{EXPLAINED} {column}", words).cast(pl.Int8).alias(finding)
         for finding, column in labels.findings.items()
     ]
 
