@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from cxrssl.report.figures.forest import Forest, ForestRow, find_limits
 from cxrssl.report.figures.ink import INK, PAPER, SERIES, SHADE, SOFT
 from cxrssl.report.figures.names import shorten_names
-from cxrssl.report.figures.page import BODY, HEADING, SMALL, Page, line_height, measure, wrap
+from cxrssl.report.figures.page import BODY, HEADING, SMALL, Page, clean, line_height, measure, wrap
 from cxrssl.report.figures.width import is_narrow, width_in
 
 MARGIN, GUTTER, INDENT = 0.08, 0.12, 0.08
@@ -164,7 +164,7 @@ def _draw_axis(axes: Axes, forest: Forest) -> None:
     axes.yaxis.set_visible(False)
     axes.locator_params(axis="x", nbins=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:+.3g}".replace("-", "−") if abs(value) > 1e-12 else "0")
-    axes.set_xlabel(forest.axis, labelpad=11)
+    axes.set_xlabel(clean(forest.axis), labelpad=11)
 
 
 def _list_blocks(lines: Sequence[_Line]) -> list[list[_Line]]:
