@@ -125,6 +125,11 @@ def peak_rss_bytes() -> int:
     return _status_bytes("VmHWM")
 
 
+def rss_bytes() -> int:
+    """Return the resident memory that this process holds now."""
+    return _status_bytes("VmRSS")
+
+
 def _status_bytes(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))

@@ -5,6 +5,7 @@ In: RunReport of a run, what was logged last, its console. Out: RunDetail.
 
 from __future__ import annotations
 
+import shutil
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ class RunDetail:
     checkpoints: tuple[tuple[str, int], ...] = ()
     """Name and bytes."""
     disk: tuple[tuple[str, int], ...] = ()
+    disk_bytes: tuple[int, int] | None = None
+    """Free on the disk with the run's folder, and its size."""
     needs: str = ""
     """What was made of it, in words."""
     audit: tuple[str, ...] = ()
@@ -89,6 +92,15 @@ def find_console(workspace: Workspace, run_id: str, ablations: Sequence[str]) ->
     if jobs.is_dir():
         places += sorted(jobs.glob("*.out")) + sorted(jobs.glob("*.err"))
     return next((path for path in reversed(places) if path.is_file() and not path.is_symlink()), None)
+
+
+def measure_disk(folder: Path) -> tuple[int, int] | None:
+    """Return what is free on the disk that has a folder, and its size; None where the system does not say."""
+    try:
+        found = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return found.free, found.total
 
 
 def read_console(path: Path | None) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from cxrssl.dashboard.detail import (
     find_console,
     list_settings,
     make_detail,
+    measure_disk,
     read_console,
 )
 from cxrssl.dashboard.kept import Kept
@@ -169,6 +170,7 @@ class Reader:
             latest=state.latest_of(run),
             console=read_console(console),
             console_path=str(console or ""),
+            disk_bytes=measure_disk(record.folder),
             is_reading=state.is_reading,
         )
 

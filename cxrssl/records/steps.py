@@ -43,6 +43,10 @@ class Column:
     value_N: npt.NDArray[np.float64]
 
 
+USAGE = frozenset({"cpu_cores", "rss_mb", "disk_read_mb_per_s", "gpu_reserved_mb", "gpu_busy_frac"})
+"""Names of what a run takes of its machine, which train/usage.py measures."""
+
+
 def iter_metrics(folder: Path) -> Iterator[Record]:
     """Yield the records of all steps of a run, as its journals stand when the first is asked for."""
     paths = RunFiles(folder).journals()

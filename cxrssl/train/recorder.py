@@ -28,6 +28,7 @@ from cxrssl.train.meter import Meter
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.schedule import StepSettings
 from cxrssl.train.step import number_names
+from cxrssl.train.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Recorder:
         self._names = number_names(model)
         self._meter: Meter[_Step] = Meter()
         self._watch = Watch(model.numbers)
+        self._usage = Usage(model.device)
         self._since = time.perf_counter()
         self._since_step = first
         self.wait_s = 0.0
@@ -106,6 +108,7 @@ class Recorder:
                 "films_per_s": recipe.batch_size * num_steps / wall_s,
                 "data_frac": self.wait_s / wall_s,
                 "memory_mb": _peak_memory_mb(self._device),
+                **self._usage.measure(),
             }
         )
         self._since, self._since_step, self.wait_s = now, about.step + 1, 0.0

@@ -185,6 +185,7 @@ def test_queries_are_asked_saved_and_copied_as_a_command(workspace: Workspace) -
         assert opened.place == "nih"
         await press(pilot, screen, "slash", *"SELECT 41+1 AS x", "enter")
         await until(pilot, lambda: "42" in text_of(pilot))
+        assert "1 row, " in text_of(pilot).splitlines()[1], "the line does not go on asking"
         await pilot.press("s")
         assert opened.command() == "cxrssl sql --cohort nih 'SELECT 41+1 AS x'"
         assert opened.session.view.queries == ("nih\tSELECT 41+1 AS x",)

@@ -46,7 +46,7 @@ def test_the_text_says_health_alarms_events_and_leaks(workspace: Workspace) -> N
     assert "stated by an evaluation: it saw the test films" in text
     assert "cxrssl cohort audit mimic --against one" in text
     assert "AUROC 0.700 [0.680, 0.720]" in text
-    assert "films_per_s          128.0  films a second" in text
+    assert "films_per_s            128.0  films a second" in text
     assert "finish at step 50" in text
     assert max(map(len, text.splitlines())) <= 100
 

@@ -1,4 +1,7 @@
-"""The dashboard as golden files: its text and its screens at 80x24 and 120x40, and every key of its JSON.
+"""The dashboard as golden files: its text, every key of its JSON, and its screens at 80x24, 120x40 and 200x60.
+
+Of each screen there are two: its characters, and the style of each of them. A picture in SVG says the same in fifty
+times as many bytes, and nobody can read its difference.
 
 As a script, `python -m tests.golden.dashboard` or `just dashboard-texts`, it writes them anew: do that where a change
 was meant, and read the difference.
@@ -7,18 +10,26 @@ was meant, and read the difference.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
+import shutil
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+from rich.segment import Segment
+from rich.style import Style
 from textual.pilot import Pilot
+from textual.strip import Strip
+from textual.widgets import Input
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.screens.runs import RunsScreen
@@ -27,11 +38,12 @@ from tests.cli.command import run
 from tests.dashboard.screen import drive, press, text_of, until
 from tests.records.ablations import make_ablation
 from tests.records.folders import DEAD, ELSEWHERE, age_files, make_evaluation, make_run, metric, write_lines
+from tests.world import make_workspace as make_world
 
 FOLDER = Path(__file__).parent / "dashboard"
 SIZES = ((80, 24), (120, 40))
 WIDE = (200, 60)
-SHOWN_WIDE = ("runs", "curves", "ablation", "run")
+SHOWN_WIDE = ("runs", "curves", "ablation", "run", "cohort", "sql", "films")
 """Of the widest size the screens alone, not what lies over them."""
 SCREENS: dict[str, tuple[str, ...]] = {
     "runs": (),
@@ -46,8 +58,15 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "ablation": ("3",),
     "run": ("enter",),
     "curves": ("space", "space", "2", "m", "down", "space", "enter", "right"),
+    "cohort": ("5",),
+    "sql": ("6", "escape", "d", "slash", *"SELECT finding, present FROM label_count ORDER BY 1", "enter"),
+    "films": ("7", "right"),
 }
 """Name of a screen and the keys that lead to it."""
+WITH_FILMS = ("cohort", "sql", "films")
+"""Screens of a cohort that the program itself ingested."""
+MOST_STYLES = 40
+"""Of a line; of one with more, as in a film, the golden file has a hash."""
 
 
 @contextlib.contextmanager
@@ -62,6 +81,14 @@ def make_workspace() -> Iterator[Workspace]:
         make_ablation(made, "study")
         yield made
     time.tzset()
+
+
+@functools.cache
+def ingest_cohort() -> TemporaryDirectory[str]:
+    """Return a folder with a workspace whose cohort the program ingested."""
+    place = TemporaryDirectory()
+    make_world(Path(place.name), num_patients=12)
+    return place
 
 
 def _make_runs(made: Workspace) -> None:
@@ -116,33 +143,70 @@ def _walk(values: Any, path: str) -> Iterator[str]:
         yield path
 
 
-def read_screen(name: str, size: tuple[int, int]) -> str:
-    """Return the characters of a screen."""
+@functools.cache
+def read_screen(name: str, size: tuple[int, int]) -> tuple[str, str]:
+    """Return the characters of a screen, and their styles."""
     texts: list[str] = []
+    styles: list[str] = []
 
     async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         for key in SCREENS[name]:
             await press(pilot, screen, key)
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
         await until(pilot, lambda: text_of(pilot).splitlines()[-1].strip() != "")  # the footer is mounted last
         texts.extend(_scrub(line).rstrip() for line in text_of(pilot).splitlines())
+        styles.extend(describe_styles(pilot.app.screen._compositor.render_strips()))
 
     with make_workspace() as made:
+        if name in WITH_FILMS:
+            for part in ("cohorts", "images"):
+                shutil.copytree(Path(ingest_cohort().name) / "workspace" / part, made.root / part, dirs_exist_ok=True)
         drive(made, steps, size)
-    return "".join(f"{text}\n" for text in texts)
+    return tuple("".join(f"{line}\n" for line in lines) for lines in (texts, styles))  # type: ignore[return-value]
+
+
+def _read_part(name: str, size: tuple[int, int], at: int) -> str:
+    return read_screen(name, size)[at]
+
+
+def describe_styles(strips: Sequence[Strip]) -> list[str]:
+    """Return a line for each of the screen, how many places have which style, and what each style is."""
+    numbers: dict[str, int] = {}
+    lines = []
+    for strip in strips:
+        runs = [(sum(each.cell_length for each in same), style) for style, same in groupby(strip, _style_of)]
+        words = [f"{length}:{numbers.setdefault(style, len(numbers))}" for length, style in runs[:MOST_STYLES]]
+        lines.append(" ".join(words) if len(runs) <= MOST_STYLES else f"hash {zlib.crc32(repr(runs).encode()):08x}")
+    return [*lines, "", *(f"{number}: {style}" for style, number in numbers.items())]
+
+
+def _style_of(segment: Segment) -> str:
+    style = segment.style or Style()
+    return str(Style(color=style.color, bgcolor=style.bgcolor) + Style.parse(_words_of(style)))
+
+
+def _words_of(style: Style) -> str:
+    words = ("bold", "dim", "italic", "underline", "reverse", "strike")
+    return " ".join(word for word in words if getattr(style, word)) or "none"
 
 
 def _scrub(line: str) -> str:
-    """Return a line without the process and the time of this test."""
-    return re.sub(
-        r"20[2-9]\d-\d\d-\d\d \d\d:\d\d", "TODAY, NOW", re.sub(r"process \d+ on \S+ *", "process P on HOST", line)
-    )
+    """Return a line without the process and the time of this test, and the disk of this machine."""
+    line = re.sub(r"process \d+ on \S+ *", "process P on HOST", line)
+    line = re.sub(r"20[2-9]\d-\d\d-\d\d \d\d:\d\d", "TODAY, NOW", line)
+    line = re.sub(r"(rows?), \d+\.\d\d s", r"\1, N s", line)
+    return re.sub(r"(free on this disk) .* of [0-9.]+ \w+", r"\1 F of D", line)
 
 
 def all_texts() -> dict[str, Callable[[], str]]:
     """Return what makes the text of each golden file."""
     shown = [(name, size) for name in SCREENS for size in (*SIZES, WIDE) if size != WIDE or name in SHOWN_WIDE]
-    screens = {f"{name}-{size[0]}x{size[1]}": partial(read_screen, name, size) for name, size in shown}
-    return {"once": partial(read_once, 80), "keys": read_keys, **screens}
+    found: dict[str, Callable[[], str]] = {"once": partial(read_once, 80), "keys": read_keys}
+    for name, size in shown:
+        place = f"{name}-{size[0]}x{size[1]}"
+        found |= {f"{place}{end}": partial(_read_part, name, size, at) for at, end in enumerate(("", ".styles"))}
+    return found
 
 
 def path_of(name: str) -> Path:

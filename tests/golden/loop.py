@@ -18,6 +18,7 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
+from cxrssl.records.steps import USAGE
 from tests.world import write_nih
 
 FOLDER = Path(__file__).parent / "loop"
@@ -36,7 +37,7 @@ CASES: dict[str, list[str]] = {
     "two-ranks": ["--recipe", "strict", "--set", "train.batch_size=8", "--gpus", "2"],
 }
 """Each has four steps an epoch, of 24 patients' 34 train films or, for the paper's recipe, of all 48."""
-CLOCKED = {"ts", "films_per_s", "data_frac", "memory_mb", "health_frac"}
+CLOCKED = {"ts", "films_per_s", "data_frac", "memory_mb", "health_frac", *USAGE}
 """What the journal holds that differs from one run to the next."""
 
 

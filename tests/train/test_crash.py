@@ -20,7 +20,7 @@ from cxrssl.core.artefact import open_artefact
 from cxrssl.core.durable import find_leftovers, sha256_file
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.journal import read_journal
-from cxrssl.records.steps import iter_metrics
+from cxrssl.records.steps import USAGE, iter_metrics
 from cxrssl.train.checkpoint import KIND, STATE_FILE, Checkpoints
 from tests.faults import KINDS
 from tests.scale import scaled
@@ -40,7 +40,7 @@ SAVE_POINTS = (
     "save-before-event",
 )  # fmt: skip
 KILL_POINTS = (*SAVE_POINTS, "train-after-step", "run-before-finish")
-MEASURED = {"ts", "films_per_s", "data_frac", "memory_mb", "health_frac"}
+MEASURED = {"ts", "films_per_s", "data_frac", "memory_mb", "health_frac", *USAGE}
 
 
 class Trainer:

@@ -24,8 +24,8 @@ from cxrssl.model import msn
 from cxrssl.model.msn import MSN
 from cxrssl.model.objective import Loss, Objective, Tensors
 from cxrssl.model.record import Record
-from cxrssl.records.steps import iter_metrics
-from cxrssl.train import loop, recorder, step
+from cxrssl.records.steps import USAGE, iter_metrics
+from cxrssl.train import loop, recorder, step, usage
 from cxrssl.train.checkpoint import Checkpoints
 from cxrssl.train.loop import checkpoint_settings, pretrain
 from cxrssl.train.meter import HostCopy, Meter
@@ -291,6 +291,23 @@ def test_a_healthy_run_raises_no_alarm_and_tells_its_features_rank(template: Wor
     records = list(iter_metrics(plan.folder))
     assert [r["step"] for r in records if "feature_rank" in r] == [0, 20, plan.num_steps - 1]
     assert all(r["memory_mb"] > 50 and 0 <= r["data_frac"] <= 1 for r in records)
+
+
+def test_what_a_run_takes_of_its_machine_is_logged_every_few_seconds(
+    template: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "EVERY_S", 1e9)
+    plan = plan_in(tmp_path, template)
+    pretrain(plan)
+    assert not any(USAGE & set(record) for record in iter_metrics(plan.folder))
+    monkeypatch.setattr(usage, "EVERY_S", 0.0)
+    plan = plan_in(tmp_path, template, overrides=("train.seed=1",))
+    pretrain(plan)
+    records = list(iter_metrics(plan.folder))
+    assert all(record["rss_mb"] <= record["memory_mb"] for record in records)
+    assert all(0 <= record["cpu_cores"] < 1000 for record in records)
+    assert max(record["cpu_cores"] for record in records) > 0
+    assert not any(name.startswith("gpu") for record in records for name in record)
 
 
 # ---- everything that should learn, learns

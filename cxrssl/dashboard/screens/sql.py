@@ -50,6 +50,7 @@ class SqlScreen(CommonScreen):
         self.state: Answer | None = Answer()
         self.place = RESULTS
         self.query_text = ""
+        self.is_asking = False
 
     def compose_body(self) -> ComposeResult:
         yield Line(id="top")
@@ -68,17 +69,18 @@ class SqlScreen(CommonScreen):
         return partial(ask, self.session.workspace, self.place, self.query_text)
 
     def take_state(self, message: StateRead) -> None:
-        self.state = message.state
+        self.state, self.is_asking = message.state, False
         self.query_one("#answer", KeyedTable).chosen_key = ""
         self.show_state()
 
     def show_failure(self, message: ReadFailed) -> None:
+        self.is_asking = False
         self.query_one("#top", Line).show(failure_line(message.what, "the query failed"))
 
     def show_state(self) -> None:
         answer = self.state or Answer()
         where = "the store of runs" if self.place == RESULTS else f"cohort {plain(self.place, 60)}"
-        line = f"{where} · {'asking ...' if self.is_reading and self.query_text else answer.line}"
+        line = f"{where} · {'asking ...' if self.is_asking else answer.line}"
         self.query_one("#top", Line).show(failure_line(answer.error, where) if answer.error else info_line(line))
         table = self.query_one("#answer", KeyedTable)
         if answer.sheet is not None and not answer.error:
@@ -88,6 +90,7 @@ class SqlScreen(CommonScreen):
     def ask_query(self) -> None:
         self.query_text = self.query_one("#query", Input).value.strip()
         if self.query_text:
+            self.is_asking = True
             self.action_read()
             self.show_state()
             self.query_one("#answer").focus()

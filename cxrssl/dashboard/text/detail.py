@@ -17,12 +17,20 @@ from cxrssl.dashboard.text.sparks import spark
 from cxrssl.dashboard.text.styles import STATE_STYLES, TROUBLE, WARNING
 from cxrssl.results.show import describe_event
 
-SYSTEM = ("films_per_s", "data_frac", "memory_mb", "health_frac", "lr", "weight_decay", "ema_momentum", "grad_norm")
+SYSTEM = (
+    "films_per_s", "data_frac", "cpu_cores", "rss_mb", "memory_mb", "gpu_reserved_mb", "gpu_busy_frac",
+    "disk_read_mb_per_s", "health_frac", "lr", "weight_decay", "ema_momentum", "grad_norm",
+)  # fmt: skip
 HEALTH = ("feature_rank", "feature_std", "prototype_usage", "output_usage", "target_entropy")
 MEANINGS = {
     "films_per_s": "films a second",
     "data_frac": "share of the time that steps wait for films",
-    "memory_mb": "memory of the process, MiB",
+    "cpu_cores": "cores that the process keeps busy",
+    "rss_mb": "memory that the process holds, MiB",
+    "memory_mb": "the most that it has held, on the GPU if it has one, MiB",
+    "gpu_reserved_mb": "memory that it has taken of the GPU, MiB",
+    "gpu_busy_frac": "share of the time in which the GPU is at work",
+    "disk_read_mb_per_s": "read from the disk, MiB a second; 0 from the cache",
     "health_frac": "share of the time that health checks take",
     "grad_norm": "norm of the gradient before clipping",
     "feature_rank": "directions that the features use",
@@ -132,7 +140,7 @@ def _measured(names: Sequence[str], measures: Mapping[str, Measure]) -> Iterator
             meaning = f"  {MEANINGS[name]}" if name in MEANINGS else ""
             last = measures[name].last
             value = f"{last:.1%}" if name.endswith("_frac") and math.isfinite(last) else short_number(last)
-            yield f"{name:<16} {value:>9}{meaning}"
+            yield f"{name:<18} {value:>9}{meaning}"
 
 
 def _event_line(event: Mapping[str, Any]) -> str:
@@ -145,6 +153,9 @@ def _disk(detail: RunDetail) -> Iterator[str]:
     total = sum(num for _, num in detail.disk)
     parts = ", ".join(f"{plain(name, 40)} {format_bytes(num)}" for name, num in detail.disk)
     yield f"{'in all':<24} {format_bytes(total):>12}  ({parts})"
+    if detail.disk_bytes:
+        free, whole = map(format_bytes, detail.disk_bytes)
+        yield f"{'free on this disk':<24} {free:>12}  of {whole}"
 
 
 def _evaluations(detail: RunDetail) -> Iterator[str]:
