@@ -25,7 +25,7 @@ from cxrssl.core.errors import CxrsslError, Preempted, UsageError
 from cxrssl.core.journal import append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process
-from cxrssl.core.progress import format_seconds
+from cxrssl.core.progress import WIDTH, fit_between, format_seconds
 from cxrssl.core.signals import StopRequest, catch_signals, note_saved, stop_name
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import JOBS, LOGS, Contract
@@ -151,7 +151,8 @@ class Queue:
             stage = PROBE if find_encoder(job) else PRETRAIN
             number = self._num_jobs - len(self._pending)
             only = ", trained already" if stage == PROBE else ""
-            self.tell(f"{number}/{self._num_jobs} {job.name}: {job.run_id}{only}{self._time_left()}")
+            head, end = f"{number}/{self._num_jobs} {job.name}", f"{only}{self._time_left()}"
+            self.tell(fit_between(head, job.run_id, end, WIDTH - len("cxrssl: ")))
             self._start_stage(slot, job, stage, locks)
         except BaseException:
             locks.close()

@@ -1,6 +1,6 @@
 """Cells of text in columns of equal width, as a terminal shows them: wide characters take two places, accents none.
 
-In: rows of equal length. Out: the same, padded; or lines. Never: a cell that is cut.
+In: rows of equal length. Out: the same, padded; or lines. Never: a cell that is cut, but by `cut_middle`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from collections.abc import Collection, Sequence
 from itertools import zip_longest
 
 GAP = "  "
+ELLIPSIS = "…"
+MAX_TAIL = 12
+"""Places that the end of a name keeps when its middle is left out: it holds the seed and the hash."""
 
 
 def align_rows(rows: Sequence[Sequence[str]], right: Collection[int] = (), indent: str = "") -> list[str]:
@@ -49,6 +52,22 @@ def cell_width(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(_char_width(char) for char in text)
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Return a text without as much of its middle as it takes to fit: its end tells it from others."""
+    if cell_width(text) <= width:
+        return text
+    tail = min(MAX_TAIL, max(width - 1, 0) // 2)
+    return f"{take_start(text, max(width - tail - 1, 0))}{ELLIPSIS}{take_start(text[::-1], tail)[::-1]}"
+
+
+def take_start(text: str, width: int) -> str:
+    """Return as much of the start of a text as so many places hold."""
+    text = text[: 2 * width]  # beside marks, which take no place, no character takes less than one
+    while cell_width(text) > width:
+        text = text[:-1]
+    return text
 
 
 def _char_width(char: str) -> int:

@@ -10,12 +10,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from cxrssl.core.columns import cell_width
+from cxrssl.core.columns import ELLIPSIS, cell_width, cut_middle, take_start
 from cxrssl.core.text import plain
 
-ELLIPSIS = "…"
-MAX_TAIL = 12
-"""Places that the end of a name keeps when its middle is left out: it holds the seed and the hash."""
 WIDER = 4
 _PARTS = re.compile(r"[^-+._]+|[-+._]")
 
@@ -42,22 +39,6 @@ def least_width(names: Sequence[str]) -> int:
     """Return the places that names need to lose nothing in which they differ."""
     shown = list(map(plain, names))
     return max(map(cell_width, _elide_common(shown) if len(set(shown)) > 1 else shown), default=0)
-
-
-def cut_middle(text: str, width: int) -> str:
-    """Return a text without as much of its middle as it takes to fit: its end tells it from others."""
-    if cell_width(text) <= width:
-        return text
-    tail = min(MAX_TAIL, max(width - 1, 0) // 2)
-    return f"{_take(text, max(width - tail - 1, 0))}{ELLIPSIS}{_take(text[::-1], tail)[::-1]}"
-
-
-def _take(text: str, width: int) -> str:
-    """Return as much of the start of a text as so many places hold."""
-    text = text[: 2 * width]  # beside marks, which take no place, no character takes less than one
-    while cell_width(text) > width:
-        text = text[:-1]
-    return text
 
 
 def _shorten(names: Sequence[str], width: int) -> list[str]:
@@ -112,7 +93,7 @@ def _show_difference(name: str, alike: Sequence[str], width: int) -> str:
     """Return the name from shortly before it differs from the others."""
     start = max(_num_alike(alike) - 2, 0)
     text = (ELLIPSIS if start else "") + name[start:]
-    return text if cell_width(text) <= width else _take(text, max(width - 1, 0)) + ELLIPSIS
+    return text if cell_width(text) <= width else take_start(text, max(width - 1, 0)) + ELLIPSIS
 
 
 def _num_alike(names: Sequence[str]) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from cxrssl.core.columns import cell_width
+from cxrssl.core.columns import cell_width, cut_middle
 from cxrssl.core.text import plain
-from cxrssl.results.naming import cut_middle, shorten_names
+from cxrssl.results.naming import shorten_names
 from tests.hostile import hostile_texts
 
 ABLATION = [
