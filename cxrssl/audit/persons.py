@@ -1,4 +1,4 @@
-"""Who is one person in several cohorts: by id within a dataset, between datasets by a film of the same look.
+"""Who is one person in several cohorts: by id within a dataset, between datasets and folders by a film's look.
 
 In: cohorts and their packed films. Out: a number for the person of each film, and how many persons are shared.
 Never: an id that leaves, or films without a look of their own taken for those of one person. Numpy only.
@@ -18,6 +18,8 @@ from cxrssl.core.filmnote import Note
 from cxrssl.images.fingerprint import identical_pairs
 from cxrssl.images.store import ImageStore
 
+OWN = ("dicom", "folder")
+"""Datasets of users' own: two cohorts of them may be of two hospitals, or one of another's films under other ids."""
 EMPTY = Note.BLACK | Note.WHITE | Note.ONE_GREY
 """Films that look like many others: they say of nobody who it is."""
 Rows = NDArray[np.int64]
@@ -26,7 +28,8 @@ Rows = NDArray[np.int64]
 def join_persons(cohorts: Sequence[Cohort], images: Sequence[ImageStore]) -> tuple[Rows, int]:
     """Return the person of each film, one cohort after the other, and how many persons are in several cohorts.
 
-    Within a dataset ids are taken at their word, so that two cohorts of it join nobody whom one of them all would not.
+    Within a published dataset ids are taken at their word, so that two cohorts of it join nobody whom one of them all
+    would not. Folders of users' own are compared by look, too.
     """
     subject_M = np.concatenate([each.subject_id for each in cohorts])
     sizes = [len(each) for each in cohorts]
@@ -36,7 +39,7 @@ def join_persons(cohorts: Sequence[Cohort], images: Sequence[ImageStore]) -> tup
     starts = np.r_[0, np.cumsum(sizes)]
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for a, b in combinations(range(len(cohorts)), 2):
-        if cohorts[a].dataset != cohorts[b].dataset:
+        if cohorts[a].dataset != cohorts[b].dataset or cohorts[a].dataset in OWN:
             of_a, of_b = _pair_films(images[a], images[b])
             first.append(starts[a] + of_a)
             second.append(starts[b] + of_b)
