@@ -19,7 +19,7 @@ PLAIN_INTERVAL_S = 15.0
 FIRST_LINE_S = 2.0
 WORTH_TELLING_S = 1.0
 WIDTH = 80
-MIN_WHAT = 20
+MIN_WHAT = 16
 """Places of the name of what is done, before a part is left out for it."""
 BAR_PLACES = 12
 BAR_RANK = 5

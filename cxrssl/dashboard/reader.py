@@ -14,7 +14,7 @@ from functools import partial
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.workspace import Workspace
-from cxrssl.dashboard.courses import Courses
+from cxrssl.dashboard.courses import BUDGET_S, Courses
 from cxrssl.dashboard.detail import (
     RunDetail,
     describe_audit,
@@ -69,15 +69,20 @@ class Reader:
         self._comparisons = ComparisonReader(workspace)
         self._histories: OrderedDict[str, RunHistory] = OrderedDict()
 
-    def read_state(self, focused_id: str = "", metric: str = "loss", max_bytes: int = PIECE_BYTES) -> DashboardState:
-        """Return the state now, with the curve of `metric` of one run (the one that started last if none is named)."""
+    def read_state(
+        self, focused_id: str = "", metric: str = "loss", max_bytes: int = PIECE_BYTES, budget_s: float = BUDGET_S
+    ) -> DashboardState:
+        """Return the state now, with the curve of `metric` of one run (the one that started last if none is named).
+
+        Of journals it reads so many bytes for the curve, and for so long for what the table shows of them.
+        """
         with self._lock:
             problems: list[str] = []
             probes = self._read_probes(problems)
             by_candidate: dict[str, list[ProbeRow]] = {}
             for probe in probes:
                 by_candidate.setdefault(probe.candidate_id, []).append(probe)
-            runs, read_frac = self._add_courses(self._read_runs(problems), metric, by_candidate)
+            runs, read_frac = self._add_courses(self._read_runs(problems), metric, by_candidate, budget_s)
             problems += [damage.sentence for damage in self._comparisons.poll()]
             ablations = self._read_ablations(runs, problems)
             state = DashboardState(str(self.workspace.root), runs, probes, ablations, tuple(problems), read_frac)
@@ -108,12 +113,12 @@ class Reader:
         return self._rows.setdefault(record.run_id, Kept()).get(key, make)
 
     def _add_courses(
-        self, runs: Sequence[RunRow], metric: str, probes: Mapping[str, Sequence[ProbeRow]]
+        self, runs: Sequence[RunRow], metric: str, probes: Mapping[str, Sequence[ProbeRow]], budget_s: float
     ) -> tuple[tuple[RunRow, ...], float]:
         """Return the runs with what journals and probes say, as far as these are read, and how far they are."""
         order = sorted(runs, key=lambda run: run.state != "running")
         folders = {run.run_id: (self.workspace.runs / run.run_id, (run.step, run.logged_at)) for run in order}
-        read_frac = self._courses.read(folders)
+        read_frac = self._courses.read(folders, budget_s)
         measured = []
         for run in runs:
             measures, trend = self._courses.measures(run.run_id), self._courses.trend(run.run_id, metric)

@@ -34,6 +34,8 @@ class View:
     is_descending: bool = True
     filter: str = ""
     is_grouped: bool = False
+    group_key: str = ""
+    """The recipe key whose values runs are united by; "" unites those that differ in the seed alone."""
     metric: str = "loss"
     marked: tuple[str, ...] = ()
     """Runs."""
@@ -148,17 +150,21 @@ def differing_keys(runs: Sequence[RunRow]) -> tuple[str, ...]:
     return tuple(key for key in keys if len({run.recipe.get(key) for run in runs}) > 1)
 
 
-def group_runs(runs: Sequence[RunRow], metric: str) -> tuple[GroupRow, ...]:
-    """Return runs that differ in nothing but the seed as groups, in the order of their first runs."""
+def group_runs(runs: Sequence[RunRow], metric: str, key: str = "") -> tuple[GroupRow, ...]:
+    """Return runs as groups, in the order of their first runs: those that differ in nothing but the seed.
+
+    With a recipe key, those that have the same value of it, whatever else they differ in.
+    """
     alike: dict[tuple[Any, ...], list[RunRow]] = {}
     for run in runs:
-        recipe = tuple(sorted((key, value) for key, value in run.recipe.items() if key != SEED_KEY))
-        alike.setdefault((recipe, run.cohort, run.split, run.num_films), []).append(run)
+        recipe = tuple(sorted((name, value) for name, value in run.recipe.items() if name != SEED_KEY))
+        same = (run.recipe.get(key),) if key else (recipe, run.cohort, run.split, run.num_films)
+        alike.setdefault(same, []).append(run)
     return tuple(_make_group(members, metric) for members in alike.values())
 
 
 def _make_group(runs: list[RunRow], metric: str) -> GroupRow:
-    """Return a group; runs of one seed that were made again count as one seed, with their mean."""
+    """Return a group; several runs of one seed count as one seed, with their mean."""
     by_seed: dict[str, list[RunRow]] = {}
     for run in runs:
         by_seed.setdefault(run.seed or run.run_id, []).append(run)

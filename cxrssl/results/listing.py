@@ -7,6 +7,7 @@ known is left out.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -154,6 +155,7 @@ def _words_of(features: tuple[str, ...]) -> tuple[str, ...]:
     return (*features, *(group for group in groups if group not in features)) or (NONE,)
 
 
+@functools.cache
 def _members(group: str) -> tuple[str, ...]:
     with contextlib.suppress(UsageError):
         return parse_ehr(group)

@@ -317,6 +317,11 @@ def test_marks_columns_order_and_groups_are_the_users_and_remembered(workspace: 
         assert "state" not in screen.session.view.columns
         await press(pilot, screen, "u")
         assert "seeds united" in text_of(pilot)
+        await pilot.press("U")
+        await pilot.pause(0.1)
+        await press(pilot, screen, "enter")
+        assert "united by ehr.features" in text_of(pilot)
+        assert "ehr.features = sex" in text_of(pilot)
         screen.session.keep()
 
     drive(workspace, choose, memory=memory)

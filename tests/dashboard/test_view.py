@@ -14,7 +14,7 @@ from cxrssl.dashboard.means import mean_over_seeds
 from cxrssl.dashboard.memory import keep_view, memory_path, read_keymap, recall_view
 from cxrssl.dashboard.smooth import smooth_centred
 from cxrssl.dashboard.state import Measure, RunRow
-from cxrssl.dashboard.text.runs import seeds_text
+from cxrssl.dashboard.text.runs import groups_sheet, seeds_text
 from cxrssl.dashboard.view import View, differing_keys, group_runs, is_sortable, sort_runs
 
 
@@ -51,6 +51,20 @@ def test_runs_that_differ_in_the_seed_alone_are_a_group_with_the_mean_of_their_m
     assert math.isnan(second.last[1])
     assert math.isnan(mean_over_seeds([math.nan])[0])
     assert differing_keys([*runs, other]) == ("train.seed", "train.lr")
+
+
+def test_runs_are_united_by_the_value_of_a_recipe_key_with_the_mean_of_each_seed() -> None:
+    made = [("a", 1.0, "0", "x"), ("b", 3.0, "0", "y"), ("c", 4.0, "1", "x"), ("d", 9.0, "0", "z")]
+    runs = [
+        run(name, loss, train_seed=seed, train_lr="2" if name == "d" else "1", model_dim=dim)
+        for name, loss, seed, dim in made
+    ]
+    first, second = group_runs(runs, "loss", "train.lr")
+    assert (first.run_ids, first.seeds, second.run_ids) == (("a", "b", "c"), ("0", "1"), ("d",))
+    assert (first.last[0], first.last[3]) == (3.0, 2), "of seed 0 the mean of 1 and 3"
+    sheet = groups_sheet(runs, View(is_grouped=True, group_key="train.lr"))
+    assert [row[0].strip() for row in sheet.texts()[1:]] == ["train.lr = 1", "train.lr = 2"]
+    assert "of each seed their mean" in sheet.notes[1]
 
 
 def test_a_seed_that_was_trained_twice_counts_as_one_seed() -> None:

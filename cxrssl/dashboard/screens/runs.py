@@ -28,12 +28,14 @@ from cxrssl.dashboard.state import DashboardState, RunRow, filter_runs, turn
 from cxrssl.dashboard.text.lines import empty_text, failure_line, no_curve_text, run_lines, top_line
 from cxrssl.dashboard.text.runs import GROUPED, groups_sheet, runs_sheet
 from cxrssl.dashboard.text.sheet import Sheet
-from cxrssl.dashboard.view import FIXED, differing_keys, group_runs
+from cxrssl.dashboard.view import FIXED, SEED_KEY, differing_keys, group_runs
 from cxrssl.dashboard.widgets.filter import RunFilter
 from cxrssl.dashboard.widgets.line import Line
 from cxrssl.dashboard.widgets.plot import CurvePlot
 from cxrssl.dashboard.widgets.probe_pane import ProbePane
 from cxrssl.dashboard.widgets.run_table import RunTable
+
+FIRST_BYTES = 1 << 16
 
 
 class RunsScreen(CommonScreen, PanedScreen):
@@ -52,6 +54,7 @@ class RunsScreen(CommonScreen, PanedScreen):
         Binding("o", "reverse", "Reverse", show=False, id="reverse"),
         Binding("c", "choose_columns", "Columns", id="columns"),
         Binding("u", "group", "Unite seeds", show=False, id="group"),
+        Binding("U", "group_by_key", "Unite by a recipe key", show=False, id="group_by_key"),
         Binding("p", "pin", "Pin", show=False, id="pin"),
         Binding("m", "move_metric(1)", "Metric", id="next_metric"),
         Binding("M", "move_metric(-1)", "Metric back", id="previous_metric", show=False),
@@ -90,6 +93,8 @@ class RunsScreen(CommonScreen, PanedScreen):
 
     def plan_reading(self) -> Callable[[], DashboardState]:
         read = partial(self.reader.read_state, self.query_one(RunTable).selected, self.metric)
+        if self.state is None:  # the table first, without what journals say
+            read = partial(read, FIRST_BYTES, 0.0)
         return partial(self._keep_and_read, read)
 
     def _keep_and_read(self, read: Callable[[], DashboardState]) -> DashboardState:
@@ -211,7 +216,8 @@ class RunsScreen(CommonScreen, PanedScreen):
         run, table = self.focused_run, self.query_one(RunTable)
         if run is None:
             return
-        groups = group_runs(self.shown, self.metric) if self.session.view.is_grouped else ()
+        view = self.session.view
+        groups = group_runs(self.shown, self.metric, view.group_key) if view.is_grouped else ()
         ids = next((group.run_ids for group in groups if run.run_id in group.run_ids), (run.run_id,))
         self._mark(ids, not set(ids) <= set(self.session.view.marked))
         table.action_cursor_down()
@@ -234,7 +240,18 @@ class RunsScreen(CommonScreen, PanedScreen):
         self.look(is_descending=not self.session.view.is_descending)
 
     def action_group(self) -> None:
-        self.look(is_grouped=not self.session.view.is_grouped)
+        self.look(is_grouped=not self.session.view.is_grouped, group_key="")
+
+    def action_group_by_key(self) -> None:
+        """Unite runs that have the same value of a recipe key."""
+        keys = [key for key in differing_keys(self.shown) if key != SEED_KEY]
+        if not keys:
+            self.notify("these runs differ in no recipe key but the seed", markup=False)
+            return
+        self.pick("Unite by", keys, self.session.view.group_key, self._group_by)
+
+    def _group_by(self, key: str) -> None:
+        self.look(is_grouped=True, group_key=key)
 
     def action_pin(self) -> None:
         run = self.focused_run

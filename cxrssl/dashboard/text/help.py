@@ -16,6 +16,7 @@ RUNS_KEYS = (
     ("<, >, o", "sort by the column to the left, right; turn round"),
     ("c", "choose columns; recipe keys that differ are among them"),
     ("u", "unite runs that differ in the seed alone: their mean"),
+    ("U", "unite runs by the value of a recipe key"),
     ("p", "pin this run: others are compared with it"),
     ("m, M", "next, previous metric"),
     ("y, x", "log or linear y; x axis: step, epoch, time"),

@@ -27,7 +27,7 @@ def top_line(state: DashboardState, text: str = "", num_shown: int = 0, view: Vi
     if view and view.marked:
         line.append(f"  {MARK} {len(view.marked)} marked", "bold")
     if view and view.is_grouped:
-        line.append("  seeds united", "bold")
+        line.append(f"  united by {plain(view.group_key, 60)}" if view.group_key else "  seeds united", "bold")
     if state.read_frac < 1:
         line.append(f"  reading journals {state.read_frac:.0%}", "dim")
     if state.problems:

@@ -130,19 +130,22 @@ def value_cell(run: RunRow, name: str, metric: str) -> str:
 
 
 def groups_sheet(runs: Sequence[RunRow], view: View, width: int | None = None) -> Sheet:
-    """Return runs that differ in the seed alone as one row each: their mean over seeds with its interval."""
+    """Return runs that differ in the seed alone, or have one value of a key, as one row: their mean over seeds."""
     shown = sort_runs(runs, view)
     by_id = {run.run_id: run for run in shown}
     columns = [Column("run", 0, True, 0, "  setup")]
     columns += [column_of(name, view) for name in GROUPED]
     rows = {}
-    for group in group_runs(shown, view.metric):
+    for group in group_runs(shown, view.metric, view.group_key):
         members = [by_id[run_id] for run_id in group.run_ids]
         is_marked = all(run_id in view.marked for run_id in group.run_ids)
-        name = f"{MARK if is_marked else ' '} {group_name([plain(run.run_id) for run in members])}"
+        key, text = view.group_key, group_name([plain(run.run_id) for run in members])
+        text = f"{plain(key, 60)} = {plain(members[0].recipe.get(key, '(none)'), 60)}" if key else text
+        name = f"{MARK if is_marked else ' '} {text}"
         rows[group.run_ids[0]] = (Cell(name, "bold" if is_marked else ""), *group_cells(group, members, view))
-    notes = ("mean over seeds [95 % interval for other seeds, Student's t; test subjects are not in it] n of seeds",)
-    sheet = Sheet("", tuple(columns), rows, notes)
+    notes = ["mean over seeds [95 % interval for other seeds, Student's t; test subjects are not in it] n of seeds"]
+    notes += ["runs of a row may differ in other keys: of each seed their mean"] if view.group_key else []
+    sheet = Sheet("", tuple(columns), rows, tuple(notes))
     return sheet if width is None else shorten_first(sheet, width)
 
 
@@ -152,6 +155,8 @@ def group_cells(group: GroupRow, members: Sequence[RunRow], view: View) -> list[
     state = states[0] if len(states) == 1 else f"{sum(run.state == 'finished' for run in members)}/{len(members)} done"
     speeds = [run.films_per_s for run in members if math.isfinite(run.films_per_s)]
     first = members[0]
+    records = {run.ehr for run in members}
+    record = plain(", ".join(first.ehr) or "none", 80) if len(records) == 1 else f"{len(records)} records"
     return [
         Cell(seeds_text(group)),
         Cell(f"{state}", STATE_STYLES.get(state, "")),
@@ -160,7 +165,7 @@ def group_cells(group: GroupRow, members: Sequence[RunRow], view: View) -> list[
         Cell(spark(first.trend, SPARK)),
         Cell(mean_text(group.auroc)),
         Cell(short_number(sum(speeds) / len(speeds)) if speeds else NOTHING),
-        Cell(plain(", ".join(first.ehr) or "none", 80), WARNING if first.is_outcome_used else ""),
+        Cell(record, WARNING if any(run.is_outcome_used for run in members) else ""),
     ]
 
 
