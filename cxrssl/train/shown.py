@@ -71,8 +71,8 @@ def _why_not(plan: RunPlan, asked: AskedViews, row: int) -> str:
     if not asked.run_id:
         return "no run of this cohort: the default recipe"
     if row in plan.rows:
-        return "in the rest of this epoch that fills no batch"
-    return "not among the films that the run trains on"
+        return "in no batch; cut as if it were"
+    return "not trained on; cut as if it were"
 
 
 def _state_of(asked: AskedViews) -> tuple[int, ...]:

@@ -79,6 +79,7 @@ FILMS_KEYS = (
     ("n", "next cohort"),
     ("w", "the views and masks that a run cuts of it; the film"),
     ("[, ]", "the views of the epoch before, after"),
+    ("55% -15% flip", "share of the film, share that is dropped, mirrored"),
     ("v", "held: ids, and the corners, where text is burnt in"),
     ("tab", "scroll the text"),
 )

@@ -5,9 +5,13 @@ Suffix letters: P side of a view, G patches along it, C pixels along its tile.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from cxrssl.core.columns import cell_width, cut_middle
 from cxrssl.core.text import plain
 from cxrssl.dashboard.text.film import SHADES, shrink_film
 from cxrssl.views.shown import ShownView, ShownViews
@@ -19,24 +23,31 @@ DROPPED = "×"
 STARTING = "cutting the views; the first time this loads torch, which takes some seconds ..."
 
 
-def views_line(shown: ShownViews) -> str:
-    """Return whose views these are, and of which step."""
+def views_line(shown: ShownViews, width: int) -> str:
+    """Return whose views these are, and of which step, in so many places: the name of the run gives way."""
     if not shown.views:
         return f"no views: {plain(shown.why, 300)}"
     if not shown.run_id:
         return plain(shown.why, 300)
-    epoch = f"run {plain(shown.run_id, 80)}, epoch {shown.epoch + 1:,} of {shown.num_epochs:,}"
+    end = f", epoch {shown.epoch + 1:,} of {shown.num_epochs:,}"
     if shown.is_trained_on:
-        return f"{epoch}, step {shown.step + 1:,}: film {shown.place + 1:,} of a batch of {shown.batch_size:,}"
-    return f"{epoch}: {plain(shown.why, 200)}; cut as if it were"
+        end += f", step {shown.step + 1:,}: film {shown.place + 1:,} of a batch of {shown.batch_size:,}"
+    else:
+        end += f": {plain(shown.why, 200)}"
+    return f"run {cut_middle(plain(shown.run_id, 200), max(width - 4 - cell_width(end), 8))}{end}"
 
 
-def view_label(view: ShownView) -> str:
-    """Return what a view is: its purpose and number, its share of the film, what is dropped, whether it is mirrored."""
-    dropped = "" if view.is_kept_GG is None else f" -{1 - view.is_kept_GG.mean():.0%}"
-    return (
-        f"{plain(view.purpose, 20)} {view.number} {view.area_frac:.0%}{dropped}{' mirrored' if view.is_flipped else ''}"
-    )
+def view_labels(views: Sequence[ShownView]) -> list[str]:
+    """Return what each view is: purpose, number among several, share of the film, share dropped, whether mirrored."""
+    counts = Counter(view.purpose for view in views)
+    labels = []
+    for view in views:
+        number = f" {view.number}" if counts[view.purpose] > 1 else ""
+        dropped = "" if view.is_kept_GG is None else f" -{1 - view.is_kept_GG.mean():.0%}"
+        labels.append(
+            f"{plain(view.purpose, 20)}{number} {view.area_frac:.0%}{dropped}{' flip' if view.is_flipped else ''}"
+        )
+    return labels
 
 
 def fit_tiles(num: int, width: int, height: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from cxrssl.dashboard.text.film import shrink_film
-from cxrssl.dashboard.text.views import GAP, STARTING, dropped_pixels, fit_tiles, shade_view, view_label, views_line
+from cxrssl.dashboard.text.views import GAP, STARTING, dropped_pixels, fit_tiles, shade_view, view_labels, views_line
 from cxrssl.dashboard.widgets.film import half_cell
 from cxrssl.views.shown import ShownView, ShownViews
 
@@ -41,16 +41,17 @@ class ViewTiles(Widget):
 
     def _draw(self) -> list[Strip]:
         shown, (width, height) = self.shown, self.size
-        lines = [self._strip([self._text(f" {STARTING if shown is None else views_line(shown)}")])]
+        lines = [self._strip([self._text(f" {STARTING if shown is None else views_line(shown, width - 1)}")])]
         if shown is None or not shown.views:
             return lines
         columns, side = fit_tiles(len(shown.views), width, height - 1)
         if not columns:
             return [*lines, self._strip([self._text(f" no room for {len(shown.views)} views")])]
+        labels = view_labels(shown.views)
         for first in range(0, len(shown.views), columns):
             row = shown.views[first : first + columns]
-            labels = "".join(f"{view_label(view)[:side]:<{side + GAP}}" for view in row)
-            lines.append(self._strip([self._text(labels)]))
+            heads = "".join(f"{label[:side]:<{side + GAP}}" for label in labels[first : first + columns])
+            lines.append(self._strip([self._text(heads)]))
             tiles = [self._tile(view, side) for view in row]
             for parts in zip(*tiles, strict=True):
                 lines.append(self._strip([segment for part in parts for segment in (*part, self._text(" " * GAP))]))
