@@ -51,11 +51,16 @@ bench:
     uv run python tests/benchmarks/bootstrap.py
     uv run python tests/benchmarks/probing.py
     uv run python -m tests.benchmarks.store
+    uv run python -m tests.benchmarks.dashboard
     uv run python -m tests.benchmarks.report
 
 # The store of 24 million rows, beside TensorBoard, MLflow and trackio, each in an environment that uv makes for it.
 bench-store *ARGS:
     uv run python -m tests.benchmarks.store {{ ARGS }}
+
+# A dashboard that stays open for 20 minutes while 50 runs start, log a million records and end.
+bench-endurance *ARGS:
+    uv run python -m tests.benchmarks.endurance {{ ARGS }}
 
 # Decoding by commit BASE and by the working tree, in turns, by format.
 bench-decoding BASE:
