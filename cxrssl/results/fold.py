@@ -44,6 +44,8 @@ FEW = 20
 """Runs that are looked for one by one, rather than all in one pass over the largest table."""
 SUMMARISE = f"""INSERT INTO {SUMMARY} SELECT run_id, key, count(*), min(step), max(step), arg_max(value, step),
 min(value) FILTER (isfinite(value)), max(value) FILTER (isfinite(value)) FROM {LOGGED} WHERE """
+COMMIT_ROWS = 2_000_000
+"""Are inserted in one transaction, which holds a part of them in memory until it ends."""
 NUMBERED = "SELECT ?, (?)[key + 1], step, epoch, ts, value FROM incoming"
 T = TypeVar("T")
 States = Mapping[str, JournalState]
@@ -204,11 +206,19 @@ def _insert_runs(database: Database, runs: Sequence[_Run]) -> None:
 def _insert_logged(database: Database, runs: Sequence[_Run]) -> tuple[int, set[str]]:
     """Insert what runs logged since they were read last; return how many rows, and of which runs."""
     num_rows, touched = 0, set[str]()
-    for run, columns in _ahead(_iter_logged(runs)):
-        frame = make_frame(columns)
-        keys = [valid(column.metric) for column in columns]
-        database.insert_query(LOGGED, NUMBERED, frame, [run.name, keys])
-        num_rows, touched = num_rows + frame.height, touched | {run.name}
+    logged = _ahead(_iter_logged(runs))
+    while True:
+        begun_at = num_rows
+        with database.transaction():
+            for run, columns in logged:
+                frame = make_frame(columns)
+                keys = [valid(column.metric) for column in columns]
+                database.insert_query(LOGGED, NUMBERED, frame, [run.name, keys])
+                num_rows, touched = num_rows + frame.height, touched | {run.name}
+                if num_rows - begun_at >= COMMIT_ROWS:
+                    break
+            else:
+                break
     for run in runs:
         if run.notes.added and run.record is not None and not run.is_continued:
             num_rows, touched = num_rows + _insert_added(database, run), touched | {run.name}

@@ -110,7 +110,8 @@ def _read_alike(data: bytes, keys: Sequence[str]) -> tuple[dict[str, Floats], np
 
     if not data.isascii() or b"\r" in data:
         return None
-    num_lines, num_keys = data.count(b"\n"), data.count(b'":')
+    bytes_N = np.frombuffer(data, np.uint8)
+    num_lines, num_colons = (np.count_nonzero(bytes_N == each) for each in b"\n:")
     if not num_lines:
         return {}, np.array([], np.int64)
     for names in _guess_keys(data, keys):
@@ -122,7 +123,8 @@ def _read_alike(data: bytes, keys: Sequence[str]) -> tuple[dict[str, Floats], np
         nulls = dict(zip(frame.columns, frame.null_count().row(0), strict=True))
         if frame.height != num_lines:
             return None
-        if frame.height * len(nulls) - sum(nulls.values()) == num_keys:
+        num_found = frame.height * len(nulls) - sum(nulls.values())
+        if num_found == num_colons or num_found == data.count(b'":'):  # the first is counted at once
             whole = all(nulls.get(name, 1) == 0 for name in ("ts", "step")) and nulls.get("epoch", 0) == 0
             return _to_arrays(frame) if whole else None
     return None

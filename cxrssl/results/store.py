@@ -44,7 +44,8 @@ ROWS_VERSION = 3
 MADE_BY = "made by"
 """What the store says of itself among its sources."""
 MEMORY = "512MB"
-"""Of DuckDB, whatever the number of runs."""
+"""Of DuckDB, whatever the number of runs. It writes with one thread: another one reads journals meanwhile, and what is
+inserted at once is too little to be shared."""
 REBUILD = "make it again: cxrssl db rebuild"
 WAIT_S = 60.0
 """For another process that folds the same store."""
@@ -138,7 +139,7 @@ def build(building: Path, workspace: Workspace, before: Before | None, published
     from cxrssl.db import apply_schema, open_database
 
     now = published.sources if published else look_at_sources(workspace)
-    with open_database(building, memory=MEMORY) as database:
+    with open_database(building, memory=MEMORY, threads=1) as database:
         if before is None:
             apply_schema(database, SCHEMA)
         folded = fold(database, workspace, before or Before(), now, published)
