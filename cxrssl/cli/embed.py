@@ -12,6 +12,7 @@ from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
     DeviceName,
+    NumGpus,
     RunName,
     WorkspacePath,
     narrate,
@@ -44,6 +45,7 @@ def embed(
         bool, typer.Option("--attention", help="Also keep how much the class token attends to each patch.")
     ] = False,
     device: DeviceName = "auto",
+    gpus: NumGpus = 1,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -59,19 +61,23 @@ def embed(
     opened = open_workspace(workspace)
     run_id = opened.find_run(run).name  # before torch is loaded, which takes seconds
     narrate(f"load torch to embed films with run {run_id}")
+    from cxrssl.evaluate.encode import PRECISION
     from cxrssl.export.embed import EmbedChoices, embed_cohort
 
-    choices = EmbedChoices(cohort, which, out, whose, place, force, attention)
+    choices = EmbedChoices(cohort, which, out, whose, place, force, attention, gpus)
     made = embed_cohort(opened, run_id, choices)
     summary = {
         "file": str(made.path),
         "films": made.num_films,
         "width": made.width,
+        "precision": PRECISION,
         "not_packed": made.num_not_packed,
         "ids": ids,
         "verdicts": {terms.dataset: terms.verdict for terms in made.terms},
     }
-    lines = [f"{made.path} written: {count_noun(made.num_films, 'film')}, {count_noun(made.width, 'feature')}"]
+    lines = [
+        f"{made.path} written: {count_noun(made.num_films, 'film')}, {count_noun(made.width, 'feature')} in {PRECISION}"
+    ]
     lines += [f"{count_noun(made.num_not_packed, 'film')} not packed, without a row"] if made.num_not_packed else []
     lines += [f"licence verdict, {terms.dataset}: {terms.verdict}. {terms.sentence}" for terms in made.terms]
     print_summary(summary, as_json, lines)

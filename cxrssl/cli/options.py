@@ -64,6 +64,9 @@ DeviceName = Annotated[
     str,
     typer.Option("--device", help="auto, cpu or cuda.", metavar="NAME", autocompletion=completion.complete_device),
 ]
+NumGpus = Annotated[
+    int, typer.Option("--gpus", help="Devices, or CPU threads, that share the films.", metavar="N", min=1)
+]
 SmallCellsChoice = Annotated[
     str, typer.Option("--small-cells", help="Counts of fewer than ten subjects: hide or show.", metavar="CHOICE")
 ]

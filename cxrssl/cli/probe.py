@@ -23,6 +23,7 @@ from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
     DeviceName,
+    NumGpus,
     WorkspacePath,
     narrate,
     next_line,
@@ -170,6 +171,7 @@ def probe(
     ignore: Ignore = None,
     seen_films: SeenFilms = None,
     device: DeviceName = "auto",
+    gpus: NumGpus = 1,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -218,7 +220,7 @@ def probe(
     from cxrssl.evaluate.run import ProbeChoices, probe_run
 
     choices = ProbeChoices(
-        which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head, followed, narrate
+        which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head, followed, narrate, gpus
     )
     if external:
         evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
@@ -229,9 +231,9 @@ def probe(
         from cxrssl.evaluate.transfer import carry_probe, external_maker, run_maker
 
         maker = (
-            external_maker(opened, files.choices(), seen_films, place)
+            external_maker(opened, files.choices(), seen_films, place, gpus)
             if external
-            else run_maker(opened, evaluations[0], place)
+            else run_maker(opened, evaluations[0], place, gpus)
         )
         transfers = carry_probe(opened, evaluations[0], elsewhere, maker, choices)
     probed = Probed(opened, evaluations, transfers, list_curves(opened, evaluations) if shares else [])

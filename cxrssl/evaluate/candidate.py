@@ -37,6 +37,7 @@ from cxrssl.records.eval_settings import (
 )
 from cxrssl.records.fields import write_fields
 from cxrssl.records.run import RunFiles, read_description
+from cxrssl.train.device import Devices
 from cxrssl.train.state import init_state
 
 
@@ -75,7 +76,7 @@ def run_candidate(
     run_id: str,
     encoder: Encoder,
     images: ImageStore,
-    device: torch.device,
+    devices: Devices,
     which: EncoderName = "target",
 ) -> Candidate:
     """Return the target or the anchor encoder of a finished run."""
@@ -107,7 +108,7 @@ def run_candidate(
             taught_before=taught if set(taught) - set(names) else None,
             unlisted=seen.unlisted or None,
         ),
-        features=lambda: extract_features(workspace, encoder, images, device),
+        features=lambda: extract_features(workspace, encoder, images, devices),
         encoder=encoder,
         pretraining=seen,
         is_outcome_used=is_outcome_used(taught),
@@ -131,7 +132,7 @@ def describe_record(ehr: EhrSettings) -> str:
     return ", ".join(parts + ([ehr.control] if ehr.control != "none" else []))
 
 
-def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, device: torch.device) -> Candidate:
+def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, devices: Devices) -> Candidate:
     """Return the recipe's encoder before its first step: same architecture, same seed, no training."""
     module = init_state(recipe, NO_RECORD, torch.device("cpu")).model.published.eval()
     sha256 = hashlib.sha256(pack_weights(module)).hexdigest()
@@ -142,7 +143,7 @@ def random_candidate(workspace: Workspace, recipe: Recipe, images: ImageStore, d
         kind="random-init",
         label=f"random {recipe.model.backbone}, seed {recipe.train.seed}",
         settings=CandidateSettings(weights_sha256=sha256, architecture=architecture_of(recipe)),
-        features=lambda: extract_features(workspace, encoder, images, device),
+        features=lambda: extract_features(workspace, encoder, images, devices),
         encoder=encoder,
     )
 
@@ -161,11 +162,11 @@ def table_candidate(cohort: Cohort, names: tuple[str, ...], kind: CandidateKind,
 
 
 def baseline_candidates(
-    workspace: Workspace, recipe: Recipe, cohort: Cohort, images: ImageStore, device: torch.device
+    workspace: Workspace, recipe: Recipe, cohort: Cohort, images: ImageStore, devices: Devices
 ) -> list[Candidate]:
     """Return the baselines of every run that are its own: untrained encoder, the record, the view."""
     given = (*recipe.ehr.features, *recipe.ehr.predict)
-    return [random_candidate(workspace, recipe, images, device), *record_candidates(cohort, given)]
+    return [random_candidate(workspace, recipe, images, devices), *record_candidates(cohort, given)]
 
 
 def record_candidates(cohort: Cohort, given: Sequence[str] = ()) -> list[Candidate]:

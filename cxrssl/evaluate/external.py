@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cxrssl.audit.pretraining import rows_scored
@@ -37,7 +36,7 @@ from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.external import ExternalSource, SawTest
 from cxrssl.records.fields import write_fields
-from cxrssl.train.device import choose_device
+from cxrssl.train.device import Devices, choose_devices
 from cxrssl.train.pooled import open_films
 
 FILM_ENDINGS = (".jpg", ".jpeg", ".png", ".dcm", ".dicom")
@@ -77,7 +76,7 @@ def probe_external(
     encoder, source = open_external(external)
     cohort, images = open_films(workspace, cohort_name)
     check_findings(cohort)
-    scheme, place = split or cohort.default_split, choose_device(choices.device)
+    scheme, place = split or cohort.default_split, choose_devices(choices.device, choices.num_gpus)
     name = external.path.absolute().name.removesuffix(".safetensors")
     films = (cohort, images, settings.split_name or scheme)
     candidate = external_candidate(workspace, name, encoder, source, films, seen, place)
@@ -93,7 +92,7 @@ def external_candidate(
     source: ExternalSource,
     films: tuple[Cohort, ImageStore, str],
     seen: SeenList | None,
-    device: torch.device,
+    devices: Devices,
 ) -> Candidate:
     """Return an external encoder as a candidate for a cohort with its packed films and a split."""
     cohort, images, scheme = films
@@ -120,7 +119,7 @@ def external_candidate(
         kind="external",
         label=f"external {shown}, {source.input_px} px, saw the test films: {source.saw_test}",
         settings=CandidateSettings(architecture=architecture, weights_sha256=encoder.weights_sha256, external=source),
-        features=lambda: extract_features(workspace, encoder, images, device),
+        features=lambda: extract_features(workspace, encoder, images, devices),
         pretraining=pretraining,
         encoder=encoder,
     )

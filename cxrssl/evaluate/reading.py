@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.workspace import Workspace
@@ -27,6 +26,7 @@ from cxrssl.images.store import ImageStore
 from cxrssl.model.reading import count_features
 from cxrssl.records.reading import CLS, Reading
 from cxrssl.stats.metrics import Floats, check_finite
+from cxrssl.train.device import Devices
 
 TEMPERATURE = 0.07
 BATCH_VALUES = 2**24
@@ -34,7 +34,7 @@ BATCH_VALUES = 2**24
 
 
 def read_candidate(
-    workspace: Workspace, candidate: Candidate, reading: Reading, images: ImageStore, device: torch.device
+    workspace: Workspace, candidate: Candidate, reading: Reading, images: ImageStore, devices: Devices
 ) -> Candidate:
     """Return the candidate read in this way; one without an encoder stays as it is.
 
@@ -51,7 +51,7 @@ def read_candidate(
         label=f"{reading.words} of {candidate.label}",
         settings=dataclasses.replace(settings, read=reading.setting, setup_sha256=setup),
         features=partial(
-            extract_tokens if reading.pooling else extract_features, workspace, encoder, images, device, reading
+            extract_tokens if reading.pooling else extract_features, workspace, encoder, images, devices, reading
         ),
     )
 

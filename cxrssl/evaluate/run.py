@@ -32,7 +32,7 @@ from cxrssl.records.encoder import EncoderName
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 from cxrssl.records.reading import CLS, Reading
-from cxrssl.train.device import choose_device
+from cxrssl.train.device import choose_devices
 from cxrssl.train.pooled import open_films
 
 
@@ -60,6 +60,8 @@ class ProbeChoices:
     """Of others, in place of our probe."""
     tell: Callable[[str], None] | None = None
     """Prints what a protocol costs, before it begins."""
+    num_gpus: int = 1
+    """Devices that share the films that are encoded."""
 
 
 def probe_run(
@@ -80,7 +82,7 @@ def probe_run(
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, cohort_name or encoder.origin.one_cohort())
     check_findings(cohort)
-    place = choose_device(choices.device)
+    place = choose_devices(choices.device, choices.num_gpus)
     own_split = encoder.origin.split_on(cohort.name, cohort.dataset) or cohort.default_split
     own = run_candidate(workspace, run_id, encoder, images, place, choices.encoder)
     baselines = baseline_candidates(workspace, encoder.recipe, cohort, images, place) if choices.baselines else []
@@ -159,7 +161,7 @@ def _show(
         return tuned
     if choices.tell is not None:
         choices.tell(describe_cost(choices.protocol, num_train, sum(each.encoder is not None for each in candidates)))
-    place = choose_device(choices.device)
+    place = choose_devices(choices.device, choices.num_gpus)
     return [shown_candidate(workspace, each, choices.protocol, images, place) for each in candidates]
 
 

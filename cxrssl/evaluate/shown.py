@@ -9,7 +9,6 @@ Suffix letters: N films, B films of a batch, P side of a view, E features, D emb
 from __future__ import annotations
 
 import dataclasses
-import io
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,23 +18,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cxrssl.core.artefact import is_published, publish
-from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import UsageError
-from cxrssl.core.progress import track
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import Candidate
-from cxrssl.evaluate.features import BATCH_FILMS, architecture_of
+from cxrssl.evaluate.features import keep_films, key_of
 from cxrssl.evaluate.protocol import Protocol
 from cxrssl.images.store import ImageStore
 from cxrssl.model.encoder import Encoder
 from cxrssl.model.reading import count_features, read_layers
 from cxrssl.model.vit import encode_views
 from cxrssl.recipe.settings import ViewSettings
-from cxrssl.records.features import FEATURES, KIND, FeatureKey, open_features
+from cxrssl.records.features import open_features
 from cxrssl.records.reading import Reading, parse_reading
+from cxrssl.train.device import Devices, list_devices
 from cxrssl.views.affine import middle_boxes, move_boxes
 from cxrssl.views.boxes import Boxes, draw_boxes, longest_side
 from cxrssl.views.resample import cut_views
@@ -141,28 +138,35 @@ def views_of(protocol: Protocol, own: ViewSettings) -> ViewSettings:
     )
 
 
-@torch.no_grad()
 def encode_boxes(
     shown: ShownFilms, rows: NDArray[np.int64], boxes: Boxes | None, longest: float
 ) -> NDArray[np.float32]:
     """Return the features of boxes of films, [B, E]; without boxes of the unchanged middle."""
-    own, device = shown.encoder.recipe.views, shown.device
-    films_BSS = torch.from_numpy(shown.images.read_rows(rows)).to(device).float()
-    valid_B4 = torch.from_numpy(shown.images.box_N4[rows].astype(np.float32))
-    views = views_of(shown.protocol, own)
+    films_BSS = torch.from_numpy(shown.images.read_rows(rows)).to(shown.device)
+    valid_B4 = torch.from_numpy(shown.images.box_N4[rows].astype(np.float32)).to(shown.device)
+    return read_boxes(shown.encoder, films_BSS, valid_B4, boxes, shown.protocol, longest).float().cpu().numpy()
+
+
+@torch.no_grad()
+def read_boxes(
+    encoder: Encoder, films_BSS: Tensor, valid_B4: Tensor, boxes: Boxes | None, protocol: Protocol, longest: float
+) -> Tensor:
+    """Return the features of boxes of films on the encoder's device, [B, E]; without boxes of the unchanged middle."""
+    own = encoder.recipe.views
+    views = views_of(protocol, own)
     if boxes is None:
         views = ViewSettings(global_px=own.global_px, pixel_mean=own.pixel_mean, pixel_std=own.pixel_std)
-        boxes = middle_boxes(valid_B4, shown.protocol.show.middle_frac)
-    here = Boxes(*(each.to(device) for each in boxes))
-    pixels_BV1PP = cut_views(films_BSS, valid_B4.to(device), here, own.global_px, views, longest)
-    read = join_reads(shown.protocol)
+        boxes = middle_boxes(valid_B4, protocol.show.middle_frac)
+    here = Boxes(*(each.to(films_BSS.device) for each in boxes))
+    pixels_BV1PP = cut_views(films_BSS.float(), valid_B4, here, own.global_px, views, longest)
+    read = join_reads(protocol)
     if read == Read(1, False):  # of the last block the class token alone is computed
-        return encode_views(shown.encoder.module, pixels_BV1PP[:, 0]).float().cpu().numpy()
-    return read_layers(shown.encoder, pixels_BV1PP[:, 0], read.layers, read.has_patches).float().cpu().numpy()
+        return encode_views(encoder.module, pixels_BV1PP[:, 0])
+    return read_layers(encoder, pixels_BV1PP[:, 0], read.layers, read.has_patches)
 
 
 def show_films(
-    workspace: Workspace, encoder: Encoder, images: ImageStore, device: torch.device, protocol: Protocol
+    workspace: Workspace, encoder: Encoder, images: ImageStore, devices: Devices, protocol: Protocol
 ) -> ShownFilms:
     """Return films as a protocol shows them; the features of unchanged ones are kept in the cache.
 
@@ -170,31 +174,23 @@ def show_films(
     """
     read = join_reads(protocol)
     width = count_features(encoder, Reading("last", max(1, read.layers))) // max(1, read.layers)
-    num, name = len(images.is_packed_N), f"{'+'.join(protocol.read)} of the middle {protocol.show.middle_frac:g}"
-    key = FeatureKey(encoder.weights_sha256, images.content_sha256, architecture_of(encoder.recipe), name)
-    path = key.folder(workspace)
+    key = key_of(encoder, images, f"{'+'.join(protocol.read)} of the middle {protocol.show.middle_frac:g}")
+
+    def read_middle(own: Encoder, films_BSS: Tensor, valid_B4: Tensor) -> Tensor:
+        return read_boxes(own, films_BSS, valid_B4, None, protocol, images.size_px)
+
+    size = (width * (read.layers + read.has_patches),)
+    path = keep_films(workspace, key, encoder, images, devices, read_middle, size, np.float32, "features")
+    device = list_devices(devices)[0]
     encoder.module.to(device)
-    if not is_published(path, KIND, key.to_dict()):
-        empty = np.full((num, width * (read.layers + read.has_patches)), np.nan, np.float32)
-        shown = ShownFilms(encoder, images, device, protocol, empty)
-        packed = np.flatnonzero(images.is_packed_N)
-        with publish(path, KIND, key.to_dict()) as building:
-            with track("features", len(packed), "films") as progress:
-                for start in range(0, len(packed), BATCH_FILMS):
-                    rows = packed[start : start + BATCH_FILMS]
-                    empty[rows] = encode_boxes(shown, rows, None, images.size_px)
-                    progress.advance(len(rows))
-            buffer = io.BytesIO()
-            np.save(buffer, empty)
-            write_bytes(building / FEATURES, buffer.getvalue())
     return ShownFilms(encoder, images, device, protocol, open_features(path))
 
 
 def shown_candidate(
-    workspace: Workspace, candidate: Candidate, protocol: Protocol | None, images: ImageStore, device: torch.device
+    workspace: Workspace, candidate: Candidate, protocol: Protocol | None, images: ImageStore, devices: Devices
 ) -> Candidate:
     """Return a candidate whose encoder is shown films by a protocol; one without an encoder stays as it is."""
     if protocol is None or candidate.encoder is None:
         return candidate
-    films = partial(show_films, workspace, candidate.encoder, images, device, protocol)
+    films = partial(show_films, workspace, candidate.encoder, images, devices, protocol)
     return dataclasses.replace(candidate, features=films)

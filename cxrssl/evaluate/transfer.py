@@ -60,7 +60,7 @@ from cxrssl.records.scores import EvalScores
 from cxrssl.records.subgroups import write_subgroups
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import Comparison, score_predictions
-from cxrssl.train.device import choose_device
+from cxrssl.train.device import choose_devices
 from cxrssl.train.pooled import open_films
 
 Pairs = tuple[tuple[str, str], ...]
@@ -86,25 +86,25 @@ class Transfer:
     """Shared findings without both classes in train there, which cannot be fitted there."""
 
 
-def run_maker(workspace: Workspace, evaluation: Evaluation, device: str) -> MakeCandidate:
+def run_maker(workspace: Workspace, evaluation: Evaluation, device: str, num_gpus: int = 1) -> MakeCandidate:
     """Return what makes the run of an evaluation a candidate for other cohorts."""
     settings = evaluation.settings
     which = settings.candidate.encoder or "target"
     run_id, encoder = open_run(workspace, settings.run_id, which)
-    place = choose_device(device)
-    return lambda cohort, images, scheme: run_candidate(workspace, run_id, encoder, images, place, which)
+    places = choose_devices(device, num_gpus)
+    return lambda cohort, images, scheme: run_candidate(workspace, run_id, encoder, images, places, which)
 
 
 def external_maker(
-    workspace: Workspace, external: ExternalChoices, seen_path: Path | None, device: str
+    workspace: Workspace, external: ExternalChoices, seen_path: Path | None, device: str, num_gpus: int = 1
 ) -> MakeCandidate:
     """Return what makes an encoder of others a candidate for other cohorts."""
     seen = read_seen(seen_path) if seen_path else None
     encoder, origin = open_external(external)
-    place, name = choose_device(device), external.path.absolute().name.removesuffix(".safetensors")
+    places, name = choose_devices(device, num_gpus), external.path.absolute().name.removesuffix(".safetensors")
 
     def make(cohort: Cohort, images: ImageStore, scheme: str) -> Candidate:
-        return external_candidate(workspace, name, encoder, origin, (cohort, images, scheme), seen, place)
+        return external_candidate(workspace, name, encoder, origin, (cohort, images, scheme), seen, places)
 
     return make
 
@@ -151,9 +151,9 @@ def _carry_to(
     about = source.settings
     is_alike = cohort.dataset == about.dataset and about.split in cohort.schemes
     scheme = about.split if is_alike else cohort.default_split
-    place, own = choose_device(choices.device), make_candidate(cohort, images, scheme)
-    candidate = read_candidate(workspace, own, reading_of(source), images, place)
-    candidate = shown_candidate(workspace, candidate, choices.protocol, images, place)
+    places, own = choose_devices(choices.device, choices.num_gpus), make_candidate(cohort, images, scheme)
+    candidate = read_candidate(workspace, own, reading_of(source), images, places)
+    candidate = shown_candidate(workspace, candidate, choices.protocol, images, places)
     all_names = source.predictions().finding_names.tolist()
     names = [name for name in all_names if name not in source.scores.not_fitted]
     asked = Asked(where=about.probe.where or "", find_films=choices.asked.find_films)

@@ -23,12 +23,13 @@ from cxrssl.core.text import plain, shell_word
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.attention import extract_attention
 from cxrssl.evaluate.candidate import open_run
+from cxrssl.evaluate.encode import PRECISION
 from cxrssl.evaluate.features import extract_features
 from cxrssl.export.ids import Ids, name_all
 from cxrssl.export.lineage import find_dataset
 from cxrssl.export.terms import Terms, find_terms
 from cxrssl.records.encoder import EncoderName
-from cxrssl.train.device import choose_device
+from cxrssl.train.device import choose_devices
 from cxrssl.train.pooled import open_films
 
 SUFFIXES = (".parquet", ".npz")
@@ -47,6 +48,8 @@ class EmbedChoices:
     may_replace: bool = False
     has_attention: bool = False
     """Whether the attention to each patch is published too, in the workspace."""
+    num_gpus: int = 1
+    """Devices that share the films."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     check_place(workspace, dest, cohort.root)
     if dest.exists() and not choices.may_replace:
         raise UsageError("the file is there already", dest, "replace it with --force, or use another --out")
-    device = choose_device(choices.device)
+    devices = choose_devices(choices.device, choices.num_gpus)
     if choices.has_attention:
-        extract_attention(workspace, encoder, images, device)
-    values = extract_features(workspace, encoder, images, device)
+        extract_attention(workspace, encoder, images, devices)
+    values = extract_features(workspace, encoder, images, devices)
     rows = np.flatnonzero(images.is_packed_N)
     own = cohort.image_id[rows], cohort.subject_id[rows]
     named = own if choices.ids == "dataset" else name_all(cohort, *own)
@@ -96,6 +99,7 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
         "images_sha256": images.content_sha256,
         "split": cohort.default_split,
         "ids": choices.ids,
+        "precision": PRECISION,
         "films": len(rows),
         "width": values.shape[1],
         "terms": {each.dataset: f"{each.verdict}: {each.sentence}" for each in terms},

@@ -24,6 +24,28 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+Devices = torch.device | tuple[torch.device, ...]
+"""Where frozen encoders work: one device, or several of a kind that share the films."""
+
+
+def choose_devices(name: str, num: int = 1) -> tuple[torch.device, ...]:
+    """Return as many devices of the kind that `choose_device` returns; the CPU is taken several times.
+
+    Raises: SetupError when there are fewer.
+    """
+    kind = choose_device(name)
+    if num == 1 or kind.type == "cpu":
+        return (kind,) * num
+    if (found := torch.cuda.device_count()) < num:
+        what = f"--gpus asks for {num} CUDA devices, and this machine has {found} that torch can use"
+        raise SetupError(what, hint="ask for fewer with --gpus")
+    return tuple(torch.device("cuda", number) for number in range(num))
+
+
+def list_devices(devices: Devices) -> tuple[torch.device, ...]:
+    return devices if isinstance(devices, tuple) else (devices,)
+
+
 def take_device(kind: torch.device, ranks: Ranks) -> torch.device:
     """Return this process's own device of a kind."""
     if kind.type == "cpu":

@@ -27,8 +27,8 @@ from tests.benchmarks.gpu.results import Results
 from tests.benchmarks.gpu.table import header, row
 
 RESULTS = ROOT / "tests" / "bench"
-LIMIT_S = 240.0
-"""Of one case: several times what any should take, so that one that hangs leaves time for the others."""
+CASE_SHARE = 0.4
+"""Of the time there is, for one case: several times what any should take, and one that hangs leaves some for others."""
 CORES_EACH = 4
 """For a case that need not be alone."""
 SMALL_FILM_PX = 48
@@ -37,8 +37,8 @@ SMALL_FILM_PX = 48
 class Bench:
     """Measures cases until a deadline."""
 
-    def __init__(self, results: Results, workspace: Path, deadline: float) -> None:
-        self._results, self._workspace, self._deadline = results, workspace, deadline
+    def __init__(self, results: Results, workspace: Path, deadline: float, limit_s: float) -> None:
+        self._results, self._workspace, self._deadline, self._limit_s = results, workspace, deadline, limit_s
         self.not_begun: list[str] = []
 
     def measure(self, cases: list[Case]) -> None:
@@ -71,11 +71,11 @@ class Bench:
             return
         started = time.monotonic()
         with start_case(case, self._workspace) as child:
-            outcome = child.wait(min(left_s, LIMIT_S))
+            outcome = child.wait(min(left_s, self._limit_s))
         took_s = time.monotonic() - started
         if case.kind == "warm":
             return
-        if outcome.code < 0 and left_s < LIMIT_S and not outcome.found:
+        if outcome.code < 0 and left_s < self._limit_s and not outcome.found:
             self.not_begun.append(case.name)  # the clock has cut it before it knew anything
             return
         print(row(self._results.keep(case, outcome, took_s)), flush=True)
@@ -100,7 +100,7 @@ def main() -> None:
         if options.again:
             for case in cases:
                 results.by_name.pop(case.name, None)
-        bench = Bench(results, Path(temp) / "workspace", deadline)
+        bench = Bench(results, Path(temp) / "workspace", deadline, CASE_SHARE * options.minutes * 60)
         print(header(), flush=True)
         try:
             bench.measure(cases)

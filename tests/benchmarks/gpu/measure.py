@@ -60,8 +60,8 @@ def measure_run(case: Case, workspace: Path, tell: Tell) -> None:
             run_plan(case, plan, stages)
         events = json.loads(stages.trace.read_text())["traceEvents"]
         tell({"last_loss": read_losses(plan.folder)[-1], **_profile(events, profiled)})
-        if case.is_compiled:
-            tell({"step_bytes": num_bytes() or None})
+        if case.is_compiled and not case.is_rehearsal:  # which generates no code
+            tell({"step_bytes": num_bytes()})
 
 
 def _rates(case: Case, stages: Stages) -> Found:
