@@ -9,21 +9,27 @@ import copy
 import dataclasses
 import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from cxrssl.core.errors import DataError, SetupError
+from cxrssl.core.artefact import open_artefact
+from cxrssl.core.errors import DataError, IntegrityError, SetupError
 from cxrssl.export.preprocess import Preprocessing
+from cxrssl.images.store import KIND as IMAGES
 from cxrssl.model.encoder import Encoder
 from cxrssl.model.tensors import spread_pixels
 from cxrssl.model.vit import build_encoder
 from cxrssl.recipe.settings import TIMM_PREFIX
+from cxrssl.records.encoder import EncoderOrigin
 
 CHANNELS = (1, 3)
 EXTRA = "install it: pip install 'cxrssl[export]'"
+PACK_PX = 320
+"""Side of packed films where nothing says it."""
 WEIGHTS, ABOUT, PIXELS = "model.safetensors", "encoder.json", "preprocessing.json"
 
 
@@ -166,3 +172,18 @@ def _heads_of(block: Any) -> int:
 
 def _hidden_of(block: Any) -> int:
     return int(getattr(getattr(getattr(block, "mlp", None), "fc1", None), "out_features", 0))
+
+
+def find_pack_px(packs: Path, origin: EncoderOrigin) -> int:
+    """Return the side of the packed films that an encoder was trained on, PACK_PX where they are not there any more.
+
+    Those of several cohorts are of one size.
+    """
+    for each in origin.cohorts:
+        try:
+            artefact = open_artefact(packs / each.cohort, IMAGES, verify=False)
+        except IntegrityError:
+            continue
+        if artefact.content_sha256 == each.images_sha256:
+            return int(artefact.settings.get("size_px", PACK_PX))
+    return PACK_PX

@@ -10,6 +10,7 @@ import io
 import json
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.core.durable import renamed_os_errors, write_bytes
-from cxrssl.core.errors import UsageError
+from cxrssl.core.errors import SetupError, UsageError
 from cxrssl.core.place import check_place
 from cxrssl.core.text import plain, shell_word
 from cxrssl.core.workspace import Workspace
@@ -69,11 +70,15 @@ def embed_cohort(workspace: Workspace, run: str, choices: EmbedChoices) -> Embed
     """Write image_id, subject_id, split and the features of every packed film of a cohort, in the cohort's order.
 
     Shapes: npz holds image_id, subject_id, split [N] and features float32 [N, width]; Parquet has a column a feature.
-    Raises: UsageError for a wrong place or ending, DataError when the run is not finished or the films are not packed.
+    Raises: UsageError for a wrong place or ending, SetupError for Parquet without DuckDB, DataError when the run is not
+        finished or the films are not packed.
     """
     if choices.out is not None and choices.out.suffix not in SUFFIXES:
         what = f'the ending of the file says its format, and "{plain(choices.out.suffix, 20)}" is none'
         raise UsageError(what, choices.out, f"--out {shell_word(choices.out.with_suffix('.parquet'))}, or .npz")
+    if choices.out is not None and choices.out.suffix == ".parquet" and find_spec("duckdb") is None:
+        hint = f"--out {shell_word(choices.out.with_suffix('.npz'))}, which needs nothing more"
+        raise SetupError("DuckDB, which writes Parquet, is not installed here", choices.out, hint)
     run_id, encoder = open_run(workspace, run, choices.encoder)
     cohort, images = open_films(workspace, choices.cohort or encoder.origin.one_cohort())
     which = "" if choices.encoder == "target" else f"-{choices.encoder}"

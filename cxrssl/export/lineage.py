@@ -16,7 +16,7 @@ from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import CxrsslError
 from cxrssl.core.workspace import Workspace
-from cxrssl.export.load import find_pack_px
+from cxrssl.export.bundle import find_pack_px
 from cxrssl.export.terms import SYNTHETIC, Terms, find_terms
 from cxrssl.records.encoder import Ancestor, EncoderName, EncoderOrigin, EncoderRecord, SeenFilms, read_films
 from cxrssl.records.eval_settings import HEAD

@@ -20,21 +20,18 @@ from torch import Tensor
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.text import plain
-from cxrssl.export.bundle import ABOUT, PIXELS, WEIGHTS, Shape, build_module, take_class_token
+from cxrssl.export.bundle import ABOUT, PIXELS, WEIGHTS, Shape, build_module, find_pack_px, take_class_token
 from cxrssl.export.preprocess import Preprocessing
 from cxrssl.images.decode import Letterboxed, decode_letterboxed, letterbox
-from cxrssl.images.store import KIND as IMAGES
 from cxrssl.model.encoder import open_encoder
 from cxrssl.recipe.settings import ViewSettings
-from cxrssl.records.encoder import EncoderName, EncoderOrigin
+from cxrssl.records.encoder import EncoderName
 from cxrssl.records.fields import read_fields
 from cxrssl.records.file import read_json
 from cxrssl.records.run import ENCODER
 from cxrssl.views.resample import whole_views
 
 KIND = "encoder-export"
-PACK_PX = 320
-"""Side of packed films where nothing says it."""
 
 
 @dataclass(frozen=True)
@@ -86,21 +83,6 @@ def load_encoder(path: str | Path, which: EncoderName = "target") -> tuple[Visio
     pack_px = find_pack_px(folder.parent.parent.parent / "images", encoder.origin)
     pixels = Preprocessing(views.global_px, views.pixel_mean, views.pixel_std, 1, pack_px)
     return take_class_token(encoder.module, 1), Prepare(pixels)
-
-
-def find_pack_px(packs: Path, origin: EncoderOrigin) -> int:
-    """Return the side of the packed films that an encoder was trained on, PACK_PX where they are not there any more.
-
-    Those of several cohorts are of one size.
-    """
-    for each in origin.cohorts:
-        try:
-            artefact = open_artefact(packs / each.cohort, IMAGES, verify=False)
-        except IntegrityError:
-            continue
-        if artefact.content_sha256 == each.images_sha256:
-            return int(artefact.settings.get("size_px", PACK_PX))
-    return PACK_PX
 
 
 def open_weights(folder: Path) -> VisionTransformer:
