@@ -24,7 +24,7 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.records.encoder import NOWHERE
 from cxrssl.records.features import FEATURES, KIND
 from cxrssl.train.device import choose_devices
-from cxrssl.train.plan import open_films
+from cxrssl.train.pooled import open_films
 from tests.gpu.world import NAME, draw_workspace
 
 CPU = torch.device("cpu")
@@ -175,3 +175,14 @@ def test_the_size_of_a_batch_is_a_power_of_two_from_the_sizes_of_film_view_and_t
     assert choose_size(tiny, 320, torch.device("cuda")) == 256, "0.4 of the memory hold 400 films"
     properties.total_memory = 1
     assert choose_size(tiny, 320, torch.device("cuda")) == 1
+
+
+@pytest.mark.gpu
+def test_features_of_every_gpu_are_those_of_the_cpu(images: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(NUM_FILMS)
+    expected = join(list(encode_rows(make_encoder(), images, rows, CPU, read_class_token)))
+    for size in (4, 1024):
+        monkeypatch.setitem(encode.MOST_FILMS, "cuda", size)
+        devices = choose_devices("cuda", torch.cuda.device_count())
+        found = join(list(encode_rows(make_encoder(), images, rows, devices, read_class_token)))
+        assert np.allclose(found, expected, rtol=0, atol=1e-3), size
