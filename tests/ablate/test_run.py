@@ -119,13 +119,13 @@ def test_a_run_is_not_made_of_other_films_or_by_another_recipe_than_was_planned(
     study = plan_study(place.workspace, load_grid(str(place.grid)))
     contract, job = bind(study, "cpu", 1), study.jobs[0]
     check_job(contract, job)
-    plan = job.plan
-    anew = replace(job, plan=replace(plan, images=replace(plan.images, content_sha256="old")))
+    cohort, images = job.probed
+    anew = replace(job, probed=(cohort, replace(images, content_sha256="old")))
     with pytest.raises(UsageError, match="must have the same data and recipes: the films of cohort nih were packed"):
         check_job(contract, anew)
-    one_less = replace(plan.cohort, subject_id=np.roll(plan.cohort.subject_id, 1))
+    one_less = replace(cohort, subject_id=np.roll(cohort.subject_id, 1))
     with pytest.raises(UsageError, match="the same data and recipes: cohort nih was made anew"):
-        check_job(contract, replace(job, plan=replace(plan, cohort=one_less)))
+        check_job(contract, replace(job, probed=(one_less, images)))
     recipe.write_text("train.num_epochs = 3\ntrain.lr_per_epoch = true\n")
     with pytest.raises(UsageError, match="the recipe of arm vanilla was changed"):
         check_job(contract, job)
