@@ -87,6 +87,39 @@ def test_any_cell_and_the_blank_one_may_mean_something(workspace: Workspace, tmp
     assert opened(workspace, root, text).label_values.tolist() == [[1], [0]]
 
 
+def test_a_cell_that_is_not_explained_is_not_what_the_blank_one_means(workspace: Workspace, tmp_path: Path) -> None:
+    films = "file,person,edema,sex\na,7,1,m\nb,8,0,?\nc,9,maybe,x\nd,10,,\ne,11,  ,m\n"
+    root = write_folder(tmp_path, films, tuple(f"{name}.png" for name in "abcde"))
+    text = OTHER_LABELS + (
+        '[labels]\npresent = ["1"]\nabsent = ["0", ""]\nfindings = { Edema = "edema" }\n'
+        '[ehr]\nsex = { column = "sex", words = { male = ["m"], female = [""] } }\n'
+    )
+    cohort = opened(workspace, root, text)
+    assert cohort.subject_id.tolist() == ["10", "11", "7", "8", "9"]
+    assert cohort.label_values.tolist() == [[0], [0], [1], [0], [-2]]
+    assert values_of(cohort, "sex") == [1, 0, 0, None, None]
+
+
+def test_a_film_that_a_joined_table_lacks_has_no_blank_cell_there(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "file,person\na,7\nb,8\nc,9\n", ("a.png", "b.png", "c.png"))
+    (root / "more.csv").write_text("name,died,sex\na,day 3,m\nb,,\n")
+    text = OTHER_LABELS + (
+        '[[films.join]]\nfile = "more.csv"\ncolumn = "name"\n'
+        '[labels]\npresent = ["*"]\nabsent = [""]\nfindings = { Death = "died" }\n'
+        '[ehr]\nsex = { column = "sex", words = { male = ["m"], female = [""] } }\n'
+    )
+    cohort = opened(workspace, root, text)
+    assert cohort.label_values.tolist() == [[1], [0], [-2]]
+    assert values_of(cohort, "sex") == [0, 1, None]
+
+
+def test_films_that_differ_in_their_suffix_alone_have_their_files_as_ids(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "", ("7_a.png", "7_a.jpg"))
+    (root / "films.csv").unlink()
+    cohort = opened(workspace, root, '[films]\nname = "{subject}_{film}"\n')
+    assert sorted(cohort.image_id.tolist()) == ["7_a.jpg", "7_a.png"]
+
+
 FULL = """
 [films]
 file = "films.csv"
@@ -114,7 +147,7 @@ def test_a_cell_that_the_map_does_not_explain_is_unknown_and_counted(workspace: 
     summary = build(workspace, root, FULL)
     cohort = open_cohort(summary.path)
     assert cohort.label_values.tolist() == [[1], [-2], [-2]]
-    assert values_of(cohort, "sex") == [1, 0, None]
+    assert values_of(cohort, "sex") == [0, 1, None]
     assert values_of(cohort, "age") == [50, None, 51.5]
     assert values_of(cohort, "mortality") == [0, 1, 0]
     assert cohort.view.tolist() == ["PA", "", ""]
@@ -496,6 +529,24 @@ def test_measures_of_a_long_table_are_chosen_as_those_of_mimic(workspace: Worksp
     learn_features(workspace.cohorts)
     assert build(workspace, root, LONG).was_current
     assert not list((workspace.stages).glob("own-*"))
+
+
+def test_a_table_of_measures_may_know_films_by_their_files(workspace: Workspace, tmp_path: Path) -> None:
+    root = write_folder(tmp_path, "file,person,when\na,1,2020-01-01 06:30\nb,1,2020-01-01 08:00\n", ("a.png", "b.png"))
+    (root / "results.csv").write_text(
+        "f,at,crp\na.png,2020-01-01 01:00,7\na.png,2020-01-01 02:00,8\nb.png,2020-01-01 02:00,9\n"
+    )
+    measures = """
+[[measures]]
+file = "results.csv"
+column = "f"
+key = "file"
+time = "at"
+[measures.features]
+crp = { value = "crp", unit = "mg/L" }
+"""
+    cohort = opened(workspace, root, LONG.partition("[[measures]]")[0] + measures)
+    assert values_of(cohort, "crp") == pytest.approx([8, 9])
 
 
 WIDE = (

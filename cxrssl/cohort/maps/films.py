@@ -13,7 +13,7 @@ import polars as pl
 
 from cxrssl.cohort.files import Layout
 from cxrssl.cohort.maps.declared import FilmsMap, JoinMap
-from cxrssl.cohort.maps.tables import file_name, own, read_text, table_name
+from cxrssl.cohort.maps.tables import LACKS, file_name, own, read_text, table_name
 from cxrssl.cohort.sources import list_table
 from cxrssl.cohort.tables.peek import peek_columns
 from cxrssl.cohort.tables.table import SourceTable
@@ -93,7 +93,9 @@ def _join(table: SourceTable, join: JoinMap, other: SourceTable) -> None:
     columns = [name for name in other.frame.columns if name not in ("line", "id", join.column)]
     right = other.frame.select(pl.col("id").alias("@join"), *columns)
     table.frame = table.frame.join(right, left_on=key, right_on="@join", how="left", maintain_order="left")
-    num = table.frame.filter(~pl.col(key).is_in(other.frame["id"].implode())).height
+    is_lacking = ~pl.col(key).is_in(other.frame["id"].implode()).fill_null(False)
+    table.frame = table.frame.with_columns(is_lacking.alias(f"{LACKS} {name}") for name in columns)
+    num = table.frame.filter(is_lacking).height
     if num:
         table.remarks.append(f"rows that {other.file} does not have: {num:,}")
 
@@ -192,8 +194,9 @@ def _add_ids(table: SourceTable, films: FilmsMap) -> None:
     """Add the ids of each film; a row without a subject is rejected, as is a study of two subjects."""
     if not films.file:
         stem = _field("stem")
-        is_unique = table.frame.select(stem.n_unique()).item() == table.frame.height
-        table.frame = table.frame.with_columns((stem if is_unique else file_name(pl.col("path"))).alias("id"))
+        forms = stem, file_name(pl.col("path")), pl.col("path")
+        unique = (each for each in forms if table.frame.select(each.n_unique()).item() == table.frame.height)
+        table.frame = table.frame.with_columns(next(unique).alias("id"))
     fields = find_fields(films.name)
     study = films.study or ("study" if "study" in fields else "{image}")
     # An id that another program wrote as a number: 61.0 is 61.

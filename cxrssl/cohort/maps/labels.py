@@ -8,7 +8,7 @@ import polars as pl
 
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.maps.declared import LabelMap
-from cxrssl.cohort.maps.tables import check_explained, in_our_words, judge, own, read_text, word_cells
+from cxrssl.cohort.maps.tables import check_explained, in_our_words, is_blank, judge, own, read_text, word_cells
 from cxrssl.cohort.tables.columns import Column
 from cxrssl.cohort.tables.table import SourceTable
 
@@ -47,7 +47,7 @@ def take_labels(table: SourceTable, labels: LabelMap, keeps_rows: bool) -> list[
         if keeps_rows:  # where rows are rejected, cohort/losses speaks of a table that loses all
             check_explained(table, name, f"{EXPLAINED} {name}", word_cells(words), before[name])
     return [
-        in_our_words(f"{EXPLAINED} {column}", words).cast(pl.Int8).alias(finding)
+        in_our_words(f"{EXPLAINED} {column}", words, is_blank(table, column)).cast(pl.Int8).alias(finding)
         for finding, column in labels.findings.items()
     ]
 

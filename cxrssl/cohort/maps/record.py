@@ -7,7 +7,7 @@ import polars as pl
 from cxrssl.cohort.files import SourceFile
 from cxrssl.cohort.maps.declared import EhrMap, FeatureMap
 from cxrssl.cohort.maps.parse import OF_FILMS
-from cxrssl.cohort.maps.tables import check_explained, in_our_words, judge, own, read_text, word_cells
+from cxrssl.cohort.maps.tables import check_explained, in_our_words, is_blank, judge, own, read_text, word_cells
 from cxrssl.cohort.tables.columns import POLARS_TYPES, Column
 from cxrssl.cohort.tables.table import SourceTable
 
@@ -39,7 +39,7 @@ def _take(table: SourceTable, name: str, feature: FeatureMap, keeps_rows: bool) 
     if declared.kind == "text":
         cells = word_cells(feature.words)
         judge(table, Column(feature.column, values=cells, may_be_blank=True), into, keeps_rows)
-        taken = in_our_words(into, feature.words)
+        taken = in_our_words(into, feature.words, is_blank(table, feature.column))
     elif feature.factor == 1:
         column = Column(feature.column, declared.kind, low=0, high=declared.most, may_be_blank=True)
         judge(table, column, into, keeps_rows)

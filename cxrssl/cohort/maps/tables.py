@@ -24,6 +24,8 @@ OWN = " (yours)"
 FIRST = ("line", "path", "size")
 RESERVED = (*FIRST, "id", "image_id", "study_id", "subject_id", "patient_id")
 """Columns that frames of films and tables have of the program."""
+LACKS = "@lacks"
+"""Begins the name of a column that says which rows the table has no row of, of a column that was joined."""
 MAP = "map"
 """The layout's name of the TOML; those of its tables begin with it."""
 
@@ -143,15 +145,24 @@ def word_cells(words: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return () if ANY in cells else cells
 
 
-def in_our_words(column: str, words: Mapping[str, tuple[str, ...]]) -> pl.Expr:
-    """Return the word that each cell means; null is unknown."""
+def is_blank(table: SourceTable, column: str) -> pl.Expr:
+    """Return whether the table has a row with a blank cell there; one that a joined table lacks is not blank."""
+    lacks, written = f"{LACKS} {own(column)}", pl.col(own(column)).fill_null("").str.strip_chars() == ""
+    return written & ~pl.col(lacks) if lacks in table.frame.columns else written
+
+
+def in_our_words(judged: str, words: Mapping[str, tuple[str, ...]], blank_cell: pl.Expr) -> pl.Expr:
+    """Return the word that each cell means; null is unknown, as is a cell that the map does not explain.
+
+    `judged` are the cells that it explains; see `is_blank` for the others.
+    """
     if not words:
-        return pl.col(column)
+        return pl.col(judged)
     meaning = {cell: (None if word == UNKNOWN else word) for word, cells in words.items() for cell in cells}
     blank, other = meaning.pop(BLANK, None), meaning.pop(ANY, None)
-    cell = pl.col(column)
+    cell = pl.col(judged)
     known = cell.replace_strict(meaning, default=other, return_dtype=pl.String) if meaning else pl.lit(other)
-    return pl.when(cell.is_null()).then(pl.lit(blank, pl.String)).otherwise(known)
+    return pl.when(blank_cell).then(pl.lit(blank, pl.String)).when(cell.is_not_null()).then(known)
 
 
 def file_name(path: pl.Expr) -> pl.Expr:
@@ -165,7 +176,8 @@ def name_files(table: SourceTable, paths: pl.Series) -> pl.Series:
     A name has no suffix, and as many folders before it as the table gives. A name of two films is neither's.
     """
     table.frame = table.frame.with_columns(file_name(pl.col("id").str.replace_all("\\", "/", literal=True)))
-    table.reject(pl.col("id").is_duplicated(), "the same file twice", table.spec.key[0])
+    for id_column in table.spec.key:  # none of a table with several rows a film
+        table.reject(pl.col("id").is_duplicated(), "the same file twice", id_column)
     num_parts = table.frame["id"].str.count_matches("/").max()
     last = pl.col("id").str.split("/").list.tail(1 + (num_parts if isinstance(num_parts, int) else 0)).list.join("/")
     names = paths.alias("id").to_frame().select(file_name(pl.col("id"))).select(last)
