@@ -286,12 +286,13 @@ def _name_damage(damage: Damage) -> Result:
 
 def _find_unlisted(run: Pretraining, record: RunRecord | None) -> Result:
     """Compare the list of films with the number that the run was begun with."""
-    num = len(run.films.image_id)
+    films, num = run.films, len(run.films.image_id)
+    owners = films.cohort.tolist() if films.cohort is not None else [run.cohort] * num
     compared = f"{count_noun(num, 'listed film')} with run.json"
     num_begun = record.description.num_films if record else 0
     if not num_begun:
         return skip_check(UNLISTED, "run.json has no number of films")
-    if num == num_begun == len(set(run.films.image_id.tolist())):
+    if num == num_begun == len({*zip(owners, films.image_id.tolist(), strict=True)}):
         return pass_check(UNLISTED, compared)
     what = f"the run lists {count_noun(num, 'film')} and was begun with {num_begun:,}"
     return report_finding(UNLISTED, compared, what)

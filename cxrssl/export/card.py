@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from cxrssl.core.text import plain
 from cxrssl.core.version import __version__
 from cxrssl.export.bundle import PIXELS, Bundle
+from cxrssl.export.cut import cut_origin
 from cxrssl.export.lineage import Lineage
 from cxrssl.export.preprocess import STEPS
 from cxrssl.export.proof import MAX_DIFFERENCE, Proof
@@ -98,7 +99,7 @@ def _describe_cohort(member: Member) -> str:
 
 
 def _training(lineage: Lineage) -> str:
-    record, origin = lineage.record, lineage.record.origin
+    record, origin = lineage.record, cut_origin(lineage.record.origin, lineage.record.recipe)
     facts = {
         "objective": _of_recipe(lineage, "objective", "name"),
         "health record": ", ".join(record.ehr.taught) or "none",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from cxrssl.core.durable import hash_settings
+from cxrssl.records.encoder import EncoderOrigin
 from cxrssl.records.members import Member
 from cxrssl.records.run import RunDescription
 from cxrssl.records.scores import FEATURES_ON_RECORD, Decoding, EvalScores
@@ -103,6 +104,21 @@ def cut_description(run: RunDescription, conditions: Sequence[str] = ()) -> RunD
     shown = CONDITION.replace("a condition", f"condition {conditions.index(run.where) + 1}")
     recipe = {**run.recipe, "data": {**run.recipe["data"], "where": shown}}
     return dataclasses.replace(run, recipe=recipe, recipe_sha256=hash_settings(recipe))
+
+
+def cut_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the words of a condition on films, which may name anybody."""
+    data = recipe.get("data", {})
+    return {**recipe, "data": {**data, "where": CONDITION}} if data.get("where") else dict(recipe)
+
+
+def cut_origin(origin: EncoderOrigin, recipe: Mapping[str, Any]) -> EncoderOrigin:
+    """Return where an encoder is from, with counts in tens where one is small; see `cut_description` for the hash."""
+    members = origin.members or ()
+    cut = Cut(is_coarse=any(is_small(num) for each in members for num in (each.num_films, each.num_left_out)))
+    coarse = tuple(_coarsen(each, cut) for each in members) or None
+    sha256 = hash_settings(cut_recipe(recipe)) if recipe.get("data", {}).get("where") else origin.recipe_sha256
+    return dataclasses.replace(origin, members=coarse, recipe_sha256=sha256)
 
 
 def _few_findings(findings: Mapping[str, FindingScore]) -> tuple[str, ...]:

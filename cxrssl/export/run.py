@@ -22,6 +22,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
 from cxrssl.export.bundle import ABOUT, CHANNELS, PIXELS, Bundle, Format, make_bundle
 from cxrssl.export.card import write_card
+from cxrssl.export.cut import cut_origin, cut_recipe
 from cxrssl.export.lineage import Lineage, trace_lineage
 from cxrssl.export.load import KIND
 from cxrssl.export.proof import prove
@@ -113,7 +114,7 @@ def _write_common(folder: Path, bundle: Bundle, lineage: Lineage) -> None:
     write_bytes(folder / PIXELS, json.dumps(bundle.pixels.to_dict(), indent=1).encode())
     write_bytes(folder / SCRIPT, Path(__file__).with_name(SCRIPT).read_bytes())
     write_bytes(folder / FILMS, lineage.films_csv)
-    write_json(folder / RECIPE, bundle.encoder.recipe.to_dict())
+    write_json(folder / RECIPE, cut_recipe(bundle.encoder.recipe.to_dict()))
 
 
 def _settings(run_id: str, choices: ExportChoices, bundle: Bundle, lineage: Lineage) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def _settings(run_id: str, choices: ExportChoices, bundle: Bundle, lineage: Line
         "weights_sha256": bundle.encoder.weights_sha256,
         "shape": bundle.shape.to_dict(),
         "pixels": bundle.pixels.to_dict(),
-        "origin": lineage.record.origin.to_dict(),
+        "origin": cut_origin(lineage.record.origin, bundle.encoder.recipe.to_dict()).to_dict(),
         **({"started_from": [each.name for each in before]} if before else {}),
         "verdicts": {terms.dataset: terms.verdict for terms in lineage.terms},
         "evaluations": {each.eval_id: each.content_sha256 for each in lineage.evaluations},

@@ -38,14 +38,16 @@ def choose_interval(
     without_S: Floats | None,
     num_rarer: int,
     level: float = 0.95,
+    least: float = 0.0,
 ) -> Interval:
     """Of average precision the centred interval. Of AUROC BCa where fewer than BCA_BELOW subjects have the rarer class,
     and the percentile interval elsewhere.
 
-    `without_S` are the values without each subject; they may be None where they are not needed.
+    `without_S` are the values without each subject; they may be None where they are not needed. `least` is the lowest
+    value that the metric can have, -1 of a difference.
     """
     if metric == "auprc":
-        return centred_interval(value, samples_R, num_rarer, level)
+        return centred_interval(value, samples_R, num_rarer, level, least)
     if without_S is None or not MIN_SUBJECTS <= num_rarer < BCA_BELOW:
         return percentile_interval(value, samples_R, num_rarer, level)
     return bca_interval(value, samples_R, without_S, num_rarer, level)

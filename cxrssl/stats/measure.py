@@ -36,11 +36,16 @@ class Measured:
 
     without_TLS: Floats | None = None
     """Without each subject [T, L, S]; nan for a finding that does not need it, None where none does."""
+    least: float = 0.0
+    """The lowest value that a metric can have."""
 
     def minus(self, other: "Measured") -> "Measured":
         """Return the differences to another model of the same films, on the same resamples."""
         return dataclasses.replace(
-            self, values_TL=self.values_TL - other.values_TL, samples_TLR=self.samples_TLR - other.samples_TLR
+            self,
+            values_TL=self.values_TL - other.values_TL,
+            samples_TLR=self.samples_TLR - other.samples_TLR,
+            least=-1.0,
         )
 
     def with_mean(self) -> "Measured":

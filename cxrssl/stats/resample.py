@@ -200,13 +200,15 @@ def percentile_interval(value: float, samples_R: Floats, num_rarer: int, level: 
     return Interval(value, float(lo), float(hi), len(defined)).counted(num_rarer, len(samples_R))
 
 
-def centred_interval(value: float, samples_R: Floats, num_rarer: int, level: float = 0.95) -> Interval:
+def centred_interval(
+    value: float, samples_R: Floats, num_rarer: int, level: float = 0.95, least: float = 0.0
+) -> Interval:
     """The percentile interval, moved by what the median of the resamples lies above the value: for average precision.
 
     A film with the finding counts itself in the precision at its own rank, and one that is drawn twice counts itself
     twice, so that average precision is higher in resamples than in the films they are drawn of. The shift takes that
     out. The interval is for other test sets of this size, whose mean lies above the average precision of a whole
-    population for the same reason. The manual (numbers) has the shares that hold it.
+    population for the same reason. `least` is 0, or -1 of a difference. The manual (numbers) has the shares that hold.
 
     Source: Davison & Hinkley 1997 (Bootstrap Methods and their Application), section 2.2: bias estimated by resamples.
     """
@@ -214,8 +216,7 @@ def centred_interval(value: float, samples_R: Floats, num_rarer: int, level: flo
     if not plain.has_interval:
         return dataclasses.replace(plain, method=CENTRED)
     shift = value - float(np.nanmedian(samples_R))
-    least, most = (0.0 if np.nanmin(samples_R) >= 0 else -1.0), 1.0  # a difference has resamples below 0, or ends there
-    lo, hi = max(plain.lo + shift, least), min(plain.hi + shift, most)
+    lo, hi = max(plain.lo + shift, least), min(plain.hi + shift, 1.0)
     return dataclasses.replace(plain, lo=lo, hi=hi, method=CENTRED)
 
 

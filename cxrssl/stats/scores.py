@@ -241,7 +241,7 @@ def _tabulate(
         """Both metrics of a row of the table, of which the first is the mean."""
         without_TLS = [None, None] if table.without_TLS is None else table.without_TLS[:, row]
         numbers = zip(METRICS, table.values_TL[:, row].tolist(), table.samples_TLR[:, row], without_TLS, strict=True)
-        auroc, auprc = (choose_interval(*number, rarer, level) for number in numbers)
+        auroc, auprc = (choose_interval(*number, rarer, level, table.least) for number in numbers)
         return auroc, auprc
 
     rows: dict[str, FindingScore] = {}

@@ -149,7 +149,7 @@ def average_seeds(
 
     Shapes: on the whole test set [S], on the same resamples for every seed [S, R].
     """
-    return _conclude(metric, a_S, a_SR.mean(axis=0), level, left_out)
+    return _conclude(metric, a_S, a_SR.mean(axis=0), level, left_out, 0.0)
 
 
 def compare_seeds(
@@ -171,7 +171,7 @@ def compare_seeds(
     Source: Satterthwaite 1946; Bouthillier et al. 2021 (Accounting for variance in machine learning benchmarks).
     """
     assert a_S.shape == b_S.shape == a_SR.shape[:1] == b_SR.shape[:1], "arms have the same seeds"
-    return _conclude(metric, a_S - b_S, (a_SR - b_SR).mean(axis=0), level, left_out)
+    return _conclude(metric, a_S - b_S, (a_SR - b_SR).mean(axis=0), level, left_out, -1.0)
 
 
 def compare_unpaired(
@@ -192,16 +192,18 @@ def compare_unpaired(
     value, means_R = float(a_A.mean() - b_B.mean()), a_AR.mean(axis=0) - b_BR.mean(axis=0)
     num_seeds = min(len(a_A), len(b_B))
     of_seeds = [(float(arm.var(ddof=1)) / len(arm), len(arm) - 1) for arm in (a_A, b_B)] if num_seeds > 1 else []
-    found = _bound(metric, value, means_R, of_seeds, level, left_out)
+    found = _bound(metric, value, means_R, of_seeds, level, left_out, -1.0)
     return SeedMean(value=value, by_seed=(), sd_seeds=math.nan, level=level, num_seeds=num_seeds, **found)
 
 
-def _conclude(metric: Metric, by_seed_S: Floats, means_R: Floats, level: float, left_out: LeftOut | None) -> SeedMean:
+def _conclude(
+    metric: Metric, by_seed_S: Floats, means_R: Floats, level: float, left_out: LeftOut | None, least: float
+) -> SeedMean:
     """Return the mean of values of seeds, whose mean in each resample is known."""
     value, num_seeds = float(by_seed_S.mean()), len(by_seed_S)
     sd_seeds = float(by_seed_S.std(ddof=1)) if num_seeds > 1 else math.nan
     of_seeds = [(sd_seeds**2 / num_seeds, num_seeds - 1)] if num_seeds > 1 else []
-    found = _bound(metric, value, means_R, of_seeds, level, left_out)
+    found = _bound(metric, value, means_R, of_seeds, level, left_out, least)
     by_seed = tuple(by_seed_S.tolist())
     return SeedMean(value=value, by_seed=by_seed, sd_seeds=sd_seeds, level=level, num_seeds=num_seeds, **found)
 
@@ -213,6 +215,7 @@ def _bound(
     of_seeds: Sequence[tuple[float, int]],
     level: float,
     left_out: LeftOut | None,
+    least: float,
 ) -> dict[str, Any]:
     """Return the ends of an interval, and the other fields that follow from the resamples.
 
@@ -224,7 +227,7 @@ def _bound(
     counts = {"se_subjects": se_subjects, "num_defined": len(defined), "num_resamples": len(means_R)}
     if not of_seeds:
         rarer, without_S = (left_out.num_rarer, left_out.without_S) if left_out else (MIN_SUBJECTS, None)
-        alone = choose_interval(metric, value, means_R, without_S, rarer, level)
+        alone = choose_interval(metric, value, means_R, without_S, rarer, level, least)
         return {**counts, "lo": alone.lo, "hi": alone.hi, "method": alone.method}
     variance = se_subjects**2 + sum(of for of, _ in of_seeds)
     spread = sum(of**2 / freedom for of, freedom in of_seeds)

@@ -147,7 +147,7 @@ def test_a_cell_that_the_map_does_not_explain_is_unknown_and_counted(workspace: 
     summary = build(workspace, root, FULL)
     cohort = open_cohort(summary.path)
     assert cohort.label_values.tolist() == [[1], [-2], [-2]]
-    assert values_of(cohort, "sex") == [0, 1, None]
+    assert values_of(cohort, "sex") == [1, 0, None]
     assert values_of(cohort, "age") == [50, None, 51.5]
     assert values_of(cohort, "mortality") == [0, 1, 0]
     assert cohort.view.tolist() == ["PA", "", ""]

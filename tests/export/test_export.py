@@ -30,6 +30,7 @@ from cxrssl.export.terms import KNOWN, find_terms
 from cxrssl.images.decode import letterbox
 from cxrssl.model.encoder import open_encoder
 from cxrssl.model.external import ExternalChoices, open_external
+from cxrssl.records.members import Member
 from tests.cli import command
 from tests.export.encoders import publish_run
 from tests.records.folders import make_evaluation
@@ -347,3 +348,18 @@ def test_films_of_a_drawn_hospital_are_free(tmp_path: Path, monkeypatch: pytest.
     assert lineage._is_drawn(tmp_path / "hospital")
     (tmp_path / "mimic").mkdir()
     assert not lineage._is_drawn(tmp_path / "mimic")
+
+
+def test_a_condition_on_films_and_its_hash_stay_inside(tmp_path: Path) -> None:
+    own = Workspace(tmp_path)
+    own.runs.mkdir()
+    members = (Member("a", "mimic", "official", "c" * 64, "i" * 64, num_films=100, num_left_out=3),)
+    publish_run(own, "chosen", changes=("data.where=\"subject_id IN ('10000032')\"",), members=members)
+    made = export(own, "chosen", "safetensors")
+    whole = b"".join(path.read_bytes() for path in sorted(made.path.rglob("*")) if path.is_file())
+    assert b"10000032" not in whole
+    sha256 = open_encoder(own.runs / "chosen" / "encoder").origin.recipe_sha256
+    assert sha256.encode() not in whole
+    assert json.loads((made.path / "recipe.json").read_text())["data"] == {"where": "(a condition, which stays inside)"}
+    settings = json.loads((made.path / "manifest.json").read_text())["settings"]
+    assert [each["num_left_out"] for each in settings["origin"]["members"]] == [0]

@@ -58,7 +58,7 @@ def test_of_average_precision_it_is_centred_however_many_there_are() -> None:
     assert choose_interval("auprc", 0.5, samples, None, 1).mark == "no interval"
     low = choose_interval("auprc", 0.01, np.linspace(0.0, 0.2, 101), None, 20)
     np.testing.assert_allclose((low.lo, low.hi), (0.0, 0.105), atol=1e-12)
-    difference = choose_interval("auprc", 0.01, np.linspace(-0.1, 0.3, 101), None, 20)
+    difference = choose_interval("auprc", 0.01, np.linspace(0.0, 0.4, 101), None, 20, least=-1.0)
     np.testing.assert_allclose((difference.lo, difference.hi), (-0.18, 0.2), atol=1e-12)
 
 

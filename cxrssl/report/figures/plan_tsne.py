@@ -66,6 +66,8 @@ class _Sheet:
         generator = np.random.Generator(np.random.PCG64(derive_seed(self.settings.probe.seed, 0, "t-SNE of a report")))
         rows = np.sort(generator.permutation(tests)[:MAX_FILMS])
         panels = tuple(_list_panels(cohort, rows, self.small))
+        if self.small == "hide":  # films have one place in all panels, so that several would tell a row of each
+            panels = panels[:1]
         of_more = f" of {len(tests):,}, drawn by a seed" if len(rows) < len(tests) else ""
         how = f"Exact t-SNE, perplexity {PERPLEXITY:g}, {NUM_STEPS} steps from the first two principal components"
         notes = f"{CAUTION} {count_noun(len(rows), 'test film')}{of_more}. {how}."
