@@ -92,6 +92,14 @@ def test_a_run_is_trained_probed_and_embedded_where_torch_timm_and_numpy_are_all
     assert refused.startswith("DuckDB, which writes Parquet, is not installed here --out ")
 
 
+def test_a_command_whose_library_is_absent_says_so() -> None:
+    code = "import sys; sys.modules['duckdb'] = None; sys.argv[1:] = ['doctor']; "
+    code += "from cxrssl.cli.app import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("cxrssl: error: duckdb, which this command needs, is not installed here\n  hint: ")
+
+
 ANSWER = """
 import contextlib, io, json, sys
 from cxrssl.cli.app import main

@@ -174,6 +174,10 @@ def _report_error(error: BaseException) -> int:
         if not isinstance(error.__context__, OSError):
             return int(error.code or 0)  # completion leaves so, for the shell to read
         error = error.__context__  # Typer hides a broken pipe, though none of ours is the command's own stdout
+    if isinstance(error, ModuleNotFoundError) and (absent := (error.name or NAME).partition(".")[0]) != NAME:
+        hint = "install the program with all that it needs; to train, probe and embed what is published, less will do"
+        _print_error(f"{absent}, which this command needs, is not installed here", "", hint)
+        return SetupError.exit_code
     if isinstance(error, MemoryError):
         _print_error("there is not enough memory", "", "close other programs, or use a machine with more of it")
         return SetupError.exit_code

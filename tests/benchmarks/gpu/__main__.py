@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import groupby
 from pathlib import Path
@@ -51,18 +50,13 @@ class Bench:
             else:
                 checks = list(group)
                 later = todo[todo.index(checks[-1]) + 1 :]
-                self._measure_together([*checks, *self._choose_warm(later)])
+                self._measure_together([*checks, *warm_cases(later)])
 
     def _measure_together(self, cases: list[Case]) -> None:
         workers = max(1, len(os.sched_getaffinity(0)) // CORES_EACH)
         with ThreadPoolExecutor(workers) as pool:
             for done in as_completed([pool.submit(self._measure, case) for case in cases]):
                 done.result()
-
-    def _choose_warm(self, later: list[Case]) -> Iterator[Case]:
-        """Yield cases that fill the cache of compiled code; the rehearsal has none, and only shows that one runs."""
-        warm = list(warm_cases(later))
-        yield from warm[:1] if warm and warm[0].is_rehearsal else warm
 
     def _measure(self, case: Case) -> None:
         left_s = self._deadline - time.monotonic()
