@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.looks import find_near, merge_groups
+from cxrssl.cohort.pool import OWN_IDS
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.filmnote import Note
 from cxrssl.images.fingerprint import identical_pairs
 from cxrssl.images.store import ImageStore
 
-OWN = ("dicom", "folder")
-"""Datasets of users' own: two cohorts of them may be of two hospitals, or one of another's films under other ids."""
 EMPTY = Note.BLACK | Note.WHITE | Note.ONE_GREY
 """Films that look like many others: they say of nobody who it is."""
 Rows = NDArray[np.int64]
@@ -39,7 +38,7 @@ def join_persons(cohorts: Sequence[Cohort], images: Sequence[ImageStore]) -> tup
     starts = np.r_[0, np.cumsum(sizes)]
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for a, b in combinations(range(len(cohorts)), 2):
-        if cohorts[a].dataset != cohorts[b].dataset or cohorts[a].dataset in OWN:
+        if cohorts[a].dataset != cohorts[b].dataset or cohorts[a].dataset in OWN_IDS:
             of_a, of_b = _pair_films(images[a], images[b])
             first.append(starts[a] + of_a)
             second.append(starts[b] + of_b)

@@ -22,6 +22,8 @@ from cxrssl.core.durable import hash_settings
 
 COMMA = ","
 """Between the names of cohorts that are pooled; the name of a cohort has none."""
+OWN_IDS = ("dicom", "folder")
+"""Datasets whose ids are a user's own: two cohorts may give one id to two films or two people."""
 MIXED = "default"
 """The split scheme of pooled cohorts whose default schemes differ: each has its own."""
 Rows = NDArray[np.int64]
@@ -70,10 +72,13 @@ class FilmOrder:
     """Place among all films of all cohorts, one cohort after the other."""
 
 
-def order_films(members: Sequence[Cohort], pixel_hash: Sequence[NDArray[np.bytes_]]) -> FilmOrder:
+def order_films(
+    members: Sequence[Cohort], pixel_hash: Sequence[NDArray[np.bytes_]], packed_as: Sequence[str]
+) -> FilmOrder:
     """Return the films by dataset, subject, study and id; one that two cohorts of a dataset hold is taken once.
 
-    It is one film where the id and the packed pixels are the same: folders of one's own may both have a film "1".
+    It is one film where the id and the packed pixels are the same, as folders of one's own may both have a film "1". Of
+    a published dataset the id alone says so where `packed_as`, how films were packed, differs; a packed one is taken.
     """
     datasets = sorted({each.dataset for each in members})
     sizes = [len(each) for each in members]
@@ -83,9 +88,13 @@ def order_films(members: Sequence[Cohort], pixel_hash: Sequence[NDArray[np.bytes
     subject_M, study_M, image_M = (
         np.concatenate([getattr(each, name) for each in members]) for name in ("subject_id", "study_id", "image_id")
     )
-    order = np.lexsort((member_M, image_M, study_M, subject_M, dataset_M))
-    numbers = (np.unique(each, return_inverse=True)[1] for each in (image_M, np.concatenate(pixel_hash)))
-    _, first = np.unique(np.stack([*numbers, dataset_M])[:, order], axis=1, return_index=True)
+    hash_M = np.concatenate(pixel_hash)
+    order = np.lexsort((member_M, hash_M == b"", image_M, study_M, subject_M, dataset_M))
+    ways = {each: {way for way, of in zip(packed_as, members, strict=True) if of.dataset == each} for each in datasets}
+    by_id = np.array([each not in OWN_IDS and len(ways[each]) > 1 for each in datasets])
+    look_M = np.where(by_id[dataset_M], -1, np.unique(hash_M, return_inverse=True)[1])
+    numbers_3M = np.stack([np.unique(image_M, return_inverse=True)[1], look_M, dataset_M])
+    _, first = np.unique(numbers_3M[:, order], axis=1, return_index=True)
     kept = order[np.sort(first)]
     return FilmOrder(member_M[kept], row_M[kept], kept)
 

@@ -109,8 +109,8 @@ def _stop_elsewhere(files: RunFiles, start: dict[str, Any], job_id: str, wait_s:
 
 def _ask(files: RunFiles) -> Callable[[], set[str]]:
     """Write the event that asks a run to stop; return what tells the events that came after it."""
-    append_record(files.events, {"event": STOP_REQUEST, "by": describe_process()["host"]})
     num_before = len(read_journal(files.events))
+    append_record(files.events, {"event": STOP_REQUEST, "by": describe_process()["host"]})
     return lambda: {str(each.get("event")) for each in read_journal(files.events)[num_before:]}
 
 

@@ -132,7 +132,7 @@ def describe_extension(extended: Extended, recipe: Recipe, num_steps: int, steps
     if train.extend_schedule == "hold":
         target = f" and the target's momentum {ends.ema_momentum:.6g}" if has_target else ""
         held = f"learning rate {ends.lr:.3g}, weight decay {ends.weight_decay:.3g}{target}"
-        yield f"schedule hold: for {added} {held}, as they ended"
+        yield f"schedule hold: for {added} {held}, the ends of the schedules"
     else:
         peak = "" if train.warmup_frac == 0 else f" to {train.lr:.3g} over {train.warmup_frac:.0%} of them"
         rate = f"the learning rate begins anew at {began.lr:.3g}, goes{peak} and ends at {ends.lr:.3g}"

@@ -69,7 +69,8 @@ def pool_films(films: Sequence[tuple[Cohort, ImageStore]]) -> tuple[PooledCohort
             sizes = f"at {of_a.size_px} px and those of cohort {b.name} at {of_b.size_px} px"
             what = f"the films of cohort {a.name} are packed {sizes}, and a run has films of one size"
             raise DataError(what, of_b.path, f"pack one of them again: cxrssl ingest {b.source} PATH --size N")
-    order = order_films(cohorts, [each.index.pixel_hash for each in images])
+    packed_as = [f"{read_pack(each.path)} {read_pipeline(each.path)}" for each in images]
+    order = order_films(cohorts, [each.index.pixel_hash for each in images], packed_as)
     pooled = pool_cohorts(cohorts, order, *join_persons(cohorts, images))
     return pooled, pool_images(images, order.place_N)
 

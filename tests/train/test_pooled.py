@@ -12,7 +12,7 @@ from cxrssl.audit.checks import refuse
 from cxrssl.audit.gate import audit_candidate
 from cxrssl.audit.pretraining import audit_films
 from cxrssl.audit.seen import Pretraining, list_films, part_by_cohort, read_pretraining
-from cxrssl.cohort.pool import MIXED, PooledCohort
+from cxrssl.cohort.pool import MIXED, PooledCohort, order_films
 from cxrssl.cohort.where import find_films
 from cxrssl.core.errors import DataError, LeakageError, UsageError
 from cxrssl.core.workspace import Workspace
@@ -264,6 +264,18 @@ def test_a_film_of_two_cohorts_is_taken_once_and_two_films_of_one_id_are_two(
     both = plan_on(own, tmp_path / "others", "hospital-1,hospital-2")
     assert len(both.cohort) == 2 * len(open_films(own, "hospital-1")[0])
     assert len(both.rows) == 2 * len(plan_on(own, tmp_path / "others", "hospital-1").rows)
+
+
+def test_a_film_that_was_packed_in_two_ways_is_one(workspace: Workspace) -> None:
+    cohort, images = open_films(workspace, "whole")
+    ours, theirs = images.index.pixel_hash.copy(), images.index.pixel_hash.copy()
+    theirs[:] = [bytes([number % 250 + 1]) * 32 for number in range(len(theirs))]
+    theirs[0], ours[1] = b"", b""  # each could not be packed in one of them
+    order = order_films([cohort, cohort], [ours, theirs], ["one way", "another"])
+    assert sorted(order.row_N.tolist()) == list(range(len(cohort)))
+    taken = dict(zip(order.row_N.tolist(), order.member_N.tolist(), strict=True))
+    assert [taken[row] for row in (0, 1, 2)] == [0, 1, 0]
+    assert len(order_films([cohort, cohort], [ours, theirs], ["one way", "one way"]).row_N) == 2 * len(cohort)
 
 
 def test_cohorts_with_other_default_splits_keep_their_own(workspace: Workspace, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ row is about, or one of its patient's. Never: a date without a time that is take
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import polars as pl
@@ -19,6 +20,8 @@ ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 NUMBER = r"^[+-]?([0-9]{1,12}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?$"
 DATE_ONLY = "a date without a time"
 NO_TIME = "not a time"
+HOURS = frozenset("HITRklXrcs+")
+"""Codes of a format that say the hour."""
 
 
 def read_moments(cells: pl.Series, time: TimeMap) -> tuple[pl.Series, pl.Series]:
@@ -50,7 +53,11 @@ def _moment(time: TimeMap) -> pl.Expr:
         micros = (pl.when(hours.abs() <= MAX_OFFSET_H).then(hours) * 3.6e9).round().cast(pl.Int64)
         return pl.lit(ZERO).cast(pl.Datetime("us")) + pl.duration(microseconds=micros)
     if time.format:
-        return text.str.to_datetime(time.format, time_unit="us", strict=False) if has_hours(time.format) else _none()
+        if not has_hours(time.format):
+            return _none()
+        moment = text.str.to_datetime(time.format, time_unit="us", strict=False)
+        # Moments with an offset are laid on one clock, that of UTC, wherever they are read.
+        return moment.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if has_offset(time.format) else moment
     tidy = text.str.replace("T", " ", literal=True).str.replace(r" ?(UTC|Z|\+00:?00)$", "")
     return pl.coalesce(tidy.str.to_datetime(form, time_unit="us", strict=False) for form in ISO)
 
@@ -66,7 +73,17 @@ def _day(time: TimeMap) -> pl.Expr:
 
 def has_hours(form: str) -> bool:
     """Return whether a format says the hour."""
-    return any(code in form for code in ("%H", "%I", "%T", "%R"))
+    return any(code in HOURS for code in _codes(form))
+
+
+def has_offset(form: str) -> bool:
+    """Return whether a format says how far a time lies from UTC."""
+    return any(code in ("z", "+") for code in _codes(form))
+
+
+def _codes(form: str) -> list[str]:
+    """Return the letters of a format's codes, without their padding."""
+    return re.findall(r"%[-_0:#]*([A-Za-z+])", form.replace("%%", ""))
 
 
 def _none() -> pl.Expr:

@@ -141,7 +141,7 @@ def _called(frame: pl.DataFrame, kind: str) -> str:
 
 def _films(table: str, image: str, frame: pl.DataFrame, num: int, films: list[str]) -> list[str]:
     if not table:
-        example = re.sub(r"[0-9]", "9", re.sub(r"[A-Za-z]", "a", films[0].rpartition("/")[2].rpartition(".")[0]))
+        example = re.sub(r"\d", "9", re.sub(r"[^\W\d_]", "a", films[0].rpartition("/")[2].rpartition(".")[0]))
         return [
             "", "[films]", f"# No table names the films. Their names are such as {plain(example, 80)}:",
             '# name = "{subject}_{number}"  # what is in braces is a column too',

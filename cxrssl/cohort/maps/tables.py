@@ -175,12 +175,14 @@ def name_files(table: SourceTable, paths: pl.Series) -> pl.Series:
 
     A name has no suffix, and as many folders before it as the table gives. A name of two films is neither's.
     """
-    table.frame = table.frame.with_columns(file_name(pl.col("id").str.replace_all("\\", "/", literal=True)))
+    table.frame = table.frame.with_columns(
+        file_name(pl.col("id").str.replace_all("\\", "/", literal=True)).str.normalize("NFC")
+    )
     for id_column in table.spec.key:  # none of a table with several rows a film
         table.reject(pl.col("id").is_duplicated(), "the same file twice", id_column)
     num_parts = table.frame["id"].str.count_matches("/").max()
     last = pl.col("id").str.split("/").list.tail(1 + (num_parts if isinstance(num_parts, int) else 0)).list.join("/")
-    names = paths.alias("id").to_frame().select(file_name(pl.col("id"))).select(last)
+    names = paths.alias("id").to_frame().select(file_name(pl.col("id")).str.normalize("NFC")).select(last)
     return names.select(pl.when(~pl.col("id").is_duplicated()).then(pl.col("id")))["id"]
 
 
