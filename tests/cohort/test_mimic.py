@@ -312,8 +312,6 @@ def test_tables_of_the_jpg_release_serve_the_films_of_the_dicom_release(
 
 def test_option_of_another_dataset_is_refused(world: Any, workspace: Workspace, tmp_path: Path) -> None:
     root = world.write(tmp_path / "data")
-    with pytest.raises(UsageError, match="--map does not apply to mimic"):
-        build_cohort(workspace, IngestOptions("mimic", root, map=tmp_path / "map.toml"))
     for dataset in ("nih", "covid", "chexpert", "dicom"):
         with pytest.raises(UsageError, match=f"--ehr does not apply to {dataset}"):
             build_cohort(workspace, IngestOptions(dataset, root, ehr=root))

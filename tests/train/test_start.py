@@ -25,7 +25,7 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.records.encoder import NOWHERE, open_record, read_films
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.report.write import write_report
-from cxrssl.train import loop
+from cxrssl.train import start
 from cxrssl.train.loop import pretrain
 from cxrssl.train.plan import RunPlan, plan_run, with_seed
 from cxrssl.train.pooled import open_films
@@ -144,7 +144,7 @@ def test_a_run_resumes_from_its_checkpoint_and_not_from_its_start(
     again = plan_run(workspace, "nih", plan.recipe, CPU, "again")
     run_until(again, 3, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "load_weights", lambda *args: pytest.fail("the start was loaded again"))
+        patch.setattr(start, "load_weights", lambda *args: pytest.fail("the start was loaded again"))
         pretrain(plan_run(workspace, "nih", plan.recipe, CPU, "again"))
     assert weights_of(again) == undisturbed
 
