@@ -191,3 +191,8 @@ class Recipe:
     def sha256(self) -> str:
         """Hash of the values: independent of key order, comments and defaults left out."""
         return hash_settings(self.to_dict())
+
+
+def name_extended(recipe: Recipe) -> str:
+    """Return the part of a run's name that says up to which epoch it extends another one."""
+    return f"e{recipe.train.num_epochs}"

@@ -14,7 +14,7 @@ from cxrssl.core.config import build_settings
 from cxrssl.core.errors import ConfigError, CxrsslError
 from cxrssl.recipe.check import flatten
 from cxrssl.recipe.load import load_recipe, recipe_names
-from cxrssl.recipe.settings import Recipe
+from cxrssl.recipe.settings import Recipe, name_extended
 from cxrssl.recipe.text import format_value
 from cxrssl.records.members import name_data
 from cxrssl.records.run import RunDescription
@@ -55,12 +55,13 @@ def label_of(description: RunDescription, recipe: Recipe) -> str:
 
 
 def default_label(recipe: Recipe) -> str:
-    """Return what the id calls a run that was given no name: its objective and its record."""
+    """Return what the id calls a run that was given no name: its objective, its record, how far it extends another."""
     ehr = recipe.ehr
     parts = [recipe.objective.name]
     parts += [name_features(ehr.features, "+")] if ehr.features else []
     parts += ["predict-" + name_features(ehr.predict, "-")] if ehr.predict else []
-    return "+".join(parts + ([ehr.control.replace(":", "-")] if ehr.control != "none" else []))
+    parts += [ehr.control.replace(":", "-")] if ehr.control != "none" else []
+    return "+".join(parts + ([name_extended(recipe)] if recipe.train.extends else []))
 
 
 def _words_from(name: str, recipe: Recipe, description: RunDescription) -> list[str] | None:

@@ -12,10 +12,10 @@ from pathlib import Path
 from cxrssl.core.artefact import open_artefact
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
 from cxrssl.core.text import shell_word
-from cxrssl.recipe.settings import Recipe
+from cxrssl.recipe.settings import Recipe, name_extended
 from cxrssl.records.imported import refuse_imported
 from cxrssl.records.run import RunDescription, RunFiles, read_description
-from cxrssl.results.command import find_command, read_recipe
+from cxrssl.results.command import default_label, find_command, label_of, read_recipe
 
 CHECKPOINT = "checkpoint"
 MACHINE = ("num_threads", "micro_batch", "compile", "deterministic")
@@ -37,17 +37,31 @@ def find_resumed(folder: Path) -> tuple[RunDescription, Recipe, list[str] | None
 
 
 def find_extension(folder: Path, num_epochs: int, schedule: str) -> tuple[RunDescription, Recipe, list[str] | None]:
-    """Return what a finished run is, its recipe for more epochs, and the words that plan it. Raises: DataError."""
+    """Return what continues a finished run: its description, its recipe, and the words that plan it.
+
+    Raises: UsageError, DataError.
+    """
+    files = RunFiles(folder)
     refuse_imported(folder, "extended: pretrain in another workspace")
-    description, fault = read_description(RunFiles(folder))
-    recipe = read_recipe(description) if description else None
-    if description is None or recipe is None:
+    if not files.is_published:
+        what = f"run {folder.name} is not finished, so that it cannot be extended"
+        raise DataError(what, folder, f"finish it first: cxrssl runs resume {shell_word(folder.name)}")
+    description, fault = read_description(files)
+    own = read_recipe(description) if description else None
+    if description is None or own is None:
         raise DataError(
             f"nothing says how run {folder.name} was trained: {fault or 'its recipe cannot be read'}", folder
         )
-    train = replace(recipe.train, num_epochs=num_epochs, extends=folder.name, extend_schedule=schedule)
-    recipe = replace(recipe, train=train)
-    return description, recipe, find_command(replace(description, recipe=recipe.to_dict()))
+    train = replace(own.train, num_epochs=num_epochs, extends=folder.name, extend_schedule=schedule)
+    recipe, label = replace(own, train=train), label_of(description, own)
+    if label == default_label(own):
+        label = default_label(recipe)
+    else:  # its own name, and not that of what it extended in its turn
+        before = f"+{name_extended(own)}" if own.train.extends else ""
+        label = f"{label.removesuffix(before)}+{name_extended(recipe)}"
+    run_id = f"{description.cohort}-{label}-{recipe.model.backbone}-s{recipe.train.seed}-"
+    description = replace(description, run_id=run_id, recipe=recipe.to_dict())
+    return description, recipe, find_command(description)
 
 
 def find_place(folder: Path) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ another command could not make again, unless a person asked for it.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -44,20 +45,30 @@ def find_waste(workspace: Workspace) -> list[Waste]:
 
 
 def remove_waste(workspace: Workspace, waste: Sequence[Waste]) -> None:
-    """Remove what was found. Raises: UsageError when a process trains the run that checkpoints are of; SetupError."""
-    for each in waste:
-        if each.kind == CHECKPOINTS:
-            files = RunFiles(each.path.parent)
-            with hold_lock(files.lock, _busy(files.folder)), renamed_os_errors(each.path):
-                append_record(files.events, {"event": "leftover", "what": "checkpoints, removed by runs gc"})
-                shutil.rmtree(each.path)
-        elif each.kind == PACKS:
-            with renamed_os_errors(each.path):
-                remove_published(each.path)
-        elif each.path.name.startswith(PREFIX):
-            remove_left(each.path)
-        else:
-            remove_leftover(each.path)
+    """Remove what was found, and is still there.
+
+    Raises: UsageError when a process trains the run that checkpoints are of, or removes what may go too; SetupError.
+    """
+    busy = UsageError("another process removes what may go", workspace.root, "run it again when that one is done")
+    with hold_lock(workspace.root / ".gc.lock", busy):
+        for each in waste:
+            if os.path.lexists(each.path):
+                _remove(each)
+
+
+def _remove(each: Waste) -> None:
+    if each.kind == CHECKPOINTS:
+        files = RunFiles(each.path.parent)
+        with hold_lock(files.lock, _busy(files.folder)), renamed_os_errors(each.path):
+            append_record(files.events, {"event": "leftover", "what": "checkpoints, removed by runs gc"})
+            remove_published(each.path)
+    elif each.kind == PACKS:
+        with renamed_os_errors(each.path):
+            remove_published(each.path)
+    elif each.path.name.startswith(PREFIX):
+        remove_left(each.path)
+    else:
+        remove_leftover(each.path)
 
 
 def remove_run(workspace: Workspace, folder: Path) -> None:
@@ -66,8 +77,9 @@ def remove_run(workspace: Workspace, folder: Path) -> None:
     if record is not None and record.state == "running":
         raise UsageError(f"run {folder.name} is running", folder, "stop it first: cxrssl runs stop")
     with hold_lock(RunFiles(folder).lock, _busy(folder)), renamed_os_errors(folder):
+        # First, as nothing finds them once the run is gone; those of a job that still waits are not told from others.
+        shutil.rmtree(workspace.jobs / folder.name, ignore_errors=True)
         remove_published(folder)
-    shutil.rmtree(workspace.jobs / folder.name, ignore_errors=True)
 
 
 def _busy(folder: Path) -> UsageError:

@@ -168,6 +168,5 @@ def _check_held(train: TrainSettings, run_id: str, has_target: bool) -> None:
         stays = "the momentum of its target has come to 1, and the target is what is published"
     if stays:
         what = f"with the schedule hold, run {run_id} would stay as it is: {stays}"
-        raise UsageError(
-            what, hint=f"cxrssl runs extend {shell_word(run_id)} --schedule cosine begins the schedules anew"
-        )
+        again = f"cxrssl runs extend {shell_word(run_id)} --epochs {train.num_epochs} --schedule cosine"
+        raise UsageError(what, hint=f"{again} begins the schedules anew")

@@ -27,7 +27,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore
 from cxrssl.recipe.machine import Machine
-from cxrssl.recipe.settings import MAX_SEED, Recipe
+from cxrssl.recipe.settings import MAX_SEED, Recipe, name_extended
 from cxrssl.records.encoder import EhrInput
 from cxrssl.records.members import name_data
 from cxrssl.records.run import RunFiles
@@ -274,11 +274,12 @@ def name_run(recipe: Recipe, cohort: Cohort, images: ImageStore, label: str, ask
 
 
 def _name_record(recipe: Recipe) -> list[str]:
-    """Return what of the record takes part, as parts of a run's name."""
+    """Return what of the record takes part, and how far another run is extended, as parts of a run's name."""
     ehr = recipe.ehr
     parts = [name_features(ehr.features, "+")] if ehr.features else []
     parts += ["predict-" + name_features(ehr.predict, "-")] if ehr.predict else []
-    return parts + ([ehr.control.replace(":", "-")] if ehr.control != "none" else [])
+    parts += [ehr.control.replace(":", "-")] if ehr.control != "none" else []
+    return parts + ([name_extended(recipe)] if recipe.train.extends else [])
 
 
 def _resolve(recipe: Recipe, scheme: str) -> Recipe:

@@ -15,7 +15,9 @@ import pytest
 
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes, write_json
+from cxrssl.core.errors import UsageError
 from cxrssl.core.journal import append_record
+from cxrssl.core.lock import hold_lock
 from cxrssl.core.process import describe_process, start_ticks
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
@@ -140,6 +142,40 @@ def test_what_a_process_holds_or_wants_back_does_not_go(workspace: Workspace) ->
     assert call(workspace, "gc", "--delete").returncode == 0
     assert not aside.exists()
     assert not held.exists()
+
+
+def test_a_second_process_that_removes_the_same_is_refused_or_finds_it_gone(workspace: Workspace) -> None:
+    folder = workspace.runs / "old"
+    with publish(folder / "checkpoints/step-00000010", "checkpoint", {"step": 10}) as building:
+        write_bytes(building / "state.safetensors", bytes(1000))
+    make_encoder(folder)
+    waste = find_waste(workspace)
+    busy = UsageError("held")
+    with hold_lock(workspace.root / ".gc.lock", busy):
+        refused = call(workspace, "gc", "--delete")
+    assert (refused.returncode, "another process removes what may go" in refused.stderr) == (2, True), refused
+    remove_waste(workspace, waste)
+    remove_waste(workspace, waste)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "encoder",
+        "events.jsonl",
+        "metrics-0001.jsonl",
+        "run.json",
+    ]
+
+
+@pytest.mark.crash
+def test_a_run_whose_removal_was_killed_is_whole_or_gone_and_leaves_no_job(workspace: Workspace) -> None:
+    jobs = workspace.jobs / "old"
+    jobs.mkdir(parents=True)
+    code = (
+        "import sys; from pathlib import Path; from cxrssl.core.workspace import Workspace\n"
+        "from cxrssl.results.tidy import remove_run; w = Workspace(Path(sys.argv[1])); remove_run(w, w.runs / 'old')"
+    )
+    environment = {**os.environ, "CXRSSL_KILL_AT": "remove-after-rename:1"}
+    done = subprocess.run([sys.executable, "-c", code, str(workspace.root)], env=environment, check=False)
+    assert done.returncode == -9
+    assert (workspace.run_ids(), jobs.exists()) == (["needed"], False)
 
 
 def start_trainer(workspace: Workspace, manners: str) -> subprocess.Popen[str]:

@@ -26,10 +26,12 @@ from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.evaluation import list_evaluations, open_evaluation, publish_evaluation
 from cxrssl.records.scores import EvalScores
 from cxrssl.report.write import write_report
+from cxrssl.results.store import build, fold_store
 from cxrssl.stats.matched import Matched
 from tests.cli.command import run
 from tests.export.results import FILMS, HOST, NUM_FILMS, NUM_SUBJECTS, PEOPLE, RARE, USER, make_results
 from tests.records.folders import make_run
+from tests.results.test_store import content_of
 
 RUNS = ["vanilla", "record"]
 
@@ -241,6 +243,22 @@ def test_what_was_imported_is_read_only(common: Workspace, tmp_path: Path) -> No
     assert "was imported: hand on the archive" in refused.stderr
     with pytest.raises(UsageError, match=r"holds another .*: nothing was imported"):
         import_runs(common, archive)
+
+
+def test_what_was_imported_and_is_said_of_it_later_is_folded_in(common: Workspace, tmp_path: Path) -> None:
+    elsewhere, archive = Workspace(tmp_path / "elsewhere").create(), export(common, tmp_path / "a.zip")
+    make_run(elsewhere, "own", range(5))
+    fold_store(elsewhere)
+    import_runs(elsewhere, archive)
+    run("runs", "log", "record-s0", "external=0.5", workspace=elsewhere.root)
+    fold_store(elsewhere)
+    build(oracle := tmp_path / "oracle.duckdb", elsewhere, None)
+    assert content_of(elsewhere.store) == content_of(oracle)
+    shown = run(
+        "sql", "--results", "--csv", "SELECT run_id FROM metric WHERE key = 'external'", workspace=elsewhere.root
+    )
+    assert shown.stdout == "run_id\nrecord-s0\n"
+    assert import_runs(elsewhere, archive).num_new == 0
 
 
 def test_a_run_that_goes_on_and_other_words_are_one_sentence(common: Workspace, tmp_path: Path) -> None:

@@ -225,5 +225,10 @@ def test_a_run_is_extended_by_a_command_that_says_what_it_will_do(short: RunPlan
     assert done.returncode == 0, done.stderr
     assert f"the run continues {short.run_id} at step" in done.stderr
     assert f"run {longer(short, 2, template).run_id}" in done.stdout
+    assert Workspace(workspace).find_run("nih-msn+sex+view") == short.folder  # its name is that of one run, as before
+    child = Workspace(workspace).find_run("nih-msn+sex+view+e2")
+    again = run("runs", "extend", child.name, "--epochs", "4", "--schedule", "hold", "--print", workspace=workspace)
+    assert f"train.extends={child.name}" in again.stdout
+    assert "--name" not in again.stdout
     refused = run("runs", "extend", short.run_id, "--epochs", "1", workspace=workspace)
     assert (refused.returncode, "more than 1" in refused.stderr) == (2, True)
