@@ -21,7 +21,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from cxrssl.model.record import NOTHING, Record, RecordHead
-from cxrssl.views.draw import Views
+from cxrssl.views.draw import CutKinds, Views, cut_kinds
 from cxrssl.views.plan import ViewPlan
 
 Tensors = tuple[Tensor, ...]
@@ -75,6 +75,8 @@ class Objective(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
+        self.cut_kinds: CutKinds = cut_kinds
+        """How its views are cut from the films."""
         self.record_head: RecordHead | None = None
         """Predicts features of the record, where the recipe asks for it."""
 

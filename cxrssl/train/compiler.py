@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,20 @@ def choose_compile(word: str, device: torch.device, ranks: Ranks) -> bool:
     return False
 
 
-def compile_model(model: Objective, backend: str = INDUCTOR, with_graphs: bool = False) -> None:
+def compile_model(model: Objective, backend: str | Callable[..., Any] = INDUCTOR, with_graphs: bool = False) -> None:
     """Let the model's methods run as whole graphs of fixed shapes; modules stay as they are, and so do weight names.
 
+    On a GPU its views are cut by one kernel a kind besides.
     `with_graphs` replays all launches of a method as one CUDA graph; call `begin_graphs` before each step then.
     """
     options = list_options(with_graphs) if backend == INDUCTOR else None
     for name in COMPILED:
         method = torch.compile(getattr(model, name), fullgraph=True, dynamic=False, backend=backend, options=options)
         setattr(model, name, method)
+    if model.device.type == "cuda" and not model.view_plan.settings.rotation_deg:  # a turned view has no such kernel
+        from cxrssl.views.fused import cut_kinds_fused  # needs Triton, with which inductor compiles for a GPU
+
+        model.cut_kinds = cut_kinds_fused
 
 
 def list_options(with_graphs: bool) -> dict[str, Any]:
@@ -95,6 +101,11 @@ def _try_compiler(device: torch.device) -> str:
     values = torch.ones(64, device=device, requires_grad=True)
     try:
         torch.autograd.backward(torch.compile(graph, fullgraph=True, dynamic=False)(values))
+        if device.type == "cuda":
+            from cxrssl.views.fused import cut_boxes
+
+            film, box = values.new_zeros((1, 8, 8), dtype=torch.uint8), values.new_ones((8, 1, 1))
+            cut_boxes(film, values.detach()[:4].view(1, 4), box, 8, 2, 0.0, 1.0)
     except Exception as error:  # whatever a missing or broken tool chain makes it raise
         return plain(f"{type(error).__name__}: {error}".splitlines()[0], 120)
     return ""

@@ -232,7 +232,8 @@ def _take_steps(
         started = _clock_s(device)
 
         def views_of(part: slice) -> Views:
-            return make_views(films[part], valid, state.model.view_plan, recipe.train.seed, state.step, part)
+            model, seed = state.model, recipe.train.seed
+            return make_views(films[part], valid, model.view_plan, seed, state.step, part, model.cut_kinds)
 
         batch = Batch(views_of, record.batch(rows, 0, device), [slice(0, size)])
         take_step(state, batch, now, guard, recipe.train)

@@ -9,7 +9,7 @@ Shape letters: B films, V views of a kind, S side of a packed film, P side of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,9 +41,39 @@ Views = Mapping[str, View]
 """The views of a batch by purpose."""
 
 
+def cut_kinds(
+    films_BSS: Tensor, valid_B4: Tensor, kinds: Sequence[ViewKind], boxes_of: Sequence[Tensor], views: ViewSettings
+) -> list[Tensor]:
+    """Return the views of each kind, [B, V, 1, P, P]; kinds of one size and scale are cut at once."""
+    # Target and random views are alike and cut together: fewer and larger sums.
+    alike: dict[tuple[int, tuple[float, float]], list[Tensor]] = {}
+    for kind, boxes in zip(kinds, boxes_of, strict=True):
+        alike.setdefault((kind.px, kind.scale), []).append(boxes)
+    cuts: list[list[Tensor]] = [[] for _ in alike]
+    for group in _cache_sized(films_BSS):
+        pixels = films_BSS[group].mT.contiguous().float().mT  # by columns, as cut_views reads them
+        for pieces, ((px, scale), stacks) in zip(cuts, alike.items(), strict=True):
+            together = Boxes(*torch.cat(stacks, dim=2)).of(group)
+            longest_px = longest_side(scale, films_BSS.shape[-1])
+            pieces.append(cut_views(pixels, valid_B4[group], together, px, views, longest_px))
+    found: list[Tensor] = []
+    for pieces, stacks in zip(cuts, alike.values(), strict=True):
+        found += torch.split(torch.cat(pieces), [stack.shape[2] for stack in stacks], dim=1)
+    return found
+
+
+CutKinds = Callable[[Tensor, Tensor, Sequence[ViewKind], Sequence[Tensor], ViewSettings], list[Tensor]]
+
+
 @torch.no_grad()
 def make_views(
-    films_BSS: Tensor, valid_B4: Tensor, plan: ViewPlan, seed: int, step: int, part: slice = ALL_FILMS
+    films_BSS: Tensor,
+    valid_B4: Tensor,
+    plan: ViewPlan,
+    seed: int,
+    step: int,
+    part: slice = ALL_FILMS,
+    cut: CutKinds = cut_kinds,
 ) -> Views:
     """Return the views of step `step`, or of the `part` of its films that is at hand; they are the same in both.
 
@@ -64,7 +94,7 @@ def make_views(
 
     # ---- views, for the part, where its films lie
     here_B4, *sent = _send(drawn, films_BSS.device)
-    pixels = _cut_kinds(films_BSS, here_B4, kinds, sent[::3], plan.settings)
+    pixels = cut(films_BSS, here_B4, kinds, sent[::3], plan.settings)
     return {
         kind.purpose: View(pixels_BV1PP, kept.long() if kind.mask else None, drawn if kind.num_draws else None)
         for kind, pixels_BV1PP, kept, drawn in zip(kinds, pixels, sent[1::3], sent[2::3], strict=True)
@@ -89,27 +119,6 @@ def _draw_numbers(kind: ViewKind, num_films: int, seed: int, step: int) -> Tenso
     """Return uniform numbers for the objective, [B, N]."""
     generator = torch.Generator().manual_seed(derive_seed(seed, step, f"draws/{kind.purpose}"))
     return torch.rand(num_films, kind.num_draws, generator=generator)
-
-
-def _cut_kinds(
-    films_BSS: Tensor, valid_B4: Tensor, kinds: Sequence[ViewKind], boxes_of: Sequence[Tensor], views: ViewSettings
-) -> list[Tensor]:
-    """Return the views of each kind, [B, V, 1, P, P]; kinds of one size and scale are cut at once."""
-    # Target and random views are alike and cut together: fewer and larger sums.
-    alike: dict[tuple[int, tuple[float, float]], list[Tensor]] = {}
-    for kind, boxes in zip(kinds, boxes_of, strict=True):
-        alike.setdefault((kind.px, kind.scale), []).append(boxes)
-    cuts: list[list[Tensor]] = [[] for _ in alike]
-    for group in _cache_sized(films_BSS):
-        pixels = films_BSS[group].mT.contiguous().float().mT  # by columns, as cut_views reads them
-        for pieces, ((px, scale), stacks) in zip(cuts, alike.items(), strict=True):
-            together = Boxes(*torch.cat(stacks, dim=2)).of(group)
-            longest_px = longest_side(scale, films_BSS.shape[-1])
-            pieces.append(cut_views(pixels, valid_B4[group], together, px, views, longest_px))
-    found: list[Tensor] = []
-    for pieces, stacks in zip(cuts, alike.values(), strict=True):
-        found += torch.split(torch.cat(pieces), [stack.shape[2] for stack in stacks], dim=1)
-    return found
 
 
 def _cache_sized(films_BSS: Tensor) -> list[slice]:

@@ -26,13 +26,24 @@ def cut_views(
     around it with twice as many pixels, through a filter as wide as that of the view; then it is turned with bilinear
     interpolation.
     """
-    # A triangle filter reaches one pixel of the view to either side, and one pixel of the film at least.
-    num_taps = math.ceil(2 * max(1.0, longest_side / px))
+    num_taps = count_taps(longest_side, px)
     if views.rotation_deg:
         grey_BVPP = _cut_rotated(films_BSS, valid_B4, boxes, px, num_taps, views.rotation_deg)
     else:
         reach = (boxes.height_BV.double() / px, boxes.width_BV.double() / px)
         grey_BVPP = _resample(films_BSS, valid_B4, boxes, px, reach, num_taps)
+    return normalise_views(grey_BVPP, boxes, views)
+
+
+def count_taps(longest_side: float, px: int) -> int:
+    """Return T for boxes of at most this side: a triangle filter reaches one pixel of the view to either side, and one
+    pixel of the film at least.
+    """
+    return math.ceil(2 * max(1.0, longest_side / px))
+
+
+def normalise_views(grey_BVPP: Tensor, boxes: Boxes, views: ViewSettings) -> Tensor:
+    """Return views [B, V, 1, P, P] with their contrast and brightness changed, and normalised; the input is lost."""
     if views.contrast or views.brightness:
         # About the view's own mean, as Pillow's and torchvision's contrast; clipped to what a film can hold.
         mean = grey_BVPP.mean(dim=(2, 3), keepdim=True)
