@@ -26,6 +26,7 @@ from cxrssl.model.average import move_average
 from cxrssl.model.heads import build_fusion
 from cxrssl.model.objective import RECORD_LOSS, Loss, Number, Objective, Tensors, add_record_loss
 from cxrssl.model.record import NO_RECORD, Record, RecordColumns, RecordHead
+from cxrssl.model.stream import encode_kinds
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.objectives import DinoSettings
 from cxrssl.recipe.settings import Recipe
@@ -119,10 +120,9 @@ class DINO(Objective):
 
     def encode(self, views: Views) -> Tensors:
         """Return the class tokens of all crops, the global ones first, [B, V, D]."""
-        tokens = []
-        for view in (views[purpose] for purpose in (GLOBAL, FOCAL) if purpose in views):
-            shape = view.pixels_BV1PP.shape[:2]
-            tokens.append(encode_views(self.encoder, view.pixels_BV1PP.flatten(0, 1)).view(*shape, -1))
+        kinds = [views[purpose].pixels_BV1PP for purpose in (GLOBAL, FOCAL) if purpose in views]
+        found = encode_kinds(self.encoder, [(pixels_BV1PP.flatten(0, 1), None) for pixels_BV1PP in kinds])
+        tokens = [cls.view(len(kinds[0]), -1, cls.shape[1]) for cls in found]
         return (torch.cat(tokens, dim=1),)
 
     @torch.no_grad()

@@ -26,6 +26,7 @@ from cxrssl.model.heads import build_fusion, build_projection
 from cxrssl.model.objective import RECORD_LOSS, Loss, Number, Objective, Tensors, add_record_loss
 from cxrssl.model.queue import FilmQueue
 from cxrssl.model.record import NO_RECORD, Record, RecordColumns, RecordHead
+from cxrssl.model.stream import encode_kinds
 from cxrssl.model.vit import build_encoder, encode_views
 from cxrssl.recipe.objectives import MsnSettings
 from cxrssl.recipe.settings import Recipe
@@ -147,6 +148,10 @@ def _balance_targets(
     return sinkhorn(log_probs_NK, objective.sinkhorn_iters, log_weights_N)[: len(targets_BD)]
 
 
+def _flatten_kept(kept_BVK: Tensor | None) -> Tensor | None:
+    return None if kept_BVK is None else kept_BVK.transpose(0, 1).flatten(0, 1)
+
+
 class MSN(Objective):
     """Anchor branch (encoder, EHR fusion, head, prototypes) and its moving average (target encoder and head)."""
 
@@ -197,14 +202,12 @@ class MSN(Objective):
 
     def encode(self, views: Views) -> Tensors:
         """Return the class tokens of the anchor views, [B, V, D]."""
-        seen: list[Tensor] = []
-        for view in (views[purpose] for purpose in ANCHORS if purpose in views):
-            num_films, num_views = view.pixels_BV1PP.shape[:2]
-            # View-major rows: all films of view 0, then of view 1. The head's batch norm and the loss add up in this
-            # order, and golden losses hold to the last digit of it.
-            flat = view.pixels_BV1PP.transpose(0, 1).flatten(0, 1)
-            flat_kept = None if view.kept_BVK is None else view.kept_BVK.transpose(0, 1).flatten(0, 1)
-            seen.append(encode_views(self.encoder, flat, flat_kept).view(num_views, num_films, -1))
+        kinds = [views[purpose] for purpose in ANCHORS if purpose in views]
+        # View-major rows: all films of view 0, then of view 1. The head's batch norm and the loss add up in this
+        # order, and golden losses hold to the last digit of it.
+        flat = [(kind.pixels_BV1PP.transpose(0, 1).flatten(0, 1), _flatten_kept(kind.kept_BVK)) for kind in kinds]
+        num_films = len(kinds[0].pixels_BV1PP)
+        seen = [cls.view(-1, num_films, cls.shape[1]) for cls in encode_kinds(self.encoder, flat)]
         return (torch.cat(seen).transpose(0, 1),)
 
     @torch.no_grad()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from cxrssl.core.errors import ConfigError
 from cxrssl.core.text import plain
+from cxrssl.model.class_token import attend_from_class_tokens
 from cxrssl.recipe.settings import BACKBONES, TIMM_PREFIX
 
 MAX_BLOCK_BYTES = 2**25
@@ -101,20 +102,45 @@ def _count_groups(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tenso
 
 
 def _encode(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> Tensor:
-    tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, kept_BK))
+    tokens = start_stream(encoder, embed_patches(encoder, views_B1PP, kept_BK))
     # Of the last block only the class token is read, so only that one is computed.
     *first, last = cast(Any, encoder.blocks)
     for block in first:
         tokens = _tokens_after(block, tokens)
-    return cast(Tensor, encoder.norm(_class_token_after(last, tokens)))
+    return norm_tokens(encoder.norm, _class_token_after(last, tokens))
+
+
+def start_stream(encoder: VisionTransformer, tokens: Tensor) -> Tensor:
+    """Return the tokens that the first block gets, in the precision of the products: blocks add to them in the same.
+
+    What is read and written between two products is halved by it, and is most of what a GPU moves. Differs: autocast
+    alone would keep them in float32. `tests.train.test_precision` has what it costs in digits.
+    """
+    tokens, device = encoder.norm_pre(tokens), tokens.device.type
+    return tokens.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else tokens
+
+
+def add_branch(tokens: Tensor, branch: Tensor) -> Tensor:
+    """Return the tokens with what a branch of a block adds, in the precision of the tokens."""
+    return tokens + branch.to(tokens.dtype)
+
+
+def norm_tokens(norm: nn.Module, tokens: Tensor) -> Tensor:
+    """Return the tokens after a norm, in float32 at least: so does autocast on a GPU, and on a CPU it does not."""
+    return cast(Tensor, norm(widen(tokens)))
+
+
+def widen(tokens: Tensor) -> Tensor:
+    """Return the tokens in float32 at least."""
+    return tokens.to(torch.promote_types(tokens.dtype, torch.float32))
 
 
 def encode_tokens(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None = None) -> Tensor:
     """Return all tokens after the final norm, [B, T, D]: class token, registers if there are any, kept patches."""
-    tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, kept_BK))
+    tokens = start_stream(encoder, embed_patches(encoder, views_B1PP, kept_BK))
     for block in cast(Any, encoder.blocks):
         tokens = _tokens_after(block, tokens)
-    return cast(Tensor, encoder.norm(tokens))
+    return norm_tokens(encoder.norm, tokens)
 
 
 def encode_dropping(encoder: VisionTransformer, views_B1PP: Tensor, drawn_BN: Tensor, rate: float) -> Tensor:
@@ -124,17 +150,18 @@ def encode_dropping(encoder: VisionTransformer, views_B1PP: Tensor, drawn_BN: Te
     divided by the share of films that keep it; `drawn_BN` are uniform numbers, two a block.
     Source: Huang et al. 2016 (stochastic depth), section 3; by film and with this scale as timm does it.
     """
-    tokens = encoder.norm_pre(embed_patches(encoder, views_B1PP, None))
+    tokens = start_stream(encoder, embed_patches(encoder, views_B1PP, None))
     blocks = list(cast(Any, encoder.blocks))
     rate_K = [rate * place / max(1, len(blocks) - 1) for place in range(len(blocks))]
     for block, dropped, drawn_B2 in zip(blocks, rate_K, drawn_BN.chunk(len(blocks), dim=1), strict=True):
         scale_2B11 = ((drawn_B2 >= dropped).to(tokens.dtype) / (1 - dropped)).T[:, :, None, None]
-        if _is_plain(block):
-            tokens = tokens + scale_2B11[0] * block.ls1(_attend(block.attn, block.norm1(tokens)))
-            tokens = tokens + scale_2B11[1] * block.ls2(block.mlp(block.norm2(tokens)))
+        if is_plain(block):
+            found = _attend(block.attn, norm_tokens(block.norm1, tokens))
+            tokens = add_branch(tokens, scale_2B11[0] * block.ls1(found))
+            tokens = add_branch(tokens, scale_2B11[1] * block.ls2(block.mlp(norm_tokens(block.norm2, tokens))))
         else:  # both branches at once, where a block has others of its own
-            tokens = tokens + scale_2B11[0] * (block(tokens) - tokens)
-    return cast(Tensor, encoder.norm(tokens))
+            tokens = add_branch(tokens, scale_2B11[0] * (block(tokens) - tokens))
+    return norm_tokens(encoder.norm, tokens)
 
 
 def cut_patches(views_B1PP: Tensor, patch_px: int) -> Tensor:
@@ -146,25 +173,38 @@ def cut_patches(views_B1PP: Tensor, patch_px: int) -> Tensor:
 
 def embed_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> Tensor:
     """Return class token, registers if there are any, and the kept patches with their positions, [B, T, D]."""
+    pixels_BKC, position_BKD = lay_out_patches(encoder, views_B1PP, kept_BK)
+    return add_prefix(encoder, embed_pixels(encoder, pixels_BKC) + position_BKD)
+
+
+def lay_out_patches(encoder: VisionTransformer, views_B1PP: Tensor, kept_BK: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the pixels of the kept patches, [B, K, C], and their positions, [B, K, D]."""
     embed = encoder.patch_embed
     patch_px = embed.patch_size[0]
     rows, columns = (side // patch_px for side in views_B1PP.shape[-2:])
-    # A convolution whose stride is its width is one linear map of each patch.
     pixels_BNC = cut_patches(views_B1PP, patch_px)
     num_prefix = 0 if encoder.no_embed_class else encoder.num_prefix_tokens
     positions = cast(Tensor, encoder.pos_embed)
     position_ND = resample_positions(positions[0, num_prefix:], embed.grid_size, (rows, columns))
-    position_BND = position_ND.expand(len(pixels_BNC), -1, -1)
-    if kept_BK is not None:
-        # Before the embedding: a dropped patch costs nothing at all.
-        pixels_BNC = _take(pixels_BNC, kept_BK)
-        position_BND = _take_positions(position_ND, kept_BK)
-    patches_BND = embed.norm(F.linear(pixels_BNC, embed.proj.weight.flatten(1), embed.proj.bias)) + position_BND
+    if kept_BK is None:
+        return pixels_BNC, position_ND.expand(len(pixels_BNC), -1, -1)
+    # Before the embedding: a dropped patch costs nothing at all.
+    return _take(pixels_BNC, kept_BK), _take_positions(position_ND, kept_BK)
+
+
+def embed_pixels(encoder: VisionTransformer, pixels_C: Tensor) -> Tensor:
+    """Return the embeddings of patches, [..., D]: a convolution whose stride is its width is one linear map of each."""
+    proj = encoder.patch_embed.proj
+    return cast(Tensor, encoder.patch_embed.norm(F.linear(pixels_C, proj.weight.flatten(1), proj.bias)))
+
+
+def add_prefix(encoder: VisionTransformer, patches_BKD: Tensor) -> Tensor:
+    """Return class token, registers if there are any, and patches, [B, T, D]."""
     prefix_tokens = cast(tuple[Tensor | None, ...], (encoder.cls_token, encoder.reg_token))
     prefix = torch.cat([token for token in prefix_tokens if token is not None], dim=1)
-    if num_prefix:
-        prefix = prefix + positions[:, :num_prefix]
-    return torch.cat([prefix.to(patches_BND.dtype).expand(len(patches_BND), -1, -1), patches_BND], dim=1)
+    if not encoder.no_embed_class and encoder.num_prefix_tokens:
+        prefix = prefix + cast(Tensor, encoder.pos_embed)[:, : encoder.num_prefix_tokens]
+    return torch.cat([prefix.to(patches_BKD.dtype).expand(len(patches_BKD), -1, -1), patches_BKD], dim=1)
 
 
 def resample_positions(position_ND: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
@@ -200,10 +240,10 @@ def _take_positions(position_ND: Tensor, kept_BK: Tensor) -> Tensor:
 
 def _tokens_after(block: Any, tokens_BTD: Tensor) -> Tensor:
     """Return all tokens after a block, [B, T, D]."""
-    if not _is_plain(block):
+    if not is_plain(block):
         return cast(Tensor, block(tokens_BTD))
-    tokens_BTD = tokens_BTD + block.ls1(_attend(block.attn, block.norm1(tokens_BTD)))
-    return cast(Tensor, tokens_BTD + block.ls2(block.mlp(block.norm2(tokens_BTD))))
+    tokens_BTD = add_branch(tokens_BTD, block.ls1(_attend(block.attn, norm_tokens(block.norm1, tokens_BTD))))
+    return add_branch(tokens_BTD, block.ls2(block.mlp(norm_tokens(block.norm2, tokens_BTD))))
 
 
 def _attend(attn: Attention, tokens_BTD: Tensor) -> Tensor:
@@ -216,13 +256,15 @@ def _attend(attn: Attention, tokens_BTD: Tensor) -> Tensor:
 
 def _class_token_after(block: Any, tokens_BTD: Tensor) -> Tensor:
     """Return the class token after a block, [B, D]: all that is read of the last one."""
-    if not _is_plain(block):
+    if not is_plain(block):
         return cast(Tensor, block(tokens_BTD)[:, 0])
-    cls_BD = tokens_BTD[:, 0] + block.ls1(_attend_from_class_token(block.attn, block.norm1(tokens_BTD)))
-    return cast(Tensor, cls_BD + block.ls2(block.mlp(block.norm2(cls_BD))))
+    branch_BD = block.ls1(attend_from_class_tokens(block.attn, [norm_tokens(block.norm1, tokens_BTD)]))
+    # They are few: in float32 they cost nothing.
+    cls_BD = add_branch(widen(tokens_BTD[:, 0]), branch_BD)
+    return add_branch(cls_BD, block.ls2(block.mlp(norm_tokens(block.norm2, cls_BD))))
 
 
-def _is_plain(block: nn.Module) -> bool:
+def is_plain(block: nn.Module) -> bool:
     """Return whether a block is timm's common one, with queries and keys that are linear in the tokens."""
     attn = getattr(block, "attn", None)
     return (
@@ -232,22 +274,3 @@ def _is_plain(block: nn.Module) -> bool:
         and isinstance(attn.k_norm, nn.Identity)
         and getattr(attn, "gate", None) is None
     )
-
-
-def _attend_from_class_token(attn: Attention, tokens_BTD: Tensor) -> Tensor:
-    """Return what the class token gathers by attention, [B, D].
-
-    One query a head needs neither keys nor values of all tokens: q . (W_k x) = (W_k^T q) . x, the keys' bias adds the
-    same to all scores, which the softmax removes, and sum_t a_t (W_v x_t + b_v) = W_v (sum_t a_t x_t) + b_v.
-    """
-    query_HED, key_HED, value_HED = attn.qkv.weight.view(3, attn.num_heads, attn.head_dim, -1)
-    query_BHE = torch.einsum("bd,hed->bhe", tokens_BTD[:, 0], query_HED)
-    if attn.qkv.bias is not None:
-        query_bias_HE, _, value_bias_HE = attn.qkv.bias.view(3, attn.num_heads, attn.head_dim)
-        query_BHE = query_BHE + query_bias_HE
-    asked_BHD = torch.einsum("bhe,hed->bhd", query_BHE * attn.scale, key_HED)
-    seen_BHD = (asked_BHD @ tokens_BTD.transpose(1, 2)).softmax(dim=2) @ tokens_BTD
-    found_BHE = torch.einsum("bhd,hed->bhe", seen_BHD, value_HED)
-    if attn.qkv.bias is not None:
-        found_BHE = found_BHE + value_bias_HE
-    return cast(Tensor, attn.proj(attn.norm(found_BHE.flatten(1))))

@@ -145,8 +145,8 @@ class TrainSettings:
     ema_first: bool = False
     """Move the target before the optimiser step, as the published code does."""
     precision: str = setting("fp32", options=("fp32", "tf32", "bf16"))
-    """Arithmetic of the encoders; weights and loss are in float32. `tf32` is fp32 whose products a GPU rounds to 10
-    bits, those of the loss too."""
+    """Arithmetic of the encoders; weights and loss are in float32. `bf16` has 8 bits in products and in what the blocks
+    add up; `tf32` is fp32 whose products a GPU rounds to 10 bits, those of the loss too."""
     seed: int = setting(0, low=0, high=MAX_SEED)
     """Decides weights, order of films, crops and masks."""
     extends: str = ""

@@ -14,6 +14,7 @@ from torch import Tensor
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.seed import derive_seed
 from cxrssl.model.build import build_objective
+from cxrssl.model.narrow import NarrowWeights
 from cxrssl.model.objective import Objective
 from cxrssl.model.record import RecordColumns
 from cxrssl.recipe.settings import Recipe
@@ -27,6 +28,8 @@ class TrainState:
     """Steps done so far."""
     model: Objective
     optimizer: torch.optim.AdamW
+    narrow: NarrowWeights | None = None
+    """Where the encoders' products are narrower than the weights; of no checkpoint, as each step makes it anew."""
 
 
 def init_state(recipe: Recipe, columns: RecordColumns, device: torch.device) -> TrainState:

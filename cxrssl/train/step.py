@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from cxrssl.model.narrow import NarrowWeights
 from cxrssl.model.objective import Loss, Objective, Tensors
 from cxrssl.model.record import Record
 from cxrssl.recipe.settings import TrainSettings
@@ -71,7 +72,10 @@ def take_step(
     """
     # Where the recipe moves the target first, as the published code does; else nothing.
     state.model.begin_step(now.ema_momentum, guard.is_bad, now.progress)
-    loss = backward(state.model, batch, PRECISIONS[train.precision], group)
+    precision = PRECISIONS[train.precision]
+    if state.narrow is None and precision != torch.float32:
+        state.narrow = NarrowWeights(state.model, precision)
+    loss = backward(state.model, batch, precision, group, state.narrow)
     numbers_P = join_numbers(state.model, loss, clip_gradients(state.model, train.clip_norm))
     # The guard judges before the optimiser acts; its verdict stays on the device, where optimiser and target read it.
     guard.check(numbers_P)
@@ -112,8 +116,21 @@ def backward(
     batch: Batch,
     precision: torch.dtype = torch.float32,
     group: ProcessGroup | None = None,
+    narrow: NarrowWeights | None = None,
 ) -> Loss:
-    """Add the gradient of the whole batch to the model's and return the loss, the same in every process."""
+    """Add the gradient of the whole batch to the model's and return the loss, the same in every process.
+
+    Encoders compute with `narrow` weights where there are some.
+    """
+    with narrow.lent() if narrow is not None else contextlib.nullcontext():
+        loss = _carry_back(model, batch, precision, group)
+    if group is not None:
+        _share_gradients(model, group)
+    return loss
+
+
+def _carry_back(model: Objective, batch: Batch, precision: torch.dtype, group: ProcessGroup | None) -> Loss:
+    """Add the gradient of this process's films to the model's, and return the loss of the whole batch."""
 
     def autocast() -> contextlib.AbstractContextManager[object]:
         return torch.autocast(model.device.type, precision, enabled=precision != torch.float32)
@@ -152,8 +169,6 @@ def backward(
                 mine = model.encode(batch.views_of(part))
         used = [(tensor, leaf.grad[part]) for tensor, leaf in zip(mine, leaves, strict=True) if leaf.grad is not None]
         torch.autograd.backward([tensor for tensor, _ in used], [grad for _, grad in used])
-    if group is not None:
-        _share_gradients(model, group)
     return loss
 
 
