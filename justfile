@@ -89,3 +89,7 @@ dashboard-texts:
 # Count the kernels of a step on fake CUDA tensors anew; read the difference before committing it.
 fake-gpu-counts:
     uv run python -m tests.gpu.fake.counts
+
+# What a step launches and moves on an H100, by the real inductor without a GPU; --write keeps the table in tests/bench/.
+step-table *ARGS:
+    uv run python -m tests.gpu.fake.table {{ ARGS }}

@@ -20,6 +20,9 @@ from torch.utils._pytree import tree_leaves
 CUDA = torch.device("cuda", 0)
 NO_KERNEL = ("empty", "new_empty", "detach", "alias", "lift_fresh", "is_pinned", "_unsafe_view", "_local_scalar")
 """Operations that launch nothing, besides those that torch itself calls views."""
+LISTED = ("aten._foreach", "aten._fused")
+LIST_LENGTHS = (110, 64, 48, 36, 30)
+"""How many tensors a launch over 1, 2 ... lists takes. Source: torch's MultiTensorApply.cuh."""
 WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "item")
 Result = TypeVar("Result")
 
@@ -29,6 +32,10 @@ class Part:
     """What a part of a step asked of the device."""
 
     num_kernels: int = 0
+    num_launches: int = 0
+    """Kernels, with those over long lists of tensors counted as often as torch divides the list."""
+    num_bytes: int = 0
+    """Read and written by the operations, each tensor once for each of them."""
     mixed: list[str] = field(default_factory=list)
     """Operations on tensors of two devices, but for copies that nobody waits for."""
     waits: list[str] = field(default_factory=list)
@@ -59,14 +66,43 @@ class Watch(TorchDispatchMode):
             self.part.waits.append(f"{name} that blocks")
         if not func.is_view and not name.startswith(NO_KERNEL):
             self.part.num_kernels += 1
+            self.part.num_launches += _count_launches(func, args, found)
+            self.part.num_bytes += _count_bytes(func, args, kwargs, found)
             self.part.names[name] += 1
         return found
 
 
+def _count_launches(func: Any, args: Any, found: Any) -> int:
+    """Return the launches of an operation: 1, or as many as a list of tensors is divided into."""
+    lists = [each for each in (*args, found) if isinstance(each, list | tuple) and each and _tensors(each)]
+    if not str(func).startswith(LISTED) or not lists:
+        return 1
+    return -(-max(map(len, lists)) // LIST_LENGTHS[min(len(lists), len(LIST_LENGTHS)) - 1])
+
+
+def _count_bytes(func: Any, args: Any, kwargs: Any, found: Any) -> int:
+    """Return what an operation reads and writes: its tensors, those that it changes twice, and what it makes."""
+    named = zip(func._schema.arguments, args, strict=False)
+    given = [*named, *((each, kwargs[each.name]) for each in func._schema.arguments if each.name in kwargs)]
+    moved = sum(_num_bytes(value) * (2 if each.is_write else 1) for each, value in given)
+    returns = func._schema.returns
+    values = (found,) if len(returns) == 1 else found or ()
+    return moved + sum(
+        _num_bytes(value) for each, value in zip(returns, values, strict=True) if each.alias_info is None
+    )
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [each for each in tree_leaves(values) if isinstance(each, torch.Tensor)]
+
+
+def _num_bytes(values: Any) -> int:
+    return sum(each.numel() * each.element_size() for each in _tensors(values))
+
+
 def _devices(values: Any) -> set[str]:
     """Return the devices of the tensors among these values; a kernel takes a number of the host as its argument."""
-    tensors = [each for each in tree_leaves(values) if isinstance(each, torch.Tensor)]
-    return {each.device.type for each in tensors if each.ndim or each.device.type == "cuda"}
+    return {each.device.type for each in _tensors(values) if each.ndim or each.device.type == "cuda"}
 
 
 class Parts:

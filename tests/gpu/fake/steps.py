@@ -1,11 +1,13 @@
 """Take two steps of a recipe on the fake GPU: `python -m tests.gpu.fake.steps CASES.json` prints what each part asked.
 
-A case is {"recipe", "set", "changes", "columns", "predict", "findings", "micro_batch", "plant": kind}.
+A case is {"recipe", "set", "changes", "columns", "predict", "findings", "micro_batch", "plant": kind,
+"fused", "film_px", "compiled"}.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from cxrssl.model.vit import encode_views
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import BACKBONES, Recipe
 from cxrssl.train import step as steps
+from cxrssl.train.compiler import CODE_OPTIONS, COMPILED, compile_model
 from cxrssl.train.device import fix_kernels
 from cxrssl.train.feed import send
 from cxrssl.train.guard import Guard
@@ -32,11 +35,13 @@ from cxrssl.train.state import TrainState, build_optimizer
 from cxrssl.views import draw
 from cxrssl.views.boxes import draw_boxes
 from cxrssl.views.draw import Views, make_views
+from cxrssl.views.fused import cut_kinds_fused
 from cxrssl.views.masks import draw_kept
 from cxrssl.views.resample import whole_views
 from tests.gpu.fake.device import CUDA, Parts, fake_gpu, on_host
+from tests.gpu.fake.inductor import Compiler, fake_compiler
 
-SIZE_PX = 64
+FILM_PX = 64
 Json = dict[str, Any]
 
 
@@ -44,28 +49,40 @@ def take_steps(case: Json) -> Json:
     """Return the parts of the second of two steps, and the error that ended them, if one did."""
     recipe = load_recipe(case.get("recipe", "strict"), case.get("set", []), case.get("changes", {}))
     parts = Parts(_plant(case["plant"]) if "plant" in case else lambda name: None)
+    compiler = Compiler(CODE_OPTIONS)
     error = ""
     try:
-        with fake_gpu():
-            _take(recipe, case, parts)
+        with fake_gpu(), fake_compiler() if case.get("compiled") else contextlib.nullcontext():
+            _take(recipe, case, parts, compiler)
     except Exception as raised:  # what a fake tensor says of a value that nobody computed, or of two devices
         error = f"{type(raised).__name__}: {str(raised).splitlines()[0]}"
-    return {"error": error, "parts": {name: vars(part) for name, part in parts.found.items()}}
+    graphs = [dataclasses.asdict(graph) for graph in compiler.graphs]
+    return {"error": error, "parts": {name: vars(part) for name, part in parts.found.items()}, "graphs": graphs}
 
 
-def _take(recipe: Recipe, case: Json, parts: Parts) -> None:
-    size = recipe.train.batch_size
+def _take(recipe: Recipe, case: Json, parts: Parts, compiler: Compiler) -> None:
+    size, film_px = recipe.train.batch_size, case.get("film_px", FILM_PX)
     model = _build(recipe, _columns(case))
     state = TrainState(0, model, build_optimizer(model, recipe))
-    guard, valid = Guard(state.optimizer, CUDA), torch.tensor([[0.0, 0.0, SIZE_PX, SIZE_PX]] * size)
-    held = torch.empty((4 * size, SIZE_PX, SIZE_PX), dtype=torch.uint8, device=CUDA)
+    guard, valid = Guard(state.optimizer, CUDA), torch.tensor([[0.0, 0.0, film_px, film_px]] * size)
+    held = torch.empty((4 * size, film_px, film_px), dtype=torch.uint8, device=CUDA)
     slices = steps.split_batch(size, 0, 1, case.get("micro_batch", 0))
-    for name in ("encode", "encode_targets", "compare", "begin_step", "end_step"):
+    if case.get("fused"):
+        model.cut_kinds = cut_kinds_fused
+    watched = parts.named
+    if case.get("compiled"):
+        # Inductor counts these itself, and dynamo passes over what is watched.
+        compile_model(model, compiler)
+        watched = compiler.named
+    for name in COMPILED:
+        setattr(model, name, watched(name, getattr(model, name)))
+    for name in ("begin_step", "end_step"):
         setattr(model, name, parts.named(name, getattr(model, name)))
     with (
         patch.object(draw, "draw_boxes", on_host(draw_boxes)),
         patch.object(draw, "draw_kept", on_host(draw_kept)),
-        patch.object(torch.autograd, "backward", parts.named("backward", torch.autograd.backward)),
+        patch.object(torch.autograd, "backward", watched("backward", torch.autograd.backward)),
+        patch.object(torch, "_foreach_copy_", parts.named("weights", torch._foreach_copy_)),
         patch.object(steps, "clip_gradients", parts.named("clip", steps.clip_gradients)),
         patch.object(guard, "check", parts.named("guard", guard.check)),
         patch.object(state.optimizer, "step", parts.named("optimiser", state.optimizer.step)),
@@ -76,7 +93,7 @@ def _take(recipe: Recipe, case: Json, parts: Parts) -> None:
             films = parts.named("feed", lambda places=places: held.index_select(0, send(places, CUDA)))()
 
             def cut(part: slice, films: Tensor = films, number: int = number) -> Views:
-                return make_views(films[part], valid, model.view_plan, recipe.train.seed, number, part)
+                return make_views(films[part], valid, model.view_plan, recipe.train.seed, number, part, model.cut_kinds)
 
             batch = steps.Batch(parts.named("views", cut), _draw_record(case, size), slices)
             now = settings_at(number, 100, 10, recipe.train)

@@ -1,4 +1,5 @@
 /* A CUDA driver and runtime that do nothing: one device, so that torch dispatches as on a GPU where there is none. */
+#include <stdlib.h>
 #include <string.h>
 #include "driver_types.h"
 typedef int Result;
@@ -12,6 +13,13 @@ Result cudaDriverGetVersion(int *version) { *version = 13000; return 0; }
 Result cudaRuntimeGetVersion(int *version) { *version = 13000; return 0; }
 Result cudaDeviceGetStreamPriorityRange(int *least, int *greatest) { *least = 0; *greatest = -5; return 0; }
 Result cudaStreamIsCapturing(void *stream, int *status) { *status = 0; return 0; }
+/* Memory of the device is that of the host: inductor makes a few constants there. */
+Result cudaMalloc(void **place, size_t size) { *place = aligned_alloc(512, (size + 511) / 512 * 512); return *place == 0; }
+Result cudaFree(void *place) { free(place); return 0; }
+Result cudaMemGetInfo(size_t *left, size_t *total) { *left = *total = 80UL << 30; return 0; }
+Result cudaMemcpyAsync(void *to, const void *from, size_t size) { memcpy(to, from, size); return 0; }
+NOTHING(cudaThreadExchangeStreamCaptureMode)
+Result cudaStreamGetCaptureInfo(void *stream, int *status) { *status = 0; return 0; }
 static char *next = (char *)4096;
 Result cudaStreamCreateWithPriority(void **stream, unsigned flags, int priority) { *stream = next += 16; return 0; }
 Result cudaEventCreateWithFlags(void **event, unsigned flags) { *event = next += 16; return 0; }
