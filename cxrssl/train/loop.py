@@ -243,9 +243,8 @@ def _split(plan: RunPlan, ranks: Ranks) -> list[slice]:
 
 def _make_part(plan: RunPlan, state: TrainState, films: Tensor, first: int, valid_B4: Tensor, part: slice) -> Views:
     """Return the views of a part of the batch; `films` are those of this process, which begin at `first`."""
-    here = films[part.start - first : part.stop - first]
-    model, seed = state.model, plan.recipe.train.seed
-    return make_views(here, valid_B4, model.view_plan, seed, state.step, part, model.cut_kinds)
+    here, model = films[part.start - first : part.stop - first], state.model
+    return make_views(here, valid_B4, model.view_plan, plan.recipe.train.seed, state.step, part, model.cut_kinds)
 
 
 def _report_alarms(alarms: list[tuple[int, Alarm]], machine: Machine, events: Path, ranks: Ranks) -> None:
