@@ -44,14 +44,13 @@ def test_the_benchmark_runs_without_what_a_gpu_machine_may_lack_writes_down_what
     for name in ABSENT:
         (blocked / f"{name}.py").write_text(f"raise ImportError('{name} is not here')\n")
     words = ["--steps", "1", "--minutes", "60", "--backbones", "vit-micro", "vit-none"]
-    words += ["--only", "vit-micro 4, eager", "vit-none 4, eager", "features"]
+    words += ["--only", "vit-micro 4, eager", "vit-none 4, eager"]
     done = run_bench(folder, *words, PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
     found = read_results(folder)
-    assert sorted(found) == ["features, vit-micro 4, eager", "vit-micro 4, eager", "vit-none 4, eager"]
+    assert sorted(found) == ["vit-micro 4, eager", "vit-none 4, eager"]
     assert "vit-none" in found["vit-none 4, eager"]["error"]
     assert "failed: " in done.stdout
-    assert found["features, vit-micro 4, eager"]["found"]["films_per_s"] > 0
     run = found["vit-micro 4, eager"]
     assert "error" not in run
     assert run["found"]["films_per_s"] > 0

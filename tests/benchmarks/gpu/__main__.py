@@ -2,7 +2,7 @@
 
 just bench-gpu --minutes 10          on a GPU; writes tests/bench/DEVICE.json
 just bench-gpu --device cpu          the rehearsal: tiny shapes, every case by the same code, in 3 minutes
-just bench-gpu --only vit-small loader cases of a kind, or whose name begins so; --again measures what is there
+just bench-gpu --only 'vit-small*' loader  cases of these names or kinds; --again measures what has a result too
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _print_end(results: Results, bench: Bench, cases: list[Case]) -> None:
 
 
 def _is_named(case: Case, words: list[str]) -> bool:
-    return any(case.name.startswith(word) or case.kind == word for word in words)
+    return any(fnmatch(case.name, word) or case.kind == word for word in words)
 
 
 def _choose(options: argparse.Namespace) -> list[Case]:
@@ -142,7 +143,7 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--minutes", type=float, help="the clock; 10, of the rehearsal 3")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help="cases of these kinds, or whose names begin so")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="cases of these names, with * for anything, or kinds")
     parser.add_argument("--again", action="store_true", help="measure what has a result too")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the file")
     parser.add_argument("--steps", type=int, help="timed steps of a case")
