@@ -16,7 +16,8 @@ from cxrssl.train.state import init_state
 from cxrssl.train.step import Batch, backward
 from cxrssl.views.draw import Views, make_views
 from tests.benchmarks.gpu.cases import list_cases
-from tests.benchmarks.gpu.child import Child
+from tests.benchmarks.gpu.child import Child, Outcome
+from tests.benchmarks.gpu.results import Results
 from tests.gpu.trace import GAPS, NO_SPAN, WINDOW, profile_trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,12 +73,22 @@ def test_no_time_is_told_and_leaves_what_is_known(tmp_path: Path) -> None:
     assert not (tmp_path / "cpu.json").exists()
 
 
-def test_the_clock_ends_a_case_and_keeps_what_it_has_told() -> None:
+def test_what_a_case_has_told_when_the_clock_ends_it_is_kept_and_measured_again_later(tmp_path: Path) -> None:
     code = "import time; print('{\"films_per_s\": 7}\\n{half', flush=True); time.sleep(99)"
     with Child([sys.executable, "-c", code], {}) as child:
         outcome = child.wait(5.0)
     assert outcome.found == {"films_per_s": 7}
     assert outcome.error == "not done after 5 s"
+    machine, case = {"device": "NVIDIA H100", "torch": "2.14"}, list_cases("cuda", ["vit-tiny"], [64], 100)[0]
+    results = Results(tmp_path, machine)
+    results.keep(case, outcome, 5.0)
+    later = Results(tmp_path, machine)
+    assert later.by_name[case.name]["found"] == {"films_per_s": 7}
+    assert not later.has(case)
+    later.keep(case, Outcome({"films_per_s": 8}), 5.0)
+    assert Results(tmp_path, machine).has(case)
+    assert not Results(tmp_path, {**machine, "torch": "2.15"}).has(case), "of another torch"
+    assert later.path.name == "nvidia-h100.json"
 
 
 def test_cases_are_ordered_by_value_and_each_name_is_of_one_case() -> None:

@@ -44,7 +44,7 @@ class Case:
     @property
     def is_timed(self) -> bool:
         """Whether it needs the machine for itself."""
-        return self.kind in ("run", "pair", "ranks", "published", "loader", "features")
+        return not self.is_rehearsal and self.kind in ("run", "pair", "ranks", "published", "loader", "features")
 
     @property
     def is_compiled(self) -> bool:

@@ -30,6 +30,8 @@ class Outcome:
     code: int = 0
     error: str = ""
     last_lines: list[str] = field(default_factory=list)
+    is_cut: bool = False
+    """Whether the clock has ended it."""
 
     def need(self) -> dict[str, Any]:
         """Return what was told. Raises: RuntimeError where the process failed."""
@@ -71,7 +73,7 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
             told, _ = self._process.communicate()
             why = f"not done after {limit_s:.0f} s"
-        outcome = Outcome(code=self._process.returncode)
+        outcome = Outcome(code=self._process.returncode, is_cut=bool(why))
         for line in told.splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # the last may be half a line
                 outcome.found |= json.loads(line)

@@ -31,9 +31,10 @@ class Results:
             self.by_name = {each["name"]: each for each in json.loads(self.path.read_text())["results"]}
 
     def has(self, case: Case) -> bool:
-        """Return whether the case was measured, or has failed, with this device, driver, torch and code."""
+        """Return whether the case was measured to its end, or failed, with this device, driver, torch and code."""
         about = self.by_name.get(case.name)
-        return about is not None and about["case"] == dataclasses.asdict(case) and about["by"] == self._by()
+        is_same = about is not None and about["case"] == dataclasses.asdict(case) and about["by"] == self._by()
+        return is_same and not (about or {}).get("is_cut", False)
 
     def is_current(self, about: dict[str, Any]) -> bool:
         """Return whether a result of the file was measured with what is here now."""
@@ -50,7 +51,7 @@ class Results:
             "found": outcome.found,
         }
         if outcome.error:
-            about |= {"error": outcome.error, "last_lines": outcome.last_lines}
+            about |= {"error": outcome.error, "is_cut": outcome.is_cut, "last_lines": outcome.last_lines}
         self.by_name[case.name] = about
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.path, {"machine": self.machine, "results": list(self.by_name.values())})
