@@ -1,4 +1,4 @@
-"""`cxrssl runs resume, extend`: a run that goes on, with what the run itself says it was made with."""
+"""`cxrssl runs resume, extend`: continue a run with the settings that it recorded."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def extend(
 ) -> None:
     """Continue a finished run for more epochs, as a run of its own that begins with the whole last state of that one.
 
-    Weights, optimiser, target and order of films go on; what rate, decay and momentum do is said before the first step.
+    It continues with the weights, the optimiser, the target and the order of films, and prints its schedules first.
     The same command resumes it. For a job or several GPUs add options to the command that --print prints.
 
     Example: cxrssl runs extend mimic-msn --epochs 200

@@ -2,7 +2,7 @@
 
 Norms and linear layers take the whole stream; attention goes by kind, as the tokens of a view see only each other. A
 GPU launches half the kernels so, and takes one gradient of each weight; a CPU, whose cache the stream would not fit,
-encodes each kind by itself.
+encodes each kind apart.
 
 Shape letters: B views of a kind, P side of a view, K kept patches, T tokens of a view, N tokens of all views, D
 embedding width, H heads.

@@ -133,7 +133,7 @@ def _read_tuple(hint: Any, read: Read, value: Any, faults: list[str], place: Pla
 
 
 def _refuse(hint: Any, faults: list[str], place: Place) -> Any:
-    """Return what stands in the place of a value of another kind, which is a fault."""
+    """Return the replacement of a value that has the wrong type, which is a fault."""
     faults.append(f'has no {WORDS[typing.get_origin(hint) or hint]} in "{_name(place)}"')
     return _blank(hint)
 

@@ -147,7 +147,7 @@ class MeasureSource:
     factor: float = 1.0
     """A number times this is in `unit`."""
     limits: tuple[float, ...] = ()
-    """The numbers that -inf and inf stand for: the limits of detection."""
+    """The limits of detection, which replace -inf and inf."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ IMAGE = {"view": pl.String(), "position": pl.String(), "taken_at": pl.Datetime("
 
 
 def is_here(folder: Folder) -> bool:
-    """Return False: no folder shows by itself that it is of this kind."""
+    """Return False: a folder of this kind cannot be recognised; the user names it."""
     return False
 
 
@@ -158,7 +158,7 @@ def _say(frame: pl.DataFrame, features: list[pl.Expr]) -> pl.DataFrame:
 
 
 def _lay_under(said: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
-    """Return what is said with what `more` says, row for row, where it says nothing."""
+    """Return the values, row for row, with those of `more` where they are blank."""
     for name in more.columns:
         value = said[name].fill_null(more[name]) if name in said.columns else more[name]
         said = said.with_columns(value.alias(name))
