@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from cxrssl.cli.ingest import describe_cohort
-from cxrssl.cohort.features import find_feature
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.maps.declared import LabelMap
 from cxrssl.cohort.maps.guess import guess_map, write_guess
 from cxrssl.cohort.maps.labels import read_list
-from cxrssl.cohort.own import learn_features
-from cxrssl.cohort.read import Cohort, open_cohort
+from cxrssl.cohort.read import open_cohort
 from cxrssl.cohort.split import hash_split
-from cxrssl.cohort.summary import CohortSummary
 from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.images.store import open_images
-from cxrssl.ingest import ingest_dataset
 from tests.cohort.conftest import JPEG
 from tests.cohort.dicom_files import write_dicom
-
-MAPS = Path(__file__).parent / "maps"
-SIMPLE = """
-labels.findings = { Edema = "edema" }
-[films]
-file = "films.csv"
-image = "file"
-subject = "person"
-"""
-
-
-def write_folder(root: Path, table: str, names: tuple[str, ...] = ("a.png", "sub/b.jpg", "c.jpeg")) -> Path:
-    """Write films and their table."""
-    (root / "data").mkdir(exist_ok=True)
-    for name in names:
-        path = root / "data" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(JPEG)
-    (root / "data" / "films.csv").write_text(table)
-    return root / "data"
-
-
-TABLE = "file,person,edema,sex,years\na.png,7,1,F,50\nb,7,0,F,51\nsub/c.png,8,,M,\n"
-
-
-def build(workspace: Workspace, root: Path, text: str, **options: Any) -> CohortSummary:
-    path = root.parent / "map.toml"
-    path.write_text(text)
-    return build_cohort(workspace, IngestOptions("folder", root, map=path, **options))
-
-
-def opened(workspace: Workspace, root: Path, text: str, **options: Any) -> Cohort:
-    return open_cohort(build(workspace, root, text, **options).path)
-
-
-def values_of(cohort: Cohort, name: str) -> list[float | None]:
-    column = cohort.column_of(name)
-    pairs = zip(cohort.ehr_values[:, column].tolist(), cohort.ehr_known[:, column].tolist(), strict=True)
-    return [value if known else None for value, known in pairs]
+from tests.cohort.folders import IMAGE, OTHER_LABELS, SIMPLE, TABLE, build, opened, values_of, write_folder
 
 
 def test_five_lines_explain_a_folder_with_one_table(workspace: Workspace, tmp_path: Path) -> None:
@@ -243,10 +197,6 @@ def test_a_list_of_findings_implies_others_and_leaves_open_what_it_does_not_say(
     assert values("Cough") is None
 
 
-IMAGE = 'image = "file"\n'
-OTHER_LABELS = SIMPLE.replace('labels.findings = { Edema = "edema" }', "")
-
-
 @pytest.mark.parametrize(
     ("time", "cells", "taken"),
     [
@@ -420,263 +370,6 @@ def test_a_guessed_map_is_one_and_is_never_written_over(workspace: Workspace, tm
         build(workspace, root, guess_map(root).text)
     (root / "films.csv").unlink()
     assert '# name = "{subject}_{number}"' in guess_map(root).text
-
-
-STAYS = """
-[films]
-file = "films.csv"
-image = "file"
-subject = "person"
-taken = "when"
-[time]
-unit = "h"
-zero = "patient"
-[icu]
-file = "icu.csv"
-column = "person"
-start = "begin"
-end = "until"
-absent = "never"
-[admission]
-file = "admissions.csv"
-column = "person"
-start = "begin"
-end = "until"
-[ehr]
-icu = { column = "said", words = { icu = ["yes"] } }
-"""
-
-
-def test_intervals_say_where_a_film_lies_and_what_is_not_known(workspace: Workspace, tmp_path: Path) -> None:
-    people = {
-        "a": ("1", 5),
-        "b": ("1", 50),
-        "c": ("1", 15),
-        "d": ("2", 1),
-        "e": ("3", 1),
-        "f": ("4", ""),
-        "g": ("1", 0),
-    }
-    table = "file,person,when,said\n" + "".join(
-        f"{name},{person},{when},{'yes' if name == 'b' else ''}\n" for name, (person, when) in people.items()
-    )
-    root = write_folder(tmp_path, table, tuple(f"{name}.png" for name in people))
-    # The second stay of 1 ends in time; the one of 3 has no end, so it is none that can be read.
-    (root / "icu.csv").write_text("person,begin,until\n1,2,10\n1,20,30\n3,-5,\n4,0,9\n")
-    (root / "admissions.csv").write_text("person,begin,until\n1,-24,72\n2,2,30\n")
-    summary = build(workspace, root, STAYS)
-    cohort = open_cohort(summary.path)
-    order = [cohort.image_id.tolist().index(name) for name in people]
-    assert [values_of(cohort, "icu")[row] for row in order] == [0, 0, 1, 1, None, None, 1]  # b: the table said so
-    assert [values_of(cohort, "since_admission")[row] for row in order] == [29, 74, 39, None, None, None, 24]
-    assert [values_of(cohort, "los")[row] for row in order][:4] == [4, 4, 4, None]
-    assert summary.values["positions"]["icu"] == {
-        "in": 1, "before": 1, "after": 1, "between": 1, "never": 1, "unknown": 2,
-    }  # fmt: skip
-    assert summary.values["tables"]["icu.csv"]["made_unknown"] == {"begin: not an interval": 1}
-    assert "films by the intervals of icu" in describe_cohort(summary.values)
-
-
-LONG = """
-[films]
-file = "films.csv"
-image = "file"
-subject = "person"
-taken = "when"
-[[measures]]
-file = "results.csv"
-column = "person"
-time = "drawn"
-stored = "read"
-item = "test"
-value = "result"
-unit = "unit"
-[measures.features]
-crp = ["CRP", "C-reactive protein"]
-my_oxygen = ["O2"]
-[[feature]]
-name = "my_oxygen"
-group = "my_group"
-kind = "category"
-role = "input"
-meaning = "oxygen before the film"
-choose = "nearest_before"
-window_h = 24
-words = { low = ["1 l", "2 l"], high = ["10 l"] }
-"""
-RESULTS = """person,drawn,read,test,result,unit
-1,2020-01-01 00:00,2020-01-01 01:00,CRP,1,mg/dL
-1,2020-01-01 05:00,2020-01-01 09:00,CRP,500,mg/L
-1,2020-01-01 06:00,2020-01-01 07:00,C-reactive protein,<0.5,mg/L
-1,2020-01-01 06:00,2020-01-01 07:00,CRP,3,stones
-1,2020-01-01 05:00,2020-01-01 05:00,O2,10 l,
-2,2020-01-01 05:00,2020-01-01 05:00,O2,none,
-9,2020-01-01 05:00,2020-01-01 05:00,O2,none,
-"""
-
-
-def test_measures_of_a_long_table_are_chosen_as_those_of_mimic(workspace: Workspace, tmp_path: Path) -> None:
-    table = "file,person,when\na,1,2020-01-01 06:30\nb,1,2020-01-01 08:00\nc,2,2020-01-01 08:00\n"
-    root = write_folder(tmp_path, table, ("a.png", "b.png", "c.png"))
-    (root / "results.csv").write_text(RESULTS)
-    summary = build(workspace, root, LONG)
-    cohort = open_cohort(summary.path)
-    assert values_of(cohort, "crp") == pytest.approx([10, 0.5, None])
-    assert values_of(cohort, "my_oxygen") == [1, 1, None]
-    assert values_of(cohort, "sodium") == [None] * 3  # of a group, all features
-    assert cohort.ehr_age_h is not None
-    aged = [name for name in cohort.names if find_feature(name).has_age]
-    assert cohort.ehr_age_h[:2, aged.index("crp")].tolist() == [6.5, 2]
-    measured = summary.values["measured"]
-    assert measured["crp"] | {"films": 2, "rows": 4, "at_limit": 1, "stored_later": 1} == measured["crp"]
-    assert measured["crp"]["rejected"] == {"unit not declared": 1}
-    assert measured["my_oxygen"]["rejected"] == {"word not declared": 1}
-    assert "results.csv: rows whose id is no film's: 1" in summary.values["remarks"]
-    learn_features(workspace.cohorts)
-    assert build(workspace, root, LONG).was_current
-    assert not list((workspace.stages).glob("own-*"))
-
-
-def test_a_table_of_measures_may_know_films_by_their_files(workspace: Workspace, tmp_path: Path) -> None:
-    root = write_folder(tmp_path, "file,person,when\na,1,2020-01-01 06:30\nb,1,2020-01-01 08:00\n", ("a.png", "b.png"))
-    (root / "results.csv").write_text(
-        "f,at,crp\na.png,2020-01-01 01:00,7\na.png,2020-01-01 02:00,8\nb.png,2020-01-01 02:00,9\n"
-    )
-    measures = """
-[[measures]]
-file = "results.csv"
-column = "f"
-key = "file"
-time = "at"
-[measures.features]
-crp = { value = "crp", unit = "mg/L" }
-"""
-    cohort = opened(workspace, root, LONG.partition("[[measures]]")[0] + measures)
-    assert values_of(cohort, "crp") == pytest.approx([8, 9])
-
-
-WIDE = (
-    LONG.partition("[[measures]]")[0].replace('taken = "when"', "")
-    + """
-[time]
-unit = "d"
-[[measures]]
-time = "day"
-[measures.features]
-crp = { value = "crp", unit = "mg/L" }
-"""
-)
-OWN = """name = "crp2"
-group = "mine"
-kind = "repeated"
-role = "input"
-meaning = "x"
-choose = "nearest_before"
-window_h = 24
-range = [0, 9]
-"""
-BAD_MEASURES = {
-    "unit": (WIDE.replace("mg/L", "g/l"), '[measures.features.crp] has the unit "g/l"', "factor"),
-    "no unit": (WIDE.replace(', unit = "mg/L"', ""), "[measures.features.crp] needs a unit", '"mg/l"'),
-    "feature": (WIDE.replace("crp =", "crb ="), 'there is no measured feature "crb"', 'nearest is "crp"'),
-    "time": (WIDE.replace('time = "day"', ""), '[measures.features.crp] needs the key "time"', ""),
-    "key": (
-        WIDE.replace("[[measures]]", '[[measures]]\nfile = "r.csv"\ncolumn = "p"'),
-        "counted from a film",
-        "patient",
-    ),
-    "no film time": (WIDE.replace('unit = "d"', ""), "need the time of each film", "taken ="),
-    "group": (
-        WIDE + f"crp2 = 'crp'\n[[feature]]\n{OWN.replace('mine', 'labs')}",
-        'the group "labs" is one that',
-        "my_",
-    ),
-    "unused": (WIDE + f"[[feature]]\n{OWN}", "no [measures.features] names it", "crp2 ="),
-    "outcome by kind": (
-        WIDE + f"crp2 = 'crp'\n[[feature]]\n{OWN}known = 'after'",
-        "so that it is known before the film",
-        "known",
-    ),
-    "outcome by time": (
-        WIDE + f"crp2 = {{ value = 'crp', time = 'later' }}\n[[feature]]\n{OWN}",
-        'feature "crp2" is an outcome by its time: all its values are of after the films',
-        "outcome",
-    ),
-    "items": (WIDE.replace("value =", 'items = ["a"], value ='), 'has no key "item"', "item ="),
-    "end": (WIDE + '[icu]\nstart = "day"', '[icu] needs the key "end"', ""),
-}
-
-
-@pytest.mark.parametrize(("text", "what", "hint"), BAD_MEASURES.values(), ids=BAD_MEASURES)
-def test_a_bad_measure_gets_one_sentence(text: str, what: str, hint: str, workspace: Workspace, tmp_path: Path) -> None:
-    table = "file,person,when,day,crp,later\na,1,,-1,2,1\nb,2,,0,3,4\n"
-    root = write_folder(tmp_path, table, ("a.png", "b.png"))
-    with pytest.raises(CxrsslError) as caught:
-        build(workspace, root, text)
-    assert what in caught.value.what
-    assert hint in caught.value.hint
-    assert not list(workspace.cohorts.glob("*"))
-
-
-def test_hannover_needs_a_map_and_no_code(data: Path, workspace: Workspace, tmp_path: Path) -> None:
-    root = data / "hannover_covid19"
-    summary = build_cohort(workspace, IngestOptions("folder", root, map=MAPS / "hannover.toml"))
-    cohort = open_cohort(summary.path)
-    assert (len(cohort), len(set(cohort.subject_id.tolist()))) == (243, 71)
-    assert summary.values["positions"]["icu"] == {"in": 150, "before": 7, "after": 29, "never": 57}
-    with (root / "data.csv").open() as file:
-        rows = {row["image_id"]: row for row in csv.DictReader(file)}
-    assert cohort.ehr_age_h is not None
-    aged = [name for name in cohort.names if find_feature(name).has_age]
-    ends = {"crp": (0.5, 400), "po2": (20, 340), "d_dimer": (200, 35000)}
-    columns = {"d_dimer": "d-dimer", "factor_xiii": "factor_xii"}
-    for name in ("crp", "po2", "pco2", "d_dimer", "ldh", "lymphocytes", "neutrophils", "factor_xiii"):
-        ages = cohort.ehr_age_h[:, aged.index(name)].tolist()
-        low, high = (find_feature(name).measured.low, find_feature(name).measured.high)  # type: ignore[union-attr]
-        for film, value, age in zip(cohort.image_id.tolist(), values_of(cohort, name), ages, strict=True):
-            column = columns.get(name, name)
-            said, offset = rows[film][f"{column}_val"], rows[film][f"{column}_offset"]
-            number = float(said or "nan") * (1000 if name == "d_dimer" else 1)
-            number = ends[name][number > 0] if np.isinf(number) else number
-            if said and -7 <= float(offset) <= 0 and low <= number <= high:
-                assert value == pytest.approx(number, rel=1e-6)
-                assert age == -24 * float(offset)
-            else:
-                assert value is None
-    died = [rows[film]["death_offset"] != "" for film in cohort.image_id.tolist()]
-    assert values_of(cohort, "mortality") == [1 if each else None for each in died]
-    assert cohort.labels(["Known death"], blank="ignore")[:, 0].tolist() == died
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("dataset", "folder"), [("covid", "covid19_cxr"), ("nih", "nih_chestxray14")])
-def test_a_real_dataset_as_a_folder_is_film_by_film_its_built_in_ingest(
-    dataset: str, folder: str, data: Path, workspace: Workspace, tmp_path: Path
-) -> None:
-    root = data / folder
-    summary, _ = ingest_dataset(workspace, IngestOptions(dataset, root, size_px=64, num_workers=1))
-    built_in = open_cohort(summary.path)
-    scheme = built_in.default_split
-    with (tmp_path / "parts.csv").open("w", newline="") as file:
-        pairs = zip(built_in.image_id.tolist(), built_in.split_of(scheme).tolist(), strict=True)
-        csv.writer(file).writerows([("film", "part"), *pairs])
-    text = (MAPS / f"{dataset}.toml").read_text()
-    join = '[[films.join]]\nfile = "parts.csv"\ncolumn = "film"\n'
-    head, _, tail = text.partition("[ehr]\n")
-    (tmp_path / "map.toml").write_text(head.replace("[films]\n", '[films]\nsplit = "part"\n') + join + "[ehr]\n" + tail)
-    summary, _ = ingest_dataset(
-        workspace, IngestOptions("folder", root, map=tmp_path / "map.toml", size_px=64, num_workers=1)
-    )
-    own = open_cohort(summary.path)
-    assert len(own) == summary.values["films"]["accepted"] == len(built_in)
-    for name in ("image_id", "study_id", "subject_id", "path", "view", "position", "taken_at", "finding_names"):
-        assert getattr(own, name).tolist() == getattr(built_in, name).tolist()
-    for name in ("ehr_values", "ehr_known", "label_values", "age_is_censored"):
-        np.testing.assert_array_equal(getattr(own, name), getattr(built_in, name))
-    assert own.split_of("official").tolist() == built_in.split_of(scheme).tolist()
-    packs = [open_images(workspace.images / name) for name in (dataset, "folder")]
-    assert packs[0].index.pixel_hash.tolist() == packs[1].index.pixel_hash.tolist()
-    assert any(packs[0].index.pixel_hash.tolist())
 
 
 def test_ids_are_compared_within_a_collection(workspace: Workspace, tmp_path: Path) -> None:
