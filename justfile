@@ -1,5 +1,8 @@
 # Everything that can be done here. Without just: uv run just RECIPE
 
+# Python keeps byte code, whatever the caller's environment says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # Lint, types, layers, fast tests, and the whole chain on a small synthetic hospital.
 check: lint test flow
 
@@ -42,7 +45,7 @@ crash *ARGS:
 
 # Benchmarks, each beside a named peer in the same run.
 bench:
-    uv run python tests/benchmarks/help.py
+    uv run python -m tests.benchmarks.help
     uv run python tests/benchmarks/packing.py
     uv run python tests/benchmarks/cohort.py
     uv run python tests/benchmarks/labevents.py

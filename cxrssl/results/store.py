@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cxrssl.core.building import Building
@@ -136,6 +137,11 @@ def build(building: Path, workspace: Workspace, before: Before | None, published
 
     Raises: SetupError when not every row is in it; DataError when the copy is damaged.
     """
+    _check_rows(building, _write(building, workspace, before, published))
+
+
+def _write(building: Path, workspace: Workspace, before: Before | None, published: Published | None) -> Folded:
+    """Write the store as `build` does, and return what it must hold."""
     from cxrssl.db import apply_schema, open_database
 
     now = published.sources if published else look_at_sources(workspace)
@@ -144,8 +150,7 @@ def build(building: Path, workspace: Workspace, before: Before | None, published
             apply_schema(database, SCHEMA)
         folded = fold(database, workspace, before or Before(), now, published)
         insert_rows(database, SOURCE, [Source(STORE, MADE_BY, _made_by())._asdict()])
-    kill_point("store-before-check")
-    _check_rows(building, folded)
+    return folded
 
 
 def _made_by() -> str:
@@ -166,12 +171,17 @@ def _make(workspace: Workspace, before: Before | None, published: Published | No
     store = workspace.store
     with renamed_os_errors(store), building_folder(store) as folder:
         building = folder / store.name
-        if before is not None:
-            _copy(store, building)
-        build(building, workspace, before, published)
+        with ThreadPoolExecutor(1) as beside:
+            if before is not None:
+                _copy(store, building)
+                beside.submit(fsync_path, building)  # DuckDB waits for the disk in the end, and for less by then
+            folded = _write(building, workspace, before, published)
+            kill_point("store-before-check")
+            checksum = beside.submit(checksum_of, building)
+            _check_rows(building, folded)
         if before is None:
             fsync_path(building)  # a fold that a power cut undoes is found by its checksum, and made again
-        _put_in_place(building, store)
+        _put_in_place(building, store, checksum.result())
 
 
 def _copy(store: Path, building: Path) -> None:
@@ -189,7 +199,10 @@ def _copy(store: Path, building: Path) -> None:
 
 
 def _check_rows(building: Path, folded: Folded) -> None:
-    """Open the store as a reader will, and read every new row: DuckDB knows a damaged block when it reads it."""
+    """Open the store as a reader will, and read every new row: DuckDB knows a damaged block when it reads it.
+
+    Raises: SetupError when not every row is in it.
+    """
     from cxrssl.db import WRITE_HINT, open_database
 
     counts = {**folded.counts, SOURCE: folded.counts[SOURCE] + 1}
@@ -203,10 +216,9 @@ def _check_rows(building: Path, folded: Folded) -> None:
             database.rows(f"SELECT bit_xor(hash({table})) FROM {table} WHERE rowid >= ?", [since])
 
 
-def _put_in_place(building: Path, store: Path) -> None:
+def _put_in_place(building: Path, store: Path, checksum: int) -> None:
     from cxrssl.db import journal_of
 
-    checksum = checksum_of(building)
     announce(store, checksum)
     kill_point("store-before-rename")
     journal_of(store).unlink(missing_ok=True)  # of someone who wrote to the store before: not of this one

@@ -36,6 +36,7 @@ from cxrssl.stats.calibration import score_calibration
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.scores import score_predictions
 from cxrssl.stats.subgroups import MACRO, SubgroupScore
+from tests.benchmarks.installed import installed_environment
 from tests.records.folders import make_run, metric, write_lines
 
 NUM_FILMS, NUM_SUBJECTS, NUM_STEPS = 400, 200, 500
@@ -144,10 +145,9 @@ def _publish_ablation(workspace: Workspace, grid: Grid, found: dict[tuple[str, i
 
 def run_cpu_s(*words: str) -> float:
     """Run a program to its end and return the seconds of CPU that it took, of all cores, user and system."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *words], check=True, env=environment, **silent)
+    subprocess.run([sys.executable, *words], check=True, env=installed_environment(), **silent)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
