@@ -85,9 +85,9 @@ help-texts:
 report-texts:
     uv run python -m tests.golden.report
 
-# Write the golden files of the dashboard's text and screens anew; read the difference before committing it.
-dashboard-texts:
-    uv run python -m tests.golden.dashboard
+# Write the golden files of the dashboard's text and screens anew, and their pictures into a folder if one is named.
+dashboard-texts *FOLDER:
+    uv run python -m tests.golden.dashboard {{ FOLDER }}
 
 # Count the kernels of a step on fake CUDA tensors anew; read the difference before committing it.
 fake-gpu-counts:

@@ -21,6 +21,7 @@ from cxrssl.cli.options import (
 )
 from cxrssl.core.columns import align_rows
 from cxrssl.core.errors import UsageError
+from cxrssl.core.numbers import score_text
 from cxrssl.core.text import count_noun
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def _heads(table: AblationTable) -> tuple[str, str, str]:
 
 def _cells(table: AblationTable, row: ArmRow | DifferenceRow, signed: bool = False) -> tuple[str, str, str]:
     """Return a number with its interval, its standard deviation over seeds, and its value by seed, - where missing."""
-    number, form = table.number_of(row), "+.3f" if signed else ".3f"
+    number = table.number_of(row)
     sd = "" if number.sd_seeds != number.sd_seeds else f"{number.sd_seeds:.3f}"
-    by_seed = [format(number.by_seed[seed], form) if seed in number.by_seed else "-" for seed in table.seeds]
+    by_seed = [score_text(number.by_seed[seed], signed) if seed in number.by_seed else "-" for seed in table.seeds]
     return number.interval.to_text(signed), sd, " ".join(by_seed)

@@ -39,6 +39,11 @@ def decode_number(value: Any) -> Any:
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
+def score_text(value: float, signed: bool = False) -> str:
+    """Return a score, or a difference of two, with three digits; "-0.000" is below zero by more than rounding."""
+    return format(round(value, 12) + 0.0, "+.3f" if signed else ".3f")
+
+
 def number_of(value: Any) -> float:
     """Return `value` as a float; nan for anything that is no number, inf for one too large to be drawn."""
     if not isinstance(value, int | float) or isinstance(value, bool):

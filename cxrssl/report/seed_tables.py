@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from cxrssl.core.numbers import score_text
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages, is_pinned, pin_key
 from cxrssl.evaluate.compare import describe_against_pixels
@@ -189,4 +190,4 @@ def _find_differing(group: SeedGroup) -> list[Evaluation]:
 def _round(row: SeedRow) -> dict[str, Any]:
     values = dict(vars(row))
     values |= {key: values[key] and round(values[key], 3) for key in ROUNDED}
-    return {**values, "by_seed": ",".join(f"{float(each):.3f}" for each in row.by_seed.split(",") if each)}
+    return {**values, "by_seed": ",".join(score_text(float(each)) for each in row.by_seed.split(",") if each)}

@@ -15,19 +15,21 @@ from cxrssl.core.text import plain
 
 WIDER = 4
 _PARTS = re.compile(r"[^-+._]+|[-+._]")
+_DIGEST = re.compile(r"-[0-9a-f]{8}$")
+"""Of the recipe, at the end of the name of a run."""
 
 
 def shorten_names(names: Sequence[str], width: int) -> list[str]:
     """Return the names in the same order, each in at most `width` places or in the fewest that tell them all apart.
 
-    What all names have in common gives way first, then the middle of a name.
+    The digest at the end gives way first, if names differ without it, then what all have in common, then the middle.
     """
     shown = list(map(plain, names))
     distinct = list(dict.fromkeys(shown))
     longest = max(map(cell_width, distinct), default=0)
-    short = distinct
+    short, telling = distinct, _leave_digests(distinct)
     for room in range(width, longest, WIDER):
-        short = _shorten(distinct, room)
+        short = _shorten(telling, room)
         if len(set(short)) == len(distinct):
             break
         short = distinct
@@ -36,9 +38,15 @@ def shorten_names(names: Sequence[str], width: int) -> list[str]:
 
 
 def least_width(names: Sequence[str]) -> int:
-    """Return the places that names need to lose nothing in which they differ."""
-    shown = list(map(plain, names))
+    """Return the places that names need to lose nothing that tells them apart."""
+    shown = _leave_digests(list(map(plain, names)))
     return max(map(cell_width, _elide_common(shown) if len(set(shown)) > 1 else shown), default=0)
+
+
+def _leave_digests(names: Sequence[str]) -> list[str]:
+    """Return the names with an ellipsis for the digest at their ends, or as they are if some are alike then."""
+    left = [_DIGEST.sub(ELLIPSIS, name) for name in names]
+    return left if len(set(left)) == len(set(names)) > 1 else list(names)
 
 
 def _shorten(names: Sequence[str], width: int) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.core.errors import DataError
-from cxrssl.core.numbers import encode_numbers
+from cxrssl.core.numbers import encode_numbers, score_text
 from cxrssl.core.seed import derive_seed
 from cxrssl.stats.metrics import Floats
 
@@ -155,8 +155,7 @@ class Interval:
         """
         if self.mark == "not defined":
             return self.mark
-        pattern = "{:+.3f}" if signed else "{:.3f}"
-        value, lo, hi = (pattern.format(each) for each in (self.value, self.lo, self.hi))
+        value, lo, hi = (score_text(each, signed) for each in (self.value, self.lo, self.hi))
         if not self.has_interval:
             return f"{value} no interval"
         share = f" {self.num_defined:,}/{self.num_resamples:,}" if self.is_partly_defined else ""

@@ -1,10 +1,10 @@
 """The dashboard as golden files: its text, every key of its JSON, and its screens at 80x24, 120x40 and 200x60.
 
 Of each screen there are two: its characters, and the style of each of them. A picture in SVG says the same in fifty
-times as many bytes, and nobody can read its difference.
+times as many bytes, and nobody can read its difference; a test holds it to these two, and keeps it where they differ.
 
 As a script, `python -m tests.golden.dashboard` or `just dashboard-texts`, it writes them anew: do that where a change
-was meant, and read the difference.
+was meant, and read the difference. With a folder, `just dashboard-texts FOLDER`, it writes the pictures there as well.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -23,8 +24,9 @@ from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
+from xml.etree import ElementTree
 
 from rich.segment import Segment
 from rich.style import Style
@@ -34,6 +36,7 @@ from textual.widgets import Input
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.dashboard.screens.runs import RunsScreen
+from cxrssl.dashboard.screens.save import make_picture
 from cxrssl.records.eval_settings import ProbeSettings
 from tests.cli.command import run
 from tests.dashboard.screen import drive, press, text_of, until
@@ -146,11 +149,23 @@ def _walk(values: Any, path: str) -> Iterator[str]:
         yield path
 
 
+class Shown(NamedTuple):
+    """A screen."""
+
+    characters: str
+    styles: str
+    lines: tuple[str, ...]
+    """The characters with what is of this process and the time of this test."""
+    picture: str
+    """In SVG, as the dashboard saves it."""
+
+
 @functools.cache
-def read_screen(name: str, size: tuple[int, int]) -> tuple[str, str]:
-    """Return the characters of a screen, and their styles."""
+def read_screen(name: str, size: tuple[int, int]) -> Shown:
+    """Return what a screen shows."""
     texts: list[str] = []
     styles: list[str] = []
+    pictures: list[str] = []
 
     async def steps(pilot: Pilot[None], screen: RunsScreen) -> None:
         for key in SCREENS[name]:
@@ -158,7 +173,8 @@ def read_screen(name: str, size: tuple[int, int]) -> tuple[str, str]:
         for field in pilot.app.screen.query(Input):
             field.cursor_blink = False
         await until(pilot, lambda: text_of(pilot).splitlines()[-1].strip() != "")  # the footer is mounted last
-        texts.extend(_scrub(line).rstrip() for line in text_of(pilot).splitlines())
+        texts.extend(text_of(pilot).splitlines())
+        pictures.append(make_picture(pilot.app, name))
         styles.extend(describe_styles(pilot.app.screen._compositor.render_strips()))
         for place, line in enumerate(text_of(pilot).splitlines()):
             if re.search(PROCESS, line):  # as long as its number and the name of this machine
@@ -169,11 +185,27 @@ def read_screen(name: str, size: tuple[int, int]) -> tuple[str, str]:
             for part in ("cohorts", "images"):
                 shutil.copytree(Path(ingest_cohort().name) / "workspace" / part, made.root / part, dirs_exist_ok=True)
         drive(made, steps, size)
-    return tuple("".join(f"{line}\n" for line in lines) for lines in (texts, styles))  # type: ignore[return-value]
+    characters = "".join(f"{_scrub(line).rstrip()}\n" for line in texts)
+    return Shown(characters, "".join(f"{line}\n" for line in styles), tuple(texts), pictures[0])
 
 
 def _read_part(name: str, size: tuple[int, int], at: int) -> str:
     return read_screen(name, size)[at]
+
+
+def read_picture(svg: str) -> list[str]:
+    """Return the lines of a picture, without their blanks: it has those with a colour alone."""
+    lines: dict[int, dict[float, str]] = {}
+    for each in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):
+        row = re.search(r"-line-(\d+)\)", each.get("clip-path", ""))
+        if row:
+            lines.setdefault(int(row[1]), {})[float(each.get("x", "0"))] = each.text or ""
+    return ["".join("".join(parts[x] for x in sorted(parts)).split()) for _, parts in sorted(lines.items())]
+
+
+def list_screens() -> list[tuple[str, tuple[int, int]]]:
+    """Return every screen in every size that it is kept in."""
+    return [(name, size) for name in SCREENS for size in (*SIZES, WIDE) if size != WIDE or name in SHOWN_WIDE]
 
 
 def describe_styles(strips: Sequence[Strip]) -> list[str]:
@@ -206,9 +238,8 @@ def _scrub(line: str) -> str:
 
 def all_texts() -> dict[str, Callable[[], str]]:
     """Return what makes the text of each golden file."""
-    shown = [(name, size) for name in SCREENS for size in (*SIZES, WIDE) if size != WIDE or name in SHOWN_WIDE]
     found: dict[str, Callable[[], str]] = {"once": partial(read_once, 80), "keys": read_keys}
-    for name, size in shown:
+    for name, size in list_screens():
         place = f"{name}-{size[0]}x{size[1]}"
         found |= {f"{place}{end}": partial(_read_part, name, size, at) for at, end in enumerate(("", ".styles"))}
     return found
@@ -219,14 +250,17 @@ def path_of(name: str) -> Path:
     return FOLDER / f"{name}.txt"
 
 
-def write() -> None:
-    """Write all golden files, and remove those of screens that are gone."""
+def write(pictures: Path | None = None) -> None:
+    """Write all golden files, and remove those of screens that are gone; write the pictures into a folder if asked."""
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.txt"):
         old.unlink()
     for name, make in all_texts().items():
         path_of(name).write_text(make())
+    if pictures:
+        for name, size in list_screens():
+            (pictures / f"{name}-{size[0]}x{size[1]}.svg").write_text(read_screen(name, size).picture)
 
 
 if __name__ == "__main__":
-    write()
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -6,12 +6,14 @@ In: lines of JSON on stdin: who, and what it works on. Out: the process id on a 
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,20 @@ import polars as pl
 import cxrssl.dashboard.once
 import cxrssl.db
 import cxrssl.results.fold
-from cxrssl.core.errors import CxrsslError
+from cxrssl.core.errors import CxrsslError, UsageError
 from cxrssl.core.journal import Journal, append_record
 from cxrssl.core.process import describe_process
 from cxrssl.core.workspace import Workspace
+from cxrssl.dashboard.app import DashboardApp
 from cxrssl.dashboard.once import read_once
+from cxrssl.dashboard.screens.common import CommonScreen
 from cxrssl.dashboard.view import View
 from cxrssl.db import open_database
 from cxrssl.records.run import RunFiles
 from cxrssl.results.check import check_store, content_sha256, hash_tables
 from cxrssl.results.store import fold_store, rebuild_store
 from tests.cli.command import run
+from tests.dashboard.screen import settle, text_of
 
 LOADED = (pl, cxrssl.dashboard.once, cxrssl.db, cxrssl.results.fold)
 """Once, before any process is forked."""
@@ -63,6 +68,36 @@ def watch(workspace: Workspace, said: Path) -> None:
         for screen in ("runs", "curves"):
             say(said, lambda screen=screen: len(read_once(workspace, screen, View()).text(80)))
             time.sleep(4 * PAUSE_S)
+
+
+def sit_before(workspace: Workspace, said: Path) -> None:
+    """Sit before the dashboard itself and go from screen to screen; note what cannot be read as it says it."""
+
+    async def sit() -> None:
+        app = DashboardApp(workspace)
+        async with app.run_test(size=(120, 40)) as pilot:
+            while True:
+                for key in ("1", "2", "4"):
+                    await pilot.press(key)
+                    screen = app.screen
+                    assert isinstance(screen, CommonScreen)
+                    await settle(pilot, screen)
+                    say(said, partial(refuse_failures, text_of(pilot)))
+
+    try:
+        asyncio.run(sit())
+    except BaseException:
+        with said.open("a") as file:
+            file.write(json.dumps({"failed": traceback.format_exc()}) + "\n")
+        raise
+
+
+def refuse_failures(text: str) -> int:
+    """Return how many characters are on a screen. Raises: UsageError with the line that says what failed."""
+    for line in text.splitlines():
+        if "cannot be read" in line or "Traceback" in line:
+            raise UsageError(line.strip())
+    return len(text)
 
 
 def ask(workspace: Workspace, said: Path) -> None:
@@ -114,7 +149,7 @@ def act(order: dict[str, Any]) -> None:
     elif order["who"] == "checker":
         check(workspace, Path(order["damaged"]), said)
     else:
-        {"folder": keep_folding, "dashboard": watch, "user": ask}[order["who"]](workspace, said)
+        {"folder": keep_folding, "dashboard": watch, "pilot": sit_before, "user": ask}[order["who"]](workspace, said)
 
 
 if __name__ == "__main__":

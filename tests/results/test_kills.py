@@ -5,16 +5,10 @@ from __future__ import annotations
 import json
 import os
 import random
-import select
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,6 +17,7 @@ from cxrssl.db import open_database
 from cxrssl.results.check import check_store, content_sha256, hash_tables
 from cxrssl.results.store import fold_store, rebuild_store
 from tests.records.folders import make_run
+from tests.results.cast import Cast, heard, open_cast
 from tests.scale import scaled
 
 pytestmark = pytest.mark.crash
@@ -30,54 +25,10 @@ SEED = int(os.environ.get("CXRSSL_SEED", "20261201"))
 NUM_RUNS = 3
 
 
-@dataclass
-class Cast:
-    """The processes on one workspace, and what each has said."""
-
-    root: Path
-    theatre: subprocess.Popen[str]
-    num: int = 0
-    alive: list[int] = field(default_factory=list)
-
-    def begin(self, who: str, **more: Any) -> tuple[int, Path]:
-        """Start a process; return its id and the file of what it says."""
-        self.num += 1
-        said = self.root / f"said-{self.num}"
-        said.touch()
-        order = {"who": who, "workspace": str(self.root / "ws"), "said": str(said), **more}
-        assert self.theatre.stdin is not None
-        assert self.theatre.stdout is not None
-        self.theatre.stdin.write(json.dumps(order) + "\n")
-        self.theatre.stdin.flush()
-        pid = int(self.theatre.stdout.readline())
-        if more.get("wait"):
-            assert self.theatre.stdout.readline() == "0\n"
-        else:
-            self.alive.append(pid)
-        return pid, said
-
-    def kill(self, pid: int) -> None:
-        """Kill a process and wait until it is gone."""
-        handle = os.pidfd_open(pid)
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-        assert select.select([handle], [], [], 60)[0]
-        os.close(handle)
-        self.alive.remove(pid)
-
-
 @pytest.fixture
 def cast(tmp_path: Path) -> Iterator[Cast]:
-    words = [sys.executable, "-m", "tests.results.actors"]
-    theatre = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    made = Cast(tmp_path, theatre)
-    try:
+    with open_cast(tmp_path) as made:
         yield made
-    finally:
-        for pid in made.alive:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        theatre.kill()
-        theatre.wait()
 
 
 @dataclass
@@ -92,10 +43,6 @@ class Start:
         """The last step that was logged for certain; one before the first where there is none."""
         lines = self.said.read_bytes().split()
         return int(lines[-1]) if lines else self.first - 1
-
-
-def heard(said: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in said.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def expect(starts: list[Start]) -> tuple[dict[int, int], dict[int, int]]:

@@ -30,6 +30,16 @@ def test_what_all_names_share_goes_first_and_what_differs_stays() -> None:
     assert len(set(shown)) == len(ABLATION)
 
 
+def test_the_digest_goes_before_anything_else_where_names_differ_without_it() -> None:
+    made = [f"nih-study.{arm}-vit-micro-s{seed}" for arm in ("vanilla", "record") for seed in (0, 1)]
+    names = [f"{name}-{number:08x}" for number, name in enumerate(made)]
+    assert shorten_names(names, 39) == names
+    assert shorten_names(names, 31) == [f"{name}…" for name in made]
+    assert shorten_names(names, 24)[0] == "nih…vanilla-vit…s0…"
+    again = [*names, f"{made[0]}-0000abcd"]
+    assert shorten_names(again, 28)[::4] == ["nih…vanilla-vit…s0-00000000", "nih…vanilla-vit…s0-0000abcd"]
+
+
 def test_where_names_share_no_word_the_middle_goes_or_what_is_before_their_difference() -> None:
     assert cut_middle("mimic-msn+sex+age-vit-tiny-s0-1a2b3c4d", 24) == "mimic-msn+se…s0-1a2b3c4d"
     assert shorten_names(["only-one-run-of-a-long-name"], 12) == ["only-o…-name"]

@@ -52,6 +52,7 @@ def test_percentile_interval_leaves_out_undefined_resamples_and_counts_the_other
 def test_intervals_are_written_with_their_bounds_and_undefined_ones_in_words() -> None:
     assert Interval(0.7341, 0.7019, 0.7654, 10).to_text() == "0.734 [0.702, 0.765]"
     assert Interval(-0.01, -0.02, 0.01, 10).to_text(signed=True) == "-0.010 [-0.020, +0.010]"
+    assert Interval(-1e-17, -0.02, -1e-4, 10).to_text(signed=True) == "+0.000 [-0.020, -0.000]"
     assert Interval(0.5, math.nan, math.nan, 0).to_text() == "0.500 no interval"
     assert Interval(math.nan, math.nan, math.nan, 0).to_text() == "not defined"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -23,7 +23,7 @@ PICTURE = ".svg"
 _FONTS = re.compile(r"@font-face\s*\{[^}]*\}\s*")
 
 
-def make_picture(app: App[object], title: str) -> str:
+def make_picture(app: App[Any], title: str) -> str:
     """Return what the screen shows as SVG that needs nothing from any network: the viewer's own fixed-width font."""
     return _FONTS.sub("", app.export_screenshot(title=title))
 

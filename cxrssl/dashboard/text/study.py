@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cxrssl.core.numbers import score_text
 from cxrssl.core.text import count_noun, plain
 from cxrssl.dashboard.means import SeedMean
 from cxrssl.dashboard.study import SEEDS_ONLY, Study, StudyRow
@@ -191,4 +192,5 @@ def _difference_of(mean: SeedMean) -> str:
     value, low, high, num = mean
     if not num:
         return NOTHING
-    return f"{value:+.3f}" + ("" if math.isnan(low) else f" [{low:+.3f}, {high:+.3f}]")
+    shown, *ends = (score_text(each, signed=True) for each in (value, low, high))
+    return shown + ("" if math.isnan(low) else f" [{', '.join(ends)}]")
