@@ -189,8 +189,9 @@ def read_screen(name: str, size: tuple[int, int]) -> Shown:
     return Shown(characters, "".join(f"{line}\n" for line in styles), tuple(texts), pictures[0])
 
 
-def _read_part(name: str, size: tuple[int, int], at: int) -> str:
-    return read_screen(name, size)[at]
+def _read_part(name: str, size: tuple[int, int], part: str) -> str:
+    shown = read_screen(name, size)
+    return shown.styles if part else shown.characters
 
 
 def read_picture(svg: str) -> list[str]:
@@ -241,7 +242,7 @@ def all_texts() -> dict[str, Callable[[], str]]:
     found: dict[str, Callable[[], str]] = {"once": partial(read_once, 80), "keys": read_keys}
     for name, size in list_screens():
         place = f"{name}-{size[0]}x{size[1]}"
-        found |= {f"{place}{end}": partial(_read_part, name, size, at) for at, end in enumerate(("", ".styles"))}
+        found |= {f"{place}{end}": partial(_read_part, name, size, end) for end in ("", ".styles")}
     return found
 
 
