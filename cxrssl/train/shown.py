@@ -11,7 +11,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,7 +30,7 @@ from cxrssl.model.build import build_objective
 from cxrssl.model.record import RecordColumns
 from cxrssl.recipe.machine import Machine
 from cxrssl.recipe.settings import Recipe
-from cxrssl.records.run import RunFiles, read_description
+from cxrssl.records.run import RunDescription, RunFiles, read_description
 from cxrssl.train.order import batch_rows, find_step
 from cxrssl.train.plan import RunPlan
 from cxrssl.train.pooled import find_row, pool_films
@@ -46,7 +46,10 @@ def cut_film(asked: AskedViews) -> ShownViews:
     Raises: DataError when the run cannot be read, it was trained on another state of the cohort, or the film is not
     packed.
     """
-    plan, views = _plan(asked.root, asked.cohort, asked.run_id, _state_of(asked))
+    about = _describe(asked.root, asked.run_id) if asked.run_id else None
+    names = [each.cohort for each in about.members or ()] if about else []
+    state = _state_of(asked.root, [asked.cohort, *names])
+    plan, views = _plan(asked.root, asked.cohort, asked.run_id, state)
     row = find_row(plan.cohort, asked.cohort, asked.row)
     epoch = min(max(asked.epoch, 0), plan.recipe.train.num_epochs - 1)
     found = find_step(plan, row, epoch) if asked.run_id and plan.steps_per_epoch else None
@@ -75,15 +78,27 @@ def _why_not(plan: RunPlan, asked: AskedViews, row: int) -> str:
     return "not trained on; cut as if it were"
 
 
-def _state_of(asked: AskedViews) -> tuple[int, ...]:
-    """Return what is another when the cohort or its films were published anew."""
-    root = Path(asked.root)
-    paths = [root / "cohorts" / asked.cohort, root / "images" / asked.cohort]
+def _describe(root: str, run_id: str) -> RunDescription:
+    """Return what a run is. Raises: DataError when it cannot be read."""
+    files = RunFiles(Workspace(Path(root)).runs / run_id)
+    about, fault = read_description(files)
+    if about is None:
+        raise DataError(f"run {run_id} cannot be read: {fault}", files.folder)
+    return about
+
+
+def _state_of(root: str, cohorts: Sequence[str]) -> tuple[int, ...]:
+    """Return what is another when one of the cohorts or its films were published anew."""
+    paths = [Path(root) / kind / name for name in cohorts for kind in ("cohorts", "images")]
     return tuple(path.stat().st_ino for path in paths if path.is_dir())
 
 
-@functools.lru_cache(maxsize=2)
-def _open(root: str, name: str, state: tuple[int, ...]) -> tuple[Cohort, ImageStore]:
+def _open(root: str, name: str) -> tuple[Cohort, ImageStore]:
+    return _open_state(root, name, _state_of(root, [name]))
+
+
+@functools.lru_cache(maxsize=4)
+def _open_state(root: str, name: str, state: tuple[int, ...]) -> tuple[Cohort, ImageStore]:
     workspace = Workspace(Path(root))
     cohort = open_cohort(workspace.cohorts / name, verify=False, check=False)
     return cohort, open_images(workspace.images / name, verify=False)
@@ -92,23 +107,21 @@ def _open(root: str, name: str, state: tuple[int, ...]) -> tuple[Cohort, ImageSt
 @functools.lru_cache(maxsize=4)
 def _plan(root: str, name: str, run_id: str, state: tuple[int, ...]) -> tuple[RunPlan, ViewPlan]:
     """Return the plan of a run, as far as its views need it."""
-    cohort, images = _open(root, name, state)
-    files, recipe, scheme = RunFiles(Workspace(Path(root)).runs / run_id), Recipe(), cohort.default_split
+    cohort, images = _open(root, name)
+    folder, recipe, scheme = Workspace(Path(root)).runs / run_id, Recipe(), cohort.default_split
     if run_id:
-        about, fault = read_description(files)
-        if about is None:
-            raise DataError(f"run {run_id} cannot be read: {fault}", files.folder)
+        about = _describe(root, run_id)
         if about.members:
-            cohort, images = pool_films([_open(root, each.cohort, state) for each in about.members])
+            cohort, images = pool_films([_open(root, each.cohort) for each in about.members])
             name = about.cohort
         if about.cohort_sha256 != cohort.content_sha256 or about.images_sha256 != images.content_sha256:
-            raise DataError(f"run {run_id} was trained on an older state of cohort {name}", files.folder)
+            raise DataError(f"run {run_id} was trained on an older state of cohort {name}", folder)
         recipe, scheme = build_settings(Recipe, about.recipe), about.split
     if recipe.data.where:
         what = f"the films of run {run_id} were chosen by SQL, which is not asked here"
-        raise DataError(what, files.folder, "look at a run on all films of its cohorts")
+        raise DataError(what, folder, "look at a run on all films of its cohorts")
     rows = choose_rows(cohort, images, recipe, scheme).rows
-    plan = RunPlan(run_id, files.folder, recipe, Machine(), cohort, images, scheme, rows)
+    plan = RunPlan(run_id, folder, recipe, Machine(), cohort, images, scheme, rows)
     # Weights without memory: what an objective asks for is known when it is built.
     with torch.device("meta"):
         return plan, build_objective(recipe, RecordColumns(num_findings=1)).view_plan

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cxrssl.audit.checks import refuse
 from cxrssl.audit.gate import audit_candidate
@@ -20,10 +21,13 @@ from cxrssl.recipe.load import load_recipe
 from cxrssl.records.encoder import EhrInput, open_record
 from cxrssl.records.steps import iter_metrics
 from cxrssl.train import loop
+from cxrssl.train.folder import describe_run
 from cxrssl.train.order import batch_rows, even_places, find_step
 from cxrssl.train.plan import RunPlan, plan_run
 from cxrssl.train.pooled import list_members, open_data, open_films
 from cxrssl.train.record import load_record
+from cxrssl.train.shown import cut_film
+from cxrssl.views.shown import AskedViews
 from tests.scale import scaled
 from tests.several import SHARED, ingest, make_several
 from tests.small_runs import CPU, MINUTE, read_run, run_until, two_layers, weights_of
@@ -238,6 +242,23 @@ def test_a_condition_chooses_films_and_is_part_of_the_run(workspace: Workspace, 
         plan_on(workspace, tmp_path, "covid,whole", "data.where=view = 'AP'")
     with pytest.raises(UsageError, match="cohort covid: --where"):
         plan_on(workspace, tmp_path, "covid,whole", "data.where=nothing = 1")
+
+
+def test_views_are_not_shown_of_a_member_that_was_made_anew(workspace: Workspace, tmp_path: Path) -> None:
+    own = Workspace(tmp_path / "own").create()
+    for part in ("cohorts", "images"):
+        for name in ("odd", "even"):
+            shutil.copytree(workspace.root / part / name, own.root / part / name)
+    plan = plan_on(workspace, own.root, "odd,even")
+    plan.folder.mkdir(parents=True)
+    describe_run(plan, torch.device("cpu"))
+    asked = AskedViews(str(own.root), "odd", 0, plan.run_id)
+    assert cut_film(asked).views
+    for part in ("cohorts", "images"):
+        shutil.rmtree(own.root / part / "even")
+    ingest(own, write_nih(tmp_path / "other", num_patients=6), "even")
+    with pytest.raises(DataError, match="older state of cohort"):
+        cut_film(asked)
 
 
 def test_films_of_two_sizes_are_refused_in_a_sentence(workspace: Workspace, tmp_path: Path) -> None:
