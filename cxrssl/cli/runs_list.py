@@ -139,8 +139,9 @@ def _list_lines(found: Sequence[ListedRun], num_runs: int, columns: tuple[str, .
     cells = [[_cell(name, row.values.get(name)) for name in columns] for row in found]
     heads = [HEADS.get(name, name) for name in columns]
     others = [max(map(cell_width, column)) for column in zip(heads[1:], *(row[1:] for row in cells), strict=True)]
-    room = max(_terminal_width() - sum(others) - 2 * len(others), MIN_NAME)
-    names = shorten_names([plain(row.record.run_id) for row in found], room)
+    names, width = [plain(row.record.run_id) for row in found], _terminal_width()
+    if width:
+        names = shorten_names(names, max(width - sum(others) - 2 * len(others), MIN_NAME))
     table = [heads, *([name, *row[1:]] for name, row in zip(names, cells, strict=True))]
     right = {at for at, name in enumerate(columns) if any(isinstance(row.values.get(name), float) for row in found)}
     end = count_noun(len(found), "run") + (f" of {num_runs:,}" if len(found) < num_runs else "")
@@ -148,7 +149,8 @@ def _list_lines(found: Sequence[ListedRun], num_runs: int, columns: tuple[str, .
 
 
 def _terminal_width() -> int:
-    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else WIDTH
+    """Return the columns of the terminal; 0 for a file or a pipe, in which names stand whole."""
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
 
 
 def _cell(name: str, value: Value | None) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrssl.core.columns import ELLIPSIS
 from cxrssl.core.durable import renamed_os_errors, write_bytes
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import few_nearest, nearest_hint, plain
@@ -190,18 +191,21 @@ class Workspace:
         return self.cohorts / name
 
     def find_run(self, run_id: str) -> Path:
-        """Return the folder of a run; an unambiguous beginning of its id is enough, or one up to a hyphen."""
+        """Return the folder of a run by its id, by an unambiguous beginning of it, or one up to a hyphen, or as a
+        narrow table shows it: with an ellipsis for what was left out."""
         runs = self.run_ids()
         whole = [name for name in runs if name == run_id]
         # "demo-msn" is demo-msn-vit-... and not demo-msn+demo-vit-...
         matches = whole or [name for name in runs if name.startswith(f"{run_id}-")]
         matches = matches or [name for name in runs if name.startswith(run_id)]
+        if not matches and ELLIPSIS in run_id:
+            shown = re.compile(".*".join(map(re.escape, run_id.split(ELLIPSIS))), re.DOTALL)
+            matches = [name for name in runs if shown.fullmatch(name)]
         if len(matches) == 1:
             return self.runs / matches[0]
         if matches:
-            raise UsageError(
-                f'"{plain(run_id)}" is the beginning of {len(matches)} runs', hint=few_nearest(run_id, matches)
-            )
+            what = "short for" if ELLIPSIS in run_id else "the beginning of"
+            raise UsageError(f'"{plain(run_id)}" is {what} {len(matches)} runs', hint=few_nearest(run_id, matches))
         hint = nearest_hint(run_id, runs, MOST_RUNS) if runs else "make one: cxrssl pretrain"
         raise UsageError(f'no run "{plain(run_id)}" in this workspace', self.runs, hint)
 

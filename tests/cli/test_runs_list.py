@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrssl.cli import runs_list
 from cxrssl.cli.runs_list import _cell
 from cxrssl.core.durable import write_json
 from cxrssl.core.journal import append_record
@@ -55,7 +56,10 @@ def test_runs_are_listed_filtered_and_sorted(workspace: Workspace) -> None:
     assert listed(workspace, "--sort", "-step") == ["1", "3", "2"]
 
 
-def test_the_table_fits_eighty_columns_and_says_how_many_there_are(workspace: Workspace) -> None:
+def test_the_table_fits_eighty_columns_and_says_how_many_there_are(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_list, "_terminal_width", lambda: 80)
     shown = run("runs", "list", "--columns", "state,auroc,ehr,started,loss", workspace=workspace.root).stdout
     assert max(map(len, shown.splitlines())) <= 80
     assert "0.750" in shown

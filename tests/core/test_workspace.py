@@ -74,17 +74,22 @@ RUNS = ("demo-msn-vit-s0-1a", "demo-msn+view-vit-s0-2b", "demo-msn+view-vit-s1-3
 
 @pytest.mark.parametrize(
     ("words", "run"),
-    [(RUNS[1], RUNS[1]), ("demo-msn", RUNS[0]), ("demo-msn-v", RUNS[0]), ("demo-msn+view-vit-s1", RUNS[2])],
-)
-def test_a_run_is_found_by_the_beginning_of_its_id_up_to_a_hyphen_first(tmp_path: Path, words: str, run: str) -> None:
+    [
+        (RUNS[1], RUNS[1]), ("demo-msn", RUNS[0]), ("demo-msn-v", RUNS[0]), ("demo-msn+view-vit-s1", RUNS[2]),
+        ("demo-msn+view-vit-s1…", RUNS[2]), ("…view…s0…", RUNS[1]),
+    ],
+)  # fmt: skip
+def test_a_run_is_found_by_the_beginning_of_its_id_or_as_tables_shorten_it(
+    tmp_path: Path, words: str, run: str
+) -> None:
     for name in RUNS:
         touch(tmp_path / "runs" / name / "run.json")
     assert Workspace(tmp_path).find_run(words).name == run
 
 
-@pytest.mark.parametrize("words", ["demo", "demo-msn+view", "demo-msn+"])
-def test_a_beginning_of_several_runs_is_refused(tmp_path: Path, words: str) -> None:
+@pytest.mark.parametrize("words", ["demo", "demo-msn+view", "demo-msn+", "demo…vit…", "…s0…"])
+def test_a_name_that_stands_for_several_runs_is_refused(tmp_path: Path, words: str) -> None:
     for name in RUNS:
         touch(tmp_path / "runs" / name / "run.json")
-    with pytest.raises(UsageError, match="is the beginning of"):
+    with pytest.raises(UsageError, match=r"is (the beginning of|short for) [23] runs"):
         Workspace(tmp_path).find_run(words)
