@@ -20,7 +20,7 @@ FOREIGN_NAMES = (
     "CLICOLOR_FORCE", "PYTHONWARNINGS",
 )  # fmt: skip
 """What a job, a terminal or a user's habits leave in the environment; a test that means it sets it itself."""
-OWN_NAMES = ("CXRSSL_FULL", "CXRSSL_SEED", "CXRSSL_FUZZ_SEED", "CXRSSL_FUZZ_CASES")
+OWN_NAMES = ("CXRSSL_SLURM", "CXRSSL_FULL", "CXRSSL_SEED", "CXRSSL_FUZZ_SEED", "CXRSSL_FUZZ_CASES")
 
 
 def pytest_configure() -> None:

@@ -214,6 +214,6 @@ def stop(
     from cxrssl.results.stop import stop_run
 
     opened = open_workspace(workspace)
-    folder = opened.find_run(run)
+    folder = opened.find_run(run, or_job=True)
     for sentence in stop_run(folder, opened.jobs / folder.name, wait, kill):
         typer.echo(sentence)

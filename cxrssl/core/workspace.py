@@ -190,10 +190,13 @@ class Workspace:
             raise UsageError(f'no cohort "{plain(name)}" in this workspace', self.root, nearest_hint(name, names))
         return self.cohorts / name
 
-    def find_run(self, run_id: str) -> Path:
+    def find_run(self, run_id: str, or_job: bool = False) -> Path:
         """Return the folder of a run by its id, by an unambiguous beginning of it, or one up to a hyphen, or as a
-        narrow table shows it: with an ellipsis for what was left out."""
-        runs = self.run_ids()
+        narrow table shows it: with an ellipsis for what was left out.
+
+        With `or_job` also where a run will be whose first job of SLURM waits.
+        """
+        runs = sorted({*self.run_ids(), *_child_names(self.jobs)}) if or_job else self.run_ids()
         whole = [name for name in runs if name == run_id]
         # "demo-msn" is demo-msn-vit-... and not demo-msn+demo-vit-...
         matches = whole or [name for name in runs if name.startswith(f"{run_id}-")]

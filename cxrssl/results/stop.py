@@ -141,6 +141,8 @@ def _process(start: dict[str, Any]) -> Iterator[int | None]:
 def _describe_end(folder: Path) -> str:
     record = read_run(folder)
     last = last_turn(record.events) if record else None
+    if not folder.is_dir():
+        return "the run had not begun; the same pretrain command submits it again"
     if record is None or last is None or last["event"] == "start":
         return "its process ended without a word; what it saved before is there"
     step = f" at step {last['step']:,}" if isinstance(last.get("step"), int) else ""
@@ -158,7 +160,8 @@ def _find_job(jobs: Path, folder: Path) -> str:
 
 def _cancel_job(files: RunFiles, job_id: str) -> Iterator[str]:
     """Cancel a SLURM job and see it leave the queue."""
-    append_record(files.events, {"event": STOP_REQUEST, "by": describe_process()["host"], "job": job_id})
+    if files.folder.is_dir():  # else it has not begun
+        append_record(files.events, {"event": STOP_REQUEST, "by": describe_process()["host"], "job": job_id})
     done = subprocess.run(["scancel", job_id], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SetupError(f"scancel refused job {job_id}: {plain(done.stderr.strip(), 200)}", files.folder)

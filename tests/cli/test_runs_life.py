@@ -311,6 +311,28 @@ def test_a_run_that_waits_in_the_queue_to_be_started_again_is_cancelled(
     assert "does not run: it is stopped" in call(workspace, "stop", "far").stderr
 
 
+def test_a_run_whose_first_job_waits_is_cancelled_and_makes_no_run(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, jobs = tmp_path / "tools", workspace.jobs / "waits-vit-s0-1"
+    tools.mkdir()
+    jobs.mkdir(parents=True)
+    (jobs / "7_submission.sh").touch()
+    for name, text in (("scancel", "touch $0.asked"), ("squeue", f"[ -e {tools}/scancel.asked ] || echo 7 PD")):
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    stopped = run("runs", "stop", "waits", workspace=workspace.root)
+    assert stopped.stdout.splitlines() == [
+        "scancel sent to job 7",
+        "job 7 has left the queue",
+        "the run had not begun; the same pretrain command submits it again",
+    ], stopped
+    assert "waits-vit-s0-1" not in workspace.run_ids()
+    refused = run("runs", "stop", "waits", workspace=workspace.root)
+    assert (refused.returncode, "run waits-vit-s0-1 does not run: it is not begun" in refused.stderr) == (2, True)
+
+
 def test_a_run_whose_events_have_no_start_is_left_alone(workspace: Workspace) -> None:
     (make_run(workspace, "odd", range(3)) / "events.jsonl").write_text("")
     refused = call(workspace, "stop", "odd")
