@@ -41,7 +41,7 @@ HTML_TAGS = {
 }  # fmt: skip
 HTML_ATTRIBUTES = {
     "lang", "charset", "name", "content", "class", "href", "id", "aria-label", "aria-labelledby", "tabindex", "role",
-    "scope", "src", "alt",
+    "scope", "src", "alt", "width",
 }  # fmt: skip
 MARKDOWN_TAGS = {
     "h1", "h2", "h3", "p", "ul", "li", "strong", "code", "blockquote", "table", "thead", "tbody", "tr", "th", "td",
@@ -237,3 +237,18 @@ def test_a_wide_table_is_shown_in_parts_of_about_equal_width_without_rows_that_s
     assert [part.rows for part in parts] == [(0, 1), (0,)]
     assert [part.columns for part in fold_table(table, 120, 2)] == [(0, 1, 2, 3, 4)]
     assert "d\n" in write_csv(table)[:80] or "d,d lo" in write_csv(table)
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (b'width="504pt" height="90pt"', "1008"),
+        (b'height="90pt" viewBox="0 0 9 9" width="252pt"', "504"),
+        (b'width="880" height="90"', "1008"),
+        (b'width="440" height="90"', "504"),
+    ],
+)
+def test_letters_of_six_points_are_12_pixels_high_on_the_page(size: bytes, shown: str) -> None:
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg" ' + size + b' stroke-width="2"></svg>'
+    page = read_page(write_html(Document("D", "", (), [Figure("f", "F", "alt", svg)])))
+    assert [attributes.get("width") for tag, attributes in page.tags if tag == "img"] == [shown]

@@ -22,6 +22,11 @@ from cxrssl.report.tables import ReportTable
 ROOM, GAP = 132, 3
 """Places of a line of a table: what a page of 1,280 pixels, and A4, have room for."""
 MAX_LINE, MAX_CELL = 5000, 300
+SHOWN_PX = 1008
+"""Width of a figure that fills a page of a journal, that of a column half of it: letters of 6 points are 12 px high."""
+_SVG_WIDTH = re.compile(rb'<svg\b[^>]*?\swidth="([\d.]+)(pt|px)?"')
+HALF_PX = 600
+"""Narrower files of figures are for a column."""
 
 
 def write_html(document: Document) -> str:
@@ -114,10 +119,18 @@ def _write_figure(document: Document, figure: Figure) -> str:
     number = document.number_of(figure)
     data = base64.b64encode(figure.svg).decode()
     alt = escape(figure.alt, MAX_LINE)
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{alt}">'
+    image = f'<img{_size_of(figure.svg)} src="data:image/svg+xml;base64,{data}" alt="{alt}">'
     picture = f'<div class="picture" tabindex="0" role="group" aria-label="Figure {number}">{image}</div>'
     caption = f'<span class="number">Figure {number}.</span> {escape(figure.title)}'
     return f'<figure id="figure-{number}">\n{picture}\n<figcaption>{caption}</figcaption>\n</figure>'
+
+
+def _size_of(svg: bytes) -> str:
+    """Return the width at which a page shows a figure, in pixels; nothing where its file says none."""
+    if not (found := _SVG_WIDTH.search(svg)):
+        return ""
+    width_px = float(found[1]) * (96 / 72 if found[2] == b"pt" else 1)
+    return f' width="{SHOWN_PX if width_px >= HALF_PX else SHOWN_PX // 2}"'
 
 
 def _write_table(document: Document, table: ReportTable, level: int) -> str:
