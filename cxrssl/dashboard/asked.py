@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cxrssl.core.errors import CxrsslError
@@ -29,6 +29,8 @@ USUAL_QUERIES = (
     ("films by link", "", "SELECT link_status, count(*) AS films, avg(gap_h) FROM film GROUP BY ALL"),
 )
 """Name, place ("" is any cohort) and text."""
+TABLES = """SELECT table_name AS "table", string_agg(column_name, ', ' ORDER BY column_index) AS columns
+FROM duckdb_columns() WHERE NOT internal GROUP BY table_name ORDER BY table_name"""
 _NUMBER = re.compile(r"-?[0-9][0-9.e+-]*|nan|inf|-inf")
 
 
@@ -44,16 +46,30 @@ class Answer:
     is_cut: bool = False
     """Whether there are more rows than are shown."""
     is_reading: bool = False
+    is_listing: bool = False
+    """Whether these are the tables that can be asked."""
 
     @property
     def line(self) -> str:
         """What came of it, in words."""
         if self.error:
             return self.error
+        if self.is_listing:
+            return "type a query and press enter; tab goes to the tables, enter there shows one"
         if self.sheet is None:
             return "type a query and press enter; tab goes to the answer"
         more = f", the first {LIMIT:,}" if self.is_cut else ""
         return f"{count_noun(len(self.sheet.rows), 'row')}{more}, {self.seconds:.2f} s"
+
+
+def list_tables(workspace: Workspace, place: str) -> Answer:
+    """Return the tables and views of a place, each with its columns."""
+    answer = ask(workspace, place, TABLES)
+    if answer.sheet is None:
+        return answer
+    names, columns = answer.sheet.columns
+    sheet = replace(answer.sheet, columns=(names, replace(columns, width=0)))
+    return replace(answer, query="", sheet=sheet, is_listing=True)
 
 
 def ask(workspace: Workspace, place: str, query: str) -> Answer:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.columns import cell_width
@@ -183,6 +184,13 @@ def test_queries_are_asked_saved_and_copied_as_a_command(workspace: Workspace) -
         assert isinstance(opened, SqlScreen)
         await press(pilot, screen, "escape", "d")
         assert opened.place == "nih"
+        assert "label_count" in text_of(pilot), "the tables are listed, each with its columns"
+        assert opened.state is not None
+        assert opened.state.is_listing
+        await press(pilot, screen, "enter")
+        assert opened.command() == "cxrssl sql --cohort nih 'FROM \"admission\"'"
+        assert "subject_id" in text_of(pilot)
+        opened.query_one("#query", Input).clear()
         await press(pilot, screen, "slash", *"SELECT 41+1 AS x", "enter")
         await until(pilot, lambda: "42" in text_of(pilot))
         assert "1 row, " in text_of(pilot).splitlines()[1], "the line does not go on asking"

@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Input
 
 from cxrssl.core.text import plain
-from cxrssl.dashboard.asked import RESULTS, USUAL_QUERIES, Answer, ask
+from cxrssl.dashboard.asked import RESULTS, USUAL_QUERIES, Answer, ask, list_tables
 from cxrssl.dashboard.screens.common import LAST, CommonScreen
 from cxrssl.dashboard.screens.pick import PickScreen
 from cxrssl.dashboard.screens.reading import ReadFailed, StateRead
@@ -47,7 +47,7 @@ class SqlScreen(CommonScreen):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self.state: Answer | None = Answer()
+        self.state: Answer | None = None
         self.place = RESULTS
         self.query_text = ""
         self.is_asking = False
@@ -65,7 +65,7 @@ class SqlScreen(CommonScreen):
 
     def plan_reading(self) -> Callable[[], Answer]:
         if not self.query_text:
-            return Answer
+            return partial(list_tables, self.session.workspace, self.place)
         return partial(ask, self.session.workspace, self.place, self.query_text)
 
     def take_state(self, message: StateRead) -> None:
@@ -85,6 +85,15 @@ class SqlScreen(CommonScreen):
         table = self.query_one("#answer", KeyedTable)
         if answer.sheet is not None and not answer.error:
             table.show_sheet(answer.sheet.measure())
+
+    @on(DataTable.RowSelected, "#answer")
+    def ask_table(self) -> None:
+        """Show the table at the cursor of the list of tables."""
+        sheet = self.state.sheet if self.state and self.state.is_listing else None
+        row = sheet.rows.get(self.selected_key()) if sheet else None
+        if row:
+            self.query_one("#query", Input).value = f'FROM "{row[0].text}"'
+            self.ask_query()
 
     @on(Input.Submitted, "#query")
     def ask_query(self) -> None:
@@ -120,8 +129,9 @@ class SqlScreen(CommonScreen):
     def action_move_place(self, by: int) -> None:
         places = (RESULTS, *self.session.workspace.cohort_names())
         self.place = turn(places, self.place, by)
-        self.state = Answer()
+        self.query_text, self.state = "", None
         self.show_state()
+        self.action_read()
 
     def action_pick_saved(self) -> None:
         saved = (each.partition("\t") for each in self.session.view.queries)
