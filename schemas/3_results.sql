@@ -170,7 +170,7 @@ CREATE TABLE seed_mean (
     split         VARCHAR NOT NULL,
     control       VARCHAR,
     seeds         VARCHAR NOT NULL, -- joined by comma
-    against       VARCHAR NOT NULL, -- what is subtracted: untrained, vanilla, or the control of the wrong record; or empty
+    against       VARCHAR NOT NULL, -- what is subtracted: untrained, vanilla, pixels, a control, "baseline NAME"; or empty
     finding       VARCHAR NOT NULL, -- "macro" is the mean over the defined findings
     metric        VARCHAR NOT NULL, -- auroc auprc
     value         DOUBLE,           -- mean over the seeds; NULL: not defined
@@ -309,7 +309,7 @@ COMMENT ON COLUMN eval_result.num_scored IS 'test films with a label that counts
 COMMENT ON COLUMN eval_result.seed IS 'of the run or the untrained encoder; NULL: it has none';
 COMMENT ON COLUMN eval_result.control IS 'how the record is wrong, or none; NULL: not known';
 COMMENT ON COLUMN eval_result.group_id IS 'equal for evaluations that differ in the seed alone';
-COMMENT ON COLUMN seed_mean.against IS 'untrained, vanilla or a control: what is subtracted; empty for scores';
+COMMENT ON COLUMN seed_mean.against IS 'untrained, vanilla, pixels, a control or "baseline NAME"; empty for scores';
 COMMENT ON COLUMN seed_mean.value IS 'mean over the seeds; NULL: not defined';
 COMMENT ON COLUMN seed_mean.num_seeds IS '1: the interval is of the subjects alone, and says nothing about the method';
 COMMENT ON COLUMN seed_mean.by_seed IS 'in the order of seeds; empty where they are not paired';

@@ -6,6 +6,7 @@ Never: resamples drawn again for a group that is already published.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from cxrssl.core.errors import DataError
@@ -59,6 +60,13 @@ def find_references(group: SeedGroup, groups: Sequence[SeedGroup]) -> dict[str, 
 def pin_key(base: SeedGroup) -> str:
     """Return the name of differences to a baseline that somebody pinned."""
     return f"{PINNED}{base.group_id}"
+
+
+def name_pinned(groups: Sequence[SeedGroup]) -> dict[str, str]:
+    """Return by `pin_key` what people read of a baseline; setups that are called alike keep their ids beside it."""
+    often = Counter(each.name for each in groups)
+    ids = {each.group_id: f" ({each.group_id})" if often[each.name] > 1 else "" for each in groups}
+    return {pin_key(each): f"{PINNED}{each.name}{ids[each.group_id]}" for each in groups}
 
 
 def is_pinned(name: str) -> bool:

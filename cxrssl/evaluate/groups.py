@@ -16,6 +16,7 @@ import numpy as np
 
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError
+from cxrssl.core.text import count_noun
 from cxrssl.evaluate.resamples import Resamples as Resamples
 from cxrssl.records.eval_settings import HEAD, JOINED, PIXELS, EvalSettings, kind_rank
 from cxrssl.records.evaluation import Evaluation
@@ -64,6 +65,14 @@ class SeedGroup:
     def label(self) -> str:
         """How tables call it, without a seed."""
         return self.settings.label.partition(", seed ")[0]
+
+    @property
+    def name(self) -> str:
+        """Its label, and of a run its encoder and length."""
+        settings, shape = self.settings, self.settings.candidate.architecture
+        if settings.kind != "run" or shape is None:
+            return self.label
+        return f"{self.label} ({shape.backbone}, {count_noun(settings.candidate.num_epochs or 0, 'epoch')})"
 
 
 def group_seeds(evaluations: Sequence[Evaluation], setups: Mapping[str, Setup]) -> list[SeedGroup]:

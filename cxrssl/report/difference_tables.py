@@ -19,7 +19,7 @@ from cxrssl.records.group import GroupRecord
 from cxrssl.report.cells import Cell, Estimate
 from cxrssl.report.pin import Pin, differences_of, references_of
 from cxrssl.report.probe_tables import describe_row, explain_cells, name_terms
-from cxrssl.report.seed_tables import BASELINES, name_group
+from cxrssl.report.seed_tables import BASELINES
 from cxrssl.report.small import SmallCells, hide_in_row
 from cxrssl.report.tables import ReportTable
 from cxrssl.results.rows import DifferenceRow, difference_rows
@@ -64,7 +64,7 @@ def seed_difference_table(table: Sequence[SeedGroup], averages: Averages, pin: P
             is_of_one = scores.macro.auroc.says_nothing_about_method
             remark = "one seed" if is_of_one else "" if scores.is_paired else "unpaired"
             shown = minus if pin or minus in BASELINES else f"{plain(minus, 60)} record"
-            families.append(_Family(name_group(group), shown, intervals, p_values, remark))
+            families.append(_Family(group.name, shown, intervals, p_values, remark))
     title = f"Differences in AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
     return _make_table(title, families)
 

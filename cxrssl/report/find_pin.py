@@ -15,7 +15,6 @@ from cxrssl.evaluate.contrast import find_side
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.records.ablation import Ablation
 from cxrssl.report.pin import Pin
-from cxrssl.report.seed_tables import name_group
 
 
 def find_pin(
@@ -41,7 +40,7 @@ def find_pin(
     if terms.isdisjoint(pinned):
         what = f'baseline "{plain(name, 120)}" was not scored on the films and labels of this report'
         raise UsageError(what, workspace.root, "probe it on the same cohort in the same way")
-    return Pin(plain(name, 60) if is_arm else plain(name_group(found[0]), 120), pinned)
+    return Pin(plain(name, 60) if is_arm else plain(found[0].name, 120), pinned)
 
 
 def _find_setups(

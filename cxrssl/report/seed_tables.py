@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from cxrssl.core.numbers import score_text
-from cxrssl.core.text import count_noun, plain
-from cxrssl.evaluate.averages import UNTRAINED, VANILLA, Averages, is_pinned, pin_key
+from cxrssl.core.text import plain
+from cxrssl.evaluate.averages import PINNED, UNTRAINED, VANILLA, Averages, is_pinned, pin_key
 from cxrssl.evaluate.compare import describe_against_pixels
 from cxrssl.evaluate.groups import SeedGroup, find_seed
 from cxrssl.records.eval_settings import PIXELS
@@ -66,9 +66,7 @@ def seed_table(table: Sequence[SeedGroup], averages: Averages, pin: Pin | None =
 def describe_mixed(table: Sequence[SeedGroup]) -> str:
     """Return which single evaluations of a table differ in the seed alone, in a sentence; empty where none do."""
     setups = [
-        f"{plain(name_group(group), 120)}: seeds {', '.join(map(str, group.seeds))}"
-        for group in table
-        if group.num_seeds > 1
+        f"{plain(group.name, 120)}: seeds {', '.join(map(str, group.seeds))}" for group in table if group.num_seeds > 1
     ]
     return f"Rows that differ in the seed alone, and are of one setup: {'; '.join(setups)}." if setups else ""
 
@@ -79,7 +77,7 @@ def seed_finding_table(table: Sequence[SeedGroup], averages: Averages, small: Sm
     for finding, score in table[0].evaluations[0].scores.findings.items():
         cells = [_finding_cell(averages[group.group_id], finding) for group in table]
         rows.append([finding, *count_cells(score, small), *cells])
-    columns = ["Finding", "Positive / scored", "Subjects with / without", *map(name_group, table)]
+    columns = ["Finding", "Positive / scored", "Subjects with / without", *(group.name for group in table)]
     title = f"AUROC by finding, means over seeds: {name_terms(table[0].settings)}"
     short, rivals = "AUROC by finding, means over seeds", range(3, len(columns))
     return ReportTable(title, columns, rows, _marks(rows), short=short, rivals=rivals)
@@ -92,13 +90,14 @@ def list_seed_rows(
 
     Differences to a baseline that another report pinned are left out.
     """
-    pinned = {pin_key(base) for base in pin.groups.values()} if pin else set()
+    named = {pin_key(base): f"{PINNED}{pin.label}" for base in pin.groups.values()} if pin else {}
     rows: list[dict[str, Any]] = []
     for table in tables:
         hidden = _findings_with_small_cells(table[0].evaluations[0], small)
         records = [record for group in table if isinstance(record := averages[group.group_id], GroupRecord)]
         numbers = [row for record in records for row in seed_rows(record)]
-        numbers = [row for row in numbers if not is_pinned(row.against) or row.against in pinned]
+        numbers = [row for row in numbers if not is_pinned(row.against) or row.against in named]
+        numbers = [replace(row, against=named.get(row.against, row.against)) for row in numbers]
         rows += [_round(row) if row.finding in hidden else vars(row) for row in numbers]
     return rows
 
@@ -109,26 +108,18 @@ def _findings_with_small_cells(evaluation: Evaluation, small: SmallCells) -> set
     return {row["finding"] for row in shown if any(isinstance(each, HiddenCount) for each in row.values())}
 
 
-def name_group(group: SeedGroup) -> str:
-    """Return how tables call a setup: its label, and of a run its encoder and length."""
-    settings, shape = group.settings, group.settings.candidate.architecture
-    if settings.kind != "run" or shape is None:
-        return group.label
-    return f"{group.label} ({shape.backbone}, {count_noun(settings.candidate.num_epochs or 0, 'epoch')})"
-
-
 def _make_row(group: SeedGroup, record: GroupRecord | str, names: Sequence[str], pin: Pin | None) -> list[Cell]:
     seeds = ", ".join(map(str, group.seeds))
     if group.num_seeds == 1 and group.settings.kind == "run":
         seeds += " (one seed)"
     if isinstance(record, str):
-        return [name_group(group), seeds, record, *[""] * (len(names) + 3)]
+        return [group.name, seeds, record, *[""] * (len(names) + 3)]
     numbers = record.numbers
     macro = numbers.scores.macro
     spreads = [_spread(each) for each in (macro.auroc.sd_seeds, macro.auroc.se_subjects)]
     differences = differences_of(record, pin)
     others = [_difference_cell(differences.get(name)) for name in names]
-    return [name_group(group), seeds, _cell(macro.auroc), _cell(macro.auprc), *spreads, *others]
+    return [group.name, seeds, _cell(macro.auroc), _cell(macro.auprc), *spreads, *others]
 
 
 def _one_seed(table: Sequence[SeedGroup]) -> list[str]:
@@ -144,7 +135,7 @@ def _not_beaten(table: Sequence[SeedGroup], records: Sequence[GroupRecord | str]
     """Return which setups do not beat the thumbnails, each in a sentence."""
     found = [None if isinstance(each, str) else each.numbers.differences.get(PIXELS) for each in records]
     pairs = zip(table, found, strict=True)
-    return [describe_against_pixels(name_group(group), each.macro.auroc.interval) for group, each in pairs if each]
+    return [describe_against_pixels(group.name, each.macro.auroc.interval) for group, each in pairs if each]
 
 
 def _cell(mean: SeedMean) -> Estimate:
@@ -190,4 +181,4 @@ def _find_differing(group: SeedGroup) -> list[Evaluation]:
 def _round(row: SeedRow) -> dict[str, Any]:
     values = dict(vars(row))
     values |= {key: values[key] and round(values[key], 3) for key in ROUNDED}
-    return {**values, "by_seed": ",".join(score_text(float(each)) for each in row.by_seed.split(",") if each)}
+    return {**values, "by_seed": ",".join(str(round(float(each), 3)) for each in row.by_seed.split(",") if each)}

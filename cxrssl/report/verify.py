@@ -29,7 +29,7 @@ from cxrssl.records.learning import KIND as CURVE
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reading import TOKENS, parse_reading
 from cxrssl.report.small import SmallCells
-from cxrssl.report.verify_numbers import KnownNumbers, find_wrong_numbers, list_ablations_of, list_known
+from cxrssl.report.verify_numbers import ByFile, find_wrong_numbers, list_ablations_of, list_known
 from cxrssl.stats.measure import measure_resamples
 from cxrssl.stats.scores import FindingScore
 
@@ -66,7 +66,7 @@ def verify_workspace(workspace: Workspace) -> Walk:
     for ablation in published.ablations:
         walk.num_held[ABLATION] += 1
         _verify_ablation(walk, workspace, ablation, evaluations)
-    numbers: dict[SmallCells, dict[str, KnownNumbers]] = {}
+    numbers: dict[SmallCells, list[ByFile]] = {}
     for path in sorted(workspace.reports.iterdir()) if workspace.reports.is_dir() else ():
         if path.is_dir() and not path.name.startswith("."):
             _verify_report(walk, workspace, path, published, numbers)
@@ -213,7 +213,7 @@ def _verify_report(
     workspace: Workspace,
     path: Path,
     published: Published,
-    numbers: dict[SmallCells, dict[str, KnownNumbers]],
+    numbers: dict[SmallCells, list[ByFile]],
 ) -> None:
     """Name what of a report is not as published or not as its records; `numbers` keeps those for further reports."""
     report = walk.open(path, KIND)

@@ -1,14 +1,14 @@
 """The CSV files of a report, held against the records that their rows name.
 
 In: a published report, what else is published. Out: for each file the first number that is not the one of its record.
-Never: a count that is hidden taken for a wrong one, or a row passed because nothing has its name.
+Never: a count that is hidden taken for a wrong one, a row passed because nothing has its name, or a number passed that
+is written in other digits than the report has.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -17,6 +17,7 @@ from pathlib import Path
 from cxrssl.core.errors import CxrsslError
 from cxrssl.core.text import from_csv_text, plain
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.averages import PINNED, is_pinned
 from cxrssl.evaluate.groups import group_seeds
 from cxrssl.evaluate.learning import find_curves
 from cxrssl.records.learning import CurveNumbers, find_curve
@@ -28,13 +29,11 @@ from cxrssl.report.formats.csv import write_csv
 from cxrssl.report.group_tables import list_matched_rows, list_subgroup_rows
 from cxrssl.report.learning_tables import list_learning_rows
 from cxrssl.report.numbers import MATCHED, SUBGROUPS, list_cells
-from cxrssl.report.small import HIDDEN, SmallCells, hide_in_row
+from cxrssl.report.small import DIGITS, HIDDEN, SmallCells, hide_in_row
 from cxrssl.report.tables import ReportTable
 from cxrssl.report.transfer_tables import fit_numbers
 from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows, seed_rows
 
-ROUNDED_TO = (2, 3)
-"""Digits of a number that stands beside hidden counts; see `report.small`."""
 SEEDS, LEARNING, ABLATIONS = "seeds.csv", "learning.csv", "ablations.csv"
 KEYS = {
     "results.csv": ("eval_id", "finding", "metric"),
@@ -59,7 +58,7 @@ class KnownNumbers:
 
     keys: Sequence[str]
     columns: Sequence[str]
-    """Those that hold numbers, or nothing."""
+    """Those that hold numbers, or nothing, and the marks of numbers."""
     rows: Mapping[Key, Sequence[Row]]
     """Those of one name; which of several is meant is not known."""
     records: Collection[str]
@@ -79,12 +78,24 @@ class KnownNumbers:
     def _list_wrong(self, row: Row, wanted: Row) -> Iterator[str]:
         for column in self.columns:
             shown, value = row.get(column), wanted[column]
-            if shown is not None and not _is_shown(shown, value):
+            if shown is not None and shown != value:
                 yield f"says {column} {_or_nothing(shown)}, its record {_or_nothing(value)}"
 
 
-def list_known(workspace: Workspace, published: Published, small: SmallCells) -> dict[str, KnownNumbers]:
-    """Return what the rows of each file are held against, in a report that hides small counts or shows them."""
+ByFile = Mapping[str, KnownNumbers]
+
+
+def list_known(workspace: Workspace, published: Published, small: SmallCells) -> list[ByFile]:
+    """Return what the rows of each file are held against, in a report that hides small counts or shows them.
+
+    All numbers of a report are in full, or rounded beside hidden counts (`report.write.list_files`): one result a way.
+    """
+    tables = _list_tables(workspace, published, small)
+    ways = (None,) if small == "show" else (None, DIGITS)
+    return [{file: _index(table, KEYS[file], digits) for file, table in tables.items()} for digits in ways]
+
+
+def _list_tables(workspace: Workspace, published: Published, small: SmallCells) -> dict[str, ReportTable]:
     scored, setups = published.evaluations, find_setups((run.run_id, run.description) for run in published.runs)
     groups = group_of(group_seeds(scored, setups))
     results = [
@@ -93,7 +104,7 @@ def list_known(workspace: Workspace, published: Published, small: SmallCells) ->
         for row in result_rows(each, groups[each.eval_id])
     ]
     means = [vars(row) for each in published.groups for row in seed_rows(each)]
-    tables = {
+    return {
         "results.csv": _make_table(ResultRow, results),
         MATCHED: list_matched_rows(scored),
         SUBGROUPS: list_subgroup_rows(scored, small),
@@ -105,17 +116,31 @@ def list_known(workspace: Workspace, published: Published, small: SmallCells) ->
         **fit_numbers(scored, small),
         ABLATIONS: list_ablation_rows(published.ablations, small),
     }
-    return {file: _index(table, KEYS[file]) for file, table in tables.items()}
 
 
-def find_wrong_numbers(path: Path, known: Mapping[str, KnownNumbers]) -> Iterator[str]:
-    """Yield for each file of a report the first row that is not as its record has it, in words."""
-    for file, numbers in known.items():
-        for line, row in enumerate(_read_rows(path / file), 2):
-            wrong = numbers.find_wrong(row)
-            if wrong:
-                yield f"{file}, line {line:,}, {wrong}"
-                break
+def find_wrong_numbers(path: Path, ways: Sequence[ByFile]) -> list[str]:
+    """Return for each file of a report the first row that is not as its record has it, in words.
+
+    The report is of the way in which most rows are right, so that a number that was rounded by hand is a wrong one.
+    """
+    files = {file: _read_rows(path / file) for file in KEYS}
+    best: dict[str, list[str]] | None = None
+    for known in ways:
+        found = {file: _list_wrong_rows(file, files[file], numbers) for file, numbers in known.items()}
+        if best is None or _count(found) < _count(best):
+            best = found
+        if not _count(best):
+            break
+    return [each[0] for each in (best or {}).values() if each]
+
+
+def _list_wrong_rows(file: str, rows: Sequence[Row], known: KnownNumbers) -> list[str]:
+    pairs = ((line, known.find_wrong(row)) for line, row in enumerate(rows, 2))
+    return [f"{file}, line {line:,}, {wrong}" for line, wrong in pairs if wrong]
+
+
+def _count(found: Mapping[str, Sequence[str]]) -> int:
+    return sum(map(len, found.values()))
 
 
 def list_ablations_of(path: Path) -> list[str]:
@@ -137,13 +162,15 @@ def _list_learning(workspace: Workspace, published: Published, small: SmallCells
     return list_learning_rows([each for each in curves if each.curve_id in numbers], numbers, small)
 
 
-def _index(table: ReportTable, keys: Sequence[str]) -> KnownNumbers:
-    found = list(csv.DictReader(io.StringIO(write_csv(table), newline="")))
+def _index(table: ReportTable, keys: Sequence[str], digits: int | None) -> KnownNumbers:
+    found = list(csv.DictReader(io.StringIO(write_csv(table, digits), newline="")))
     rows: dict[Key, list[Row]] = {}
     for row in found:
         rows.setdefault(_name_row(row, keys), []).append(row)
     names = [name for name in (found[0] if found else {}) if name not in keys]
-    columns = [name for name in names if all(not row[name] or _is_numeric(row[name]) for row in found)]
+    columns = [
+        name for name in names if name.endswith("mark") or all(not row[name] or _is_numeric(row[name]) for row in found)
+    ]
     return KnownNumbers(keys, columns, rows, {name[0] for name in rows})
 
 
@@ -154,15 +181,12 @@ def _read_rows(path: Path) -> list[Row]:
 
 
 def _name_row(row: Row, keys: Sequence[str]) -> Key:
-    return tuple(_normalise(from_csv_text(row.get(key) or "")) for key in keys)
+    return tuple(_without_name(key, from_csv_text(row.get(key) or "")) for key in keys)
 
 
-def _normalise(text: str) -> str:
-    """Return a share of the labels as it reads where numbers are rounded; any other text as it is."""
-    try:
-        return f"{float(text):.3f}" if "." in text else text
-    except ValueError:
-        return text
+def _without_name(key: str, text: str) -> str:
+    """Return a pinned baseline without its name, which is of the report and not of the record."""
+    return PINNED if key == "against" and is_pinned(text) else text
 
 
 def _or_nothing(text: str) -> str:
@@ -171,30 +195,16 @@ def _or_nothing(text: str) -> str:
 
 def _is_numeric(text: str) -> bool:
     """Return whether a cell holds a number, several with commas between them, or a count that is hidden."""
-    return _is_hidden(text) or all(_number(part) is not None for part in text.split(","))
-
-
-def _is_shown(shown: str, value: str) -> bool:
-    """Return whether a cell holds a value, in full or rounded as beside hidden counts."""
-    if shown == value:
-        return True
-    pairs = list(zip(shown.split(","), value.split(","), strict=False))
-    return len(shown.split(",")) == len(value.split(",")) and all(_is_same(*pair) for pair in pairs)
+    return _is_hidden(text) or all(_is_number(part) for part in text.split(","))
 
 
 def _is_hidden(text: str) -> bool:
     return HIDDEN in text or text.startswith("about ")
 
 
-def _is_same(shown: str, value: str) -> bool:
-    number, wanted = _number(shown), _number(value)
-    if number is None or wanted is None or math.isnan(wanted):
-        return shown == value
-    return number in (wanted, *(round(wanted, digits) for digits in ROUNDED_TO))
-
-
-def _number(text: str) -> float | None:
+def _is_number(text: str) -> bool:
     try:
-        return float(text)
+        float(text)
     except ValueError:
-        return None
+        return False
+    return True

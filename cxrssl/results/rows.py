@@ -212,8 +212,11 @@ def difference_rows(record: ComparisonRecord) -> list[DifferenceRow]:
     return rows
 
 
-def seed_rows(record: GroupRecord) -> list[SeedRow]:
-    """Return one row for each finding and metric of a group, then of its differences."""
+def seed_rows(record: GroupRecord, names: Mapping[str, str] | None = None) -> list[SeedRow]:
+    """Return one row for each finding and metric of a group, then of its differences.
+
+    `against` is as it is published; a pinned baseline has its name, where `names` by their keys are given.
+    """
     settings, numbers = record.settings, record.numbers
     about: dict[str, Any] = {
         "group_id": valid(settings.group_id),
@@ -223,7 +226,7 @@ def seed_rows(record: GroupRecord) -> list[SeedRow]:
     }
     tables = {"": numbers.scores, **numbers.differences}
     return [
-        SeedRow(**about, against=valid(against), is_paired=scores.is_paired, **row)
+        SeedRow(**about, against=valid((names or {}).get(against, against)), is_paired=scores.is_paired, **row)
         for against, scores in tables.items()
         for row in _seed_numbers(scores, is_difference=bool(against))
     ]

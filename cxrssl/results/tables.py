@@ -13,6 +13,7 @@ from typing import Any
 
 from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
+from cxrssl.evaluate.averages import name_pinned
 from cxrssl.evaluate.groups import SeedGroup, group_seeds
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.ablation import METRICS as ABLATION_METRICS
@@ -36,14 +37,15 @@ TOLD = ("candidate_id", "kind", "label", "cohort", "split", "dataset")
 
 def published_rows(workspace: Workspace, published: Published, setups: Mapping[str, Setup]) -> dict[str, Rows]:
     """Return the rows of what is published, by table; `setups` are those of the runs."""
-    groups = group_of(group_seeds(published.evaluations, setups))
+    by_seed = group_seeds(published.evaluations, setups)
+    groups, names = group_of(by_seed), name_pinned(by_seed)
     all_evaluations = [*published.evaluations, *published.points]
     return {
         "evaluation": (_evaluation_row(each, groups.get(each.eval_id)) for each in all_evaluations),
         "eval_result": (vars(row) for each in published.evaluations for row in result_rows(each, groups[each.eval_id])),
         "decoding": (vars(row) for each in published.evaluations for row in decoding_rows(each)),
         "comparison": (vars(row) for each in published.comparisons for row in difference_rows(each)),
-        "seed_mean": (vars(row) for each in published.groups for row in seed_rows(each)),
+        "seed_mean": (vars(row) for each in published.groups for row in seed_rows(each, names)),
         "ablation": (row for each in published.ablations for row in _ablation_rows(each)),
         "artefact": _artefact_rows(workspace),
         "imported": (row for each in all_evaluations for row in imported_rows(EVALUATION, each.eval_id, each)),

@@ -12,12 +12,16 @@ import pytest
 
 from cxrssl.core.errors import UsageError
 from cxrssl.core.workspace import Workspace
-from cxrssl.evaluate.groups import compare_groups
+from cxrssl.db import open_database
+from cxrssl.evaluate.averages import name_pinned
+from cxrssl.evaluate.groups import compare_groups, group_seeds
 from cxrssl.records.group import list_groups
+from cxrssl.records.setup import read_setups
 from cxrssl.report.choose import Choice
 from cxrssl.report.write import Report, write_report
+from cxrssl.results.store import refresh_store
 from tests.evaluate.test_groups import groups_of, make_arm, make_untrained
-from tests.report.test_report import make_evaluation
+from tests.report.test_report import evaluations_of, make_evaluation
 from tests.report.test_seed_tables import rows_of
 
 RUN = "shuffled-s1"
@@ -97,6 +101,23 @@ def test_reports_with_and_without_it_give_the_same_bytes_again(workspace: Worksp
     made = {path: os.stat(path).st_mtime_ns for path in workspace.groups.iterdir()}
     assert files_of(pinned(workspace, RUN).folder) == first
     assert {path: os.stat(path).st_mtime_ns for path in workspace.groups.iterdir()} == made, "resampled again"
+
+
+def test_csv_and_store_name_what_was_pinned(workspace: Workspace) -> None:
+    report = pinned(workspace, RUN)
+    with open(report.folder / "seeds.csv", encoding="utf-8", newline="") as file:
+        in_csv = {row["against"] for row in csv.DictReader(file)} - {""}
+    assert {name for name in in_csv if name.startswith("baseline")} == {"baseline shuffled (vit-tiny, 3 epochs)"}
+    with open_database(refresh_store(workspace), read_only=True) as database:
+        in_store = {name for (name,) in database.rows("SELECT DISTINCT against FROM seed_mean WHERE against <> ''")}
+    assert in_store == in_csv
+
+
+def test_baselines_that_are_called_alike_keep_their_ids_in_the_store(workspace: Workspace) -> None:
+    make_arm(workspace, "again", skill=0.8, label="shuffled", features=["age"], control="shuffled")
+    groups = group_seeds(evaluations_of(workspace), read_setups(workspace))
+    assert len({each.name for each in groups}) < len(groups)
+    assert len(set(name_pinned(groups).values())) == len(groups)
 
 
 def test_a_second_pin_keeps_the_first(workspace: Workspace) -> None:

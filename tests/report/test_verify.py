@@ -323,6 +323,48 @@ def test_a_number_that_somebody_wrote_into_a_report_is_named(
     assert (f"{column} 0.987" if column in ("finding", "arm") else f"says {column} 0.987, its record ") in named
 
 
+def rows_of(workspace: Workspace, file: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((workspace.reports / "latest" / file).read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.mark.parametrize("digits", [2, 3, 12])
+@pytest.mark.parametrize("file", ["seeds.csv", "learning.csv", "results.csv", "differences.csv"])
+def test_a_number_that_somebody_rounded_in_a_report_in_full_is_named(
+    seeds: Workspace, tmp_path: Path, file: str, digits: int
+) -> None:
+    workspace = Workspace(shutil.copytree(seeds.root, tmp_path / "copy"))
+    value = rows_of(workspace, file)[0]["value"]
+    assert len(value) > 12 + len("0."), "in full"
+    plant(workspace, file, "value", str(round(float(value), digits)))
+    (named,) = breaks_of(workspace)
+    assert f"{file}, line 2, says value {round(float(value), digits)}, its record {value}" in named
+
+
+def test_a_number_in_other_digits_than_its_report_rounds_to_is_named(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    make_evaluation(workspace, "few", num_subjects=12)
+    write_report(workspace)
+    value = rows_of(workspace, "results.csv")[0]["value"]
+    assert len(value) <= len("0.123"), "rounded beside a hidden count"
+    plant(workspace, "results.csv", "value", f"{value}01")
+    assert [each for each in breaks_of(workspace) if each.endswith(f"says value {value}01, its record {value}")]
+
+
+def test_a_mark_that_somebody_took_away_is_named(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "ws").create()
+    make_evaluation(workspace, "few", num_subjects=12)
+    write_report(workspace)
+    assert rows_of(workspace, "results.csv")[0]["mark"] == "few"
+    plant(workspace, "results.csv", "mark", "")
+    (named,) = breaks_of(workspace)
+    assert "results.csv, line 2, says mark nothing, its record few" in named
+
+
+def test_a_pinned_baseline_has_its_name_in_seeds(seeds: Workspace) -> None:
+    against = {row["against"] for row in rows_of(seeds, "seeds.csv")}
+    assert [each for each in against if each.startswith("baseline ")] == ["baseline vanilla (vit-tiny, 3 epochs)"]
+
+
 def test_a_whole_chain_has_no_break(whole: Workspace) -> None:
     walk = verify_workspace(whole)
     assert walk.breaks == []

@@ -23,7 +23,6 @@ from cxrssl.report.figures.series import TRAINED, describe_pick, find_arm, name_
 from cxrssl.report.figures.terms import count_films, count_subjects, name_file, name_terms
 from cxrssl.report.pin import Pin, differences_of, references_of
 from cxrssl.report.probe_tables import describe_row
-from cxrssl.report.seed_tables import name_group
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.stats.holm import adjust_named, explain_mark, p_of_interval
 from cxrssl.stats.resample import FEW_SUBJECTS, Interval, explain_marks
@@ -278,7 +277,7 @@ def _list_rows(forest: Forest) -> str:
 
 def _name_setup(group: SeedGroup, arms: Mapping[str, str]) -> str:
     arm = find_arm(group, arms)
-    name = describe_row(group.evaluations[0]) if group.num_seeds == 1 and not arm else name_group(group)
+    name = describe_row(group.evaluations[0]) if group.num_seeds == 1 and not arm else group.name
     return f"{arm}: {name}" if arm else name
 
 

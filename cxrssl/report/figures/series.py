@@ -14,7 +14,6 @@ from cxrssl.records.ablation import UNTRAINED, Ablation
 from cxrssl.records.eval_settings import PIXELS
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.report.probe_tables import describe_row
-from cxrssl.report.seed_tables import name_group
 
 MAX_SERIES = 3
 TRAINED = ("run", "head", "external", "joined")
@@ -56,7 +55,7 @@ def name_series(group: SeedGroup, arms: Mapping[str, str]) -> str:
     """Return how figures call a setup: its arm in an ablation, its name in tables, how many seeds it has."""
     evaluation = group.evaluations[0]
     arm = find_arm(group, arms)
-    name = describe_row(evaluation) if group.num_seeds == 1 and not arm else name_group(group)
+    name = describe_row(evaluation) if group.num_seeds == 1 and not arm else group.name
     name = plain(f"{arm}: {name}" if arm else name, 300)
     if group.num_seeds < 2:
         return name
