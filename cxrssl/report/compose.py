@@ -20,12 +20,15 @@ from cxrssl.report.difference_tables import difference_table, seed_difference_ta
 from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section, file_stem
 from cxrssl.report.facts import list_facts, run_table
 from cxrssl.report.figure import draw_flow
+from cxrssl.report.figures.series import TRAINED
 from cxrssl.report.figures.terms import name_file
 from cxrssl.report.flow import Flow
 from cxrssl.report.gather import Gathered, name_arms
 from cxrssl.report.group_tables import list_group_tables
+from cxrssl.report.lead import MAX_NAMED as MAX_LED
+from cxrssl.report.lead import lead_of_ablations, lead_of_table
 from cxrssl.report.learning_tables import learning_tables
-from cxrssl.report.lines import Code, map_texts
+from cxrssl.report.lines import Code, Line, map_texts
 from cxrssl.report.peers import peer_tables
 from cxrssl.report.pictures import Pictures
 from cxrssl.report.probe_tables import finding_table, macro_table, name_terms, outcome_sentence
@@ -63,7 +66,8 @@ def compose(gathered: Gathered, small: SmallCells, pictures: Pictures, command: 
     blocks += _run_section(gathered, small)
     blocks += _audit_section(gathered, small)
     headline = map_texts(outcome_sentence(chosen.evaluations), lambda text: hide_in_sentence(text, small))
-    document = Document(_title(gathered), headline, list_facts(gathered, small, command), blocks)
+    facts, answer = list_facts(gathered, small, command), _lead(gathered, small)
+    document = Document(_title(gathered), headline, facts, blocks, answer)
     note = SHOWN if small == "show" else NOTE if _has_hidden(document) else ""
     about = [Section("About this report", [Paragraph(note, "note")])] if note else []
     return replace(document, blocks=[*blocks, *about])
@@ -91,6 +95,22 @@ def _place_figures(gathered: Gathered, pictures: Pictures) -> dict[str, list[Blo
         place = next((place for mark, place in places.items() if mark in name), "")
         placed.setdefault(place, []).append(block)
     return placed
+
+
+def _lead(gathered: Gathered, small: SmallCells) -> list[Line]:
+    """Return what was found: what ablations declared, else the scores of the first tables."""
+    if gathered.chosen.ablations:
+        return lead_of_ablations(gathered.chosen.ablations)
+    by_terms = {table[0].settings.terms: table for table in gathered.tables}
+    lines = []
+    for group in group_evaluations(gathered.chosen.evaluations)[:MAX_LED]:
+        table = by_terms[group[0].settings.terms]
+        terms = name_terms(group[0].settings)
+        kinds = [each.settings.kind for each in (table if has_seeds(table) else group)]
+        trained = [at for at, kind in enumerate(kinds) if kind in TRAINED]
+        main = _main_tables(gathered, group, table, small)[0]
+        lines.append(lead_of_table(f"{terms[:1].upper()}{terms[1:]}", main, trained))
+    return [line for line in lines if line]
 
 
 def _describe_damage(gathered: Gathered) -> list[Block]:

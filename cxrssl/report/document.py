@@ -92,6 +92,8 @@ class Document:
     """What a reader must know before any number: what was selected on test, which outcomes were inputs."""
     facts: Sequence[Fact]
     blocks: Sequence[Block]
+    answer: Sequence[Line] = ()
+    """What was found, in a sentence each: it stands before the facts."""
 
     def walk(self) -> Iterator[Block]:
         """Yield every block, a section before what is in it."""

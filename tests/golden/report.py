@@ -39,13 +39,16 @@ def make_document() -> Document:
         Fact("Cohorts", ["demo (", Code("f05592b6"), "), unverified"]),
         Fact("Odd name", ODD),
     ]
+    answer: list[Line] = [[Strong("Cohort demo: "), "MSN + demo macro AUROC 0.734 [0.704, 0.764]."]]
     blocks = [
         Section("Not read, or not in full", [damage]),
         Section("Ablations", [Paragraph([Strong("Primary comparison: +0.062 [+0.000, +0.125]")])]),
         scores,
         Section("About this report", [Paragraph("How numbers were made.", "note"), Paragraph(ODD, "warning")]),
     ]
-    return Document("Report on cohort demo", ["selected on: test, by protocol ", Code("peer"), "."], facts, blocks)
+    return Document(
+        "Report on cohort demo", ["selected on: test, by protocol ", Code("peer"), "."], facts, blocks, answer
+    )
 
 
 def _main_table() -> ReportTable:

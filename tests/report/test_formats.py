@@ -20,6 +20,7 @@ from cxrssl.report.cells import Cell, Estimate, Number, show_cell
 from cxrssl.report.document import Block, Code, Document, Fact, Figure, Item, Listing, Paragraph, Section, Strong
 from cxrssl.report.fold import fold_table
 from cxrssl.report.formats import tex
+from cxrssl.report.formats.contents import list_contents
 from cxrssl.report.formats.csv import write_csv
 from cxrssl.report.formats.html import write_html
 from cxrssl.report.formats.markdown import write_markdown
@@ -36,7 +37,8 @@ TEXTS = hostile_texts(scaled(400, 2000), seed=3)
 ESTIMATE = Estimate(Interval(0.734, 0.7015, 0.765, 1000))
 HTML_TAGS = {
     "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "h3", "h4", "p", "dl", "div", "dt",
-    "dd", "nav", "ul", "li", "main", "section", "table", "caption", "thead", "tr", "th", "tbody", "td", "strong",
+    "dd", "details", "summary", "nav", "ul", "li", "main", "section", "table", "caption", "thead", "tr", "th", "tbody",
+    "td", "strong",
     "span", "i", "code", "figure", "img", "figcaption",
 }  # fmt: skip
 HTML_ATTRIBUTES = {
@@ -65,7 +67,9 @@ def make_hostile(texts: Sequence[str]) -> Document:
     table = ReportTable(first, [last, first, "AUROC"], rows, [second, [Code(first), last]], short=last, compared=[2])
     items = [Item([Strong(text), Code(text)], [Item(text)]) for text in texts]
     blocks: list[Block] = [table, Paragraph(first, "warning"), Listing(items), Figure("f", first, second, SVG)]
-    return Document(first, [second, Code(last)], [Fact(first, last)], [Section(second, blocks)])
+    return Document(
+        first, [second, Code(last)], [Fact(first, last)], [Section(second, blocks, is_detail=True)], [first]
+    )
 
 
 DOCUMENTS = [make_hostile(TEXTS[start : start + 40]) for start in range(0, len(TEXTS), 40)]
@@ -252,3 +256,41 @@ def test_letters_of_six_points_are_12_pixels_high_on_the_page(size: bytes, shown
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" ' + size + b' stroke-width="2"></svg>'
     page = read_page(write_html(Document("D", "", (), [Figure("f", "F", "alt", svg)])))
     assert [attributes.get("width") for tag, attributes in page.tags if tag == "img"] == [shown]
+
+
+def _figure(name: str, title: str) -> Figure:
+    return Figure(name, title, "alt", SVG)
+
+
+def test_no_two_entries_of_contents_are_called_alike() -> None:
+    def gaps(arm: str) -> str:
+        return f"Gaps in AUROC between groups of people: {arm}: MSN + {arm} (vit-micro), seed 0 on cohort demo."
+
+    def table(cohort: str) -> ReportTable:
+        return ReportTable(f"Means over seeds on cohort {cohort} (f0), split official", ["a"], [["b"]], short="Means")
+
+    same = [ReportTable("T", ["a"], [["b"]]), ReportTable("T", ["a"], [["b"]])]
+    groups = [_figure("g1", gaps("arm-01")), _figure("g2", gaps("vanilla"))]
+    first = Section("Cohort one", [table("one"), Section("By finding", groups), *same])
+    second = Section("Cohort two", [table("two"), Section("By finding", [_figure("r", "ROC curves on cohort two.")])])
+    runs = Section("Runs", [ReportTable("Runs", ["a"], [["b"]])])
+    contents = list_contents(Document("D", "", (), [first, second, runs]))
+    names = re.findall(r'<a href="#[^"]+">([^<]+)</a>', contents.to_html())
+    assert names == [
+        "Cohort one", "Means: one", "By finding: one", "Gaps in AUROC between groups: arm-01",
+        "Gaps in AUROC between groups: vanilla", "T (1 of 2)", "T (2 of 2)",
+        "Cohort two", "Means: two", "By finding: two", "ROC curves", "Runs",
+    ]  # fmt: skip
+
+
+def test_details_and_long_tables_are_folded_and_links_lead_inside() -> None:
+    long = ReportTable("Long", ["a"], [[str(at)] for at in range(21)])
+    short = ReportTable("Short", ["a"], [["b"]])
+    blocks = [Section("Open", [short, long]), Section("Shut", [short, _figure("f", "F")], is_detail=True)]
+    page = write_html(Document("D", "", (), [*blocks, Section("Runs", [long], is_detail=True)]))
+    folded = re.findall(r"<details>\n<summary><h(\d)[^>]*>([^<]+)</h\d> <span class=\"hint\">([^<]+)</span>", page)
+    assert [(name, hint) for _, name, hint in folded] == [
+        ("Long", "21 rows"), ("Shut", "1 table, 1 figure"), ("Runs", "21 rows"),
+    ]  # fmt: skip
+    for anchor in re.findall(r'href="#(section-2|section-3|table-2)"', page):
+        assert f'</summary>\n<div id="{anchor}"' in page  # what is linked is inside: a browser opens what holds it

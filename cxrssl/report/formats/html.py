@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape as escape_html
 from importlib import resources
 
-from cxrssl.core.text import plain
+from cxrssl.core.text import count_noun, plain
 from cxrssl.report.cells import Cell, Estimate, Number, show_cell
 from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section
 from cxrssl.report.fold import Part, fold_table
+from cxrssl.report.formats.contents import Contents, list_contents
 from cxrssl.report.lines import Code, Line, Strong, spans_of
 from cxrssl.report.tables import ReportTable
 
@@ -25,6 +26,8 @@ MAX_LINE, MAX_CELL = 5000, 300
 SHOWN_PX = 1008
 """Width of a figure that fills a page of a journal, that of a column half of it: letters of 6 points are 12 px high."""
 _SVG_WIDTH = re.compile(rb'<svg\b[^>]*?\swidth="([\d.]+)(pt|px)?"')
+MAX_OPEN = 20
+"""Rows of a table that stand open: a longer one is folded."""
 HALF_PX = 600
 """Narrower files of figures are for a column."""
 
@@ -35,7 +38,8 @@ def write_html(document: Document) -> str:
     facts = "".join(
         f"<div><dt>{escape(fact.name)}</dt><dd>{line_text(fact.text)}</dd></div>" for fact in document.facts
     )
-    title = escape(document.title)
+    title, contents = escape(document.title), list_contents(document)
+    answer = "".join(f"<p>{line_text(line)}</p>" for line in document.answer)
     lines = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -43,63 +47,64 @@ def write_html(document: Document) -> str:
         f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>",
         '<a class="skip" href="#main">Skip to the results</a>',
         f'<header>\n<h1>{title}</h1>\n<p class="headline">{line_text(document.headline)}</p>',
+        f'<div class="answer">{answer}</div>' if answer else "",
         f'<dl class="facts">{facts}</dl>\n</header>' if facts else "</header>",
-        _write_contents(document),
+        contents.to_html(),
         '<main id="main">',
-        *_write_blocks(document, document.blocks, (), 2),
+        *_write_blocks(document, contents, document.blocks, 2),
         "</main>\n</body>\n</html>\n",
     ]
     return "\n".join(line for line in lines if line)
 
 
-def _write_contents(document: Document) -> str:
-    """Return the list of sections and of the tables in each, as links to their anchors."""
-    items = _list_contents(document, document.blocks, ())
-    return f'<nav aria-label="Contents">\n<p class="nav-title">Contents</p>\n{items}\n</nav>' if items else ""
-
-
-def _list_contents(document: Document, blocks: Sequence[Block], place: tuple[int, ...]) -> str:
-    items = []
-    for at, block in enumerate(blocks, 1):
+def _write_blocks(
+    document: Document, contents: Contents, blocks: Sequence[Block], level: int, is_folded: bool = False
+) -> Iterator[str]:
+    """Yield blocks; a table that is all of a section that is folded is not folded once more."""
+    for block in blocks:
         if isinstance(block, Section):
-            is_alone = len(block.blocks) == 1 and isinstance(block.blocks[0], ReportTable)
-            inner = "" if is_alone else _list_contents(document, block.blocks, (*place, at))
-            items.append(f'<li><a href="#{_anchor((*place, at))}">{escape(block.title)}</a>{inner}</li>')
+            yield from _write_section(document, contents, block, level)
         elif isinstance(block, ReportTable):
-            title = escape(block.short or block.title)
-            items.append(f'<li><a href="#table-{document.number_of(block)}">{title}</a></li>')
-        elif isinstance(block, Figure):
-            number = document.number_of(block)
-            items.append(f'<li><a href="#figure-{number}">Figure {number}: {escape(_begin(block.title))}</a></li>')
-    return f"<ul>{''.join(items)}</ul>" if items else ""
-
-
-def _begin(title: str) -> str:
-    """Return what a figure is, without what it is of: a list of contents has no room for its caption."""
-    return re.split(r" (?:of|on) ", title, maxsplit=1)[0]
-
-
-def _anchor(place: Sequence[int]) -> str:
-    return f"section-{'-'.join(map(str, place))}"
-
-
-def _write_blocks(document: Document, blocks: Sequence[Block], place: tuple[int, ...], level: int) -> Iterator[str]:
-    for at, block in enumerate(blocks, 1):
-        if isinstance(block, Section):
-            name = _anchor((*place, at))
-            tag = "section" if level == 2 else "div"  # a landmark is for the parts of a page alone
-            label = f' aria-labelledby="{name}"' if level == 2 else ""
-            yield f'<{tag}{label}>\n<h{level} id="{name}">{escape(block.title)}</h{level}>'
-            yield from _write_blocks(document, block.blocks, (*place, at), min(level + 1, 6))
-            yield f"</{tag}>"
-        elif isinstance(block, ReportTable):
-            yield _write_table(document, block, level)
+            yield _write_table(document, contents, block, level, is_alone=is_folded and len(blocks) == 1)
         elif isinstance(block, Listing):
             yield _write_items(block.items, block.tone)
         elif isinstance(block, Figure):
             yield _write_figure(document, block)
         else:
             yield _write_paragraph(block)
+
+
+def _write_section(document: Document, contents: Contents, section: Section, level: int) -> Iterator[str]:
+    anchor, name = contents.anchor_of(section), escape(contents.name_of(section))
+    tag = "section" if level == 2 else "div"  # a landmark is for the parts of a page alone
+    label = f' aria-labelledby="{anchor}-name"' if level == 2 else ""
+    heading = f'<h{level} id="{anchor}-name">{name}</h{level}>'
+    inner = "\n".join(_write_blocks(document, contents, section.blocks, min(level + 1, 6), section.is_detail))
+    yield f"<{tag}{label}>"
+    yield _fold(anchor, heading, _count_inside(section), inner) if section.is_detail else _open(anchor, heading, inner)
+    yield f"</{tag}>"
+
+
+def _open(anchor: str, heading: str, inner: str) -> str:
+    return f'<div id="{anchor}">\n{heading}\n{inner}\n</div>'
+
+
+def _fold(anchor: str, heading: str, hint: str, inner: str) -> str:
+    """Return what opens at a click, in print, by a search in the page and by a link to what is inside."""
+    said = f' <span class="hint">{hint}</span>' if hint else ""
+    summary = f"<summary>{heading}{said}</summary>"
+    return f'<details>\n{summary}\n<div id="{anchor}" class="inside">\n{inner}\n</div>\n</details>'
+
+
+def _count_inside(section: Section) -> str:
+    """Return how many tables and figures a section has; of one table alone its rows."""
+    blocks = list(Document("", "", (), section.blocks).walk())
+    tables = [each for each in blocks if isinstance(each, ReportTable)]
+    num_figures = sum(isinstance(each, Figure) for each in blocks)
+    if len(tables) == 1 and not num_figures:
+        return count_noun(len(tables[0].rows), "row")
+    counts = [count_noun(num, noun) for num, noun in ((len(tables), "table"), (num_figures, "figure")) if num]
+    return ", ".join(counts)
 
 
 def _write_paragraph(paragraph: Paragraph) -> str:
@@ -133,10 +138,10 @@ def _size_of(svg: bytes) -> str:
     return f' width="{SHOWN_PX if width_px >= HALF_PX else SHOWN_PX // 2}"'
 
 
-def _write_table(document: Document, table: ReportTable, level: int) -> str:
-    number = document.number_of(table)
+def _write_table(document: Document, contents: Contents, table: ReportTable, level: int, is_alone: bool) -> str:
+    number, anchor = document.number_of(table), contents.anchor_of(table)
     parts = fold_table(table, ROOM, GAP)
-    heading = f'<h{level} id="table-{number}">{escape(table.short or table.title)}</h{level}>'
+    heading = f"<h{level}>{escape(contents.name_of(table))}</h{level}>"
     about = f'<span class="number">Table {number}.</span> {escape(table.short or table.title)}'
     shown = [
         _write_part(table, part, about if at == 1 else f"{about} <i>(part {at} of {len(parts)})</i>")
@@ -144,7 +149,12 @@ def _write_table(document: Document, table: ReportTable, level: int) -> str:
     ]
     notes = "".join(f"<p>{line_text(note)}</p>" for note in table.notes_in_bold)
     below = f'<div class="notes">{notes}</div>' if notes else ""
-    return "\n".join(['<div class="table">', heading, *shown, *([below] if below else []), "</div>"])
+    inner = "\n".join([*shown, *([below] if below else [])])
+    is_long = len(table.rows) > MAX_OPEN and not is_alone
+    whole = (
+        _fold(anchor, heading, count_noun(len(table.rows), "row"), inner) if is_long else _open(anchor, heading, inner)
+    )
+    return f'<div class="table">\n{whole}\n</div>'
 
 
 def _write_part(table: ReportTable, part: Part, caption: str) -> str:

@@ -31,7 +31,8 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 def write_markdown(document: Document) -> str:
     """Return the document; its first line is the headline."""
     facts = [Item([Strong(f"{fact.name}: "), *spans_of(fact.text)]) for fact in document.facts]
-    head = [line_text(document.headline), f"# {escape(document.title)}", *([_write_items(facts)] if facts else [])]
+    head = [line_text(document.headline), f"# {escape(document.title)}", *map(line_text, document.answer)]
+    head += [_write_items(facts)] if facts else []
     return "\n\n".join([*head, *_write_blocks(document.blocks, 2)]) + "\n"
 
 

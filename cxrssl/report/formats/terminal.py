@@ -30,7 +30,8 @@ def write_terminal(document: Document, width: int = 80) -> str:
     facts = [_wrap(fact.text, width, f"{plain(fact.name, FACT - 1):{FACT}}", " " * FACT) for fact in document.facts]
     blocks = list(_write_blocks(document, document.blocks, width, "="))
     left = _list_left_out(document, document.blocks)
-    parts = [*head, "\n".join(facts), *blocks, *([_wrap(left, width)] if left else [])]
+    answer = [_wrap(line, width) for line in document.answer]
+    parts = [*head, *answer, "\n".join(facts), *blocks, *([_wrap(left, width)] if left else [])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -52,7 +52,8 @@ _ACCENTS = {"\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~", 
 def write_tex(document: Document, folder: str = "tables") -> str:
     """Return the document, which takes its tables from the fragments in `folder`."""
     facts = [Item([Strong(f"{fact.name}: "), *spans_of(fact.text)]) for fact in document.facts]
-    body = [rf"\section*{{{escape(document.title)}}}", line_text(document.headline), _write_items(facts)]
+    body = [rf"\section*{{{escape(document.title)}}}", line_text(document.headline)]
+    body += [*map(line_text, document.answer), _write_items(facts)]
     body += _write_blocks(document, document.blocks, 0, folder)
     text = "\n\n".join(each for each in body if each)
     return f"{PREAMBLE}\\begin{{document}}\n\n{text}\n\n\\end{{document}}\n"
