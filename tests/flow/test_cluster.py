@@ -107,6 +107,17 @@ def test_a_job_that_is_stopped_goes_on_in_the_next_and_one_that_is_cancelled_too
     assert starts(end_whole(workspace)) == 3
 
 
+def test_two_tasks_share_every_batch(workspace: Workspace) -> None:
+    """Their first losses are those of one process; later ones are not, for sums in another order grow apart."""
+    submit(workspace)
+    alone = wait(workspace, lambda record: record.state == "finished")
+    submit(workspace, "--gpus", "2", "--name", "both")
+    both = wait(workspace, lambda record: record.state == "finished" and record.run_id != alone.run_id)
+    found, wanted = ([each["loss"] for each in iter_metrics(record.folder)] for record in (both, alone))
+    assert len(found) == len(wanted)
+    assert found[:3] == pytest.approx(wanted[:3], rel=1e-3)
+
+
 def test_a_job_that_waits_is_cancelled_before_its_run_begins(workspace: Workspace) -> None:
     job = submit(workspace, *LONG, "--slurm", "begin=now+1hour")
     assert job in queued()
