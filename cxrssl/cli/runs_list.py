@@ -37,6 +37,7 @@ WIDTH = 80
 COLUMNS = ("run", "state", "progress", "loss", "auroc", "seed", "age")
 HEADS = {"progress": "done", "auroc": "AUROC", "auprc": "AUPRC"}
 MIN_NAME = 20
+MOST_WAITING = 5
 
 
 def list_runs(
@@ -56,9 +57,11 @@ def list_runs(
     Example: cxrssl runs list "state:finished auroc>0.7" --sort -auroc
     """
     from cxrssl.results.filter import parse_filter
+    from cxrssl.results.jobs import list_not_begun
     from cxrssl.results.listing import known_fields, list_rows, sort_rows
 
-    rows, damage = list_rows(open_workspace(workspace))
+    opened = open_workspace(workspace)
+    rows, damage = list_rows(opened)
     known = known_fields(row.values for row in rows)
     wanted = parse_filter(" ".join(terms or []), known)
     is_all = archived or "archived" in wanted.fields
@@ -68,7 +71,8 @@ def list_runs(
     if as_json:
         typer.echo(dump_json([_as_data(row) for row in found], indent=1))
     else:
-        typer.echo("\n".join(_list_lines(found, len(rows), _choose_columns(columns, sort, known))))
+        lines = _list_lines(found, len(rows), _choose_columns(columns, sort, known))
+        typer.echo("\n".join([*lines, *_waiting_lines(list_not_begun(opened))]))
     print_damage(damage)
 
 
@@ -146,6 +150,13 @@ def _list_lines(found: Sequence[ListedRun], num_runs: int, columns: tuple[str, .
     right = {at for at, name in enumerate(columns) if any(isinstance(row.values.get(name), float) for row in found)}
     end = count_noun(len(found), "run") + (f" of {num_runs:,}" if len(found) < num_runs else "")
     return [*align_rows(table, right), end]
+
+
+def _waiting_lines(waiting: Sequence[tuple[str, str]]) -> list[str]:
+    """Return a line for each run that is a job of SLURM and has not begun; whether it still waits only squeue says."""
+    lines = [f"submitted, not begun: {plain(name)}, squeue --job {job_id}" for name, job_id in waiting[:MOST_WAITING]]
+    more = len(waiting) - MOST_WAITING
+    return [*lines, f"submitted, not begun: {more:,} more"] if more > 0 else lines
 
 
 def _terminal_width() -> int:

@@ -161,6 +161,10 @@ class Workspace:
         """Ids of all runs, oldest name first."""
         return _child_names(self.runs)
 
+    def job_names(self) -> list[str]:
+        """Names of all runs that jobs of SLURM were submitted for."""
+        return _child_names(self.jobs)
+
     def eval_ids(self) -> list[str]:
         """Ids of all evaluations."""
         return _child_names(self.evals)
@@ -196,7 +200,7 @@ class Workspace:
 
         With `or_job` also where a run will be whose first job of SLURM waits.
         """
-        runs = sorted({*self.run_ids(), *_child_names(self.jobs)}) if or_job else self.run_ids()
+        runs = sorted({*self.run_ids(), *self.job_names()}) if or_job else self.run_ids()
         whole = [name for name in runs if name == run_id]
         # "demo-msn" is demo-msn-vit-... and not demo-msn+demo-vit-...
         matches = whole or [name for name in runs if name.startswith(f"{run_id}-")]

@@ -24,6 +24,7 @@ from cxrssl.core.text import plain
 from cxrssl.records.events import STOP_REQUEST, STOPPING, TURNS, last_turn
 from cxrssl.records.reader import read_run
 from cxrssl.records.run import RunFiles
+from cxrssl.results.jobs import is_queued, newest_job
 
 POLL_S = 0.2
 ANSWER_S = 10.0
@@ -99,7 +100,7 @@ def _stop_elsewhere(files: RunFiles, start: dict[str, Any], job_id: str, wait_s:
         if _wait(lambda: bool(ended & answers()), wait_s):
             yield _describe_end(files.folder)
             return
-    if job_id and _is_queued(job_id, files.folder):
+    if job_id and is_queued(job_id, files.folder):
         yield from _cancel_job(files, job_id)
         return
     what = f"run {files.folder.name} has not said within {wait_s:g} s that it ended: it is {where}"
@@ -150,12 +151,11 @@ def _describe_end(folder: Path) -> str:
 
 
 def _find_job(jobs: Path, folder: Path) -> str:
-    """Return the newest SLURM job of a run if it is in the queue, else "". Raises: SetupError without SLURM."""
-    job_ids = sorted((path.name.partition("_")[0] for path in jobs.glob("*_submission.sh")), key=_number)
-    for tool in ("scancel", "squeue") if job_ids else ():
-        if shutil.which(tool) is None:
-            return ""
-    return job_ids[-1] if job_ids and _is_queued(job_ids[-1], folder) else ""
+    """Return the newest SLURM job of a run if it is in the queue, else "". Raises: SetupError when squeue fails."""
+    job_id = newest_job(jobs)
+    if not job_id or any(shutil.which(tool) is None for tool in ("scancel", "squeue")):
+        return ""
+    return job_id if is_queued(job_id, folder) else ""
 
 
 def _cancel_job(files: RunFiles, job_id: str) -> Iterator[str]:
@@ -166,21 +166,8 @@ def _cancel_job(files: RunFiles, job_id: str) -> Iterator[str]:
     if done.returncode:
         raise SetupError(f"scancel refused job {job_id}: {plain(done.stderr.strip(), 200)}", files.folder)
     yield f"scancel sent to job {job_id}"
-    if not _wait(lambda: not _is_queued(job_id, files.folder), SCANCEL_S):
+    if not _wait(lambda: not is_queued(job_id, files.folder), SCANCEL_S):
         what = f"job {job_id} is still in the queue after {SCANCEL_S:g} s"
         raise SetupError(what, files.folder, f"squeue --job {job_id}")
     yield f"job {job_id} has left the queue"
     yield _describe_end(files.folder)
-
-
-def _is_queued(job_id: str, folder: Path) -> bool:
-    """Return whether SLURM's queue has a job. Raises: SetupError when squeue does not say."""
-    asked = subprocess.run(["squeue", "--noheader", "--job", job_id], capture_output=True, text=True, check=False)
-    if asked.returncode and "invalid job id" not in asked.stderr.casefold():
-        what = f"squeue does not say whether job {job_id} is in the queue: {plain(asked.stderr.strip(), 200)}"
-        raise SetupError(what, folder, f"squeue --job {job_id}")
-    return not asked.returncode and bool(asked.stdout.strip())
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0

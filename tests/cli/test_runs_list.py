@@ -93,6 +93,19 @@ def test_a_field_that_no_run_has_is_refused(workspace: Workspace) -> None:
         assert 'runs have no field "stat"' in result.stderr
 
 
+def test_runs_that_were_submitted_and_have_not_begun_are_named_below_the_list(workspace: Workspace) -> None:
+    for name, jobs in (("late-vit-s0-1", (9, 10)), ("mimic-msn-vit-tiny-s7-00000001", (8,)), ("planned", ())):
+        (workspace.jobs / name).mkdir(parents=True)
+        for job in jobs:
+            (workspace.jobs / name / f"{job}_submission.sh").touch()
+    *_, end, last = run("runs", "list", workspace=workspace.root).stdout.splitlines()
+    assert (end, last) == ("3 runs", "submitted, not begun: late-vit-s0-1, squeue --job 10")
+    for number in range(7):
+        (workspace.jobs / f"more-{number}").mkdir()
+        (workspace.jobs / f"more-{number}/1_submission.sh").touch()
+    assert run("runs", "list", workspace=workspace.root).stdout.splitlines()[-1] == "submitted, not begun: 3 more"
+
+
 def test_a_run_is_shown_with_all_that_is_known_of_it(workspace: Workspace) -> None:
     folder = workspace.runs / "mimic-msn-vit-tiny-s7-00000001"
     recipe = load_recipe("strict", ["train.num_epochs=3", "train.seed=7"])
