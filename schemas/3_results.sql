@@ -135,7 +135,8 @@ CREATE TABLE decoding (
     num_defined  BIGINT NOT NULL,
     num_resamples BIGINT NOT NULL,
     num_films    BIGINT NOT NULL,  -- scored films of which it is known
-    num_subjects BIGINT NOT NULL
+    num_subjects BIGINT NOT NULL,
+    ci_method    VARCHAR NOT NULL  -- of its interval; empty for a number without one
 );
 
 CREATE TABLE comparison (

@@ -22,6 +22,8 @@ from cxrssl.stats.seeds import SeedMean, SeedScores
 
 Metric = Literal["auroc", "auprc"]
 METRICS: tuple[Metric, ...] = ("auroc", "auprc")
+NOT_SHOWN = ("num_rarer", "method", "few_below")
+"""Of an interval: `mark` and `ci_method` say what follows from them."""
 MACRO = "macro"
 """In the place of a finding: the mean over the defined ones."""
 
@@ -92,6 +94,7 @@ class DecodingRow:
     num_resamples: int
     num_films: int
     num_subjects: int
+    ci_method: str
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ def decoding_rows(evaluation: Evaluation) -> list[DecodingRow]:
                 metric=valid(decoding.metric),
                 num_films=decoding.num_films,
                 num_subjects=decoding.num_subjects,
+                ci_method=evaluation.scores.method_of(decoding.score),
                 **numbers,
             )
         )
@@ -279,4 +283,4 @@ def _numbers_of(scores: Scores | Comparison, metric: Metric) -> list[tuple[_Numb
 
 def _fields_of(interval: Interval) -> dict[str, Any]:
     """Return the columns of a number that a plain score has, too."""
-    return {name: value for name, value in interval.to_dict().items() if name not in ("num_rarer", "method")}
+    return {name: value for name, value in interval.to_dict().items() if name not in NOT_SHOWN}

@@ -7,15 +7,20 @@ Suffix letters: N films, T values of a film, R resamples.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import Counts, Interval, draw_subject_counts, percentile_interval
+from cxrssl.stats.resample import Counts, Interval, centred_interval, draw_subject_counts
 
 CHUNK_RESAMPLES = 50
+FEW_OF_NUMBER, FEW_OF_MANY = 30, 150
+"""Subjects below which R2 is marked as of few: of one number, and of many, of which the interval is narrower than what
+the mean of few films takes off R2. The manual (numbers) has what was measured."""
 
 
 def score_r2(
@@ -30,6 +35,8 @@ def score_r2(
     """R2 = 1 - sum of squared errors / sum of squared distances from the mean, both over all films and values.
 
     1 is perfect, 0 no better than the mean of these films, and it may be negative. nan where the values do not differ.
+    The mean is that of the films, so that R2 is lower in few films than in a population, and lower still in resamples
+    of them: the interval is centred on the value.
 
     Shapes: [N, T], [N, T], [N].
     Raises: DataError if a subject_id is missing.
@@ -39,7 +46,10 @@ def score_r2(
     once_1N = np.ones((1, len(values_NT)), dtype=np.uint16)
     errors_N = np.square(values_NT - predicted_NT).sum(axis=1)
     value = float(_r2(errors_N, values_NT, once_1N)[0])
-    return percentile_interval(value, _r2(errors_N, values_NT, counts_RN), len(np.unique(subject_ids_N)), level)
+    samples_R, num_subjects = _r2(errors_N, values_NT, counts_RN), len(np.unique(subject_ids_N))
+    few_below = FEW_OF_NUMBER if values_NT.shape[1] == 1 else FEW_OF_MANY
+    interval = centred_interval(value, samples_R, num_subjects, level, least=-math.inf)
+    return dataclasses.replace(interval, few_below=few_below)
 
 
 def _r2(errors_N: Floats, values_NT: Floats, counts_RN: Counts) -> Floats:

@@ -99,6 +99,8 @@ class Interval:
     None where that was not recorded."""
     method: str = PERCENTILE
     """PERCENTILE, CENTRED, BCA or DELONG; STUDENT of a mean over seeds."""
+    few_below: int = FEW_SUBJECTS
+    """Subjects that `num_rarer` must reach, or it is few; of R2 more, see `stats.explained`."""
 
     @property
     def has_interval(self) -> bool:
@@ -111,7 +113,7 @@ class Interval:
         Source: Cameron, Gelbach & Miller 2008 (Rev Econ Stat 90:414): with few clusters, intervals that resample or
             count clusters hold the truth less often than they say. The manual (numbers) has the shares measured here.
         """
-        return self.num_rarer is not None and self.num_rarer < FEW_SUBJECTS
+        return self.num_rarer is not None and self.num_rarer < self.few_below
 
     @property
     def mark(self) -> Mark:
@@ -162,26 +164,32 @@ class Interval:
         return f"{value} [{lo}, {hi}]{'*' if self.is_few else ''}{share}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, with the mark: "not defined" is None; the method is left out where it is the percentiles."""
+        """JSON-ready, with the mark: "not defined" is None; `method` and `few_below` only where not the usual ones."""
         values = {key: encode_numbers(value, as_null=True) for key, value in dataclasses.asdict(self).items()}
         if self.method == PERCENTILE:
             del values["method"]
+        if self.few_below == FEW_SUBJECTS:
+            del values["few_below"]
         return {**values, "mark": self.mark}
 
 
 def explain_marks(intervals: Iterable[Interval]) -> list[str]:
     """Return a sentence for each mark that these numbers carry in a table; none for numbers without marks."""
     shown = list(intervals)
+    few = sorted({each.few_below for each in shown if each.mark == "few"})
     sentences = {
-        f"*: fewer than {FEW_SUBJECTS} subjects with the finding or without it; the interval is too narrow.": any(
-            each.mark == "few" for each in shown
-        ),
+        **{_explain_few(bound): True for bound in few},
         f"No interval: fewer than {MIN_SUBJECTS} such subjects, or all resamples give one value.": any(
             each.mark == "no interval" for each in shown
         ),
         "n/N: defined in n of N resamples.": any(each.is_partly_defined for each in shown),
     }
     return [sentence for sentence, is_met in sentences.items() if is_met]
+
+
+def _explain_few(bound: int) -> str:
+    whose = "with the finding or without it" if bound == FEW_SUBJECTS else "behind an R2"
+    return f"*: fewer than {bound} subjects {whose}; the interval is too narrow."
 
 
 def percentile_interval(value: float, samples_R: Floats, num_rarer: int, level: float = 0.95) -> Interval:
@@ -202,12 +210,14 @@ def percentile_interval(value: float, samples_R: Floats, num_rarer: int, level: 
 def centred_interval(
     value: float, samples_R: Floats, num_rarer: int, level: float = 0.95, least: float = 0.0
 ) -> Interval:
-    """The percentile interval, moved by what the median of the resamples lies above the value: for average precision.
+    """The percentile interval, moved by what the median of the resamples lies above the value: for average precision,
+    and for R2, of which it lies below.
 
     A film with the finding counts itself in the precision at its own rank, and one that is drawn twice counts itself
     twice, so that average precision is higher in resamples than in the films they are drawn of. The shift takes that
     out. The interval is for other test sets of this size, whose mean lies above the average precision of a whole
-    population for the same reason. `least` is 0, or -1 of a difference. The manual (numbers) has the shares that hold.
+    population for the same reason. `least` is 0, -1 of a difference and -inf of R2. The manual (numbers) has the shares
+    that hold.
 
     Source: Davison & Hinkley 1997 (Bootstrap Methods and their Application), section 2.2: bias estimated by resamples.
     """

@@ -93,8 +93,8 @@ def test_an_evaluation_says_its_one_strength_and_stands_apart_from_those_of_an_o
     assert strength in STRENGTHS
     assert vanilla[0].scores.strength_text == f"{strength:g}"
     assert describe_strengths(vanilla[:1]).endswith(f"by mean val AUROC: {strength:g}.")
-    older = dataclasses.replace(vanilla[0].settings, protocol_version=3)
-    assert vanilla[0].settings.protocol_version == 4
+    older = dataclasses.replace(vanilla[0].settings, protocol_version=4)
+    assert vanilla[0].settings.protocol_version == 5
     assert older.terms != vanilla[0].settings.terms
 
 
@@ -341,7 +341,9 @@ def test_every_encoder_and_no_record_says_what_it_shows_of_the_record(world: Wor
         "view (macro AUROC)",
         "features on record (R2)",
     ]
-    (_, sex, *_) = decoding_rows(run)
+    (age, sex, *_) = decoding_rows(run)
+    assert age.ci_method.startswith("95% centred percentile bootstrap over subjects, ")
+    assert age.mark == "few", "of fewer than 30 subjects"
     assert (sex.feature, sex.metric, sex.value) == ("sex", "AUROC", run.scores.decoded["sex"].score.value)
 
 

@@ -14,9 +14,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from cxrssl.stats.explained import FEW_OF_MANY, FEW_OF_NUMBER
 from cxrssl.stats.power import USUAL, find_smallest_difference
 from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 from tests.scale import scaled
+from tests.stats.coverage import METHODS, WORLDS, count_held, find_truth, measure_world
 
 NORMAL = NormalDist()
 ALIKE = 0.75
@@ -143,3 +145,23 @@ def test_intervals_of_average_precision_hold_its_mean_and_their_own_value_where_
     assert ((lo <= value) & (value <= hi)).all()
     assert abs(held - 0.95) <= (0.03 if num_worlds >= 500 else 0.1)
     assert of_percentiles < held
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    ("metric", "name", "num_subjects"),
+    [("R2 of a number", "normal -0.02", FEW_OF_NUMBER), ("R2 of features", "0.3", FEW_OF_MANY)],
+)
+def test_centred_intervals_hold_r2_from_where_it_is_not_marked_and_percentiles_lie_below_it(
+    metric: str, name: str, num_subjects: int
+) -> None:
+    """As many subjects as R2 needs not to be marked; protocol and further worlds are in `tests.stats.coverage`."""
+    num_worlds = scaled(120, 1000)
+    world = next(each for each in WORLDS if (each.metric, each.name) == (metric, name))
+    held = count_held(measure_world(world, num_worlds, num_subjects), find_truth(world))
+    of_percentiles, _, centred = held.truth
+    shares = ", ".join(f"{method} {share:.1f} %" for method, share in zip(METHODS, held.truth, strict=True))
+    tell(f"{metric} of {num_subjects} subjects, intervals that hold that of the population: {shares}")
+    assert abs(centred - 92.5) <= (2.5 if num_worlds >= 1000 else 7)
+    assert of_percentiles < centred
+    assert held.own[2] == 100
