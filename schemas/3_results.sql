@@ -120,6 +120,51 @@ CREATE TABLE eval_result (
     ci_method    VARCHAR NOT NULL  -- of its interval; empty for a number without one
 );
 
+CREATE TABLE matched (
+    eval_id      VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL, -- a run_id, or a baseline
+    kind         VARCHAR NOT NULL,
+    label        VARCHAR NOT NULL,
+    cohort       VARCHAR NOT NULL,
+    split        VARCHAR NOT NULL,
+    matched_on   VARCHAR NOT NULL, -- features of the record, joined by +
+    finding      VARCHAR NOT NULL, -- "macro" is the mean over the findings whose match is not vacuous
+    value        DOUBLE,           -- AUROC over pairs of films that are alike; NULL: not defined, or vacuous
+    lo           DOUBLE,
+    hi           DOUBLE,
+    mark         VARCHAR NOT NULL,
+    num_defined  BIGINT NOT NULL,
+    num_resamples BIGINT NOT NULL,
+    ci_method    VARCHAR NOT NULL, -- of its interval; empty for a number without one
+    is_vacuous   BOOLEAN,          -- too few pairs are alike for a number; NULL for "macro"
+    share_pairs  DOUBLE,           -- of all pairs, those of films alike
+    kept_of_expected DOUBLE        -- share_pairs in that of a finding that has nothing to do with what is matched on
+);
+
+CREATE TABLE subgroup (
+    eval_id      VARCHAR NOT NULL,
+    candidate_id VARCHAR NOT NULL, -- a run_id, or a baseline
+    kind         VARCHAR NOT NULL,
+    label        VARCHAR NOT NULL,
+    cohort       VARCHAR NOT NULL,
+    split        VARCHAR NOT NULL,
+    attribute    VARCHAR NOT NULL, -- sex age view race insurance
+    subgroup     VARCHAR NOT NULL, -- a word of it, or an age band
+    finding      VARCHAR NOT NULL, -- "macro" is the mean over the findings that are defined in both
+    metric       VARCHAR NOT NULL, -- auroc: among its films; gap: minus that among all other films whose group is known
+    value        DOUBLE,           -- NULL: not defined
+    lo           DOUBLE,
+    hi           DOUBLE,
+    mark         VARCHAR NOT NULL,
+    num_defined  BIGINT NOT NULL,
+    num_resamples BIGINT NOT NULL,
+    num_films    BIGINT NOT NULL,
+    num_subjects BIGINT NOT NULL,  -- of the group; small ones are here, and not in a report
+    num_pos_subjects BIGINT,
+    num_neg_subjects BIGINT,
+    ci_method    VARCHAR NOT NULL  -- of its interval; empty for a number without one
+);
+
 CREATE TABLE decoding (
     eval_id      VARCHAR NOT NULL,
     candidate_id VARCHAR NOT NULL, -- a run_id, or a baseline
@@ -250,6 +295,21 @@ SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_score
     seed, control, group_id
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
 
+CREATE VIEW matched_macro AS
+SELECT label, cohort, split, matched_on, auroc.value AS auroc, matched.value AS matched, matched.lo, matched.hi,
+    matched.mark, vacuous.num AS num_vacuous, candidate_id, eval_id
+FROM matched JOIN eval_result AS auroc USING (eval_id, candidate_id, kind, label, cohort, split, finding)
+JOIN (SELECT eval_id, count(*) FILTER (is_vacuous) AS num FROM matched GROUP BY eval_id) AS vacuous USING (eval_id)
+WHERE finding = 'macro' AND auroc.metric = 'auroc' ORDER BY cohort, split, matched DESC NULLS LAST, eval_id;
+
+CREATE VIEW subgroup_gap AS
+SELECT label, cohort, split, attribute, subgroup, num_subjects, auroc.value AS auroc, gap.value AS gap, gap.lo, gap.hi,
+    gap.mark, candidate_id, eval_id
+FROM subgroup AS gap JOIN subgroup AS auroc
+    USING (eval_id, candidate_id, label, cohort, split, attribute, subgroup, finding, num_subjects)
+WHERE finding = 'macro' AND gap.metric = 'gap' AND auroc.metric = 'auroc'
+ORDER BY cohort, split, label, eval_id, attribute, subgroup;
+
 CREATE VIEW run_score AS
 SELECT run.run_id, state, backbone, ehr, seed, step, evaluation.cohort, evaluation.split, auroc, auprc, tags
 FROM run LEFT JOIN evaluation ON evaluation.run_id = run.run_id AND fraction IS NULL AND asked = ''
@@ -272,6 +332,8 @@ COMMENT ON TABLE artefact IS 'What is published, with the place that it takes on
 COMMENT ON TABLE journal IS 'How far the files of runs are read.';
 COMMENT ON TABLE event IS 'What happened to runs: starts, stops, alarms, failures.';
 COMMENT ON TABLE eval_result IS 'Scores of probed runs and baselines, one row a finding and metric, with intervals.';
+COMMENT ON TABLE matched IS 'AUROC over pairs of films alike in view, sex and age band, one row a finding.';
+COMMENT ON TABLE subgroup IS 'AUROC in groups of people and its gap to the rest, one row a finding and metric.';
 COMMENT ON TABLE decoding IS 'What of the record is linearly decodable from frozen features, one row a feature.';
 COMMENT ON TABLE comparison IS 'Paired differences of two evaluations, one row a finding and metric, with intervals.';
 COMMENT ON TABLE seed_mean IS 'Means over the seeds of one setup, and their differences, one row a finding and metric.';
@@ -280,6 +342,8 @@ COMMENT ON TABLE imported IS 'Runs and evaluations that came in an archive, and 
 COMMENT ON TABLE source IS 'The folders that the store was made from, as they lay: one that has changed is read again.';
 COMMENT ON VIEW run_score IS 'Runs with the means over findings of their evaluations.';
 COMMENT ON VIEW differing_param IS 'Settings in which runs differ.';
+COMMENT ON VIEW matched_macro IS 'Means over findings, beside those over pairs of films that are alike.';
+COMMENT ON VIEW subgroup_gap IS 'Means over findings in each group of people, with the gap to the rest.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';
 COMMENT ON COLUMN run.started_at IS 'Unix seconds';
@@ -310,6 +374,11 @@ COMMENT ON COLUMN eval_result.num_scored IS 'test films with a label that counts
 COMMENT ON COLUMN eval_result.seed IS 'of the run or the untrained encoder; NULL: it has none';
 COMMENT ON COLUMN eval_result.control IS 'how the record is wrong, or none; NULL: not known';
 COMMENT ON COLUMN eval_result.group_id IS 'equal for evaluations that differ in the seed alone';
+COMMENT ON COLUMN matched.value IS 'NULL: not defined, or vacuous';
+COMMENT ON COLUMN matched.is_vacuous IS 'too few pairs are alike for a number; NULL for macro';
+COMMENT ON COLUMN matched.kept_of_expected IS 'share_pairs in that of a finding that has nothing to do with matched_on';
+COMMENT ON COLUMN subgroup.metric IS 'auroc; gap: minus that among all other films whose group is known';
+COMMENT ON COLUMN subgroup.num_subjects IS 'small groups are here, and not in a report';
 COMMENT ON COLUMN seed_mean.against IS 'untrained, vanilla, pixels, a control or "baseline NAME"; empty for scores';
 COMMENT ON COLUMN seed_mean.value IS 'mean over the seeds; NULL: not defined';
 COMMENT ON COLUMN seed_mean.num_seeds IS '1: the interval is of the subjects alone, and says nothing about the method';

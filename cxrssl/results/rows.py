@@ -180,7 +180,7 @@ def decoding_rows(evaluation: Evaluation) -> list[DecodingRow]:
     about = {key: valid(getattr(evaluation.settings, key)) for key in ("candidate_id", "label", "cohort", "split")}
     rows = []
     for feature, decoding in evaluation.scores.decodings.items():
-        numbers: dict[str, Any] = {**about, **_fields_of(decoding.score)}
+        numbers: dict[str, Any] = {**about, **number_fields(decoding.score)}
         rows.append(
             DecodingRow(
                 eval_id=valid(evaluation.eval_id),
@@ -238,7 +238,7 @@ def seed_rows(record: GroupRecord, names: Mapping[str, str] | None = None) -> li
 
 def _seed_numbers(scores: SeedScores, is_difference: bool) -> Iterator[dict[str, Any]]:
     for metric in METRICS:
-        named = {MACRO: scores.macro, **{_not_macro(name): each for name, each in scores.findings.items()}}
+        named = {MACRO: scores.macro, **{name_finding(name): each for name, each in scores.findings.items()}}
         means: dict[str, SeedMean] = {name: getattr(numbers, metric) for name, numbers in named.items()}
         tests = _test({name: mean.p_value if is_difference else math.nan for name, mean in means.items()})
         for finding, mean in means.items():
@@ -262,7 +262,7 @@ def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _not_macro(finding: str) -> str:
+def name_finding(finding: str) -> str:
     """Return the name of a finding; one that is called as the mean must not be taken for it."""
     return f"{MACRO} (finding)" if finding == MACRO else finding
 
@@ -274,13 +274,13 @@ def _numbers_of(scores: Scores | Comparison, metric: Metric) -> list[tuple[_Numb
     named: list[tuple[str, Interval, dict[str, Any]]] = [(MACRO, macro, {"num_scored": scores.num_films, **nothing})]
     for finding, score in scores.findings.items():
         counts = {key: getattr(score, key) for key in ("num_scored", *nothing)}
-        named.append((_not_macro(finding), getattr(score, metric), counts))
+        named.append((name_finding(finding), getattr(score, metric), counts))
     return [
-        (_Number(valid(name), metric, **_fields_of(each), **counts, ci_method=scores.method_of(each)), each)
+        (_Number(valid(name), metric, **number_fields(each), **counts, ci_method=scores.method_of(each)), each)
         for name, each, counts in named
     ]
 
 
-def _fields_of(interval: Interval) -> dict[str, Any]:
+def number_fields(interval: Interval) -> dict[str, Any]:
     """Return the columns of a number that a plain score has, too."""
     return {name: value for name, value in interval.to_dict().items() if name not in NOT_SHOWN}

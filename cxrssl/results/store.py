@@ -40,7 +40,7 @@ from cxrssl.results.fold import (
 from cxrssl.results.seal import announce, checksum_of, is_sealed, seal
 
 SCHEMA = "3_results.sql"
-ROWS_VERSION = 5
+ROWS_VERSION = 6
 """Raise it when the same journals make other rows: nothing is then kept from the store before."""
 MADE_BY = "made by"
 """What the store says of itself among its sources."""

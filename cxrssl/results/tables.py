@@ -26,10 +26,13 @@ from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.published import Published, list_manifest
 from cxrssl.records.run import KIND as RUN
 from cxrssl.records.setup import Setup
+from cxrssl.results.group_rows import matched_rows, subgroup_rows
 from cxrssl.results.rows import decoding_rows, difference_rows, group_of, result_rows, seed_rows
 from cxrssl.results.run_rows import Rows, artefact_row, damage_rows, imported_rows
 
-PUBLISHED_TABLES = ("evaluation", "eval_result", "decoding", "comparison", "seed_mean", "ablation")
+PUBLISHED_TABLES = (
+    "evaluation", "eval_result", "matched", "subgroup", "decoding", "comparison", "seed_mean", "ablation",
+)  # fmt: skip
 """Hold nothing but what is made here; `damage`, `imported` and `artefact` have rows of runs too."""
 
 TOLD = ("candidate_id", "kind", "label", "cohort", "split", "dataset")
@@ -43,6 +46,8 @@ def published_rows(workspace: Workspace, published: Published, setups: Mapping[s
     return {
         "evaluation": (_evaluation_row(each, groups.get(each.eval_id)) for each in all_evaluations),
         "eval_result": (vars(row) for each in published.evaluations for row in result_rows(each, groups[each.eval_id])),
+        "matched": (vars(row) for each in published.evaluations for row in matched_rows(each)),
+        "subgroup": (vars(row) for each in published.evaluations for row in subgroup_rows(each)),
         "decoding": (vars(row) for each in published.evaluations for row in decoding_rows(each)),
         "comparison": (vars(row) for each in published.comparisons for row in difference_rows(each)),
         "seed_mean": (vars(row) for each in published.groups for row in seed_rows(each, names)),

@@ -38,10 +38,8 @@ def group_of(attribute: str, group: str, num_subjects: int, num_pos: int) -> Sub
     return Subgroup(attribute, group, (score("macro", num_subjects, None), score("Edema", num_subjects, num_pos)))
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    """A run of which Hernia is vacuous, with 120 women, 80 men, 130 white and 9 Asian patients; and an older one."""
-    workspace = Workspace(tmp_path / "ws").create()
+def make_groups(workspace: Workspace) -> Workspace:
+    """Publish a run of which Hernia is vacuous, 120 women, 80 men, 130 white, 9 Asian patients; and an older one."""
     make_evaluation(workspace, "vanilla")
     make_evaluation(workspace, "older")
     run = next(each for each in evaluations_of(workspace) if each.settings.candidate_id == "vanilla")
@@ -56,6 +54,11 @@ def workspace(tmp_path: Path) -> Workspace:
     groups += [group_of("race", "white", 130, 40), group_of("race", "asian", 9, 3)]
     publish_evaluation(run.path, run.settings, scores, run.predictions(), None, write_subgroups(groups))
     return workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return make_groups(Workspace(tmp_path / "ws").create())
 
 
 def rows_of(workspace: Workspace, file: str) -> list[dict[str, str]]:
