@@ -36,12 +36,24 @@ def group_films(
     least: int,
     level: float = 0.95,
 ) -> list[Group]:
-    """Return groups of films, scores descending; labels 1, 0, -1 = not scored. None where one group would be small.
+    """Return groups of films with the share of each that has the finding; see `find_groups`.
+
+    Shapes: [N], [N], [N], [R, N].
+    Raises: DataError if a score is not finite.
+    """
+    groups = find_groups(scores_N, labels_N, subject_ids_N, least)
+    return [_measure(np.sort(rows), labels_N, subject_ids_N, counts_RN, level) for rows in groups]
+
+
+def find_groups(
+    scores_N: Floats, labels_N: Labels, subject_ids_N: npt.NDArray[Any], least: int
+) -> list[npt.NDArray[np.int64]]:
+    """Return the rows of groups, scores descending; labels 1, 0, -1 = not scored. None where one group would be small.
 
     Tenths of the films, as `calibration.score_calibration` makes them, neighbours joined from the highest down until
     each has `least` subjects with the finding and as many without it; what is left over joins the last.
 
-    Shapes: [N], [N], [N], [R, N].
+    Shapes: [N], [N], [N].
     Raises: DataError if a score is not finite.
     """
     scored = np.flatnonzero(labels_N >= 0)
@@ -59,7 +71,7 @@ def group_films(
             waiting = np.empty(0, np.int64)
     if groups and len(waiting):
         groups[-1] = np.concatenate([groups[-1], waiting])
-    return [_measure(np.sort(rows), labels_N, subject_ids_N, counts_RN, level) for rows in groups]
+    return groups
 
 
 def _has(rows: npt.NDArray[np.int64], labels_N: Labels, subject_ids_N: npt.NDArray[Any], least: int) -> bool:

@@ -50,7 +50,8 @@ MARKDOWN_TAGS = {
     "img",
 }  # fmt: skip
 TEX_COMMANDS = {
-    "documentclass", "usepackage", "IfFileExists", "setlength", "parindent", "parskip", "tabcolsep",
+    "documentclass", "renewcommand", "topfraction", "bottomfraction", "textfraction", "floatpagefraction",
+    "usepackage", "IfFileExists", "setlength", "parindent", "parskip", "tabcolsep",
     "LTcapwidth", "linewidth", "sloppy", "begin",
     "end", "section", "subsection", "subsubsection", "textbf", "texttt", "textcolor", "item", "itemsep", "input",
     "caption", "label", "toprule", "midrule", "bottomrule", "endfirsthead", "endhead", "endfoot", "par", "parbox",

@@ -17,7 +17,7 @@ AXES = ("Predicted probability", "Observed share")
 
 def draw_reliability(figure: ReliabilityFigure) -> Page:
     """Return the page of a figure."""
-    frame = Frame(figure.title, figure.names, AXES, figure.notes, has_own_ticks=True)
+    frame = Frame(figure.title, figure.names, AXES, figure.notes, has_own_ticks=True, is_filled=True)
     headings = [Heading(each.finding, each.detail, each.numbers) for each in figure.panels]
     page, all_axes = open_panels(frame, headings)
     for axes, panel in zip(all_axes, figure.panels, strict=True):

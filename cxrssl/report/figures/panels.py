@@ -47,6 +47,8 @@ class Frame:
     notes: tuple[str, ...] = ()
     has_own_ticks: bool = False
     """Whether each panel has its own axes; else those at the left and below are labelled."""
+    is_filled: bool = False
+    """Whether panels may be larger than usual, so that fewer places of a sheet stay empty."""
 
 
 def open_panels(frame: Frame, headings: Sequence[Heading]) -> tuple[Page, list[Axes]]:
@@ -57,7 +59,7 @@ def open_panels(frame: Frame, headings: Sequence[Heading]) -> tuple[Page, list[A
         [line for note in frame.notes for line in wrap(note, inner, SMALL)],
     )
     legend = _place_legend(frame.legend, inner)
-    num_columns = min(int(width_in() / COLUMN_OF_PANELS_IN), max(2, len(headings)))
+    num_columns = _count_columns(len(headings), frame.is_filled)
     step = (inner - Y_LABEL_IN) / num_columns
     size = step - (TICKS_IN + 0.08)
     num_numbers = max((len(each.numbers) for each in headings), default=0)
@@ -95,6 +97,14 @@ def open_panels(frame: Frame, headings: Sequence[Heading]) -> tuple[Page, list[A
         _write_axes(page, frame, top, bottom)
     page.write_lines(MARGIN, bottom + (0.24 if headings else 0.0) + 0.08, notes)
     return page, made
+
+
+def _count_columns(num_panels: int, is_filled: bool) -> int:
+    """Return how many panels stand side by side; to fill a sheet one fewer than fit, where that leaves less empty."""
+    fit = min(int(width_in() / COLUMN_OF_PANELS_IN), max(2, num_panels))
+    if not is_filled or not 2 < fit < num_panels <= (fit - 1) ** 2:  # else it would be higher than a page
+        return fit
+    return min((fit, fit - 1), key=lambda num: -num_panels % num)
 
 
 def draw_sample(page: Page, x: float, y: float, series: Series, width: float = LINE_IN) -> None:

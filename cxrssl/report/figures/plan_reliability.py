@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -30,9 +29,9 @@ from cxrssl.report.figures.reliability import (
 from cxrssl.report.figures.series import TRAINED, name_series, pick_series
 from cxrssl.report.figures.terms import count_films, count_subjects, name_file, name_terms
 from cxrssl.report.small import SMALL
-from cxrssl.stats.calibration import sigmoid
+from cxrssl.stats.calibration import Labels, sigmoid
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.reliability import Group, group_films
+from cxrssl.stats.reliability import Group, find_groups, group_films
 from cxrssl.stats.resample import MIN_SUBJECTS, draw_subject_counts
 
 NAMES = ("as fitted", "after Platt's map, fitted on val")
@@ -44,6 +43,7 @@ class _Sheet:
     """A figure before its groups of films are made."""
 
     evaluation: Evaluation
+    predictions: Predictions
     calibrations: Mapping[str, FindingCalibration]
     title: str
     least: int
@@ -54,11 +54,8 @@ class _Sheet:
     def collect(self) -> ReliabilityFigure:
         """Return the figure."""
         has_platt = any(each.platt for each in self.calibrations.values())
-        panels = [self._make_panel(name, each) for name, each in self.calibrations.items()]
-        single = [plain(panel.finding, 60) for panel in panels if len(panel.points) < 2]
-        notes = [*self.notes, *([f"Too few subjects for two points: {', '.join(single)}."] if single else [])]
-        shown = tuple(panel for panel in panels if len(panel.points) > 1)
-        return ReliabilityFigure(self.title, NAMES[: 1 + has_platt], shown, (" ".join(notes),))
+        panels = tuple(self._make_panel(name, each) for name, each in self.calibrations.items())
+        return ReliabilityFigure(self.title, NAMES[: 1 + has_platt], panels, self.notes)
 
     def _make_panel(self, finding: str, calibration: FindingCalibration) -> ReliabilityPanel:
         score = self.evaluation.scores.findings[finding]
@@ -68,16 +65,11 @@ class _Sheet:
         return ReliabilityPanel(finding, detail, tuple(_list_slopes(calibration)), tuple(points))
 
     def _group(self, finding: str) -> tuple[Floats, list[Group]]:
-        predictions, probe = self._predictions, self.evaluation.settings.probe
-        column = predictions.finding_names.tolist().index(finding)
-        logits_N, labels_N = predictions.logits[:, column], predictions.labels[:, column]
+        predictions, probe = self.predictions, self.evaluation.settings.probe
+        logits_N, labels_N = _read_finding(predictions, finding)
         counts_RN = draw_subject_counts(predictions.subject_id, min(NUM_DRAWS, probe.num_resamples), probe.seed)
         level = self.evaluation.scores.level
         return logits_N, group_films(logits_N, labels_N, predictions.subject_id, counts_RN, self.least, level)
-
-    @cached_property
-    def _predictions(self) -> Predictions:
-        return self.evaluation.predictions()
 
 
 def plan_reliability(material: Material) -> list[Plan]:
@@ -96,23 +88,39 @@ def _plan_table(table: Sequence[SeedGroup], material: Material) -> Iterator[Plan
         held = {name: each for name, each in calibrations.findings.items() if each.raw is not None and name in scores}
         shown = {name: each for name, each in held.items() if may_show(scores[name], material.small)}
         hidden = [plain(name, 60) for name in held if name not in shown]
-        pages = split_panels(list(shown)) if shown else []
+        least = SMALL if material.small == "hide" else MIN_SUBJECTS
+        predictions = evaluation.predictions()
+        drawn = [name for name in shown if _has_two_groups(predictions, name, least)]
+        single = [plain(name, 60) for name in shown if name not in drawn]
+        pages = split_panels(drawn) if drawn else []
         for number, findings in enumerate(pages, 1):
             part = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
             name = name_series(group, material.arms)
             seed = f", seed {group.seeds[0]}" if group.num_seeds > 1 else ""
             sheet = _Sheet(
                 evaluation=evaluation,
+                predictions=predictions,
                 calibrations={each: shown[each] for each in findings},
                 title=f"Reliability of {name}{seed}: {count_films(table, material.small)}{part}",
-                least=SMALL if material.small == "hide" else MIN_SUBJECTS,
+                least=least,
                 material=material,
-                notes=(_describe_groups(evaluation, material, hidden),),
+                notes=(_describe_groups(evaluation, material, hidden, single),),
             )
             caption = f"Reliability of {name}{seed} by finding on {name_terms(table)}{part}."
             key = hash_drawn(evaluation.content_sha256, sheet.title, caption, sheet.notes, findings, sheet.least)
             stem = f"reliability-{name_file(table)}{f'-{number}' if len(pages) > 1 else ''}"
             yield Plan(file_stem(stem), caption, f"{sheet.title}. {_list_numbers(sheet)}", key, sheet.collect)
+
+
+def _has_two_groups(predictions: Predictions, finding: str, least: int) -> bool:
+    """Return whether a finding has two points at least: fewer are no diagram."""
+    return len(find_groups(*_read_finding(predictions, finding), predictions.subject_id, least)) > 1
+
+
+def _read_finding(predictions: Predictions, finding: str) -> tuple[Floats, Labels]:
+    """Return the logits and labels of a finding; [N], [N]."""
+    column = predictions.finding_names.tolist().index(finding)
+    return predictions.logits[:, column], predictions.labels[:, column]
 
 
 def _make_point(group: Group, logits_N: Floats, calibration: FindingCalibration) -> ReliabilityPoint:
@@ -132,7 +140,7 @@ def _list_slopes(calibration: FindingCalibration) -> Iterator[tuple[int, str]]:
             yield number, f"slope {found.slope.value:.2f}{ends}"
 
 
-def _describe_groups(evaluation: Evaluation, material: Material, hidden: Sequence[str]) -> str:
+def _describe_groups(evaluation: Evaluation, material: Material, hidden: Sequence[str], single: Sequence[str]) -> str:
     joined = (
         f", neighbours joined until each has {SMALL} subjects with the finding and {SMALL} without it"
         if material.small == "hide"
@@ -140,6 +148,7 @@ def _describe_groups(evaluation: Evaluation, material: Material, hidden: Sequenc
     )
     num_draws = min(NUM_DRAWS, evaluation.settings.probe.num_resamples)
     left_out = f" Left out, fewer than {SMALL} subjects with or without: {', '.join(hidden)}." if hidden else ""
+    left_out += f" Too few subjects for two points: {', '.join(single)}." if single else ""
     return (
         f"Each point: a tenth of the films by score{joined}; {evaluation.scores.level:.0%} intervals from "
         f"{num_draws:,} bootstrap resamples of the test subjects. Above each panel: subjects with / without the "

@@ -33,6 +33,10 @@ PREAMBLE = r"""\documentclass[10pt,a4paper]{article}
 \setlength{\parskip}{5pt}
 \setlength{\tabcolsep}{4pt}
 \setlength{\LTcapwidth}{\linewidth}
+\renewcommand{\topfraction}{0.9}
+\renewcommand{\bottomfraction}{0.9}
+\renewcommand{\textfraction}{0.05}
+\renewcommand{\floatpagefraction}{0.85}
 \sloppy
 """
 _COMMANDS = {

@@ -19,7 +19,7 @@ from cxrssl.report.figures.roc import RocFigure, RocLine, RocPanel
 from cxrssl.stats.resample import Interval
 from cxrssl.stats.roc import CurveKind
 from tests.hostile import hostile_texts
-from tests.report.figures.svg import check_layout, parse, size_of, texts_of
+from tests.report.figures.svg import boxes_of, check_layout, parse, size_of, texts_of
 
 X = (0.0, 0.5, 1.0)
 LONG = "MSN + demo, meta, icu, social and everything else that a record may hold (vit-tiny-6h, 100 epochs"
@@ -99,6 +99,17 @@ def test_reliability_has_a_mark_for_each_group_and_its_slopes() -> None:
 def test_axes_end_where_the_highest_point_has_room(most: float, end: float) -> None:
     panel = ReliabilityPanel("x", "", (), (ReliabilityPoint((most / 2,), most / 3, 0.0, most),))
     assert find_end(panel) == end
+
+
+@pytest.mark.parametrize(("num", "columns"), [(1, 2), (4, 4), (5, 3), (6, 3), (7, 4), (9, 3), (13, 4), (16, 4)])
+def test_a_sheet_of_reliability_has_as_few_empty_places_as_a_page_allows(num: int, columns: int) -> None:
+    points = ReliabilityPoint((0.1, 0.2), 0.15, 0.1, 0.2), ReliabilityPoint((0.4, 0.3), 0.3, 0.2, 0.4)
+    panels = tuple(ReliabilityPanel(f"Finding {at}", "43 / 85", (), points) for at in range(num))
+    svg = svg_of(ReliabilityFigure("Reliability", ("as fitted", "after Platt's map"), panels, ("Note.",)))
+    check_layout(svg)
+    assert size_of(svg)[1] < 11 * 72
+    places = {round(each.left) for each in boxes_of(svg) if each.text.startswith("Finding")}
+    assert len(places) == min(columns, num)
 
 
 def test_empty_reliability_has_a_page() -> None:
