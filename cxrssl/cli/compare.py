@@ -72,11 +72,12 @@ def name_side(which: str, side: SeedGroup) -> list[str]:
 def describe_contrast(contrast: Contrast) -> list[str]:
     """Return the lines about one test set: films, macro means, then each finding."""
     from cxrssl.cli.curves import mark_few
+    from cxrssl.report.conditions import show_asked
     from cxrssl.stats.holm import explain_mark
     from cxrssl.stats.resample import explain_marks
 
     scores, settings = contrast.evaluation.scores, contrast.evaluation.settings
-    asked = f", {plain(settings.probe.asked, 200)}" if settings.probe.asked else ""
+    asked = f", {plain(show_asked(settings.probe), 200)}" if settings.probe.asked else ""
     where = f"cohort {plain(settings.cohort, 60)}, split {plain(settings.split, 60)}{asked}"
     films = f"{count_noun(scores.num_films, 'film')} of {count_noun(scores.num_subjects, 'subject')}"
     lines = ["", *wrap_rows([(f"On {where}: {films}; difference: first minus second.",)], WIDTH)]
@@ -136,10 +137,16 @@ def _describe_unlike(unlike: dict[str, list[Unlike]], sides: Sequence[SeedGroup]
             lines.append(f"{part:<6}  {same}")
             continue
         lines.append(f"{part:<6}  different in {len(rows):,}: first, second")
-        lines += wrap_rows(
-            [(plain(row.what, 60), plain(row.first, 200), plain(row.second, 200)) for row in rows], WIDTH, "  "
-        )
+        shown = [(row.what, *(_hide_ids(row.what, value) for value in (row.first, row.second))) for row in rows]
+        lines += wrap_rows([(plain(what, 60), plain(a, 200), plain(b, 200)) for what, a, b in shown], WIDTH, "  ")
     return lines
+
+
+def _hide_ids(what: str, value: str) -> str:
+    """Return a setting as people may read it: of a condition on films no value that may name a person."""
+    from cxrssl.records.condition import hide_values
+
+    return hide_values(value) if what == "data.where" and value != "-" else value
 
 
 def _list_warnings(contrasts: Sequence[Contrast], unlike: dict[str, list[Unlike]]) -> list[str]:

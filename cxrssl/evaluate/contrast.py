@@ -16,6 +16,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import compare_published
 from cxrssl.evaluate.groups import SeedGroup, compare_groups, group_seeds, score_group
 from cxrssl.evaluate.resamples import Resamples
+from cxrssl.records.condition import hide_values
 from cxrssl.records.eval_settings import EvalSettings, ProbeSettings
 from cxrssl.records.evaluation import EvalScores, Evaluation, list_all_evaluations
 from cxrssl.records.setup import Setup, read_setups
@@ -134,7 +135,13 @@ def _list_terms(a: EvalSettings, b: EvalSettings) -> list[tuple[str, Any, Any]]:
     pairs += [(f"probe's {name}", getattr(a.probe, name), getattr(b.probe, name)) for name in names]
     fitted = [each.carried.cohort if each.carried else "its own cohort" for each in (a, b)]
     pairs.append(("probe fitted on", fitted[0], fitted[1]))
-    return [(name, _show(first), _show(second)) for name, first, second in pairs if first != second]
+    unlike = [(name, first, second) for name, first, second in pairs if first != second]
+    return [(name, _show(_hide(name, first)), _show(_hide(name, second))) for name, first, second in unlike]
+
+
+def _hide(name: str, value: Any) -> Any:
+    """Return a condition without values that may identify, as messages and tables say it; all else as it is."""
+    return hide_values(value) if name == "probe's where" and isinstance(value, str) else value
 
 
 def _show(value: Any) -> str:

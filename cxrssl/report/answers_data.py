@@ -17,6 +17,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.visible import find_visible_of
 from cxrssl.records.eval_settings import is_of_folds
 from cxrssl.records.evaluation import Evaluation
+from cxrssl.report.conditions import show_asked
 from cxrssl.report.evidence import Evidence
 from cxrssl.report.small import Count, hide_small
 from cxrssl.stats.power import describe_in_words
@@ -72,7 +73,7 @@ def describe_preparation(evidence: Evidence) -> list[str]:
 def describe_subsets(evidence: Evidence) -> list[str]:
     """Return what was asked of which films."""
     asked = [
-        (each.settings.cohort, each.settings.probe.asked or "all films with all findings, no condition")
+        (each.settings.cohort, show_asked(each.settings.probe) or "all films with all findings, no condition")
         for each in evidence.evaluations
     ]
     left_out = [

@@ -21,6 +21,7 @@ from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import MAX_COMMIT
 from cxrssl.report.cells import Cell
 from cxrssl.report.choose import describe_choice
+from cxrssl.report.conditions import show_condition
 from cxrssl.report.document import Fact
 from cxrssl.report.gather import MISSHAPEN, Gathered
 from cxrssl.report.lines import Code, Line, join_lines
@@ -32,6 +33,7 @@ DEFAULT = "strict"
 MAX_SHOWN = 12
 """Of the keys in which recipes differ, and of the hashes of recipes."""
 NOT_RECORDED = "not recorded"
+WHERE = "data.where"
 _MISSING = object()
 
 
@@ -182,7 +184,7 @@ def _shared_differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the settings that all recipes share and the default has not, of those that every recipe has."""
     default, found = _flatten(load_recipe(DEFAULT).to_dict()), [_flatten(each) for each in recipes]
     shared = {key: value for key, value in found[0].items() if all(each.get(key, _MISSING) == value for each in found)}
-    return [f"{key} = {_show(value)}" for key, value in shared.items() if default.get(key, _MISSING) != value]
+    return [_show_setting(key, value) for key, value in shared.items() if default.get(key, _MISSING) != value]
 
 
 def _own_differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -190,7 +192,7 @@ def _own_differences(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     found = [_flatten(each) for each in recipes]
     keys = dict.fromkeys(key for each in found for key in each)
     differing = [key for key in keys if any(each.get(key, _MISSING) != found[0].get(key, _MISSING) for each in found)]
-    return ["; ".join(f"{key} = {_show(each[key])}" for key in differing if key in each) for each in found]
+    return ["; ".join(_show_setting(key, each[key]) for key in differing if key in each) for each in found]
 
 
 def _flatten(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +202,10 @@ def _flatten(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _show_setting(key: str, value: Any) -> str:
+    return f"{key} = {_show(show_condition(str(value)) if key == WHERE and value else value)}"
 
 
 def _show(value: Any) -> str:

@@ -12,6 +12,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.learning import Curve, least_labelled, show_range
 from cxrssl.records.learning import CurveNumbers
 from cxrssl.report.cells import Cell, Estimate, Number, Numbers
+from cxrssl.report.conditions import show_asked
 from cxrssl.report.probe_tables import explain_cells, name_terms
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.report.tables import ReportTable
@@ -63,7 +64,7 @@ def _cells(mean: SeedMean) -> list[Cell]:
 
 def _about(curve: Curve) -> list[Cell]:
     settings = curve.settings
-    return [settings.candidate_id, settings.label, settings.cohort, settings.split, settings.probe.asked]
+    return [settings.candidate_id, settings.label, settings.cohort, settings.split, show_asked(settings.probe)]
 
 
 def _score_table(curves: Sequence[Curve], numbers: ByCurve, small: SmallCells) -> ReportTable:

@@ -19,6 +19,7 @@ from cxrssl.core.text import plain
 from cxrssl.records.eval_settings import HEAD, SELECTED_ON_TEST, EvalSettings
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.report.cells import Cell
+from cxrssl.report.conditions import show_condition
 from cxrssl.report.tables import ReportTable
 
 FILE = "published.csv"
@@ -206,7 +207,8 @@ def _compare_films(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:
         films = f"{int(peer.num_films):,}"
         yield Reason(f"{films} films", f"it is scored on {films} films, ours on others")
     if settings.probe.where is not None:
-        yield Reason("films here chosen", f"ours are only films where {plain(settings.probe.where, 200)}")
+        condition = plain(show_condition(settings.probe.where), 200)
+        yield Reason("films here chosen", f"ours are only films where {condition}")
 
 
 def _compare_ways(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:

@@ -13,6 +13,7 @@ from cxrssl.evaluate.compare import UNTRAINED, VANILLA, Differences, Group, desc
 from cxrssl.records.eval_settings import EvalSettings, ProbeSettings, objective_of
 from cxrssl.records.evaluation import EvalScores, Evaluation, describe_strengths
 from cxrssl.report.cells import Cell, Estimate
+from cxrssl.report.conditions import show_asked
 from cxrssl.report.lines import Code, Line, Span, join_codes, join_lines
 from cxrssl.report.pin import Pin, describe_missing, references_of
 from cxrssl.report.small import Count, SmallCells, hide_small
@@ -225,7 +226,7 @@ def _counts_of(score: FindingScore) -> tuple[list[Count], list[Count]]:
 def name_terms(settings: EvalSettings) -> str:
     """Return how titles call what the evaluations of a table have in common."""
     link = f", {settings.link}" if settings.link else ""
-    asked = f"; {plain(settings.probe.asked, 200)}" if settings.probe.asked else ""
+    asked = f"; {plain(show_asked(settings.probe), 200)}" if settings.probe.asked else ""
     origin = settings.carried
     fitted = f"; probe fitted on cohort {origin.cohort}, split {origin.split}" if origin else ""
     return f"cohort {settings.cohort} ({settings.cohort_sha256[:8]}){link}, split {settings.split}{asked}{fitted}"

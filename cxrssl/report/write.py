@@ -13,6 +13,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.damage import Damage
 from cxrssl.report.choose import Choice
 from cxrssl.report.compose import compose
+from cxrssl.report.conditions import conditions_as
 from cxrssl.report.document import Document
 from cxrssl.report.figures.width import FigureWidth
 from cxrssl.report.formats.csv import write_csv
@@ -58,13 +59,27 @@ def write_report(
     It holds report.html, report.md and report.tex; every table of these in tables/ as CSV and as a fragment of LaTeX;
     the flow of films and, with `has_figures`, every other figure, as wide as `width` says, those that show films of
     patients only where `shows_films`; and in CSV files beside them every number in full, see `report.numbers`. Counts
-    of fewer than ten subjects are hidden, and groups of so few left out, unless `small` says otherwise: see `small`.
+    of fewer than ten subjects and ids in conditions are hidden, and groups of so few left out, unless `small` says
+    otherwise: see `small` and `conditions`.
     The same store gives the same bytes.
 
     Raises: DataError when nothing was probed yet, or nothing that was can be read; UsageError for a choice of what is
     not there.
     """
-    choice = choice or Choice()
+    with conditions_as(small):
+        return _write_report(workspace, name, small, choice or Choice(), has_figures, shows_films, width, has_tsne)
+
+
+def _write_report(
+    workspace: Workspace,
+    name: str,
+    small: SmallCells,
+    choice: Choice,
+    has_figures: bool,
+    shows_films: bool,
+    width: FigureWidth,
+    has_tsne: bool,
+) -> Report:
     gathered = gather(workspace, choice)
     folder = workspace.reports / name
     pictures = draw_pictures(gathered, small, folder, shows_films, width, has_tsne) if has_figures else Pictures()

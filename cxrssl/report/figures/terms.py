@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.groups import SeedGroup
+from cxrssl.report.conditions import show_asked
 from cxrssl.report.probe_tables import count_cells
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.stats.scores import FindingScore
@@ -18,7 +19,7 @@ from cxrssl.stats.scores import FindingScore
 def name_terms(table: Sequence[SeedGroup]) -> str:
     """Return "cohort nih, split official" and what else was asked."""
     settings = table[0].settings
-    asked = f", {plain(settings.probe.asked, 120)}" if settings.probe.asked else ""
+    asked = f", {plain(show_asked(settings.probe), 120)}" if settings.probe.asked else ""
     carried = f", probe of cohort {settings.carried.cohort}" if settings.carried else ""
     return f"cohort {settings.cohort}, split {settings.split}{asked}{carried}"
 
