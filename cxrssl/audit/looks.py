@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
-from cxrssl.audit.crops import THUMB_PX, find_crops, reduce_films
+from cxrssl.audit.crops import find_crops
 from cxrssl.audit.ids import group_repeats
+from cxrssl.audit.thumbs import Rows, correlate_pairs, read_thumbnails
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.text import count_noun
 from cxrssl.images.fingerprint import near_pairs
 from cxrssl.images.store import ImageStore
 
 NEAR_CORRELATION = 0.99
-CHUNK_FILMS = 512
 ACROSS, NEAR, SHARED = "identical-films-in-two-splits", "near-films-in-two-splits", "identical-films-under-two-subjects"
-Rows = NDArray[np.int64]
 _near: dict[tuple[str, ...], Pairs] = {}
 """What was found in this process, by packs and rows: runs on one cohort ask for the same, `probe` once a candidate."""
 
@@ -71,7 +70,7 @@ def find_near(a: ImageStore, rows_a: Rows, b: ImageStore, rows_b: Rows) -> Pairs
         first, second = near_pairs(a.index.phash[rows_a], b.index.phash[rows_b])
         pairs = Pairs(rows_a[first], rows_b[second])
         pairs = pairs.where(a.index.pixel_hash[pairs.first] != b.index.pixel_hash[pairs.second])
-        pairs = pairs.where(_correlate(a, pairs.first, b, pairs.second) >= NEAR_CORRELATION)
+        pairs = pairs.where(correlate_pairs(a, pairs.first, b, pairs.second, read_thumbnails) >= NEAR_CORRELATION)
         if a.content_sha256 != b.content_sha256:
             crops = Pairs(*find_crops(a, rows_a, b, rows_b))
             crops = crops.where(a.index.pixel_hash[crops.first] != b.index.pixel_hash[crops.second])
@@ -182,28 +181,3 @@ def _pair_up(rows: Rows, group: Rows) -> Pairs:
 
 def _digest(rows: Rows) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()
-
-
-def _correlate(a: ImageStore, rows_a: Rows, b: ImageStore, rows_b: Rows) -> NDArray[np.float64]:
-    """Return the correlation of the thumbnails of each pair; each film is read once."""
-    if not len(rows_a):
-        return np.zeros(0)
-    (films_a, place_a), (films_b, place_b) = (np.unique(rows, return_inverse=True) for rows in (rows_a, rows_b))
-    thumbs_a, thumbs_b = _thumbnails(a, films_a), _thumbnails(b, films_b)
-    correlation = np.empty(len(rows_a))
-    for start in range(0, len(rows_a), CHUNK_FILMS):
-        part = slice(start, start + CHUNK_FILMS)
-        correlation[part] = np.einsum("np,np->n", thumbs_a[place_a[part]], thumbs_b[place_b[part]])
-    return correlation
-
-
-def _thumbnails(images: ImageStore, rows: Rows) -> NDArray[np.float32]:
-    """Return [N, 32 * 32] of films reduced by area inside their box, each of mean 0 and length 1."""
-    thumbs = np.empty((len(rows), THUMB_PX * THUMB_PX), np.float32)
-    for start in range(0, len(rows), CHUNK_FILMS):
-        part = rows[start : start + CHUNK_FILMS]
-        reduced = reduce_films(images.read_rows(part), images.box_N4[part])
-        thumbs[start : start + len(part)] = reduced.reshape(len(part), -1)
-    thumbs -= thumbs.mean(axis=1, keepdims=True)
-    thumbs /= np.maximum(np.linalg.norm(thumbs, axis=1, keepdims=True), 1e-6)
-    return thumbs

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrssl.audit.looks import find_near, merge_groups
+from cxrssl.audit.looks import merge_groups
+from cxrssl.audit.pairs import find_pairs
 from cxrssl.cohort.pool import OWN_IDS
 from cxrssl.cohort.read import Cohort
-from cxrssl.core.filmnote import Note
-from cxrssl.images.fingerprint import identical_pairs
 from cxrssl.images.store import ImageStore
 
-EMPTY = Note.BLACK | Note.WHITE | Note.ONE_GREY
-"""Films that look like many others: they say of nobody who it is."""
 Rows = NDArray[np.int64]
 
 
-def join_persons(cohorts: Sequence[Cohort], images: Sequence[ImageStore]) -> tuple[Rows, int]:
+def join_persons(
+    cohorts: Sequence[Cohort], images: Sequence[ImageStore], kept: Path | None = None, may_keep: bool = True
+) -> tuple[Rows, int]:
     """Return the person of each film, one cohort after the other, and how many persons are in several cohorts.
 
     Within a published dataset ids are taken at their word, so that two cohorts of it join nobody whom one of them all
-    would not. Folders of users' own are compared by look, too.
+    would not. Folders of users' own are compared by look, too. `kept` and `may_keep` are those of `find_pairs`.
     """
     subject_M = np.concatenate([each.subject_id for each in cohorts])
     sizes = [len(each) for each in cohorts]
@@ -39,17 +39,9 @@ def join_persons(cohorts: Sequence[Cohort], images: Sequence[ImageStore]) -> tup
     first, second = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for a, b in combinations(range(len(cohorts)), 2):
         if cohorts[a].dataset != cohorts[b].dataset or cohorts[a].dataset in OWN_IDS:
-            of_a, of_b = _pair_films(images[a], images[b])
+            of_a, of_b = find_pairs(images[a], images[b], kept, may_keep)
             first.append(starts[a] + of_a)
             second.append(starts[b] + of_b)
     person_M = merge_groups(person_M.astype(np.int64), np.concatenate(first), np.concatenate(second))
     pairs = np.unique(np.stack([person_M, np.repeat(np.arange(len(cohorts)), sizes)]), axis=1)
     return person_M, int((np.unique(pairs[0], return_counts=True)[1] > 1).sum())
-
-
-def _pair_films(a: ImageStore, b: ImageStore) -> tuple[Rows, Rows]:
-    """Return the rows of the films of two packs that look the same, pixel by pixel or nearly."""
-    rows_a, rows_b = (np.flatnonzero(each.is_packed_N & (each.index.note & EMPTY == 0)) for each in (a, b))
-    same_a, same_b = identical_pairs(a.index.pixel_hash[rows_a], b.index.pixel_hash[rows_b])
-    near = find_near(a, rows_a, b, rows_b)
-    return np.r_[rows_a[same_a], near.first], np.r_[rows_b[same_b], near.second]

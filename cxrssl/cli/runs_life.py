@@ -168,17 +168,18 @@ def _tell(needs: object) -> str:
 
 def collect_garbage(
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; without this it is only listed.")] = False,
-    only: Annotated[str, typer.Option(help="checkpoints, packs or leftovers.", metavar="KIND")] = "",
+    only: Annotated[str, typer.Option(help="checkpoints, packs, pairs or leftovers.", metavar="KIND")] = "",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """List what may go: checkpoints of finished runs, packed films without a cohort, leftovers of killed commands.
+    """List what may go: checkpoints of finished runs, packed films without a cohort, pairs of films of packs that are
+    gone, leftovers of killed commands.
 
     Example: cxrssl runs gc --only checkpoints --delete
     """
-    from cxrssl.results.tidy import CHECKPOINTS, LEFTOVERS, PACKS, find_waste, remove_waste
+    from cxrssl.results.tidy import CHECKPOINTS, LEFTOVERS, PACKS, PAIRS, find_waste, remove_waste
 
-    kinds = (CHECKPOINTS, PACKS, LEFTOVERS)
+    kinds = (CHECKPOINTS, PACKS, PAIRS, LEFTOVERS)
     if only and only not in kinds:
         raise UsageError(f'"{plain(only, 40)}" is no kind of what may go', hint=f"one of {', '.join(kinds)}")
     opened = open_workspace(workspace)

@@ -29,6 +29,7 @@ FOLDERS = (
     "images",
     "checks",
     "stages",
+    "pairs",
     "exports",
     "runs",
     "jobs",
@@ -67,6 +68,11 @@ class Workspace:
     def stages(self) -> Path:
         """Rows of large tables of events that cohorts need, by the hash of both."""
         return self.root / "stages"
+
+    @property
+    def pairs(self) -> Path:
+        """Which films of two packs look the same, by the hash of both."""
+        return self.root / "pairs"
 
     @property
     def exports(self) -> Path:

@@ -6,6 +6,7 @@ another command could not make again, unless a person asked for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -13,18 +14,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrssl.audit.pairs import is_of_packs
+from cxrssl.core.artefact import open_artefact
 from cxrssl.core.building import PREFIX, is_owned, is_put_aside, remove_left, remove_published
 from cxrssl.core.durable import find_leftovers, remove_leftover, renamed_os_errors
-from cxrssl.core.errors import UsageError
+from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.journal import append_record
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import FOLDERS, Workspace
+from cxrssl.images.store import KIND as IMAGES
 from cxrssl.records.imported import find_imported_run
 from cxrssl.records.reader import read_run
 from cxrssl.records.run import RunFiles, read_description
 from cxrssl.results.show import folder_bytes
 
-CHECKPOINTS, PACKS, LEFTOVERS = "checkpoints", "packs", "leftovers"
+CHECKPOINTS, PACKS, PAIRS, LEFTOVERS = "checkpoints", "packs", "pairs", "leftovers"
 OLD_S = 86_400.0
 """What was being built and has not changed for so long was left by a process that is gone."""
 
@@ -40,8 +44,10 @@ class Waste:
 
 
 def find_waste(workspace: Workspace) -> list[Waste]:
-    """Return what may go: checkpoints of finished runs, packs without a cohort, leftovers of killed commands."""
-    return [*_find_checkpoints(workspace), *_find_packs(workspace), *_find_leftovers(workspace)]
+    """Return what may go: checkpoints of finished runs, packs without a cohort, what was found in packs that are gone,
+    leftovers of killed commands."""
+    kinds = (_find_checkpoints, _find_packs, _find_pairs, _find_leftovers)
+    return [waste for find in kinds for waste in find(workspace)]
 
 
 def remove_waste(workspace: Workspace, waste: Sequence[Waste]) -> None:
@@ -62,7 +68,7 @@ def _remove(each: Waste) -> None:
         with hold_lock(files.lock, _busy(files.folder)), renamed_os_errors(each.path):
             append_record(files.events, {"event": "leftover", "what": "checkpoints, removed by runs gc"})
             remove_published(each.path)
-    elif each.kind == PACKS:
+    elif each.kind in (PACKS, PAIRS):
         with renamed_os_errors(each.path):
             remove_published(each.path)
     elif each.path.name.startswith(PREFIX):
@@ -112,6 +118,19 @@ def _find_packs(workspace: Workspace) -> Iterator[Waste]:
         is_dropped = path.name not in names and not is_put_aside(workspace.cohorts / path.name)
         if path.is_dir() and not path.name.startswith(".") and is_dropped:
             yield Waste(PACKS, path, f"there is no cohort {path.name}", folder_bytes(path))
+
+
+def _find_pairs(workspace: Workspace) -> Iterator[Waste]:
+    packs = frozenset(_hash_packs(workspace))
+    for path in sorted(workspace.pairs.iterdir()) if workspace.pairs.is_dir() else ():
+        if path.is_dir() and not path.name.startswith(".") and not is_of_packs(path, packs):
+            yield Waste(PAIRS, path, "films that look the same, of packs that are gone", folder_bytes(path))
+
+
+def _hash_packs(workspace: Workspace) -> Iterator[str]:
+    for path in workspace.images.iterdir() if workspace.images.is_dir() else ():
+        with contextlib.suppress(IntegrityError):
+            yield open_artefact(path, IMAGES, verify=False).content_sha256
 
 
 def _find_leftovers(workspace: Workspace) -> Iterator[Waste]:

@@ -42,7 +42,7 @@ def open_data(workspace: Workspace, names: str) -> tuple[Cohort, ImageStore]:
             raise UsageError(f'"{plain(names, 120)}" has an empty name of a cohort between its commas')
         if wanted.count(name) > 1:
             raise UsageError(f'cohort "{plain(name, 80)}" is named twice', hint="each is trained on once")
-    return pool_films([open_films(workspace, name) for name in sorted(wanted)])
+    return pool_films(workspace, [open_films(workspace, name) for name in sorted(wanted)])
 
 
 def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageStore]:
@@ -61,8 +61,15 @@ def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageSto
     return cohort, images
 
 
-def pool_films(films: Sequence[tuple[Cohort, ImageStore]]) -> tuple[PooledCohort, PooledImages]:
-    """Return cohorts, sorted by name, and their packed films as one. Raises: DataError for films of different sizes."""
+def pool_films(
+    workspace: Workspace, films: Sequence[tuple[Cohort, ImageStore]], may_keep: bool = True
+) -> tuple[PooledCohort, PooledImages]:
+    """Return cohorts, sorted by name, and their packed films as one.
+
+    Which films of two cohorts look the same is kept in the workspace if `may_keep`.
+
+    Raises: DataError for films of different sizes.
+    """
     cohorts, images = [each for each, _ in films], [each for _, each in films]
     for (a, of_a), (b, of_b) in pairwise(films):
         if of_a.size_px != of_b.size_px:
@@ -71,7 +78,7 @@ def pool_films(films: Sequence[tuple[Cohort, ImageStore]]) -> tuple[PooledCohort
             raise DataError(what, of_b.path, f"pack one of them again: cxrssl ingest {b.source} PATH --size N")
     packed_as = [f"{read_pack(each.path)} {read_pipeline(each.path)}" for each in images]
     order = order_films(cohorts, [each.index.pixel_hash for each in images], packed_as)
-    pooled = pool_cohorts(cohorts, order, *join_persons(cohorts, images))
+    pooled = pool_cohorts(cohorts, order, *join_persons(cohorts, images, workspace.pairs, may_keep))
     return pooled, pool_images(images, order.place_N)
 
 

@@ -112,7 +112,9 @@ def _plan(root: str, name: str, run_id: str, state: tuple[int, ...]) -> tuple[Ru
     if run_id:
         about = _describe(root, run_id)
         if about.members:
-            cohort, images = pool_films([_open(root, each.cohort) for each in about.members])
+            # The dashboard, which asks for this, keeps nothing.
+            members = [_open(root, each.cohort) for each in about.members]
+            cohort, images = pool_films(Workspace(Path(root)), members, may_keep=False)
             name = about.cohort
         if about.cohort_sha256 != cohort.content_sha256 or about.images_sha256 != images.content_sha256:
             raise DataError(f"run {run_id} was trained on an older state of cohort {name}", folder)

@@ -6,38 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from cxrssl.audit.crops import centre_boxes
 from cxrssl.audit.looks import find_near
+from cxrssl.audit.thumbs import centre_boxes, normalise_locally
 from cxrssl.cohort.ingest import IngestOptions
 from cxrssl.core.workspace import Workspace
-from cxrssl.images.pack import pack_images
-from cxrssl.images.store import ImageStore, open_images
+from cxrssl.images.store import open_images
 from cxrssl.ingest import ingest_dataset
+from tests.audit.films import draw, pack
 
 MAP = Path(__file__).parents[1] / "cohort" / "maps" / "hannover.toml"
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-
-
-def draw(seed: int) -> NDArray[np.float64]:
-    """Draw 90 x 120 pixels of soft shapes with fine ones in them."""
-    rng = np.random.default_rng(seed)
-    coarse = np.kron(rng.random((6, 8)), np.ones((15, 15)))
-    fine = np.kron(rng.random((30, 40)), np.ones((3, 3)))
-    return 40 + 120 * coarse + 60 * fine
-
-
-def pack(folder: Path, films: dict[str, NDArray[np.float64]]) -> ImageStore:
-    (folder / "films").mkdir(parents=True)
-    for name, film in films.items():
-        Image.fromarray(film.clip(0, 255).astype(np.uint8)).save(folder / "films" / f"{name}.png")
-    paths = [f"{name}.png" for name in films]
-    pack_images(
-        folder / "pack", folder / "films", list(films), paths, size_px=96, cohort_sha256="0" * 64, num_workers=1
-    )
-    return open_images(folder / "pack")
 
 
 def test_a_film_cut_to_its_centre_or_in_other_greys_is_found_in_another_cohort(tmp_path: Path) -> None:
@@ -60,6 +39,16 @@ def test_a_film_cut_to_its_centre_or_in_other_greys_is_found_in_another_cohort(t
 def test_the_centre_of_a_box_is_its_middle_square() -> None:
     boxes = np.array([[0, 0, 10, 30], [5, 7, 31, 10], [0, 0, 8, 8]], np.int16)
     assert centre_boxes(boxes).tolist() == [[0, 10, 10, 10], [15, 7, 10, 10], [0, 0, 8, 8]]
+
+
+def test_a_point_is_told_by_the_mean_and_the_deviation_of_the_25_points_around_it() -> None:
+    thumbs = np.random.default_rng(3).uniform(0, 255, (2, 32, 32)).astype(np.float32)
+    thumbs[1, :16] = 7  # of one grey: no point differs from those around it
+    found, padded = normalise_locally(thumbs), np.pad(thumbs, ((0, 0), (2, 2), (2, 2)), mode="edge").astype(np.float64)
+    for film, row, column in ((0, 0, 0), (0, 5, 31), (0, 17, 11), (1, 16, 4), (1, 3, 3)):
+        around = padded[film, row : row + 5, column : column + 5]
+        expected = (thumbs[film, row, column] - around.mean()) / max(around.std(), 1e-6)
+        assert found[film, row, column] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.slow

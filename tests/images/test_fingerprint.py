@@ -101,7 +101,7 @@ def test_identical_pairs_are_all_pairs_with_equal_hashes_and_none_without_a_hash
 @pytest.mark.fuzz
 @pytest.mark.parametrize("seed", range(scaled(3, 40)))
 def test_near_pairs_equal_brute_force(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "MAX_CANDIDATES", 1000)
+    monkeypatch.setattr(fingerprint, "BLOCK_PAIRS", 50)
     rng = np.random.default_rng(seed)
     a = rng.integers(0, 2**64, 300, dtype=np.uint64)
     b = rng.integers(0, 2**64, 200, dtype=np.uint64)
