@@ -53,6 +53,7 @@ bench:
     uv run python tests/benchmarks/step.py
     uv run python tests/benchmarks/bootstrap.py
     uv run python tests/benchmarks/probing.py
+    uv run python -m tests.benchmarks.pairs
     uv run python -m tests.benchmarks.store
     uv run python -m tests.benchmarks.dashboard
     uv run python -m tests.benchmarks.report
