@@ -68,7 +68,8 @@ def test_missing_and_damaged_files_have_their_own_errors(tmp_path: Path) -> None
 
 
 def test_database_held_by_another_process_is_a_setup_error(tmp_path: Path) -> None:
-    code = "import sys; from cxrssl.db import *\nfrom pathlib import Path\ntry: open_database(Path(sys.argv[1]))\n"
+    code = "import sys; from pathlib import Path\nfrom cxrssl.core.errors import SetupError\n"
+    code += "from cxrssl.db import open_database\ntry: open_database(Path(sys.argv[1]))\n"
     code += "except SetupError as error: sys.exit('in use' in error.what and 7)"
     with open_database(tmp_path / "x.duckdb"):
         result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.duckdb")], check=False)

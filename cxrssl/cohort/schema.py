@@ -10,7 +10,7 @@ from string import Template
 
 from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import GIVEN, RECORDED
-from cxrssl.db import Database, read_schema
+from cxrssl.db import Database, quote_text, read_schema
 
 TYPES = {"text": "VARCHAR", "int": "INTEGER", "float": "DOUBLE"}
 
@@ -47,7 +47,7 @@ def _check(feature: Feature) -> str:
     if feature.is_worded:  # `given_feature` holds the words of the source
         return ""
     if feature.categories:
-        return f" CHECK ({feature.column} IN ({', '.join(map(_quote, feature.categories))}))"
+        return f" CHECK ({feature.column} IN ({', '.join(map(quote_text, feature.categories))}))"
     return f" CHECK ({feature.column} >= 0)"
 
 
@@ -59,7 +59,7 @@ def _select_words() -> str:
     """Return a query for the feature and the word of every row, of the hospital's tables and of `given_feature`."""
     places = [(feature.name, *feature.source.split(".")) for feature in RECORDED if feature.is_worded]
     places += [(feature.name, "given_feature", feature.column) for feature in GIVEN if feature.is_worded]
-    selects = [f"SELECT {_quote(name)} AS feature, {column} AS word FROM {table}" for name, table, column in places]
+    selects = [f"SELECT {quote_text(name)} AS feature, {column} AS word FROM {table}" for name, table, column in places]
     return "\n    UNION ALL ".join(selects)
 
 
@@ -73,16 +73,9 @@ def _list_measured(features: Iterable[Feature]) -> list[str]:
 
 
 def _comment_columns(features: Iterable[Feature]) -> str:
-    return "\n".join(f'COMMENT ON COLUMN film."{each.column}" IS {_quote(each.meaning)};' for each in features)
+    return "\n".join(f'COMMENT ON COLUMN film."{each.column}" IS {quote_text(each.meaning)};' for each in features)
 
 
 def _comment_ages(features: Iterable[Feature]) -> str:
-    comments = [
-        f'\nCOMMENT ON COLUMN film."{each.age_column}" IS {_quote(f"how long before the film {each.name} was taken")};'
-        for each in features
-    ]
-    return "".join(comments)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    meanings = ((each.age_column, f"how long before the film {each.name} was taken") for each in features)
+    return "".join(f'\nCOMMENT ON COLUMN film."{column}" IS {quote_text(meaning)};' for column, meaning in meanings)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxrssl.cohort.feature import EventSource, EventTable, Feature, Measured
+from cxrssl.db import quote_name, quote_text
 
 FILM = """
 CREATE TABLE film (
@@ -92,28 +93,28 @@ def _source_sql(feature: Feature, measured: Measured, source: EventSource, table
     rules = [(f"{time} IS NULL", NO_TIME), *([("stored IS NULL", NO_STORED)] if table.stored else []), *broken]
     rules += [("raw.until IS NULL", NO_TIME)] if table.until else []
     rule = " ".join(f"WHEN {condition} THEN '{name}'" for condition, name in rules)
-    where = f"item IN ({', '.join(map(_text, source.items))})" if source.items else "true"
+    where = f"item IN ({', '.join(map(quote_text, source.items))})" if source.items else "true"
     if source.codes:
         where = " OR ".join(
-            f"(version = {_text(version)} AND ({_starts(codes)}))" for version, codes in source.codes.items()
+            f"(version = {quote_text(version)} AND ({_starts(codes)}))" for version, codes in source.codes.items()
         )
     return f"""
     SELECT who, raw.stay AS stay, {time} AS time, {known} AS known, raw.until AS until, {value} AS value,
         unit, number IS NULL AND "limit" IS NOT NULL AS is_limit, CASE {rule} END AS rule
     FROM (
         SELECT *, {_number_sql(source, table)} AS number, {_word_sql(source, table)} AS word
-        FROM read_parquet({_text(str(path))}) WHERE {where}
+        FROM read_parquet({quote_text(str(path))}) WHERE {where}
     ) AS raw JOIN person USING (subject) {join}"""
 
 
 def _number_sql(source: EventSource, table: EventTable) -> str:
     column = source.value or table.value
-    return f"try_cast({_name(f'value {column}')} AS DOUBLE)" if column else "NULL::DOUBLE"
+    return f"try_cast({quote_name(f'value {column}')} AS DOUBLE)" if column else "NULL::DOUBLE"
 
 
 def _word_sql(source: EventSource, table: EventTable) -> str:
     column = source.value or table.value
-    return f"lower({_name(f'value {column}')})" if column else "NULL::VARCHAR"
+    return f"lower({quote_name(f'value {column}')})" if column else "NULL::VARCHAR"
 
 
 def _value_sql(
@@ -128,13 +129,13 @@ def _value_sql(
             for k, name in enumerate(feature.categories)
             for word in (name, *feature.words.get(name, ()))
         }
-        cases = " ".join(f"WHEN {_text(word)} THEN {k}" for word, k in said.items())
+        cases = " ".join(f"WHEN {quote_text(word)} THEN {k}" for word, k in said.items())
         value = f"(CASE word {cases} END)::DOUBLE"
         return value, [("word IS NULL", NO_VALUE), (f"{value} IS NULL", NO_WORD)]
     number = 'coalesce(number, "limit")'
-    unit = _text(source.unit.lower()) if source.unit or not table.unit else "coalesce(unit, '')"
+    unit = quote_text(source.unit.lower()) if source.unit or not table.unit else "coalesce(unit, '')"
     cases = " ".join(
-        f"WHEN {_text(written)} THEN {number} * {factor!r} + {summand!r}"
+        f"WHEN {quote_text(written)} THEN {number} * {factor!r} + {summand!r}"
         for written, (factor, summand) in measured.units.items()
     )
     value = f"CASE {unit} {cases} END"
@@ -222,12 +223,4 @@ def _microseconds(hours: float | None) -> int:
 
 
 def _starts(codes: tuple[str, ...]) -> str:
-    return " OR ".join(f"starts_with(replace(item, '.', ''), {_text(code.replace('.', ''))})" for code in codes)
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return " OR ".join(f"starts_with(replace(item, '.', ''), {quote_text(code.replace('.', ''))})" for code in codes)

@@ -21,7 +21,7 @@ from cxrssl.core.artefact import open_artefact, publish
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import DataError, IntegrityError
 from cxrssl.core.text import nearest_hint
-from cxrssl.db import SPILL, open_scratch
+from cxrssl.db import SPILL, open_scratch, quote_name, quote_text
 
 KIND = "stage"
 ROWS = "rows.parquet"
@@ -118,36 +118,39 @@ def _copy_sql(path: Path, dest: Path, wanted: Wanted) -> str:
     time = "" if "." in table.time else table.time
     limit = "NULL"
     if table.limit_in:
-        texts = ", ".join(f"nullif(regexp_extract({_name(column)}, '{LIMIT}', 1), '')" for column in table.limit_in)
+        texts = ", ".join(
+            f"nullif(regexp_extract({quote_name(column)}, '{LIMIT}', 1), '')" for column in table.limit_in
+        )
         limit = f"coalesce({texts})"
     columns = [
-        f"trim({_name(table.subject)}) AS subject",
-        f"trim({_name(table.key)}) AS stay" if table.key else "NULL::VARCHAR AS stay",
+        f"trim({quote_name(table.subject)}) AS subject",
+        f"trim({quote_name(table.key)}) AS stay" if table.key else "NULL::VARCHAR AS stay",
         *(
-            f"{_time_sql(column)} AS {_name(name)}"
+            f"{_time_sql(column)} AS {quote_name(name)}"
             for column, name in (
                 (time, "time"),
                 (table.stored, "stored"),
                 (table.until, "until"),
             )
         ),
-        f"trim({_name(table.item)}) AS item" if table.item else "NULL::VARCHAR AS item",
-        f"trim({_name(table.version)}) AS version" if table.version else "NULL::VARCHAR AS version",
-        f"lower(trim({_name(table.unit)})) AS unit" if table.unit else "NULL::VARCHAR AS unit",
+        f"trim({quote_name(table.item)}) AS item" if table.item else "NULL::VARCHAR AS item",
+        f"trim({quote_name(table.version)}) AS version" if table.version else "NULL::VARCHAR AS version",
+        f"lower(trim({quote_name(table.unit)})) AS unit" if table.unit else "NULL::VARCHAR AS unit",
         f'try_cast({limit} AS DOUBLE) AS "limit"',
-        *(f"trim({_name(column)}) AS {_name(f'value {column}')}" for column in wanted.values),
+        *(f"trim({quote_name(column)}) AS {quote_name(f'value {column}')}" for column in wanted.values),
     ]
-    known = ", ".join(f"{_text(name)}: 'VARCHAR'" for name in peek_columns(path))
+    known = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in peek_columns(path))
     packed = ", compression = 'gzip'" if is_packed(path) else ", compression = 'none'"
     source = (
-        f"read_csv({_text(str(path))}, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
-        f"columns = {{{known}}}, ignore_errors = true, store_rejects = true, rejects_limit = 1000000{packed})"
+        f"read_csv({quote_text(str(path))}, header = true, auto_detect = false, delim = ',', quote = '\"', "
+        f"escape = '\"', columns = {{{known}}}, ignore_errors = true, store_rejects = true, "
+        f"rejects_limit = 1000000{packed})"
     )
-    items = f"{_name(table.item)} IN ({', '.join(map(_text, wanted.items))}) AND " if wanted.items else ""
+    items = f"{quote_name(table.item)} IN ({', '.join(map(quote_text, wanted.items))}) AND " if wanted.items else ""
     return (
         f"COPY (SELECT {', '.join(columns)} FROM {source} "
-        f"WHERE {items}trim({_name(table.subject)}) IN (SELECT subject FROM person)) "
-        f"TO {_text(str(dest))} (FORMAT parquet, COMPRESSION zstd)"
+        f"WHERE {items}trim({quote_name(table.subject)}) IN (SELECT subject FROM person)) "
+        f"TO {quote_text(str(dest))} (FORMAT parquet, COMPRESSION zstd)"
     )
 
 
@@ -155,13 +158,5 @@ def _time_sql(column: str) -> str:
     """Return SQL of a time; a day without one is its end, because until then nobody knows that it has come."""
     if not column:
         return "NULL::TIMESTAMP"
-    cell = f"trim({_name(column)})"
+    cell = f"trim({quote_name(column)})"
     return f"try_cast({cell} AS TIMESTAMP) + CASE WHEN length({cell}) <= 10 THEN INTERVAL 1 DAY ELSE INTERVAL 0 DAY END"
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
