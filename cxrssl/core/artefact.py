@@ -15,23 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from cxrssl.core.building import MANIFEST as MANIFEST
 from cxrssl.core.building import Building, Taken, remove_published
 from cxrssl.core.durable import fsync_path, hash_settings, kill_point, renamed_os_errors, sha256_file, write_json
 from cxrssl.core.errors import FormatError, IntegrityError, UsageError
 from cxrssl.core.held import check_held
-from cxrssl.core.numbers import is_count
+from cxrssl.core.manifest import FORMAT_VERSION, REMEDY, read_manifest
+from cxrssl.core.manifest import MANIFEST as MANIFEST
 from cxrssl.core.signals import check_stop, note_saved, uninterrupted
-from cxrssl.core.text import plain
 from cxrssl.core.version import __version__
 
 THREADED_BYTES = 2**24
 """From here on threads gain more than they cost to start."""
-FORMAT_VERSION = 1
 T = TypeVar("T")
-REMEDY = "delete the folder and run the command that made it again"
 
 
 @dataclass(frozen=True)
@@ -176,50 +173,12 @@ def _identity(path: Path) -> tuple[int, ...]:
 
 
 def _open_artefact(path: Path, kind: str, verify: bool) -> Artefact:
-    manifest = _read_manifest(path, kind)
-    if is_count(manifest.get("format_version")) and manifest["format_version"] > FORMAT_VERSION:
-        raise FormatError(f"{path.name} was written by a newer cxrssl", path, "upgrade cxrssl")
-    what = _find_misfit(manifest)
-    if what:
-        raise IntegrityError(f"{MANIFEST} {what}", path / MANIFEST, REMEDY)
-    if manifest["kind"] != kind:
-        what = f'{path.name} is of kind "{plain(manifest["kind"], 40)}", not "{kind}"'
-        raise IntegrityError(what, path)
+    manifest = read_manifest(path, kind)
     try:
         _check_files(path, manifest["files"], verify)
     except OSError as error:
         raise IntegrityError(f"its files cannot be read: {(error.strerror or '').lower()}", path, REMEDY) from None
     return Artefact(path, manifest)
-
-
-def _read_manifest(path: Path, kind: str) -> dict[str, Any]:
-    """Return the manifest, whose own hash matches."""
-    manifest_path = path / MANIFEST
-    if not manifest_path.is_file():
-        raise IntegrityError(f"{path.name} is not a published {kind}: it has no {MANIFEST}", path)
-    try:
-        manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        is_whole = isinstance(manifest, dict) and manifest.pop("manifest_sha256", "") == hash_settings(manifest)
-    except (OSError, ValueError, RecursionError) as error:
-        what = (error.strerror or "").lower() if isinstance(error, OSError) else "it is not JSON"
-        raise IntegrityError(f"{MANIFEST} cannot be read: {what}", manifest_path, REMEDY) from None
-    if not is_whole:
-        what = f"{MANIFEST} is damaged or was edited: its own hash does not match"
-        raise IntegrityError(what, manifest_path, REMEDY)
-    return cast(dict[str, Any], manifest)
-
-
-def _find_misfit(manifest: Mapping[str, Any]) -> str:
-    """Return what a manifest with the right hash lacks all the same, as one that another program made; or ""."""
-    kinds = {"format_version": int, "kind": str, "settings": dict, "inputs": dict, "files": dict, "content_sha256": str}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            return f'does not say its "{key}"'
-    for name, entry in manifest["files"].items():
-        is_entry = isinstance(entry, dict) and isinstance(entry.get("sha256"), str)
-        if not is_entry or not isinstance(entry.get("bytes"), int):
-            return f"does not say the hash and size of {plain(name, 80)}"
-    return ""
 
 
 def is_published(path: Path, kind: str, settings: Mapping[str, Any]) -> bool:

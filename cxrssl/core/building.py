@@ -24,6 +24,7 @@ from pathlib import Path
 
 from cxrssl.core.durable import kill_point
 from cxrssl.core.errors import UsageError
+from cxrssl.core.manifest import MANIFEST
 from cxrssl.core.process import boot_mark, owner_mark
 
 AGE_S = 86_400.0
@@ -32,7 +33,6 @@ NEW, OLD, REMOVED = "new", "old", "removed"
 PREFIX = ".building-"
 RENAME_EXCHANGE = 2
 AT_CWD = -100
-MANIFEST = "manifest.json"
 Identity = tuple[int, int, int] | None
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from cxrssl.cohort.read import open_cohort
 from cxrssl.core.artefact import open_artefact
-from cxrssl.core.building import MANIFEST
 from cxrssl.core.durable import find_leftovers
+from cxrssl.core.manifest import MANIFEST
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.store import open_images
 from cxrssl.records.encoder import open_record

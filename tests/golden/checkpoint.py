@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxrssl.core.artefact import FORMAT_VERSION
 from cxrssl.core.errors import IntegrityError
+from cxrssl.core.manifest import FORMAT_VERSION
 from cxrssl.model.record import Record, RecordColumns
 from cxrssl.recipe.load import load_recipe
 from cxrssl.recipe.settings import BACKBONES, Recipe

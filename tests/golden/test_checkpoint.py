@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cxrssl.core.artefact import FORMAT_VERSION, MANIFEST
 from cxrssl.core.durable import hash_settings
 from cxrssl.core.errors import FormatError
+from cxrssl.core.manifest import FORMAT_VERSION, MANIFEST
 from cxrssl.train.checkpoint import Checkpoints
 from tests.golden.checkpoint import FOLDER, NUM_NEXT, STEP, resume, take_steps
 from tests.small_runs import fail_on_damage

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrssl.core.artefact import FORMAT_VERSION, MANIFEST
+from cxrssl.core.manifest import FORMAT_VERSION, MANIFEST
 from tests.records.breaking import breaks, change_json, edit_manifest, flip_middle, publish_again, with_value, without
 
 # ---- the encoder of a run

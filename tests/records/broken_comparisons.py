@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cxrssl.core.artefact import FORMAT_VERSION, MANIFEST
+from cxrssl.core.manifest import FORMAT_VERSION, MANIFEST
 from cxrssl.records.comparison import DIFFERENCES
 from tests.records.breaking import breaks, change_json, edit_manifest, flip_middle, publish_again, with_value, without
 
