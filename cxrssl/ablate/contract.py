@@ -23,7 +23,7 @@ from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace, check_name
 from cxrssl.images.store import ImageStore, open_images
 from cxrssl.recipe.machine import Machine
-from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
+from cxrssl.records.contract import CONTRACT, Contract, DataFacts, RunFacts, read_contract
 from cxrssl.train.plan import RunPlan, plan_run, with_seed
 from cxrssl.train.pooled import find_split, members_of, open_data, open_films, packs_of
 

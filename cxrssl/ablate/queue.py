@@ -28,7 +28,8 @@ from cxrssl.core.process import describe_process
 from cxrssl.core.progress import WIDTH, fit_between, format_seconds
 from cxrssl.core.signals import StopRequest, catch_signals, note_saved, stop_name
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.ablation import JOBS, LOGS, Contract
+from cxrssl.records.ablation import JOBS, LOGS
+from cxrssl.records.contract import Contract
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.events import was_asked_to_stop
 from cxrssl.records.run import LOCK as RUN_LOCK

@@ -26,7 +26,8 @@ from cxrssl.core.text import nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import find_untrained
 from cxrssl.recipe.load import load_machine
-from cxrssl.records.ablation import CONTRACT, LOCK, Ablation, Contract, open_ablation, publish_table, read_contract
+from cxrssl.records.ablation import LOCK, Ablation, open_ablation, publish_table
+from cxrssl.records.contract import CONTRACT, Contract, read_contract
 from cxrssl.records.evaluation import Evaluation, list_evaluations
 
 NVIDIA = Path("/dev/nvidiactl")

@@ -12,8 +12,9 @@ from cxrssl.core.errors import IntegrityError
 from cxrssl.dashboard.kept import Kept
 from cxrssl.dashboard.rows import make_probe_row
 from cxrssl.dashboard.state import ProbeRow
-from cxrssl.records.ablation import CONTRACT, TABLE_FOLDER, AblationTable, Contract, open_ablation, read_contract
 from cxrssl.records.ablation import KIND as ABLATION
+from cxrssl.records.ablation import TABLE_FOLDER, AblationTable, open_ablation
+from cxrssl.records.contract import CONTRACT, Contract, read_contract
 from cxrssl.records.damage import Damage
 from cxrssl.records.evaluation import KIND, Evaluation, open_evaluation
 from cxrssl.records.file import Entry, list_entries

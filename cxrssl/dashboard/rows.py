@@ -15,7 +15,8 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.numbers import number_of
 from cxrssl.core.text import plain
 from cxrssl.dashboard.state import AblationRow, FindingRow, Measure, ProbeRow, RunRow
-from cxrssl.records.ablation import AblationTable, Contract
+from cxrssl.records.ablation import AblationTable
+from cxrssl.records.contract import Contract
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.records.reader import RunRecord
 from cxrssl.records.tail import Record

@@ -17,11 +17,11 @@ from cxrssl.records.ablation import (
     METRICS,
     AblationTable,
     ArmRow,
-    Contract,
     DifferenceRow,
     Metric,
     Number,
 )
+from cxrssl.records.contract import Contract
 from cxrssl.records.evaluation import Evaluation
 from cxrssl.stats.resample import Interval
 

@@ -1,8 +1,8 @@
-"""An ablation: the contract of a grid of runs, written once, and the table that it ends in.
+"""An ablation: a grid of runs under one contract, and the table that it ends in.
 
 In: `ablations/<name>/{contract.json, jobs.jsonl, logs/, table/}`, where `table/` is published as
-`{table.json, rows.csv, differences.csv, manifest.json}`. Out: Contract, Ablation, or what is damaged.
-Never: a contract that is written a second time, or a table of which a byte is not as it was published.
+`{table.json, rows.csv, differences.csv, manifest.json}`. Out: Ablation, or what is damaged.
+Never: a table of which a byte is not as it was published.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from cxrssl.core.durable import write_bytes, write_json
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import csv_text
 from cxrssl.core.workspace import Workspace
+from cxrssl.records.contract import Contract
 from cxrssl.records.damage import Damage, refuse_faults
 from cxrssl.records.fields import read_fields, write_fields
 from cxrssl.records.file import read_json
@@ -27,57 +28,12 @@ from cxrssl.stats.resample import Interval, explain_marks
 from cxrssl.stats.seeds import ONE_SEED
 
 KIND = "ablation"
-CONTRACT, JOBS, LOGS, LOCK = "contract.json", "jobs.jsonl", "logs", "ablation.lock"
+JOBS, LOGS, LOCK = "jobs.jsonl", "logs", "ablation.lock"
 TABLE_FOLDER, TABLE = "table", "table.json"
 ROWS_CSV, DIFFERENCES_CSV = "rows.csv", "differences.csv"
 BASELINE, CONTROL, PRIMARY, UNTRAINED = "baseline", "control", "primary", "untrained"
 Metric = Literal["auroc", "auprc"]
 METRICS: tuple[Metric, ...] = ("auroc", "auprc")
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """One run of the grid."""
-
-    arm: str
-    cohort: str
-    seed: int
-    recipe_sha256: str
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What a cohort held when the ablation began."""
-
-    cohort_sha256: str
-    images_sha256: str
-
-
-@dataclass(frozen=True)
-class Contract:
-    """contract.json: what every arm of an ablation has in common, written before its first run."""
-
-    name: str
-    grid: str
-    """The text of the grid's file, with its primary comparison."""
-    has_controls: bool
-    """Whether `--controls` added wrong-record arms."""
-    runs: dict[str, RunFacts]
-    """By run_id."""
-    data: dict[str, DataFacts]
-    """By cohort."""
-    code: dict[str, str]
-    """SHA-256 of each file of the package that may change a number."""
-    libraries: dict[str, str]
-    device: str
-    """cpu or cuda."""
-    num_threads: int
-    """Of each run on the CPU, where they change last digits."""
-    machine: tuple[str, ...] = ()
-    """Other settings of the machine, as `--machine` gave them."""
-
-    def to_dict(self) -> dict[str, Any]:
-        return write_fields(self)
 
 
 @dataclass(frozen=True)
@@ -211,14 +167,6 @@ class Ablation:
 def place_name(place: int) -> str:
     """Return the key of a row: keys are sorted in JSON, and these stay in order."""
     return f"{place:04d}"
-
-
-def read_contract(folder: Path) -> Contract:
-    """Return the contract of an ablation. Raises: IntegrityError."""
-    faults: list[str] = []
-    contract = read_fields(Contract, read_json(folder / CONTRACT), faults)
-    refuse_faults(CONTRACT, faults, str(folder))
-    return contract
 
 
 def publish_table(folder: Path, contract: Contract, table: AblationTable) -> Path:

@@ -17,8 +17,9 @@ from cxrssl.core.errors import CxrsslError, IntegrityError
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import KIND as ABLATION
-from cxrssl.records.ablation import METRICS, Ablation, ArmRow, read_contract
+from cxrssl.records.ablation import METRICS, Ablation, ArmRow
 from cxrssl.records.comparison import KIND as COMPARISON
+from cxrssl.records.contract import read_contract
 from cxrssl.records.eval_settings import ANCHOR_PREFIX, EvalSettings
 from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.evaluation import Evaluation

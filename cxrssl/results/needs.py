@@ -13,7 +13,7 @@ from cxrssl.core.artefact import MANIFEST
 from cxrssl.core.errors import IntegrityError
 from cxrssl.core.text import count_noun
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.ablation import CONTRACT
+from cxrssl.records.contract import CONTRACT
 from cxrssl.records.eval_settings import EvalSettings
 from cxrssl.records.fields import read_fields
 from cxrssl.records.file import read_json

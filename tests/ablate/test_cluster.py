@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrssl.records.ablation import read_contract
+from cxrssl.records.contract import read_contract
 from tests.ablate.conftest import Place, Server
 from tests.cli.command import run
 from tests.launch.test_slurm import SBATCH, write_program

@@ -12,7 +12,7 @@ from cxrssl.ablate.contract import CONTRACT_LOCK, check_code, find_changes, keep
 from cxrssl.core.code import hash_code, library_versions
 from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.lock import hold_lock
-from cxrssl.records.ablation import CONTRACT, Contract, DataFacts, RunFacts, read_contract
+from cxrssl.records.contract import CONTRACT, Contract, DataFacts, RunFacts, read_contract
 
 BEGAN = Contract(
     name="study",

@@ -19,7 +19,8 @@ from cxrssl.core.durable import write_json
 from cxrssl.core.errors import CxrsslError, LeakageError, UsageError
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.ablation import CONTRACT, open_ablation
+from cxrssl.records.ablation import open_ablation
+from cxrssl.records.contract import CONTRACT
 from cxrssl.records.eval_settings import ProbeSettings
 from tests.ablate.conftest import GRID, TINY, Place, Server, make_place
 from tests.cli.command import run

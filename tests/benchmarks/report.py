@@ -25,8 +25,9 @@ from cxrssl.ablate.grid import Grid, load_grid
 from cxrssl.ablate.table import make_table
 from cxrssl.core.workspace import Workspace
 from cxrssl.records import fitted
-from cxrssl.records.ablation import Contract, DataFacts, RunFacts, publish_table
+from cxrssl.records.ablation import publish_table
 from cxrssl.records.arrays import Predictions
+from cxrssl.records.contract import Contract, DataFacts, RunFacts
 from cxrssl.records.eval_settings import CandidateSettings, EvalSettings, ProbeSettings
 from cxrssl.records.evaluation import EvalScores, Evaluation, open_evaluation, publish_evaluation
 from cxrssl.records.features import Architecture

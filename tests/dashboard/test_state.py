@@ -19,7 +19,8 @@ from cxrssl.dashboard.text import help
 from cxrssl.dashboard.text.cells import run_cells, short_number, short_seconds
 from cxrssl.dashboard.text.lines import health_text, outcome_sentence, run_lines
 from cxrssl.dashboard.text.snapshot import as_json, render
-from cxrssl.records.ablation import CONTRACT, TABLE
+from cxrssl.records.ablation import TABLE
+from cxrssl.records.contract import CONTRACT
 from tests.records.ablations import make_ablation, make_contract
 from tests.records.folders import ALIVE, DEAD, make_evaluation, make_run, metric, write_lines
 

@@ -10,14 +10,12 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.records.ablation import (
     AblationTable,
     ArmRow,
-    Contract,
-    DataFacts,
     DifferenceRow,
     Number,
-    RunFacts,
     place_name,
     publish_table,
 )
+from cxrssl.records.contract import Contract, DataFacts, RunFacts
 
 SEEDS = ("7", "2")
 NOTHING = Number(math.nan, math.nan, math.nan, math.nan, {})

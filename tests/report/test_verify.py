@@ -23,13 +23,11 @@ from cxrssl.recipe.machine import Machine
 from cxrssl.records.ablation import (
     AblationTable,
     ArmRow,
-    Contract,
-    DataFacts,
     Number,
-    RunFacts,
     open_ablation,
     publish_table,
 )
+from cxrssl.records.contract import Contract, DataFacts, RunFacts
 from cxrssl.records.eval_settings import CandidateSettings, ProbeSettings
 from cxrssl.records.evaluation import list_evaluations
 from cxrssl.records.run import RunFiles, read_description
