@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrssl.cohort.arrays import Films, Text
 from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import find_feature, known_names
-from cxrssl.cohort.read import ABSENT, SCHEMES, SPLITS, Cohort, Films, Text
+from cxrssl.cohort.read import ABSENT, SCHEMES, SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
 
 COMMA = ","

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cxrssl.cohort.arrays import Films, Text, load_arrays
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
 from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import FEATURE_NAMES, declare, find_feature, is_feature
@@ -31,44 +32,6 @@ UNCERTAIN, BLANK, ABSENT, IGNORE = -1, -2, -3, -1
 """Labels that are neither 1 nor 0; ABSENT, of pooled cohorts, where a cohort has no column of the finding."""
 UNCERTAIN_POLICIES = {"ignore": IGNORE, "zeros": 0, "ones": 1}
 BLANK_POLICIES = {"ignore": IGNORE, "zeros": 0}
-Text = npt.NDArray[np.str_]
-OPTIONAL = ("ehr_age_h",)
-"""Arrays that not every cohort has."""
-
-
-@dataclass(frozen=True, eq=False)
-class Films:
-    """The arrays of films.npz, one row a film in the order (subject_id, study_id, image_id)."""
-
-    image_id: Text
-    study_id: Text
-    subject_id: Text
-    path: Text
-    """Relative to the root of the dataset."""
-    view: Text
-    """Empty where unknown, as in all text arrays."""
-    position: Text
-    link_status: Text
-    hadm_id: Text
-    stay_id: Text
-    taken_at: Text
-    """ISO 8601 to the millisecond, or empty."""
-    gap_h: npt.NDArray[np.float32]
-    age_is_censored: npt.NDArray[np.bool_]
-    split_official: Text
-    split_hash: Text
-    split_icu: Text
-    split_file: Text
-    feature_names: Text
-    ehr_values: npt.NDArray[np.float32]
-    """[N, F]: category index, or age in years; NaN where unknown."""
-    ehr_known: npt.NDArray[np.bool_]
-    finding_names: Text
-    label_values: npt.NDArray[np.int8]
-    """[N, L]: 1, 0, -1 uncertain, -2 blank."""
-    ehr_age_h: npt.NDArray[np.float32] | None = field(default=None, kw_only=True)
-    """[N, A]: how long before the film the value was taken, for the features that have an age, in the order of
-    `feature_names`; None where no feature has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +212,7 @@ def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:
     artefact = open_artefact(path, KIND, verify)
     settings = artefact.settings
     declare(settings.get("declared"), path, path.absolute())
-    arrays = _load_arrays(path / "films.npz")
+    arrays = load_arrays(path / "films.npz")
     names = arrays["feature_names"].tolist()
     if tuple(names[: len(FEATURE_NAMES)]) != FEATURE_NAMES or not all(map(is_feature, names)):
         raise IntegrityError("films.npz has other features than this version", path)
@@ -279,29 +242,3 @@ def check_splits(subject_id: Text, split: Text, scheme: str) -> None:
     if shared:
         what = f'{count_noun(len(shared), "subject")} of {len(first):,} in two splits of "{scheme}"'
         raise LeakageError(what, hint="the cohort was changed after it was made: run cxrssl ingest again")
-
-
-def _load_arrays(path: Path) -> dict[str, Any]:
-    names = [each.name for each in fields(Films)]
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            absent = [name for name in OPTIONAL if name not in archive]
-            names = [name for name in names if name not in absent]
-            arrays = {name: _decode(archive[name]) for name in names}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise IntegrityError(f"films.npz cannot be read: {plain(error)}", path) from None
-    num_films = len(arrays["image_id"])
-    per_film = [name for name in names if name not in ("feature_names", "finding_names")]
-    if any(len(arrays[name]) != num_films for name in per_film):
-        raise IntegrityError("films.npz has arrays of different lengths", path)
-    return arrays | dict.fromkeys(absent)
-
-
-def _decode(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return UTF-8 bytes as text, other arrays as they are."""
-    if array.dtype.kind != "S":
-        return array
-    try:
-        return array.astype(np.str_)  # the fast way, ASCII only
-    except UnicodeDecodeError:
-        return np.char.decode(array, "utf-8")

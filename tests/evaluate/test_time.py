@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cxrssl.audit.gate import audit_candidate
+from cxrssl.cohort.arrays import Films
 from cxrssl.cohort.features import FEATURE_NAMES, FEATURES
-from cxrssl.cohort.read import Cohort, Films
+from cxrssl.cohort.read import Cohort
 from cxrssl.core.artefact import Artefact
 from cxrssl.evaluate.candidate import baseline_candidates, table_candidate
 from cxrssl.evaluate.probe import LinearProbe, fit_linear_probe

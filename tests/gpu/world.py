@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrssl.cohort.arrays import Films
 from cxrssl.cohort.features import FEATURE_NAMES
 from cxrssl.cohort.read import KIND as COHORT_KIND
-from cxrssl.cohort.read import Films, open_cohort
+from cxrssl.cohort.read import open_cohort
 from cxrssl.core.artefact import publish
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.workspace import Workspace
