@@ -55,7 +55,7 @@ def write_dicoms(root: Path) -> Path:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Films are few, and none ends its decoder."""
-    monkeypatch.setattr("cxrssl.images.pack._count_workers", lambda *_: 0)
+    monkeypatch.setattr("cxrssl.images.pack.count_workers", lambda *_: 0)
 
 
 def write_pngs(root: Path) -> Path:

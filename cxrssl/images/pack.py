@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,16 @@ from cxrssl.core.errors import DataError, IntegrityError, SetupError, UsageError
 from cxrssl.core.filmfile import OF_A_MOMENT, OUTSIDE, UNREADABLE_HINT, FilmFolder, Outage, describe_links
 from cxrssl.core.filmnote import count_notes
 from cxrssl.core.lock import hold_lock
-from cxrssl.core.process import bounded_workers, num_cores
 from cxrssl.core.progress import track
 from cxrssl.core.text import format_bytes
 from cxrssl.images.decode import DECODE_RULES, DECODER, NO_CHOICES, PIPELINE_VERSION, Choices
 from cxrssl.images.earlier import EarlierFilms, EarlierPack, match_films, open_earlier, read_records
 from cxrssl.images.index import Reject, make_index, write_index, write_notes, write_rejects
+from cxrssl.images.plan import Job, count_workers, plan_batches
 from cxrssl.images.shard import (
     FILM_DTYPE,
     PACKED,
     FilmRecords,
-    create_shard,
     finish_shard,
     packed_bytes,
     part_name,
@@ -43,12 +42,6 @@ from cxrssl.images.shard import (
 from cxrssl.images.sources import Sources, seen_path, write_sources
 from cxrssl.images.store import KIND
 from cxrssl.images.worker import DIED, Batch, run_batches
-
-BATCH_FILMS = 16
-FEW_FILMS = 64
-"""Fewer films are decoded in this process, because starting others takes longer than the work."""
-PICTURES = (".jpg", ".jpeg", ".png")
-"""Files with other suffixes may be DICOM, whose decoders are C code that can kill its process."""
 
 
 @dataclass(frozen=True)
@@ -68,30 +61,6 @@ class PackSummary:
     """Films taken over from the pack that this one replaces, because their files have the same bytes."""
     note: str = ""
     """What to do about rejected films, where something can be done."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    dest: Path
-    root: FilmFolder
-    image_ids: Sequence[str]
-    paths: Sequence[str]
-    size_px: int
-    shard_films: int
-    num_workers: int
-    sources: Sources
-    choices: Choices
-
-    def films_of(self, shard: int) -> range:
-        return range(shard * self.shard_films, min((shard + 1) * self.shard_films, len(self.paths)))
-
-    @property
-    def shards(self) -> range:
-        return range(-(-len(self.paths) // self.shard_films))
-
-    def rejects(self, films: FilmRecords) -> list[Reject]:
-        rejected = np.flatnonzero(films["rule"] != PACKED).tolist()
-        return [Reject(self.image_ids[i], self.paths[i], DECODE_RULES[films["rule"][i]]) for i in rejected]
 
 
 def pack_images(
@@ -117,7 +86,7 @@ def pack_images(
     assert len(image_ids) == len(paths) == len(set(image_ids)), "one path and one unique id a film"
     folder = dataset_root if isinstance(dataset_root, FilmFolder) else FilmFolder(dataset_root)
     sources = Sources(folder, paths, seen_path(dest))
-    job = _Job(dest, folder, image_ids, paths, size_px, shard_films, num_workers, sources, choices)
+    job = Job(dest, folder, image_ids, paths, size_px, shard_films, num_workers, sources, choices)
     settings = {
         "pipeline_version": PIPELINE_VERSION,
         "size_px": size_px,
@@ -139,7 +108,7 @@ def pack_images(
     return _summarise(job, films, images_per_s, was_current=False, num_kept=_count_known(known))
 
 
-def _find_known(job: _Job, settings: dict[str, Any]) -> tuple[EarlierFilms | None, FilmRecords | None]:
+def _find_known(job: Job, settings: dict[str, Any]) -> tuple[EarlierFilms | None, FilmRecords | None]:
     """Return what may be taken over from the published pack, and its records if nothing has to be done."""
     earlier = open_earlier(job.dest)
     is_equal, is_alike = earlier and earlier.settings == settings, earlier and earlier.is_made_alike(settings)
@@ -152,7 +121,7 @@ def _find_known(job: _Job, settings: dict[str, Any]) -> tuple[EarlierFilms | Non
     return known if is_alike else None, None
 
 
-def _is_same(job: _Job, earlier: EarlierPack, known: EarlierFilms) -> bool:
+def _is_same(job: Job, earlier: EarlierPack, known: EarlierFilms) -> bool:
     """Return whether each film's file still has the bytes that were packed; what could not be read is tried again."""
     deadly = []
     hashes = earlier.records["sha256"].tolist()
@@ -167,15 +136,15 @@ def _is_same(job: _Job, earlier: EarlierPack, known: EarlierFilms) -> bool:
     return not deadly or _die_again(job, deadly)
 
 
-def _die_again(job: _Job, rows: Sequence[int]) -> bool:
+def _die_again(job: Job, rows: Sequence[int]) -> bool:
     """Return whether the decoder dies of each of these films once more."""
     few = replace(job, image_ids=[job.image_ids[row] for row in rows], paths=[job.paths[row] for row in rows])
     with tempfile.TemporaryDirectory(prefix=f".building-{job.dest.name}~", dir=job.dest.parent) as folder:
-        results = run_batches(_plan_batches(few, Path(folder), list(few.shards), None), 1)
+        results = run_batches(plan_batches(few, Path(folder), list(few.shards), None), 1)
         return all((records["rule"] == DECODE_RULES.index(DIED)).all() for _, records in results)
 
 
-def _pack_films(job: _Job, building: Path, known: EarlierFilms | None) -> tuple[FilmRecords, float]:
+def _pack_films(job: Job, building: Path, known: EarlierFilms | None) -> tuple[FilmRecords, float]:
     """Fill `building` and return the record of each film, and how many films were decoded per second."""
     films = _read_films(building, job)
     images_per_s = 0.0
@@ -212,7 +181,7 @@ def _describe_links(folder: FilmFolder, rejects: Sequence[Reject]) -> str:
     return describe_links(folder.root, [reject.path for reject in rejects if reject.rule == OUTSIDE])
 
 
-def _pack_shards(job: _Job, building: Path, known: EarlierFilms | None) -> tuple[FilmRecords, float]:
+def _pack_shards(job: Job, building: Path, known: EarlierFilms | None) -> tuple[FilmRecords, float]:
     for leftover in building.glob(".*.tmp"):
         leftover.unlink()
     films, films_left = _read_parts(job, building)
@@ -221,8 +190,8 @@ def _pack_shards(job: _Job, building: Path, known: EarlierFilms | None) -> tuple
     started = time.monotonic()
     num_rejected = num_kept = 0
     outage = Outage(job.root)
-    num_workers = _count_workers(job.num_workers, num_left, job.paths)
-    results = run_batches(_plan_batches(job, building, list(films_left), known), num_workers)
+    num_workers = count_workers(job.num_workers, num_left, job.paths)
+    results = run_batches(plan_batches(job, building, list(films_left), known), num_workers)
     with (
         track("pack", len(films), "films", done=len(films) - num_left) as progress,
         contextlib.closing(results),
@@ -247,7 +216,7 @@ def _note_outage(outage: Outage, batch: Batch, records: FilmRecords) -> None:
             outage.note("" if rule == PACKED else DECODE_RULES[rule])
 
 
-def _read_parts(job: _Job, building: Path) -> tuple[FilmRecords, dict[int, int]]:
+def _read_parts(job: Job, building: Path) -> tuple[FilmRecords, dict[int, int]]:
     """Return the records of films packed in an earlier call, and the number of films of each shard left to pack."""
     films, films_left = np.zeros(len(job.paths), FILM_DTYPE), {}
     for shard in job.shards:
@@ -260,25 +229,6 @@ def _read_parts(job: _Job, building: Path) -> tuple[FilmRecords, dict[int, int]]
     return films, films_left
 
 
-def _plan_batches(job: _Job, building: Path, shards: Sequence[int], known: EarlierFilms | None) -> Iterator[Batch]:
-    """Yield the batches of these shards; a shard's temp file is made when its first batch is asked for."""
-    for shard in shards:
-        temp = create_shard(building, shard)
-        span = job.films_of(shard)
-        for first in span[::BATCH_FILMS]:
-            part = slice(first, min(first + BATCH_FILMS, span.stop))
-            earlier = known.part(part) if known is not None else None
-            paths = tuple(job.paths[part])
-            place = (shard, temp, first, first - span.start, paths, job.root, job.size_px)
-            yield Batch(*place, earlier=earlier, choices=job.choices)
-
-
-def _count_workers(num_workers: int, num_films: int, paths: Sequence[str]) -> int:
-    if num_films < FEW_FILMS and all(path.lower().endswith(PICTURES) for path in paths):
-        return 0
-    return min(bounded_workers(num_workers, num_cores(), 2 * num_cores()), -(-num_films // BATCH_FILMS))
-
-
 def _check_free_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -286,7 +236,7 @@ def _check_free_space(folder: Path, needed: int) -> None:
         raise SetupError(what, folder.parent, "free some space, or choose another folder with --workspace")
 
 
-def _read_films(building: Path, job: _Job) -> FilmRecords | None:
+def _read_films(building: Path, job: Job) -> FilmRecords | None:
     """Return the records of films that were all packed in an earlier call, or None if a file is another one now."""
     try:
         image_id, films, _ = read_records(building)
@@ -300,7 +250,7 @@ def _count_known(known: EarlierFilms | None) -> int:
     return int(known.is_known.sum()) if known is not None else 0
 
 
-def _summarise(job: _Job, films: FilmRecords, images_per_s: float, was_current: bool, num_kept: int = 0) -> PackSummary:
+def _summarise(job: Job, films: FilmRecords, images_per_s: float, was_current: bool, num_kept: int = 0) -> PackSummary:
     rejects = job.rejects(films)
     return PackSummary(
         num_films=len(films),

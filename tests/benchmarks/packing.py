@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cxrssl.images.pack import BATCH_FILMS, pack_images
+from cxrssl.images.pack import pack_images
+from cxrssl.images.plan import BATCH_FILMS
 from cxrssl.images.shard import create_shard, finish_shard
 from cxrssl.images.worker import WORKER_ENVIRONMENT, Batch, run_batches
 
