@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,34 +16,26 @@ from typing import Any
 from cxrssl.core.artefact import hash_content
 from cxrssl.core.durable import write_bytes
 from cxrssl.core.errors import DataError, IntegrityError, UsageError
-from cxrssl.core.numbers import encode_numbers
 from cxrssl.core.place import check_place
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.averages import find_references, has_seeds, make_settings, table_groups
 from cxrssl.evaluate.compare import compare_evaluations, list_pairs
 from cxrssl.evaluate.groups import Resamples, SeedGroup, compare_groups, group_seeds, score_group
 from cxrssl.export.archive import README, pack_archive, to_json
-from cxrssl.export.cut import CONDITION, Cut, cut_comparison, cut_description, cut_means, cut_scores, find_cut, is_small
+from cxrssl.export.cut import CONDITION, Cut, cut_comparison, cut_means, cut_scores, find_cut, is_small
 from cxrssl.export.readme import write_readme
+from cxrssl.export.safe_run import open_run, write_run
 from cxrssl.export.unnamed import Names, check_texts
 from cxrssl.records.comparison import DIFFERENCES, ComparisonSettings, find_comparison
 from cxrssl.records.encoder import FILMS, read_films
 from cxrssl.records.eval_settings import PIXELS
 from cxrssl.records.evaluation import SCORES, Evaluation, list_evaluations
-from cxrssl.records.events import is_telling
 from cxrssl.records.group import NUMBERS, GroupNumbers, list_groups
-from cxrssl.records.reader import RunRecord, read_run
+from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import RunFiles
 from cxrssl.records.scores import EvalScores
 from cxrssl.records.setup import find_setups
-from cxrssl.records.steps import NO_METRICS, iter_metrics
-from cxrssl.records.tail import iter_journal
 
-ENDED = frozenset({"finished", "stopped", "failed"})
-METRIC_NAME = re.compile(r"[a-z][a-z0-9_]{0,59}")
-"""Of what belongs to no finding: those of a finding rest on films of a few subjects, and have its name in theirs."""
-PROBED = "probe_"
-"""Begins the names of metrics that rest on films of a panel: they keep three digits."""
 SCORE_FIELDS = frozenset({
     "findings", "macro_auroc", "macro_auprc", "num_films", "num_subjects", "num_resamples", "level", "seed",
     "num_not_packed", "num_twins_left_out", "not_fitted", "not_chosen", "chosen_on_few", "strengths", "is_decoded",
@@ -55,8 +44,6 @@ SCORE_FIELDS = frozenset({
 """Of scores.json; a field that is not named here stays inside until somebody has looked at what it tells."""
 INSIDE = frozenset({"is_matched", "matched", "macro_matched", "matched_on", "num_dropped", "over_draws"})
 """Of scores.json, looked at and left inside: a matched score rests on pairs whose number of people is not recorded."""
-VERSIONS = ("cxrssl", "torch")
-HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 BASELINES = ("random-init", PIXELS, "ehr-only", "view-only")
 """Kinds of evaluations that belong to no run; every run is compared with them."""
 SEEN = "the run has seen films or people that it is tested on"
@@ -95,13 +82,13 @@ def export_runs(workspace: Workspace, names: Sequence[str], out: Path, may_repla
     check_place(workspace, out, None)
     if out.exists() and not may_replace:
         raise UsageError("the file is there already", out, "replace it with --force, or use another --out")
-    runs = [_open_run(workspace, name) for name in dict.fromkeys(workspace.find_run(name).name for name in names)]
+    runs = [open_run(workspace, name) for name in dict.fromkeys(workspace.find_run(name).name for name in names)]
     names_of = _find_names(workspace, runs)
     scored = _select(workspace, runs)
     files: dict[str, bytes] = {}
     conditions = list(dict.fromkeys(run.description.where for run in runs if run.description.where))
     for run in runs:
-        files |= _write_run(run, names_of, conditions)
+        files |= write_run(run, names_of, conditions)
     records = {f"evals/{each.safe.eval_id}": _evaluation_records(each) for each in scored}
     records |= _list_comparisons(workspace, scored)
     records |= _list_groups(workspace, scored, runs)
@@ -126,18 +113,6 @@ def export_runs(workspace: Workspace, names: Sequence[str], out: Path, may_repla
         num_groups=counts["groups"],
         hidden={each.safe.eval_id: each.cut.hidden for each in scored if each.cut.hidden},
     )
-
-
-def _open_run(workspace: Workspace, run_id: str) -> RunRecord:
-    run = read_run(workspace.runs / run_id)
-    if run is None or run.damage:
-        what = run.damage[0].sentence if run else f"run {run_id} cannot be read"
-        raise DataError(what, workspace.runs / run_id)
-    if run.imported:
-        raise UsageError(f"run {run_id} was imported: hand on the archive that it came in", run.folder)
-    if run.state not in ENDED:
-        raise DataError(f"run {run_id} has not ended: it is {run.state}", run.folder, "resume it, or let it end")
-    return run
 
 
 def _find_names(workspace: Workspace, runs: Sequence[RunRecord]) -> Names:
@@ -253,54 +228,3 @@ def _by_members(groups: Sequence[SeedGroup]) -> dict[tuple[str, ...], SeedGroup]
 
 def _key(group: SeedGroup) -> tuple[str, ...]:
     return tuple(each.eval_id for each in group.evaluations)
-
-
-def _write_run(run: RunRecord, names: Names, conditions: Sequence[str]) -> dict[str, bytes]:
-    """Return the files of a run."""
-    place, about = f"runs/{run.run_id}", cut_description(run.description, conditions)
-    versions = {name: about.versions[name] for name in VERSIONS if name in about.versions}
-    commit, code = _keep_hash(about.commit), _keep_hash(about.code_sha256)
-    description = dataclasses.replace(about, versions=versions, commit=commit, code_sha256=code).to_dict()
-    events, metrics = list(_clean_events(run.folder)), list(_clean_metrics(run.folder))
-    check_texts([run.run_id, description], names, place)
-    check_texts(sorted({name for record in metrics for name in record}), names, place)
-    return {
-        f"{place}/run.json": to_json(description),
-        f"{place}/events.jsonl": _to_lines(events),
-        f"{place}/metrics-0001.jsonl": _to_lines(metrics),
-    }
-
-
-def _keep_hash(text: str) -> str:
-    """Return a hash as it is, and nothing for any other text."""
-    return text if HASH.fullmatch(text) else ""
-
-
-def _clean_events(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield when what happened to a run, without the process, the host and the words of it."""
-    for record in iter_journal(RunFiles(folder).events):
-        if is_telling(record):
-            numbers = {name: record[name] for name in ("ts", "step") if _is_number(record.get(name))}
-            yield {"event": record["event"], **numbers}
-
-
-def _clean_metrics(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the numbers of each step."""
-    for record in iter_metrics(folder):
-        numbers = {
-            name: round(value, 3) if name.startswith(PROBED) and math.isfinite(value) else value
-            for name, value in record.items()
-            if name in NO_METRICS or (METRIC_NAME.fullmatch(name) and _is_number(value))
-        }
-        yield {name: value for name, value in numbers.items() if _is_number(value)}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _to_lines(records: Sequence[Mapping[str, Any]]) -> bytes:
-    return b"".join(
-        json.dumps(encode_numbers(record), allow_nan=False, separators=(",", ":")).encode() + b"\n"
-        for record in records
-    )
