@@ -13,11 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from isal import isal_zlib
-
 from cxrssl.core.text import valid
 from cxrssl.core.workspace import Workspace
-from cxrssl.records.file import open_plain
 from cxrssl.records.notes import NOTES, RunNotes, read_notes
 from cxrssl.records.published import Published, Source, read_published
 from cxrssl.records.reader import RunReader, RunRecord
@@ -25,7 +22,7 @@ from cxrssl.records.run import DESCRIPTION, ENCODER, RunFiles
 from cxrssl.records.run import KIND as RUN
 from cxrssl.records.setup import read_setups
 from cxrssl.results.frames import make_frame, make_rows
-from cxrssl.results.journals import JournalState, is_continued, iter_new
+from cxrssl.results.journals import JournalState, is_continued, iter_new, read_whole
 from cxrssl.results.run_rows import RUN_TABLES, Rows, damage_rows, run_rows
 from cxrssl.results.tables import PUBLISHED_TABLES, published_rows
 
@@ -156,7 +153,7 @@ def _open_runs(workspace: Workspace, changed: Collection[str], before: Before) -
             # The journals are looked at before the record is read, so that it is not older than its steps.
             states = dict(before.journals.get(name, {})) if len(folders) == 1 else {}
             record, notes = reader.poll(), read_notes(folder)
-            own = {file: _checksum(folder / file) for file in (DESCRIPTION, NOTES)}
+            own = {file: read_whole(folder / file) for file in (DESCRIPTION, NOTES)}
             logged = {file: state for file, state in states.items() if file not in own}
             is_like_before = (
                 record is not None
@@ -289,14 +286,3 @@ def _renew_published(database: Database, workspace: Workspace, published: Publis
 def _count(database: Database, table: str) -> int:
     ((count,),) = database.rows(f"SELECT count(*) FROM {table}")
     return int(count)
-
-
-def _checksum(path: Path) -> JournalState:
-    """Return the whole of a small file as if it were a journal that was read."""
-    data = b""
-    try:
-        with open_plain(path) as file:
-            data = file.read()
-    except OSError:
-        return JournalState(path.name)
-    return JournalState(path.name, len(data), isal_zlib.crc32(data))

@@ -57,6 +57,17 @@ def is_continued(paths: Sequence[Path], before: Mapping[str, JournalState], may_
     return True
 
 
+def read_whole(path: Path) -> JournalState:
+    """Return the whole of a small file as if it were a journal that was read."""
+    data = b""
+    try:
+        with open_plain(path) as file:
+            data = file.read()
+    except OSError:
+        return JournalState(path.name)
+    return JournalState(path.name, len(data), isal_zlib.crc32(data))
+
+
 def iter_new(
     paths: Sequence[Path], before: Mapping[str, JournalState], on_read: Callable[[JournalState], None]
 ) -> Iterator[list[Column]]:
