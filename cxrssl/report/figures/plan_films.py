@@ -17,19 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.cohort.read import Cohort, open_cohort
-from cxrssl.core.errors import CxrsslError
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.images.corners import Box
 from cxrssl.images.store import ImageStore, open_images
-from cxrssl.records.eval_settings import EvalSettings, is_of_folds
-from cxrssl.records.features import ATTENTION, FeatureKey, open_features, open_tokens
+from cxrssl.records.eval_settings import EvalSettings
+from cxrssl.records.features import ATTENTION, open_features, open_tokens
 from cxrssl.report.document import file_stem
+from cxrssl.report.figures.featured import find_featured, find_features, find_tests, read_or_leave_out
 from cxrssl.report.figures.films import FilmCell, FilmFigure, has_text, lay_over, shrink
 from cxrssl.report.figures.plan import Material, Plan, hash_drawn
-from cxrssl.report.figures.series import TRAINED, name_series, pick_series
 from cxrssl.report.figures.terms import name_file, name_terms
 from cxrssl.stats.metrics import Floats
 
@@ -51,10 +50,7 @@ class _Sheet:
 
     def collect(self) -> FilmFigure:
         """Return the figure; without a film, and with the reason, where what it needs cannot be read."""
-        try:
-            return self._collect()
-        except CxrsslError as error:
-            return FilmFigure(self.title, HEADS, (), (f"Left out: {plain(error.what, 300)}.",))
+        return read_or_leave_out(self._collect, lambda notes: FilmFigure(self.title, HEADS, (), notes))
 
     def _collect(self) -> FilmFigure:
         cohort = open_cohort(self.workspace.cohorts / self.settings.cohort)
@@ -93,10 +89,7 @@ class _AttentionSheet:
 
     def collect(self) -> FilmFigure:
         """Return the figure; without a film, and with the reason, where what it needs cannot be read."""
-        try:
-            return self._collect()
-        except CxrsslError as error:
-            return FilmFigure(self.title, LOOKED_AT, (), (f"Left out: {plain(error.what, 300)}.",))
+        return read_or_leave_out(self._collect, lambda notes: FilmFigure(self.title, LOOKED_AT, (), notes))
 
     def _collect(self) -> FilmFigure:
         settings, workspace = self.near.settings, self.near.workspace
@@ -125,36 +118,23 @@ def plan_films(material: Material) -> list[Plan]:
 
 
 def _plan_table(workspace: Workspace, table: Sequence[SeedGroup], material: Material) -> Iterator[Plan]:
-    for group in pick_series(table, material.ablations):
-        settings = group.evaluations[0].settings
-        folder = find_features(workspace, settings)
-        if group.settings.kind not in TRAINED or folder is None:
-            continue
-        seed = f", seed {group.seeds[0]}" if group.num_seeds > 1 else ""
-        title = f"Nearest films by {name_series(group, material.arms)}{seed}"
-        sheet = _Sheet(workspace, settings, folder, title)
-        caption = f"{title}, on {name_terms(table)}. {NOT_SHARED}"
-        key = hash_drawn(title, caption, group.evaluations[0].content_sha256, folder.name)
-        name = file_stem(f"films-{name_file(table)}")
-        yield Plan(name, caption, f"{caption} They are not described.", key, sheet.collect)
-        looked_at = find_features(workspace, settings, ATTENTION)
-        if looked_at is not None:
-            title = f"Attention of {name_series(group, material.arms)}{seed}"
-            over = _AttentionSheet(sheet, looked_at, title)
-            caption = f"{title}, on {name_terms(table)}. {NOT_SHARED}"
-            key = hash_drawn(title, caption, group.evaluations[0].content_sha256, looked_at.name)
-            yield Plan(f"{name}-attention", caption, f"{caption} They are not described.", key, over.collect)
+    featured = find_featured(workspace, table, material)
+    if featured is None:
         return
-
-
-def find_features(workspace: Workspace, settings: EvalSettings, read: str | None = None) -> Path | None:
-    """Return where the class tokens of an encoder lie, or their attention; None where they are not published."""
-    candidate = settings.candidate
-    if candidate.weights_sha256 is None or candidate.architecture is None or candidate.read is not None:
-        return None
-    key = FeatureKey(candidate.weights_sha256, settings.images_sha256, candidate.architecture, read)
-    folder = key.folder(workspace)
-    return folder if folder.is_dir() else None
+    settings, content_sha256 = featured.evaluation.settings, featured.evaluation.content_sha256
+    title = f"Nearest films by {featured.name}"
+    sheet = _Sheet(workspace, settings, featured.folder, title)
+    caption = f"{title}, on {name_terms(table)}. {NOT_SHARED}"
+    key = hash_drawn(title, caption, content_sha256, featured.folder.name)
+    name = file_stem(f"films-{name_file(table)}")
+    yield Plan(name, caption, f"{caption} They are not described.", key, sheet.collect)
+    looked_at = find_features(workspace, settings, ATTENTION)
+    if looked_at is not None:
+        title = f"Attention of {featured.name}"
+        over = _AttentionSheet(sheet, looked_at, title)
+        caption = f"{title}, on {name_terms(table)}. {NOT_SHARED}"
+        key = hash_drawn(title, caption, content_sha256, looked_at.name)
+        yield Plan(f"{name}-attention", caption, f"{caption} They are not described.", key, over.collect)
 
 
 def find_nearest(
@@ -173,15 +153,6 @@ def find_nearest(
     for query in _draw_tests(tests, settings, NUM_FILMS):
         cosines = unit_ND[trains] @ unit_ND[query]
         yield query, _take_nearest(cosines, trains, cohort.subject_id, query)
-
-
-def find_tests(
-    is_there_N: NDArray[np.bool_], cohort: Cohort, settings: EvalSettings, part: str = "test"
-) -> NDArray[np.int64]:
-    """Return the rows of the films of a part of the split; with folds each film is of every part."""
-    if is_of_folds(settings.split):
-        return np.flatnonzero(is_there_N)
-    return np.flatnonzero(is_there_N & (cohort.split_of(settings.split) == part))
 
 
 def _draw_tests(tests: NDArray[np.int64], settings: EvalSettings, num: int) -> list[int]:

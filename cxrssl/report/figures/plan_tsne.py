@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.groups import UNKNOWN, name_groups
 from cxrssl.cohort.read import Cohort, open_cohort
-from cxrssl.core.errors import CxrsslError
 from cxrssl.core.seed import derive_seed
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
@@ -24,11 +23,10 @@ from cxrssl.images.store import open_images
 from cxrssl.records.eval_settings import EvalSettings
 from cxrssl.records.features import open_features
 from cxrssl.report.document import file_stem
+from cxrssl.report.figures.featured import Featured, find_featured, find_tests, read_or_leave_out
 from cxrssl.report.figures.ink import SERIES
 from cxrssl.report.figures.plan import Material, Plan, hash_drawn
-from cxrssl.report.figures.plan_films import find_features, find_tests
 from cxrssl.report.figures.scatter import OTHER, ScatterFigure, ScatterPanel
-from cxrssl.report.figures.series import TRAINED, name_series, pick_series
 from cxrssl.report.figures.terms import name_file, name_terms
 from cxrssl.report.small import SMALL, SmallCells
 from cxrssl.stats.tsne import NUM_STEPS, PERPLEXITY, place_points
@@ -52,10 +50,7 @@ class _Sheet:
 
     def collect(self) -> ScatterFigure:
         """Return the figure; without a point, and with the reason, where what it needs cannot be read."""
-        try:
-            return self._collect()
-        except CxrsslError as error:
-            return ScatterFigure(self.title, np.zeros((0, 2)), (), (f"Left out: {plain(error.what, 300)}.",))
+        return read_or_leave_out(self._collect, lambda notes: ScatterFigure(self.title, np.zeros((0, 2)), (), notes))
 
     def _collect(self) -> ScatterFigure:
         cohort = open_cohort(self.workspace.cohorts / self.settings.cohort)
@@ -79,22 +74,16 @@ def plan_tsne(material: Material) -> list[Plan]:
     """Return the figure of the first trained setup of each table; nothing where t-SNE was not asked for."""
     if material.embedded is None:
         return []
-    return [plan for table in material.tables for plan in _plan_table(material.embedded, table, material)]
+    found = ((table, find_featured(material.embedded, table, material)) for table in material.tables)
+    return [_plan(material.embedded, table, each, material.small) for table, each in found if each is not None]
 
 
-def _plan_table(workspace: Workspace, table: Sequence[SeedGroup], material: Material) -> Iterator[Plan]:
-    for group in pick_series(table, material.ablations):
-        settings = group.evaluations[0].settings
-        folder = find_features(workspace, settings)
-        if group.settings.kind not in TRAINED or folder is None:
-            continue
-        seed = f", seed {group.seeds[0]}" if group.num_seeds > 1 else ""
-        title = f"t-SNE of features of test films by {name_series(group, material.arms)}{seed}"
-        caption = f"{title}, on {name_terms(table)}. {CAUTION}"
-        sheet = _Sheet(workspace, settings, folder, title, material.small)
-        key = hash_drawn(title, caption, group.evaluations[0].content_sha256, folder.name, material.small)
-        yield Plan(file_stem(f"tsne-{name_file(table)}"), caption, f"{caption} Points of films.", key, sheet.collect)
-        return
+def _plan(workspace: Workspace, table: Sequence[SeedGroup], featured: Featured, small: SmallCells) -> Plan:
+    title = f"t-SNE of features of test films by {featured.name}"
+    caption = f"{title}, on {name_terms(table)}. {CAUTION}"
+    sheet = _Sheet(workspace, featured.evaluation.settings, featured.folder, title, small)
+    key = hash_drawn(title, caption, featured.evaluation.content_sha256, featured.folder.name, small)
+    return Plan(file_stem(f"tsne-{name_file(table)}"), caption, f"{caption} Points of films.", key, sheet.collect)
 
 
 def _list_panels(cohort: Cohort, rows: Index, small: SmallCells) -> Iterator[ScatterPanel]:
