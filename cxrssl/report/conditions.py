@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 
+from cxrssl.core.text import plain
 from cxrssl.records.condition import hide_values
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.report.small import SmallCells
@@ -34,4 +35,7 @@ def show_condition(condition: str) -> str:
 
 def show_asked(probe: ProbeSettings) -> str:
     """Return what is asked of an evaluation in words, its condition as it may be shown."""
-    return replace(probe, where=show_condition(probe.where)).asked if probe.where else probe.asked
+    if not probe.where or (shown := show_condition(probe.where)) == probe.where:
+        return probe.asked
+    films = f" (set {plain(probe.where_sha256[:6])})" if probe.where_sha256 else ""  # two may read the same
+    return replace(probe, where=f"{shown}{films}").asked

@@ -29,6 +29,7 @@ from cxrssl.records.group import KIND as GROUP
 from cxrssl.records.learning import KIND as CURVE
 from cxrssl.records.published import Published, read_published
 from cxrssl.records.reading import TOKENS, parse_reading
+from cxrssl.report.conditions import conditions_as
 from cxrssl.report.small import SmallCells
 from cxrssl.report.verify_numbers import ByFile, find_wrong_numbers, list_ablations_of, list_known
 from cxrssl.stats.measure import measure_resamples
@@ -234,6 +235,7 @@ def _verify_report(
             walk.name(KIND, path.name, f"shows ablation {plain(name, 120)}, which is gone")
     small: SmallCells = "show" if report.settings.get("small_cells") == "show" else "hide"
     if small not in numbers:
-        numbers[small] = list_known(workspace, published, small)
+        with conditions_as(small):
+            numbers[small] = list_known(workspace, published, small)
     for wrong in find_wrong_numbers(path, numbers[small]):
         walk.name(KIND, path.name, wrong)

@@ -12,7 +12,7 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.contrast import explain_terms
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.records.unlike import Unlike
-from cxrssl.report.conditions import conditions_as
+from cxrssl.report.conditions import conditions_as, show_asked
 from cxrssl.report.facts import _own_differences
 from cxrssl.report.small import SmallCells
 from cxrssl.report.write import write_report
@@ -34,6 +34,12 @@ def test_an_id_in_a_condition_stands_only_where_all_is_shown(tmp_path: Path, sma
     assert ("report.html" in holding) == is_shown
     assert bool(holding) == is_shown
     assert (b"subject_id &lt;&gt; \xe2\x80\xa6" in texts["report.html"]) == (not is_shown)
+
+
+def test_two_conditions_that_read_the_same_are_told_apart_by_the_films_that_meet_them() -> None:
+    said = [show_asked(replace(PROBE, where=f"subject_id = '{at}'", where_sha256=f"{at}" * 64)) for at in (1, 2)]
+    assert said == ["films where subject_id = … (set 111111)", "films where subject_id = … (set 222222)"]
+    assert show_asked(replace(PROBE, where="view = 'PA'")) == "films where view = 'PA'"
 
 
 def test_a_recipe_and_unequal_terms_show_no_id(tmp_path: Path) -> None:

@@ -284,6 +284,15 @@ def test_no_two_entries_of_contents_are_called_alike() -> None:
     ]  # fmt: skip
 
 
+def test_what_tells_names_apart_is_read_without_marks() -> None:
+    terms = "Cohort nih (9e), split official; films where view = 'PA'", "Cohort nih (9e), split official"
+    sections = [
+        Section(each, [ReportTable(f"On {each}", ["a"], [["b"]], short="Runs"), Paragraph("")]) for each in terms
+    ]
+    contents = list_contents(Document("D", "", (), sections))
+    assert [contents.names[name] for name in ("table-1", "table-2")] == ["Runs: films where view = 'PA'", "Runs"]
+
+
 def test_details_and_long_tables_are_folded_and_links_lead_inside() -> None:
     long = ReportTable("Long", ["a"], [[str(at)] for at in range(21)])
     short = ReportTable("Short", ["a"], [["b"]])

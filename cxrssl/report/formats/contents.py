@@ -17,6 +17,7 @@ from cxrssl.report.document import Block, Document, Figure, Section
 from cxrssl.report.tables import ReportTable
 
 MAX_NAME = 200
+MARKS = ".,:;"
 MAX_APART = 60
 """Letters of what tells a name from another."""
 
@@ -28,8 +29,8 @@ class Entry:
     block: Section | ReportTable | Figure
     anchor: str
     short: str
-    whole: str
-    """What else tells it from entries whose short name is the same."""
+    wholes: tuple[str, ...]
+    """What else tells it from entries whose short name is the same; the first where that differs, and so on."""
     entries: Sequence[Entry]
     """Those inside."""
 
@@ -90,16 +91,15 @@ def _list_entries(document: Document, blocks: Sequence[Block], place: tuple[int,
         if isinstance(block, Section):
             own, title = (*place, at), plain(block.title, MAX_NAME)
             inside = _list_entries(document, block.blocks, own, title)
-            whole = f"{title} {above}"
-            entries.append(Entry(block, f"section-{'-'.join(map(str, own))}", title, whole, inside))
+            entries.append(Entry(block, f"section-{'-'.join(map(str, own))}", title, (above,), inside))
         elif isinstance(block, ReportTable):
             short = plain(block.short or block.title, MAX_NAME)
-            whole = f"{plain(block.title, 500)} {above}"
-            entries.append(Entry(block, f"table-{document.number_of(block)}", short, whole, ()))
+            wholes = above, plain(block.title, 500)
+            entries.append(Entry(block, f"table-{document.number_of(block)}", short, wholes, ()))
         elif isinstance(block, Figure):
             title = plain(block.title, 500)
             number = document.number_of(block)
-            entries.append(Entry(block, f"figure-{number}", _begin(title), title, ()))
+            entries.append(Entry(block, f"figure-{number}", _begin(title), (title, above), ()))
     return entries
 
 
@@ -115,7 +115,8 @@ def _name_apart(entries: Sequence[Entry]) -> dict[str, str]:
         alike.setdefault(entry.short, []).append(entry)
     names = {}
     for short, group in alike.items():
-        differing = _keep_differing([each.whole for each in group]) if len(group) > 1 else [""]
+        told = [texts for texts in zip(*(each.wholes for each in group), strict=False) if len(set(texts)) == len(group)]
+        differing = _keep_differing(told[0]) if told and len(group) > 1 else [""] * len(group)
         for each, apart in zip(group, differing, strict=True):
             names[each.anchor] = f"{short}: {apart}" if apart else short
     return _count_equal(names)
@@ -124,12 +125,13 @@ def _name_apart(entries: Sequence[Entry]) -> dict[str, str]:
 def _keep_differing(texts: Sequence[str]) -> list[str]:
     """Return of each text the words that not all share at its beginning and end, in short where that tells enough."""
     words = [text.split() for text in texts]
+    bare = [[word.strip(MARKS) for word in each] for each in words]
     least = min(map(len, words))
-    first = next((k for k in range(least) if len({each[k] for each in words}) > 1), least)
-    last = next((k for k in range(least - first) if len({each[-1 - k] for each in words}) > 1), least - first)
-    whole = [" ".join(each[first : len(each) - last]).strip(" .,:;") for each in words]
+    first = next((k for k in range(least) if len({each[k] for each in bare}) > 1), least)
+    last = next((k for k in range(least - first) if len({each[-1 - k] for each in bare}) > 1), least - first)
+    whole = [" ".join(each[first : len(each) - last]).strip(f" {MARKS}") for each in words]
     brief = [re.split(r"[:;(]|, | minus ", each, maxsplit=1)[0].strip() for each in whole]
-    shown = brief if len(set(brief)) == len(brief) else whole
+    shown = brief if len(set(brief)) == len(brief) and all(brief) else whole
     return [textwrap.shorten(each, MAX_APART, placeholder=" …") for each in shown]
 
 
