@@ -117,14 +117,9 @@ def compare_groups(group: SeedGroup, against: SeedGroup, resamples: Resamples | 
         a_TLSR, b_TLSR = np.broadcast_to(a_TLSR, shape), np.broadcast_to(b_TLSR, shape)
     compare = compare_seeds if is_paired else compare_unpaired
     level = group.evaluations[0].scores.level
-    without_TLS = None
-    if min(a_TLS.shape[2], b_TLS.shape[2]) < 2:
-        ours_TLS, theirs_TLS = (resamples.leave_out(each.evaluations) for each in (group, against))
-        without_TLS = None if ours_TLS is None or theirs_TLS is None else ours_TLS - theirs_TLS
 
-    def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
-        left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
-        return compare(a_TLS[at], b_TLS[at], a_TLSR[at], b_TLSR[at], level, left_out, METRICS[at[0]])
+    def conclude(at: tuple[int, int], _: int) -> SeedMean:
+        return compare(a_TLS[at], b_TLS[at], a_TLSR[at], b_TLSR[at], level)
 
     return _tabulate(group, resamples.names(group.evaluations), conclude, is_paired)
 
@@ -140,7 +135,8 @@ def score_group(group: SeedGroup, resamples: Resamples | None = None) -> SeedSco
     without_TLS = resamples.leave_out(group.evaluations) if len(group.evaluations) < 2 else None
 
     def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
-        left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
+        is_mean = at[1] == 0
+        left_out = None if without_TLS is None or is_mean else LeftOut(without_TLS[at], num_rarer)
         return average_seeds(values_TLS[at], samples_TLSR[at], level, left_out, METRICS[at[0]])
 
     return _tabulate(group, resamples.names(group.evaluations), conclude, True)

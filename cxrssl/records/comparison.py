@@ -26,7 +26,7 @@ from cxrssl.stats.scores import Comparison
 
 KIND = "comparison"
 DIFFERENCES = "differences.json"
-METHOD = "paired bootstrap over subjects, percentiles, centred or BCa, counted"
+METHOD = "paired bootstrap over subjects, percentiles of differences, counted"
 """Another way of comparing has another name, so that comparisons are then made again."""
 MAX_NAME = 80
 

@@ -23,7 +23,7 @@ from cxrssl.stats.seeds import SeedScores
 
 KIND = "group"
 NUMBERS = "numbers.json"
-METHOD = "Student's t over seeds and bootstrap over subjects; of one seed the bootstrap: percentiles, centred or BCa"
+METHOD = "Student's t over seeds and bootstrap over subjects; of one seed percentiles, of scores centred or BCa"
 """Another way of making intervals has another name, so that groups are then made again."""
 Members = Mapping[str, str]
 """The content of evaluations, as SHA-256, by their ids."""

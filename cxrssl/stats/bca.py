@@ -38,16 +38,18 @@ def choose_interval(
     without_S: Floats | None,
     num_rarer: int,
     level: float = 0.95,
-    least: float = 0.0,
+    is_difference: bool = False,
 ) -> Interval:
-    """Of average precision the centred interval. Of AUROC BCa where fewer than BCA_BELOW subjects have the rarer class,
-    and the percentile interval elsewhere.
+    """Of average precision the centred interval. Of the AUROC of a finding BCa where fewer than BCA_BELOW subjects have
+    the rarer class. Elsewhere the percentile interval: of a difference the others hold the truth less often, and of a
+    mean over findings BCa does. The manual (numbers) has the shares.
 
-    `without_S` are the values without each subject; they may be None where they are not needed. `least` is the lowest
-    value that the metric can have, -1 of a difference.
+    `without_S` are the values without each subject; None of a mean, and where they are not needed.
     """
+    if is_difference:
+        return percentile_interval(value, samples_R, num_rarer, level)
     if metric == "auprc":
-        return centred_interval(value, samples_R, num_rarer, level, least)
+        return centred_interval(value, samples_R, num_rarer, level)
     if without_S is None or not MIN_SUBJECTS <= num_rarer < BCA_BELOW:
         return percentile_interval(value, samples_R, num_rarer, level)
     return bca_interval(value, samples_R, without_S, num_rarer, level)

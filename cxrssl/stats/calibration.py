@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.stats.metrics import Floats, check_finite
-from cxrssl.stats.resample import Interval, count_subjects, draw_subject_counts, percentile_interval
+from cxrssl.stats.resample import (
+    Interval,
+    centred_interval,
+    count_subjects,
+    draw_subject_counts,
+    percentile_interval,
+)
 
 NUM_BINS = 10
 MAX_STEPS, MAX_STEP = 50, 4.0
@@ -146,10 +152,11 @@ def score_calibration(
     intercepts = _fit_offset(logits_N, labels_N, all_RN) if has_both else not_defined
     slopes = _fit_line(logits_N, labels_N, all_RN)[:, 1] if has_both else not_defined
     errors_N = np.square(scores_N - labels_N)
-    columns = (intercepts, slopes, _mean(all_RN, errors_N))
-    three = [percentile_interval(float(each[0]), each[1:], rarer, level) for each in columns]
+    briers = _mean(all_RN, errors_N)
+    intercept, brier = (percentile_interval(float(each[0]), each[1:], rarer, level) for each in (intercepts, briers))
+    slope = centred_interval(float(slopes[0]), slopes[1:], rarer, level, ends=(-math.inf, math.inf))
     bins = _make_bins(scores_N, labels_N, subject_ids_N, all_RN, level) if len(scored) else ()
-    return Calibration(three[0], three[1], three[2], bins)
+    return Calibration(intercept, slope, brier, bins)
 
 
 def _scored(logits_N: Floats, labels_N: Labels) -> tuple[Floats, Labels]:

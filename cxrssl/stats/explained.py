@@ -48,7 +48,7 @@ def score_r2(
     value = float(_r2(errors_N, values_NT, once_1N)[0])
     samples_R, num_subjects = _r2(errors_N, values_NT, counts_RN), len(np.unique(subject_ids_N))
     few_below = FEW_OF_NUMBER if values_NT.shape[1] == 1 else FEW_OF_MANY
-    interval = centred_interval(value, samples_R, num_subjects, level, least=-math.inf)
+    interval = centred_interval(value, samples_R, num_subjects, level, ends=(-math.inf, 1.0))
     return dataclasses.replace(interval, few_below=few_below)
 
 

@@ -36,8 +36,7 @@ class Measured:
 
     without_TLS: Floats | None = None
     """Without each subject [T, L, S]; nan for a finding that does not need it, None where none does."""
-    least: float = 0.0
-    """The lowest value that a metric can have."""
+    is_difference: bool = False
 
     def minus(self, other: "Measured") -> "Measured":
         """Return the differences to another model of the same films, on the same resamples."""
@@ -45,7 +44,7 @@ class Measured:
             self,
             values_TL=self.values_TL - other.values_TL,
             samples_TLR=self.samples_TLR - other.samples_TLR,
-            least=-1.0,
+            is_difference=True,
         )
 
     def with_mean(self) -> "Measured":
@@ -55,38 +54,36 @@ class Measured:
             mean = np.stack([mean_defined(each) for each in values.reshape(*values.shape[:2], -1)])
             return np.concatenate([mean.reshape(len(values), 1, *values.shape[2:]), values], axis=1)
 
-        without = None if self.without_TLS is None else put_first(self.without_TLS)
+        without = None
+        if self.without_TLS is not None:  # a mean has no interval that needs it
+            without = np.pad(self.without_TLS, ((0, 0), (1, 0), (0, 0)), constant_values=np.nan)
         return dataclasses.replace(
             self, values_TL=put_first(self.values_TL), samples_TLR=put_first(self.samples_TLR), without_TLS=without
         )
 
     def without_each(
-        self, models: Sequence[npt.ArrayLike], subject_ids_N: npt.NDArray[Any], fold_N: Folds | None, below: int
+        self, probs_NL: npt.ArrayLike, subject_ids_N: npt.NDArray[Any], fold_N: Folds | None, below: int
     ) -> "Measured":
-        """Return it with the values without each subject, for findings on fewer subjects of a class than `below`.
-
-        `models` are the scores of the one model, or of both whose difference it is. All findings need them where a
-        fourth of those that are defined does: their mean does then too.
-        """
+        """Return it with the values without each subject, for findings on fewer subjects of a class than `below`."""
         rarer_L = np.min(count_subjects(self.labels_NL, subject_ids_N), axis=0)
-        is_defined_L = ~np.isnan(self.values_TL[0])
-        is_needed_L = is_defined_L & (rarer_L < below)
-        if lower_quartile(rarer_L[is_defined_L].tolist()) < below:
-            is_needed_L = is_defined_L
+        is_needed_L = ~np.isnan(self.values_TL[0]) & (rarer_L < below)
         if not is_needed_L.any():
             return self
-        first, *others = (_leave_out(each, self.labels_NL, is_needed_L, subject_ids_N, fold_N) for each in models)
-        return dataclasses.replace(self, without_TLS=first - others[0] if others else first)
+        without_TLS = _leave_out(probs_NL, self.labels_NL, is_needed_L, subject_ids_N, fold_N)
+        return dataclasses.replace(self, without_TLS=without_TLS)
 
 
 def leave_out_each(
     probs_NL: npt.ArrayLike, labels_NL: npt.ArrayLike, subject_ids_N: npt.NDArray[Any], fold_N: Folds | None, below: int
 ) -> Floats | None:
-    """Return both metrics without each subject, the macro mean first, [T, 1 + L, S]; see `Measured.without_each`."""
+    """Return both metrics without each subject [T, 1 + L, S]; the first row, of the mean, is nan.
+
+    See `Measured.without_each`.
+    """
     labels_NL = np.asarray(labels_NL).astype(np.int8)
     whole_TL1 = _resample(probs_NL, labels_NL, np.ones((1, len(labels_NL)), dtype=np.uint16), fold_N)
     measured = Measured(labels_NL, whole_TL1[:, :, 0], whole_TL1)
-    return measured.without_each([probs_NL], subject_ids_N, fold_N, below).with_mean().without_TLS
+    return measured.without_each(probs_NL, subject_ids_N, fold_N, below).with_mean().without_TLS
 
 
 def lower_quartile(counts: Sequence[int]) -> int:

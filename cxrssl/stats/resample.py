@@ -208,16 +208,16 @@ def percentile_interval(value: float, samples_R: Floats, num_rarer: int, level: 
 
 
 def centred_interval(
-    value: float, samples_R: Floats, num_rarer: int, level: float = 0.95, least: float = 0.0
+    value: float, samples_R: Floats, num_rarer: int, level: float = 0.95, ends: tuple[float, float] = (0.0, 1.0)
 ) -> Interval:
     """The percentile interval, moved by what the median of the resamples lies above the value: for average precision,
-    and for R2, of which it lies below.
+    for R2, of which it lies below, and for the slope of a calibration.
 
     A film with the finding counts itself in the precision at its own rank, and one that is drawn twice counts itself
     twice, so that average precision is higher in resamples than in the films they are drawn of. The shift takes that
     out. The interval is for other test sets of this size, whose mean lies above the average precision of a whole
-    population for the same reason. `least` is 0, -1 of a difference and -inf of R2. The manual (numbers) has the shares
-    that hold.
+    population for the same reason. `ends` are the least and the largest value that there can be. The manual (numbers)
+    has the shares that hold.
 
     Source: Davison & Hinkley 1997 (Bootstrap Methods and their Application), section 2.2: bias estimated by resamples.
     """
@@ -225,7 +225,7 @@ def centred_interval(
     if not plain.has_interval:
         return dataclasses.replace(plain, method=CENTRED)
     shift = value - float(np.nanmedian(samples_R))
-    lo, hi = max(plain.lo + shift, least), min(plain.hi + shift, 1.0)
+    lo, hi = max(plain.lo + shift, ends[0]), min(plain.hi + shift, ends[1])
     return dataclasses.replace(plain, lo=lo, hi=hi, method=CENTRED)
 
 

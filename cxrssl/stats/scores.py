@@ -177,7 +177,7 @@ def score_predictions(
     Raises: DataError if a score is not finite or a subject_id is missing.
     """
     measured = measure_resamples(probs_NL, labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N)
-    measured = measured.without_each([probs_NL], subject_ids_N, fold_N, BCA_BELOW)
+    measured = measured.without_each(probs_NL, subject_ids_N, fold_N, BCA_BELOW)
     checks = check_findings([probs_NL], measured.labels_NL, subject_ids_N, fold_N, level)
     return Scores(**_tabulate(measured, subject_ids_N, findings, checks, level), seed=seed)
 
@@ -200,10 +200,8 @@ def compare_predictions(
     """
     how = labels_NL, subject_ids_N, findings, num_resamples, seed, fold_N
     a, b = measure_resamples(probs_a_NL, *how, "model a"), measure_resamples(probs_b_NL, *how, "model b")
-    models = [probs_a_NL, probs_b_NL]
-    checks = check_findings(models, a.labels_NL, subject_ids_N, fold_N)
-    measured = a.minus(b).without_each(models, subject_ids_N, fold_N, BCA_BELOW)
-    return Comparison(**_tabulate(measured, subject_ids_N, findings, checks), seed=seed)
+    checks = check_findings([probs_a_NL, probs_b_NL], a.labels_NL, subject_ids_N, fold_N)
+    return Comparison(**_tabulate(a.minus(b), subject_ids_N, findings, checks), seed=seed)
 
 
 def resample_metrics(
@@ -239,9 +237,9 @@ def _tabulate(
 
     def conclude(row: int, rarer: int) -> tuple[Interval, Interval]:
         """Both metrics of a row of the table, of which the first is the mean."""
-        without_TLS = [None, None] if table.without_TLS is None else table.without_TLS[:, row]
-        numbers = zip(METRICS, table.values_TL[:, row].tolist(), table.samples_TLR[:, row], without_TLS, strict=True)
-        auroc, auprc = (choose_interval(*number, rarer, level, table.least) for number in numbers)
+        without_TS = [None, None] if table.without_TLS is None or not row else table.without_TLS[:, row]
+        numbers = zip(METRICS, table.values_TL[:, row].tolist(), table.samples_TLR[:, row], without_TS, strict=True)
+        auroc, auprc = (choose_interval(*number, rarer, level, table.is_difference) for number in numbers)
         return auroc, auprc
 
     rows: dict[str, FindingScore] = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -142,6 +142,10 @@ class LeftOut:
     """Subjects with the finding or without it, whichever are fewer."""
 
 
+Score: TypeAlias = tuple[Metric, LeftOut | None]
+"""What is not a difference, and what its interval needs."""
+
+
 def average_seeds(
     a_S: Floats, a_SR: Floats, level: float = 0.95, left_out: LeftOut | None = None, metric: Metric = "auroc"
 ) -> SeedMean:
@@ -149,7 +153,7 @@ def average_seeds(
 
     Shapes: on the whole test set [S], on the same resamples for every seed [S, R].
     """
-    return _conclude(metric, a_S, a_SR.mean(axis=0), level, left_out, 0.0)
+    return _conclude(a_S, a_SR.mean(axis=0), level, (metric, left_out))
 
 
 def compare_seeds(
@@ -158,20 +162,18 @@ def compare_seeds(
     a_SR: Floats,
     b_SR: Floats,
     level: float = 0.95,
-    left_out: LeftOut | None = None,
-    metric: Metric = "auroc",
 ) -> SeedMean:
     """Return the mean difference of paired seeds with an interval for other seeds and other subjects.
 
     The variance of the mean is that over resamples of the subjects, which all seeds share, plus that over seeds divided
     by their number. The second is estimated with S - 1 degrees of freedom, so the interval is of Student's t with
     Satterthwaite's degrees of freedom: with three seeds that differ much it is wide, as it should be.
-    With one seed it is of the subjects alone; see `stats.bca.choose_interval`, which `left_out` is for.
+    With one seed it is of the subjects alone; see `stats.bca.choose_interval`.
     Shapes: a and b on the whole test set [S], on the same resamples [S, R].
     Source: Satterthwaite 1946; Bouthillier et al. 2021 (Accounting for variance in machine learning benchmarks).
     """
     assert a_S.shape == b_S.shape == a_SR.shape[:1] == b_SR.shape[:1], "arms have the same seeds"
-    return _conclude(metric, a_S - b_S, (a_SR - b_SR).mean(axis=0), level, left_out, -1.0)
+    return _conclude(a_S - b_S, (a_SR - b_SR).mean(axis=0), level)
 
 
 def compare_unpaired(
@@ -180,8 +182,6 @@ def compare_unpaired(
     a_AR: Floats,
     b_BR: Floats,
     level: float = 0.95,
-    left_out: LeftOut | None = None,
-    metric: Metric = "auroc",
 ) -> SeedMean:
     """Return the difference of the means of arms whose seeds are not the same, with an interval like that of paired.
 
@@ -192,30 +192,22 @@ def compare_unpaired(
     value, means_R = float(a_A.mean() - b_B.mean()), a_AR.mean(axis=0) - b_BR.mean(axis=0)
     num_seeds = min(len(a_A), len(b_B))
     of_seeds = [(float(arm.var(ddof=1)) / len(arm), len(arm) - 1) for arm in (a_A, b_B)] if num_seeds > 1 else []
-    found = _bound(metric, value, means_R, of_seeds, level, left_out, -1.0)
+    found = _bound(value, means_R, of_seeds, level)
     return SeedMean(value=value, by_seed=(), sd_seeds=math.nan, level=level, num_seeds=num_seeds, **found)
 
 
-def _conclude(
-    metric: Metric, by_seed_S: Floats, means_R: Floats, level: float, left_out: LeftOut | None, least: float
-) -> SeedMean:
+def _conclude(by_seed_S: Floats, means_R: Floats, level: float, score: Score | None = None) -> SeedMean:
     """Return the mean of values of seeds, whose mean in each resample is known."""
     value, num_seeds = float(by_seed_S.mean()), len(by_seed_S)
     sd_seeds = float(by_seed_S.std(ddof=1)) if num_seeds > 1 else math.nan
     of_seeds = [(sd_seeds**2 / num_seeds, num_seeds - 1)] if num_seeds > 1 else []
-    found = _bound(metric, value, means_R, of_seeds, level, left_out, least)
+    found = _bound(value, means_R, of_seeds, level, score)
     by_seed = tuple(by_seed_S.tolist())
     return SeedMean(value=value, by_seed=by_seed, sd_seeds=sd_seeds, level=level, num_seeds=num_seeds, **found)
 
 
 def _bound(
-    metric: Metric,
-    value: float,
-    means_R: Floats,
-    of_seeds: Sequence[tuple[float, int]],
-    level: float,
-    left_out: LeftOut | None,
-    least: float,
+    value: float, means_R: Floats, of_seeds: Sequence[tuple[float, int]], level: float, score: Score | None = None
 ) -> dict[str, Any]:
     """Return the ends of an interval, and the other fields that follow from the resamples.
 
@@ -226,8 +218,9 @@ def _bound(
     se_subjects = float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
     counts = {"se_subjects": se_subjects, "num_defined": len(defined), "num_resamples": len(means_R)}
     if not of_seeds:
+        metric, left_out = score or ("auroc", None)
         rarer, without_S = (left_out.num_rarer, left_out.without_S) if left_out else (MIN_SUBJECTS, None)
-        alone = choose_interval(metric, value, means_R, without_S, rarer, level, least)
+        alone = choose_interval(metric, value, means_R, without_S, rarer, level, is_difference=score is None)
         return {**counts, "lo": alone.lo, "hi": alone.hi, "method": alone.method}
     variance = se_subjects**2 + sum(of for of, _ in of_seeds)
     spread = sum(of**2 / freedom for of, freedom in of_seeds)

@@ -3,7 +3,7 @@
 In: scores, labels, subjects, and which films are of a group and of the rest. Out: SubgroupScores.
 Never: a gap in which group and rest are means over different findings.
 
-Suffix letters: N films, L findings, R resamples.
+Suffix letters: N films, L findings, R resamples, S subjects.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxrssl.stats.bca import choose_interval
 from cxrssl.stats.matched import Cells, Labels, auroc_within, average_defined
+from cxrssl.stats.measure import MAX_COUNTS_BYTES
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import Interval, count_subjects, draw_subject_counts, percentile_interval
+from cxrssl.stats.resample import BCA_BELOW, Interval, count_subjects, draw_subject_counts, percentile_interval
 
 MACRO = "macro"
 Mask = npt.NDArray[np.bool_]
@@ -77,11 +79,16 @@ def score_subgroup(
         )
         rarer = [int(min(pos_L[column], neg_L[column])) for pos_L, neg_L in num_L]
         gap = own[0] - rest[0], own[1] - rest[1]
+        films, without_S = groups[0], None
+        if rarer[0] < BCA_BELOW and not math.isnan(own[0]):
+            without_S = _leave_out(
+                probs_NL[films, column], labels_NL[films, column], fold_N[films], subject_ids_N[films]
+            )
         labels_N = labels_NL[groups[0], column]
         rows.append(
             SubgroupScore(
                 finding=finding,
-                auroc=percentile_interval(*own, rarer[0], level),
+                auroc=choose_interval("auroc", *own, without_S, rarer[0], level),
                 gap=percentile_interval(*gap, min(rarer), level),
                 num_films=int((labels_N >= 0).sum()),
                 num_subjects=len(np.unique(subject_ids_N[groups[0]][labels_N >= 0])),
@@ -95,6 +102,17 @@ def score_subgroup(
     mean, gap_of_means = average_defined(aurocs, level), average_defined(gaps, level)
     num_subjects = len(np.unique(subject_ids_N[groups[0]]))
     return [SubgroupScore(MACRO, mean, gap_of_means, int(groups[0].sum()), num_subjects), *rows]
+
+
+def _leave_out(scores_N: Floats, labels_N: Labels, fold_N: Cells, subject_ids_N: npt.NDArray[Any]) -> Floats:
+    """Return the AUROC of these films without each of their subjects, [S]."""
+    subjects_S, subject_N = np.unique(subject_ids_N, return_inverse=True)
+    rows = max(1, MAX_COUNTS_BYTES // (2 * len(subject_N)))
+    chunks = [np.arange(len(subjects_S))[start : start + rows] for start in range(0, len(subjects_S), rows)]
+    found = [
+        auroc_within(scores_N, labels_N, fold_N, (chunk[:, None] != subject_N).astype(np.uint16))[0] for chunk in chunks
+    ]
+    return np.concatenate(found)
 
 
 def _measure(scores_N: Floats, labels_N: Labels, fold_N: Cells, counts_RN: npt.NDArray[Any]) -> tuple[float, Floats]:

@@ -5,7 +5,7 @@
 Simulated: subjects of 1 to 4 films each, equally likely. A label is 1 where a normal latent, of whose variance half is
 the subject's, lies above the quantile that the prevalence asks for; scores are normal, half the subject's too, with
 means d apart. R2 is of a number that is the subject's (normal, or exponential) and predictions that explain none of it
-and err (-.02), .3 or .7, or of 20 features of which a record of 5 explains .05. Sizes: SIZES subjects.
+and err (-.02), .3 or .7, or of 20 features of which a record of 5 explains .05 or .3. Sizes: SIZES subjects.
 Truth: the metric in 60,000 subjects of the same world, and beside it the mean of the values over the worlds, as a
 value of few films may be biased while its interval is right for other test sets of its size.
 Measured: the share of the 95 % intervals that hold the truth, of (a) percentiles, (b) BCa, (c) centred percentiles, all
@@ -15,9 +15,9 @@ Decides, a metric at a time, over the bands of 10 subjects and more: percentiles
 from 95 %, averaged over the cells, is smaller by more than 1 point; of two such the smaller one. An interval that
 leaves out its own value in more than 1 % of worlds is not chosen while another is as good within 1 point. Where the
 chosen one holds in less than 88 % (the number at 10 subjects of AUROC), the number is marked as of few.
-Added after the first run, which found BCa worse than percentiles for means over findings and for differences of few
-subjects, where the program used it: a finding in 20 % alone, its paired differences, and more test sets of the means.
-There the bands below 15 decide, as only there BCa is used; percentiles stay unless BCa is better by more than 1 point.
+Added after the first run, which found BCa worse than percentiles for means and differences of few subjects, where the
+program used it: a finding in 20 % alone, its paired differences, and more test sets of the means. There the bands below
+15 decide. The same of models that lie far apart (d 1.5 and .2), before centred differences in AUPRC are judged.
 """
 
 from __future__ import annotations
@@ -157,7 +157,9 @@ def of_groups(what: str, distance: float) -> Callable[[np.random.Generator, int]
     return draw
 
 
-def of_macro(what: str, num_findings: int) -> Callable[[np.random.Generator, int], Made]:
+def of_macro(
+    what: str, num_findings: int, distances: tuple[float, float] = (0.8, 0.7)
+) -> Callable[[np.random.Generator, int], Made]:
     """A mean over findings of 5 to 40 %, of AUROC or average precision, of one model or the difference of two; or the
     words of a record, of which each film has one."""
 
@@ -172,8 +174,8 @@ def of_macro(what: str, num_findings: int) -> Callable[[np.random.Generator, int
             latent = draw_noise(rng, ids, num_findings)
             labels = (latent > np.array([NORMAL.inv_cdf(1 - each) for each in prevalences])).astype(np.int8)
         shared, own, other = (draw_noise(rng, ids, num_findings) for _ in range(3))
-        scores = math.sqrt(0.75) * shared + 0.5 * own + 0.8 * labels
-        others = math.sqrt(0.75) * shared + 0.5 * other + 0.7 * labels
+        scores = math.sqrt(0.75) * shared + 0.5 * own + distances[0] * labels
+        others = math.sqrt(0.75) * shared + 0.5 * other + distances[1] * labels
         row = int("AUPRC" in what)
 
         def measure(counts: np.ndarray) -> Floats:
@@ -192,6 +194,7 @@ def of_macro(what: str, num_findings: int) -> Callable[[np.random.Generator, int
 SKEWS, R2S = ("normal", "skewed"), (-0.02, 0.3, 0.7)
 FITS, SCALES = ("intercept", "slope", "Brier"), (1.0, 1.5)
 MACRO = (("words", 5), ("macro AUROC", 14), ("macro AUROC difference", 14), ("macro AUPRC difference", 14))
+FAR = (1.5, 0.2)
 SINGLE = (("AUROC", 1), ("AUROC difference", 1), ("AUPRC difference", 1))
 WORLDS = (
     *(World("R2 of a number", f"{kind} {r2:g}", of_r2(kind, r2), most=1.0) for kind in SKEWS for r2 in R2S),
@@ -208,6 +211,7 @@ WORLDS = (
         World(what, f"{num}", of_macro(what, num), -1.0 if "difference" in what else 0.0, 1.0)
         for what, num in (*MACRO, *SINGLE)
     ),
+    *(World(what, f"{num} far apart", of_macro(what, num, FAR), -1.0, 1.0) for what, num in (*MACRO[2:], *SINGLE[1:])),
 )
 
 
@@ -280,20 +284,16 @@ def measure_world(world: World, num_worlds: int, num_subjects: int, num_resample
 def print_table(num_worlds: int, wanted: Sequence[str]) -> None:
     """Print what holds, a line for each world and size, and for each world and band of subjects."""
     for world in (each for each in WORLDS if not wanted or each.metric in wanted):
-        by_size = {size: measure_world(world, num_worlds, size) for size in SIZES}
-        truth, everything = find_truth(world), [each for drawn in by_size.values() for each in drawn]
-        bands = {
-            f"{low} to {high - 1} rarer": [each for each in everything if low <= each.num_rarer < high]
-            for low, high in itertools.pairwise(BANDS)
-        }
-        for name, drawn in {**{f"{size} subjects": found for size, found in by_size.items()}, **bands}.items():
-            if drawn:
-                held = count_held(drawn, truth)
-                cells = "  ".join(
-                    f"{method} {a:.1f} (mean {b:.1f}, own {c:.1f})"
-                    for method, a, b, c in zip(METHODS, held.truth, held.mean, held.own, strict=True)
-                )
-                sys.stdout.write(f"{world.metric}, {world.name}, {name} ({held.num}): {cells}\n")
+        rows = {f"{size} subjects": measure_world(world, num_worlds, size) for size in SIZES}
+        everything = [each for drawn in rows.values() for each in drawn]
+        for low, high in itertools.pairwise(BANDS):
+            rows[f"{low} to {high - 1} rarer"] = [each for each in everything if low <= each.num_rarer < high]
+        truth = find_truth(world)
+        for name, drawn in ((name, drawn) for name, drawn in rows.items() if drawn):
+            held = count_held(drawn, truth)
+            shares = zip(METHODS, held.truth, held.mean, held.own, strict=True)
+            cells = "  ".join(f"{method} {a:.1f} (mean {b:.1f}, own {c:.1f})" for method, a, b, c in shares)
+            sys.stdout.write(f"{world.metric}, {world.name}, {name} ({held.num}): {cells}\n")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from cxrssl.stats.bca import bca_interval, choose_interval, find_acceleration
+from cxrssl.stats.bca import METRICS, bca_interval, choose_interval, find_acceleration
 from cxrssl.stats.measure import measure_resamples
 from cxrssl.stats.resample import BCA, BCA_BELOW, CENTRED, PERCENTILE, percentile_interval
-from cxrssl.stats.scores import score_predictions
+from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 
 # Efron & Tibshirani 1993, table 14.1 (test A of 26 children): they print a = .061 and a variance of 171.5.
 SPATIAL_A = (48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6, 0, 33, 28, 34, 4, 32, 24, 47, 41, 24, 26, 30, 41)
@@ -58,8 +58,14 @@ def test_of_average_precision_it_is_centred_however_many_there_are() -> None:
     assert choose_interval("auprc", 0.5, samples, None, 1).mark == "no interval"
     low = choose_interval("auprc", 0.01, np.linspace(0.0, 0.2, 101), None, 20)
     np.testing.assert_allclose((low.lo, low.hi), (0.0, 0.105), atol=1e-12)
-    difference = choose_interval("auprc", 0.01, np.linspace(0.0, 0.4, 101), None, 20, least=-1.0)
-    np.testing.assert_allclose((difference.lo, difference.hi), (-0.18, 0.2), atol=1e-12)
+
+
+def test_a_difference_has_percentiles_however_few_there_are() -> None:
+    samples, without = np.linspace(-0.1, 0.3, 101), np.linspace(0.0, 0.2, 9)
+    for metric in METRICS:
+        made = choose_interval(metric, 0.05, samples, without, 5, is_difference=True)
+        assert made.method == PERCENTILE
+        np.testing.assert_allclose((made.lo, made.hi), (-0.09, 0.29), atol=1e-12)
 
 
 def test_values_without_each_subject_are_those_of_a_loop_also_within_folds() -> None:
@@ -68,14 +74,14 @@ def test_values_without_each_subject_are_those_of_a_loop_also_within_folds() -> 
     probs, labels = rng.normal(size=(50, 2)).round(1), rng.integers(-1, 2, (50, 2))
     for folds in (None, fold):
         measured = measure_resamples(probs, labels, ids, ["a", "b"], 5, 0, folds)
-        left_out = measured.without_each([probs], ids, folds, 100).without_TLS
+        left_out = measured.without_each(probs, ids, folds, 100).without_TLS
         assert left_out is not None
         for place, subject in enumerate(np.unique(ids)):
             rows = ids != subject
             kept_folds = None if folds is None else folds[rows]
             kept = measure_resamples(probs[rows], labels[rows], ids[rows], ["a", "b"], 5, 0, kept_folds)
             np.testing.assert_allclose(left_out[:, :, place], kept.values_TL, rtol=0, atol=1e-12)
-        assert measured.without_each([probs], ids, folds, 2).without_TLS is None
+        assert measured.without_each(probs, ids, folds, 2).without_TLS is None
 
 
 def test_a_finding_of_few_subjects_among_many_is_the_only_one_that_it_is_made_for() -> None:
@@ -86,3 +92,16 @@ def test_a_finding_of_few_subjects_among_many_is_the_only_one_that_it_is_made_fo
     assert [each.auroc.method for each in table.findings.values()] == [BCA, *[PERCENTILE] * 4]
     assert table.macro_auroc.method == PERCENTILE
     assert not math.isnan(table.macro_auroc.lo)
+
+
+def test_means_over_findings_and_differences_have_percentiles_of_few_subjects_too() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.repeat((np.arange(40) < 6)[:, None], 3, axis=1).astype(np.int8)
+    ours, theirs = rng.normal(size=(2, 40, 3)) + labels
+    table = score_predictions(ours, labels, np.arange(40), list("abc"), num_resamples=50)
+    _, samples = resample_metrics(ours, labels, np.arange(40), list("abc"), num_resamples=50)
+    assert {each.auroc.method for each in table.findings.values()} == {BCA}
+    assert table.macro_auroc.method == PERCENTILE
+    assert (table.macro_auroc.lo, table.macro_auroc.hi) == tuple(np.quantile(samples[0, 0], [0.025, 0.975]))
+    gap = compare_predictions(ours, theirs, labels, np.arange(40), list("abc"), num_resamples=50)
+    assert {each.method for each in gap.intervals} == {PERCENTILE}

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cxrssl.stats.metrics import auroc
+from cxrssl.stats.resample import BCA, PERCENTILE
 from cxrssl.stats.scores import score_predictions
 from cxrssl.stats.subgroups import MACRO, score_subgroup
 
@@ -39,10 +40,12 @@ def test_a_group_is_scored_as_its_films_alone_and_its_gap_is_to_the_rest() -> No
     assert (macro.num_films, macro.num_subjects) == (GROUP.sum(), 100)
 
 
-def test_a_group_of_all_films_has_the_usual_interval_and_no_gap() -> None:
-    everyone = np.ones(NUM, bool)
-    _, first, _ = score_subgroup(SCORES, LABELS, SUBJECTS, ["A", "B"], (everyone, ~everyone), num_resamples=100)
-    usual = score_predictions(SCORES, LABELS, SUBJECTS, ["A", "B"], num_resamples=100).findings["A"]
+@pytest.mark.parametrize(("num_pos", "method"), [(NUM, PERCENTILE), (8, BCA)])
+def test_a_group_of_all_films_has_the_usual_interval_and_no_gap(num_pos: int, method: str) -> None:
+    everyone, labels = np.ones(NUM, bool), np.where(SUBJECTS[:, None] < num_pos, LABELS, np.minimum(LABELS, 0))
+    _, first, _ = score_subgroup(SCORES, labels, SUBJECTS, ["A", "B"], (everyone, ~everyone), num_resamples=100)
+    usual = score_predictions(SCORES, labels, SUBJECTS, ["A", "B"], num_resamples=100).findings["A"]
+    assert (first.auroc.method, usual.auroc.method) == (method, method)
     for name in ("value", "lo", "hi"):
         assert getattr(first.auroc, name) == pytest.approx(getattr(usual.auroc, name), abs=1e-12)
     assert first.gap.mark == "not defined"
