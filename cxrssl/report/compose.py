@@ -149,7 +149,9 @@ def _main_tables(gathered: Gathered, group: Group, table: Sequence[SeedGroup], s
     single = macro_table(group, gathered.differences, small, gathered.pin)
     mixed = describe_mixed(table)
     single = replace(single, notes=[*([mixed] if mixed else []), *single.notes])
-    return [seed_table(table, gathered.averages, gathered.pin), single] if has_seeds(table) else [single]
+    if not has_seeds(table):
+        return [single]
+    return [seed_table(table, gathered.averages, gathered.pin), replace(single, is_detail=True)]
 
 
 def _detail_tables(

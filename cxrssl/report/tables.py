@@ -33,6 +33,8 @@ class ReportTable:
     """Numbers of the rows that are others' numbers, not made here: they stand in grey, and none of them is best."""
     barred: Collection[int] = ()
     """Numbers of the rows that no fair test has made: none of them is best."""
+    is_detail: bool = False
+    """Whether a page folds it, however short it is: another table says the same in sum."""
 
     @property
     def note(self) -> str:

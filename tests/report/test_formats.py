@@ -296,11 +296,12 @@ def test_what_tells_names_apart_is_read_without_marks() -> None:
 def test_details_and_long_tables_are_folded_and_links_lead_inside() -> None:
     long = ReportTable("Long", ["a"], [[str(at)] for at in range(21)])
     short = ReportTable("Short", ["a"], [["b"]])
-    blocks = [Section("Open", [short, long]), Section("Shut", [short, _figure("f", "F")], is_detail=True)]
+    runs = ReportTable("Single runs", ["a"], [["b"]], is_detail=True)
+    blocks = [Section("Open", [short, long, runs]), Section("Shut", [short, _figure("f", "F")], is_detail=True)]
     page = write_html(Document("D", "", (), [*blocks, Section("Runs", [long], is_detail=True)]))
     folded = re.findall(r"<details>\n<summary><h(\d)[^>]*>([^<]+)</h\d> <span class=\"hint\">([^<]+)</span>", page)
     assert [(name, hint) for _, name, hint in folded] == [
-        ("Long", "21 rows"), ("Shut", "1 table, 1 figure"), ("Runs", "21 rows"),
+        ("Long", "21 rows"), ("Single runs", "1 row"), ("Shut", "1 table, 1 figure"), ("Runs", "21 rows"),
     ]  # fmt: skip
     for anchor in re.findall(r'href="#(section-2|section-3|table-2)"', page):
         assert f'</summary>\n<div id="{anchor}"' in page  # what is linked is inside: a browser opens what holds it

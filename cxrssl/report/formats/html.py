@@ -150,10 +150,10 @@ def _write_table(document: Document, contents: Contents, table: ReportTable, lev
     notes = "".join(f"<p>{line_text(note)}</p>" for note in table.notes_in_bold)
     below = f'<div class="notes">{notes}</div>' if notes else ""
     inner = "\n".join([*shown, *([below] if below else [])])
-    is_long = len(table.rows) > MAX_OPEN and not is_alone
-    whole = (
-        _fold(anchor, heading, count_noun(len(table.rows), "row"), inner) if is_long else _open(anchor, heading, inner)
-    )
+    if (table.is_detail or len(table.rows) > MAX_OPEN) and not is_alone:
+        whole = _fold(anchor, heading, count_noun(len(table.rows), "row"), inner)
+    else:
+        whole = _open(anchor, heading, inner)
     return f'<div class="table">\n{whole}\n</div>'
 
 
