@@ -56,7 +56,8 @@ TEX_COMMANDS = {
     "end", "section", "subsection", "subsubsection", "textbf", "texttt", "textcolor", "item", "itemsep", "input",
     "caption", "label", "toprule", "midrule", "bottomrule", "endfirsthead", "endhead", "endfoot", "par", "parbox",
     "raggedright", "arraybackslash", "begingroup", "endgroup", "footnotesize", "addtocounter", "textsuperscript",
-    "textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar", "textquotedbl", "dots",
+    "allowbreak", "textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar",
+    "textquotedbl", "dots",
     "pm", "times", "leq", "textperiodcentered", "ss", "c",
 }  # fmt: skip
 

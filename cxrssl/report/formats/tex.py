@@ -14,7 +14,7 @@ from cxrssl.core.text import plain
 from cxrssl.report.cells import Cell, Estimate, show_cell
 from cxrssl.report.document import Block, Document, Figure, Item, Listing, Paragraph, Section
 from cxrssl.report.fold import Part, fold_table
-from cxrssl.report.lines import Code, Line, Strong, spans_of
+from cxrssl.report.lines import Line, Span, Strong, spans_of
 from cxrssl.report.tables import ReportTable
 
 ROOM, GAP = 112, 3
@@ -49,6 +49,8 @@ _COMMANDS = {
 """Signs that are commands, or that a ligature or an optional argument could begin with, as they are printed."""
 _PLAIN = re.compile(r"[A-Za-z0-9 .:;/()+=]*")
 _BOX = re.compile(rb"/MediaBox \[ ?0 0 ([0-9.]+) ")
+_BREAK = re.compile(r"\{-\}|(?<![-$])-(?![-$])|\\_|/(?=.)")
+"""Where a line may end within code, such as the id of a run, which LaTeX never breaks."""
 _LIGATURES = frozenset("-,!?'`")
 _ACCENTS = {"\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~", "\u0308": r"\"", "\u0327": r"\c"}
 
@@ -183,11 +185,16 @@ def _write_items(items: Sequence[Item], depth: int = 1) -> str:
 
 def line_text(line: Line) -> str:
     """Return a line with its spans."""
-    forms = {Code: r"\texttt{%s}", Strong: r"\textbf{%s}"}
-    return "".join(
-        escape(span, MAX_LINE) if isinstance(span, str) else forms[type(span)] % escape(span.text, MAX_LINE)
-        for span in spans_of(line)
-    )
+    return "".join(map(_span_text, spans_of(line)))
+
+
+def _span_text(span: Span) -> str:
+    if isinstance(span, str):
+        return escape(span, MAX_LINE)
+    if isinstance(span, Strong):
+        return rf"\textbf{{{escape(span.text, MAX_LINE)}}}"
+    breakable = _BREAK.sub(r"\g<0>\\allowbreak{}", escape(span.text, MAX_LINE))
+    return rf"\texttt{{{breakable}}}"
 
 
 def escape(text: str, max_chars: int = 200) -> str:
