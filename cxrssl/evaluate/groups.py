@@ -135,8 +135,7 @@ def score_group(group: SeedGroup, resamples: Resamples | None = None) -> SeedSco
     without_TLS = resamples.leave_out(group.evaluations) if len(group.evaluations) < 2 else None
 
     def conclude(at: tuple[int, int], num_rarer: int) -> SeedMean:
-        is_mean = at[1] == 0
-        left_out = None if without_TLS is None or is_mean else LeftOut(without_TLS[at], num_rarer)
+        left_out = None if without_TLS is None else LeftOut(without_TLS[at], num_rarer)
         return average_seeds(values_TLS[at], samples_TLSR[at], level, left_out, METRICS[at[0]])
 
     return _tabulate(group, resamples.names(group.evaluations), conclude, True)

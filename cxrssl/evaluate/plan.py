@@ -30,9 +30,9 @@ from cxrssl.records.eval_settings import JOINED, SELECTED_ON_TEST, EvalSettings,
 from cxrssl.records.eval_settings import TRANSDUCTIVE as TRANSDUCTIVE_LABEL
 from cxrssl.records.reading import CLS, Reading, parse_reading
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 """Raise it when the way of fitting or scoring changes: evaluations are then made again."""
-FOLDS_VERSION = 8
+FOLDS_VERSION = 9
 """The same of evaluations with folds."""
 Rows = NDArray[np.int64]
 

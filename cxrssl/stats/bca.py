@@ -44,13 +44,13 @@ def choose_interval(
     the rarer class. Elsewhere the percentile interval: of a difference the others hold the truth less often, and of a
     mean over findings BCa does. The manual (numbers) has the shares.
 
-    `without_S` are the values without each subject; None of a mean, and where they are not needed.
+    `without_S` are the values without each subject; None or nan of a mean, and where they are not needed.
     """
     if is_difference:
         return percentile_interval(value, samples_R, num_rarer, level)
     if metric == "auprc":
         return centred_interval(value, samples_R, num_rarer, level)
-    if without_S is None or not MIN_SUBJECTS <= num_rarer < BCA_BELOW:
+    if without_S is None or np.isnan(without_S).all() or not MIN_SUBJECTS <= num_rarer < BCA_BELOW:
         return percentile_interval(value, samples_R, num_rarer, level)
     return bca_interval(value, samples_R, without_S, num_rarer, level)
 

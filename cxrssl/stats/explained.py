@@ -15,12 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrssl.stats.metrics import Floats
-from cxrssl.stats.resample import Counts, Interval, centred_interval, draw_subject_counts
+from cxrssl.stats.resample import FEW_OF_MANY, FEW_OF_NUMBER, Counts, Interval, centred_interval, draw_subject_counts
 
 CHUNK_RESAMPLES = 50
-FEW_OF_NUMBER, FEW_OF_MANY = 30, 150
-"""Subjects below which R2 is marked as of few: of one number, and of many, of which the interval is narrower than what
-the mean of few films takes off R2. The manual (numbers) has what was measured."""
 
 
 def score_r2(

@@ -55,8 +55,11 @@ class Measured:
             return np.concatenate([mean.reshape(len(values), 1, *values.shape[2:]), values], axis=1)
 
         without = None
-        if self.without_TLS is not None:  # a mean has no interval that needs it
+        if self.without_TLS is not None:  # a mean needs none, but that of one finding has its interval
             without = np.pad(self.without_TLS, ((0, 0), (1, 0), (0, 0)), constant_values=np.nan)
+            defined = np.flatnonzero(~np.isnan(self.values_TL[0]))
+            if len(defined) == 1:
+                without[:, 0] = without[:, 1 + defined[0]]
         return dataclasses.replace(
             self, values_TL=put_first(self.values_TL), samples_TLR=put_first(self.samples_TLR), without_TLS=without
         )
@@ -76,9 +79,9 @@ class Measured:
 def leave_out_each(
     probs_NL: npt.ArrayLike, labels_NL: npt.ArrayLike, subject_ids_N: npt.NDArray[Any], fold_N: Folds | None, below: int
 ) -> Floats | None:
-    """Return both metrics without each subject [T, 1 + L, S]; the first row, of the mean, is nan.
+    """Return both metrics without each subject [T, 1 + L, S], of the mean in the first row; nan where none needs them.
 
-    See `Measured.without_each`.
+    See `Measured.without_each` and `Measured.with_mean`.
     """
     labels_NL = np.asarray(labels_NL).astype(np.int8)
     whole_TL1 = _resample(probs_NL, labels_NL, np.ones((1, len(labels_NL)), dtype=np.uint16), fold_N)

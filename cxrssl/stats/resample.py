@@ -26,6 +26,14 @@ MIN_SUBJECTS = 2
 """Subjects with a finding, and without it, below which resamples say nothing: one subject is the same in all."""
 FEW_SUBJECTS = 10
 """Below so many the interval is too narrow and is marked; see `Interval.is_few`."""
+FEW_OF_NUMBER, FEW_OF_MANY = 30, 150
+"""The same of an R2 of one number, and of many, of which the interval is narrower than what the mean of few films takes
+off R2. The manual (numbers) has what was measured."""
+BEHIND = {
+    FEW_SUBJECTS: "with the finding or without it",
+    FEW_OF_NUMBER: "behind an R2 of a number",
+    FEW_OF_MANY: "behind an R2 of features",
+}
 BCA_BELOW = 15
 """Below so many the interval is BCa, which holds the truth more often; the manual (numbers) has what was measured."""
 NO_WIDTH = 1e-12
@@ -100,7 +108,7 @@ class Interval:
     method: str = PERCENTILE
     """PERCENTILE, CENTRED, BCA or DELONG; STUDENT of a mean over seeds."""
     few_below: int = FEW_SUBJECTS
-    """Subjects that `num_rarer` must reach, or it is few; of R2 more, see `stats.explained`."""
+    """Subjects that `num_rarer` must reach, or it is few; a key of BEHIND."""
 
     @property
     def has_interval(self) -> bool:
@@ -188,7 +196,7 @@ def explain_marks(intervals: Iterable[Interval]) -> list[str]:
 
 
 def _explain_few(bound: int) -> str:
-    whose = "with the finding or without it" if bound == FEW_SUBJECTS else "behind an R2"
+    whose = BEHIND.get(bound, "behind it")
     return f"*: fewer than {bound} subjects {whose}; the interval is too narrow."
 
 

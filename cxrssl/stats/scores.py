@@ -237,7 +237,7 @@ def _tabulate(
 
     def conclude(row: int, rarer: int) -> tuple[Interval, Interval]:
         """Both metrics of a row of the table, of which the first is the mean."""
-        without_TS = [None, None] if table.without_TLS is None or not row else table.without_TLS[:, row]
+        without_TS = [None, None] if table.without_TLS is None else table.without_TLS[:, row]
         numbers = zip(METRICS, table.values_TL[:, row].tolist(), table.samples_TLR[:, row], without_TS, strict=True)
         auroc, auprc = (choose_interval(*number, rarer, level, table.is_difference) for number in numbers)
         return auroc, auprc

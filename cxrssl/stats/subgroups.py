@@ -100,6 +100,8 @@ def score_subgroup(
             aurocs.append((*own, rarer[0]))
             gaps.append((*gap, min(rarer)))
     mean, gap_of_means = average_defined(aurocs, level), average_defined(gaps, level)
+    if len(aurocs) == 1:  # the mean of one finding has its interval
+        mean = next(row.auroc for row in rows if not math.isnan(row.gap.value))
     num_subjects = len(np.unique(subject_ids_N[groups[0]]))
     return [SubgroupScore(MACRO, mean, gap_of_means, int(groups[0].sum()), num_subjects), *rows]
 

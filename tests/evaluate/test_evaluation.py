@@ -93,8 +93,8 @@ def test_an_evaluation_says_its_one_strength_and_stands_apart_from_those_of_an_o
     assert strength in STRENGTHS
     assert vanilla[0].scores.strength_text == f"{strength:g}"
     assert describe_strengths(vanilla[:1]).endswith(f"by mean val AUROC: {strength:g}.")
-    older = dataclasses.replace(vanilla[0].settings, protocol_version=5)
-    assert vanilla[0].settings.protocol_version == 6
+    older = dataclasses.replace(vanilla[0].settings, protocol_version=6)
+    assert vanilla[0].settings.protocol_version == 7
     assert older.terms != vanilla[0].settings.terms
 
 

@@ -103,5 +103,7 @@ def test_means_over_findings_and_differences_have_percentiles_of_few_subjects_to
     assert {each.auroc.method for each in table.findings.values()} == {BCA}
     assert table.macro_auroc.method == PERCENTILE
     assert (table.macro_auroc.lo, table.macro_auroc.hi) == tuple(np.quantile(samples[0, 0], [0.025, 0.975]))
+    one = score_predictions(ours[:, :1], labels[:, :1], np.arange(40), ["a"], num_resamples=50)
+    assert one.macro_auroc == one.findings["a"].auroc, "the mean of one finding is its number"
     gap = compare_predictions(ours, theirs, labels, np.arange(40), list("abc"), num_resamples=50)
     assert {each.method for each in gap.intervals} == {PERCENTILE}

@@ -48,7 +48,10 @@ def test_r2_is_marked_below_more_subjects_than_auroc(num_values: int, few_below:
         assert score.to_dict()["few_below"] == few_below
     assert explain_marks([score]) == []
     few = score_r2(predicted[1:], values[1:], np.arange(few_below - 1), num_resamples=50)
-    assert explain_marks([few]) == [f"*: fewer than {few_below} subjects behind an R2; the interval is too narrow."]
+    of = "a number" if num_values == 1 else "features"
+    assert explain_marks([few]) == [
+        f"*: fewer than {few_below} subjects behind an R2 of {of}; the interval is too narrow."
+    ]
 
 
 def test_a_mean_explains_nothing_and_a_bad_guess_less() -> None:

@@ -14,8 +14,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from cxrssl.stats.explained import FEW_OF_MANY, FEW_OF_NUMBER
 from cxrssl.stats.power import USUAL, find_smallest_difference
+from cxrssl.stats.resample import FEW_OF_MANY, FEW_OF_NUMBER
 from cxrssl.stats.scores import compare_predictions, resample_metrics, score_predictions
 from tests.scale import scaled
 from tests.stats.coverage import METHODS, WORLDS, count_held, find_truth, measure_world

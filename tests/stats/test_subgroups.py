@@ -60,3 +60,10 @@ def test_with_folds_a_film_is_ranked_within_its_fold() -> None:
     )
     assert moved.auroc.value == pytest.approx(plain.auroc.value)
     assert moved.gap.lo == pytest.approx(plain.gap.lo)
+
+
+def test_the_mean_of_one_finding_has_its_interval() -> None:
+    few = np.where(SUBJECTS[:, None] < 30, LABELS, np.minimum(LABELS, 0))[:, :1]
+    macro, first = score_subgroup(SCORES[:, :1], few, SUBJECTS, ["A"], (GROUP, ~GROUP), num_resamples=50)
+    assert (macro.auroc, macro.auroc.method) == (first.auroc, BCA)
+    assert macro.gap == first.gap
