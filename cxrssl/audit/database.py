@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.checks import Result, pass_check, report_finding, skip_check
+from cxrssl.cohort.again import naming_ingest
 from cxrssl.cohort.films import collect_films, make_arrays
-from cxrssl.cohort.read import Cohort, naming_ingest
+from cxrssl.cohort.read import Cohort
 from cxrssl.cohort.split import Shares, hash_split
 from cxrssl.core.artefact import unreplaced
 from cxrssl.core.text import count_noun

@@ -62,7 +62,8 @@ def show(
     Example: cxrssl cohort show mimic
     """
     from cxrssl.cli.ingest import describe_cohort, describe_notes
-    from cxrssl.cohort.read import KIND, naming_ingest
+    from cxrssl.cohort.again import naming_ingest
+    from cxrssl.cohort.read import KIND
     from cxrssl.core.artefact import open_artefact
     from cxrssl.images.index import read_notes
 

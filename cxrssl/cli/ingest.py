@@ -209,15 +209,26 @@ def describe_cohort(values: dict[str, Any]) -> list[str]:
 
 
 def _describe_measured(measured: dict[str, dict[str, Any]]) -> list[str]:
-    """Return a row for each measured feature: films with a value, rows used, and rows rejected by rule."""
+    """Return a row for each measured feature that is known of a film: films, rows used, and rows rejected by rule."""
     if not measured:
         return []
     rows: list[tuple[str, ...]] = [("measured", "films", "stale", "stored later", "rows", "rejected")]
-    for name, each in measured.items():
+    known = {name: each for name, each in measured.items() if each["films"]}
+    for name, each in known.items():
         rejected = ", ".join(f"{rule} {num:,}" for rule, num in each["rejected"].items()) or "0"
         rows.append((name, *(f"{each[key]:,}" for key in ("films", "stale", "stored_later", "rows")), rejected))
     title = "measured features; stored later: films with a nearer value that was drawn before and stored after them"
-    return [title, *align_rows(rows, range(1, 5), "  ")]
+    table = [title, *align_rows(rows, range(1, 5), "  ")] if known else []
+    return [*table, *_count_unknown([each for name, each in measured.items() if name not in known])]
+
+
+def _count_unknown(unknown: list[dict[str, Any]]) -> list[str]:
+    """Return a line on the measured features that are known of no film, and what became of the rows of theirs."""
+    if not unknown:
+        return []
+    num_rejected = sum(sum(each["rejected"].values()) for each in unknown)
+    rows = f"{count_noun(sum(each['rows'] for each in unknown), 'row')} used, {num_rejected:,} rejected"
+    return [f"{count_noun(len(unknown), 'measured feature')} known of no film: {rows}"]
 
 
 def _describe_findings(findings: dict[str, dict[str, int]]) -> list[str]:

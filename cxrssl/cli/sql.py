@@ -91,7 +91,7 @@ def sql(
 
 @contextmanager
 def _naming_maker(path: Path, results: bool) -> Iterator[None]:
-    from cxrssl.cohort.read import naming_ingest
+    from cxrssl.cohort.again import naming_ingest
 
     try:
         with nullcontext() if results else naming_ingest(path.parent):

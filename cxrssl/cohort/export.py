@@ -14,10 +14,11 @@ from typing import Any
 import polars as pl
 
 from cxrssl.cohort import meds
+from cxrssl.cohort.again import naming_ingest
 from cxrssl.cohort.csv import frame_csv
 from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import RECORDED
-from cxrssl.cohort.read import Cohort, naming_ingest, open_cohort
+from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.release.verified import describe_release
 from cxrssl.core.artefact import is_published, publish, unreplaced
 from cxrssl.core.durable import write_bytes, write_json

@@ -5,10 +5,9 @@ In: the folder of a cohort. Out: a Cohort whose rows are films. Never: a subject
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +16,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cxrssl.cohort.again import name_ingest, naming_ingest
 from cxrssl.cohort.arrays import Films, Text, load_arrays
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
 from cxrssl.cohort.feature import Feature
 from cxrssl.cohort.features import FEATURE_NAMES, declare, find_feature, is_feature
-from cxrssl.core.artefact import MANIFEST, Artefact, open_artefact, read_unexchanged
-from cxrssl.core.errors import FormatError, IntegrityError, LeakageError, UsageError
-from cxrssl.core.text import count_noun, nearest_hint, plain, shell_word
+from cxrssl.core.artefact import Artefact, open_artefact, read_unexchanged
+from cxrssl.core.errors import IntegrityError, LeakageError, UsageError
+from cxrssl.core.text import count_noun, nearest_hint, plain
 
 KIND = "cohort"
 SPLITS = ("train", "val", "test")
@@ -111,8 +111,8 @@ class Cohort(Films):
         feature = find_feature(name)
         if name not in self.names:
             what = f'cohort "{self.name}" was made without "{name}"'
-            hint = f"make it again with its options and --features {feature.group}: cxrssl ingest {self.source} PATH"
-            raise UsageError(what, self.folder, hint)
+            again = name_ingest(self.source, self.name, ["--features", feature.group])
+            raise UsageError(what, self.folder, f"make it again, with its options: {again}")
         return self.names.index(name)
 
     def feature_columns(self, names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:
@@ -183,29 +183,6 @@ def open_tables(path: Path) -> Artefact:
     """
     with naming_ingest(path):
         return open_artefact(path, KIND)
-
-
-@contextlib.contextmanager
-def naming_ingest(path: Path) -> Iterator[None]:
-    """Let an error of a damaged cohort name the command that makes it again."""
-    try:
-        yield
-    except FormatError:
-        raise
-    except IntegrityError as error:
-        error.hint = _describe_ingest(path)
-        raise
-
-
-def _describe_ingest(path: Path) -> str:
-    dataset, films = "DATASET", ""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        settings = manifest["settings"]
-        dataset = shell_word(settings.get("source", settings["dataset"]))
-        films = f" (its films were in {plain(manifest['inputs']['root'], 400)})"
-    name = "" if path.name == dataset else f" --cohort {shell_word(path.name)}"
-    return f"make it again, with its options: cxrssl ingest {dataset} PATH{name}{films}"
 
 
 def _open_cohort(path: Path, verify: bool, check: bool) -> Cohort:

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrssl.cohort.again import name_ingest
+from cxrssl.cohort.pool import COMMA
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.errors import DataError, UsageError
+from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.asked import EVERYTHING, Asked, settle
 from cxrssl.evaluate.protocol import Protocol, follow
@@ -31,6 +34,7 @@ class Wanted:
     run_id: str = ""
     """Empty for an encoder of others."""
     cohort: str = ""
+    """One or, before `list_cohorts`, several with commas between them; empty for the run's own."""
     split: str = ""
     asked: Asked = EVERYTHING
     protocol: Protocol | None = None
@@ -39,6 +43,41 @@ class Wanted:
     """Whether the run's own head is to score films too."""
     elsewhere: Sequence[str] = ()
     """Cohorts to which the probe is carried."""
+
+
+def list_cohorts(workspace: Workspace, wanted: Wanted) -> tuple[list[str], list[str]]:
+    """Return the cohorts to probe on, one after another, and what is to be said of them before.
+
+    They are those that are named, with commas between them, or all that the run was trained on and that have findings.
+
+    Raises: UsageError for an empty name, one named twice, or a probe of several that is to be carried elsewhere.
+    """
+    named = [name.strip() for name in wanted.cohort.split(COMMA)]
+    for name in named if len(named) > 1 else ():
+        if not name or named.count(name) > 1:
+            what = f'"{plain(wanted.cohort, 120)}" has an empty name of a cohort, or one twice'
+            raise UsageError(what, hint="name each cohort once: --on mimic,nih")
+    found = named
+    notes: list[str] = []
+    if wanted.run_id and not wanted.cohort:
+        origin = open_record(find_finished(workspace, wanted.run_id).encoder, verify=False).origin
+        found = trained_on = [each.cohort for each in origin.cohorts]
+        if len(trained_on) > 1:
+            found = _with_findings(workspace, trained_on)
+            on = f"{len(trained_on)} cohorts: it is probed on {', '.join(found)}"
+            rest = [name for name in trained_on if name not in found]
+            notes = [f"run {wanted.run_id} was trained on {on}"]
+            notes += [f"not on {', '.join(rest)}, without findings to probe"] if rest else []
+    if len(found) > 1 and wanted.elsewhere:
+        what = f"--test-on carries the probe of one cohort, and {len(found)} are probed: {', '.join(found)}"
+        raise UsageError(what, hint=f"name the one that it is fitted on: --on {found[0]}")
+    return found, notes
+
+
+def _with_findings(workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """Return those of these cohorts that have findings; all where none has."""
+    found = [name for name in names if open_films(workspace, name)[0].finding_names.size]
+    return found or list(names)
 
 
 def check_wanted(workspace: Workspace, wanted: Wanted, settings: ProbeSettings) -> None:
@@ -76,7 +115,7 @@ def compare_packs(workspace: Workspace, fitted_on: str, there: Cohort) -> str:
         unlike = f"by another version of the program than those of {whose}"
     what = f"the films of cohort {there.name} are packed {unlike}" if unlike else ""
     if packed.size_px != wanted.size_px:
-        again = f"cxrssl ingest {there.source} PATH --cohort {there.name} {' '.join(pack_options(wanted))}"
+        again = name_ingest(there.source, there.name, pack_options(wanted))
         raise DataError(what, path, f"pack them alike: {again}")
     return what
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrssl.cohort.again import name_ingest
 from cxrssl.cohort.walk import Place, scan
 from cxrssl.core.errors import DataError
 from cxrssl.core.workspace import Workspace
@@ -42,7 +43,7 @@ def open_cohort_films(workspace: Workspace, name: str, pack: Pack, ids: Ids) -> 
     cohort, images = open_films(workspace, name)
     unlike = explain_unlike_packs(read_pack(images.path), pack, cohort.path.tolist())
     if unlike:
-        again = f"cxrssl ingest {cohort.source} PATH --cohort {cohort.name} {' '.join(pack_options(pack))}"
+        again = name_ingest(cohort.source, cohort.name, pack_options(pack))
         what = f"the films of cohort {cohort.name} are packed {unlike}"
         raise DataError(what, images.path, f"pack them as those of the probe: {again}")
     rules = {reject.image_id: reject.rule for reject in read_rejects(images.path)}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrssl.audit.persons import join_persons
+from cxrssl.cohort.again import name_ingest
 from cxrssl.cohort.pool import COMMA, MIXED, PooledCohort, find_unknown, order_films, pool_cohorts
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.errors import DataError, UsageError
@@ -52,7 +53,7 @@ def open_films(workspace: Workspace, cohort_name: str) -> tuple[Cohort, ImageSto
     """
     cohort = open_cohort(workspace.find_cohort(cohort_name))
     path = workspace.images / cohort.name
-    hint = f"pack them: cxrssl ingest {cohort.source} PATH"
+    hint = f"pack them: {name_ingest(cohort.source, cohort.name)}"
     if not path.is_dir():
         raise DataError(f"the films of cohort {cohort.name} are not packed", path, hint)
     images = open_images(path)
@@ -75,7 +76,9 @@ def pool_films(
         if of_a.size_px != of_b.size_px:
             sizes = f"at {of_a.size_px} px and those of cohort {b.name} at {of_b.size_px} px"
             what = f"the films of cohort {a.name} are packed {sizes}, and a run has films of one size"
-            raise DataError(what, of_b.path, f"pack one of them again: cxrssl ingest {b.source} PATH --size N")
+            raise DataError(
+                what, of_b.path, f"pack one of them again: {name_ingest(b.source, b.name, ['--size', 'N'])}"
+            )
     packed_as = [f"{read_pack(each.path)} {read_pipeline(each.path)}" for each in images]
     order = order_films(cohorts, [each.index.pixel_hash for each in images], packed_as)
     pooled = pool_cohorts(cohorts, order, *join_persons(cohorts, images, workspace.pairs, may_keep))

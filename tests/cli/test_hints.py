@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ import cxrssl
 from cxrssl.cli import app
 from cxrssl.cli.demo import FEWEST
 from cxrssl.cli.doctor import _without_ids
+from cxrssl.cli.ingest import _describe_measured
+from cxrssl.cohort.again import name_ingest
 from cxrssl.core.errors import UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.recipe.load import load_recipe
@@ -300,3 +303,36 @@ def test_a_figure_is_not_written_into_a_dataset_folder(tmp_path: Path) -> None:
     assert refused.returncode == 2
     assert "inside the dataset folder, which is never written to" in refused.stderr
     assert sorted((tmp_path / "nih").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "cohort", "options", "command"),
+    [
+        ("nih", "nih", [], "cxrssl ingest nih PATH"),
+        ("nih", "second", ["--size", "N"], "cxrssl ingest nih PATH --cohort second --size N"),
+        ("folder", "ward", [], "cxrssl ingest folder PATH --map MAP --cohort ward"),
+    ],
+)
+def test_the_command_that_makes_a_cohort_again_names_its_map_and_its_name(
+    source: str, cohort: str, options: list[str], command: str
+) -> None:
+    assert name_ingest(source, cohort, options) == command
+
+
+def test_no_command_that_makes_a_cohort_of_any_source_is_written_by_hand() -> None:
+    for name in MODULES:
+        for before, value in commands_with_values(PACKAGE / name):
+            is_source = before.endswith("cxrssl ingest ") and ast.unparse(value).endswith(".source")
+            assert not is_source, (name, "use cohort.again.name_ingest, which knows of --map")
+
+
+def test_measured_features_that_are_known_of_no_film_are_counted_in_one_line() -> None:
+    none: dict[str, Any] = {"films": 0, "stale": 0, "stored_later": 0, "rows": 0, "rejected": {}}
+    some: dict[str, Any] = {"films": 30, "stale": 2, "stored_later": 1, "rows": 90, "rejected": {"other unit": 4}}
+    title, head, row, rest = _describe_measured({"crp": none, "creatinine": some, "ldh": none | {"rejected": {"x": 3}}})
+    assert title.startswith("measured features; ")
+    assert head.split()[:2] == ["measured", "films"]
+    assert row.split() == ["creatinine", "30", "2", "1", "90", "other", "unit", "4"]
+    assert rest == "2 measured features known of no film: 0 rows used, 3 rejected"
+    assert _describe_measured({"crp": none}) == ["1 measured feature known of no film: 0 rows used, 0 rejected"]
+    assert _describe_measured({"creatinine": some}) == [title, head, row]
