@@ -1,9 +1,12 @@
-"""The options of `cxrssl probe` for an encoder that others trained."""
+"""The options of `cxrssl probe` and `cxrssl predict` for an encoder that others trained."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -53,6 +56,18 @@ SeenFilms = Annotated[
 ]
 
 
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "external": (ExternalPath, None),
+    "arch": (Architecture, ""),
+    "input_px": (InputPx, 0),
+    "pixel_mean": (PixelMean, ""),
+    "pixel_std": (PixelStd, ""),
+    "ignore": (Ignore, None),
+    "seen_films": (SeenFilms, None),
+}
+"""Name -> kind and default, in the order of the fields of ExternalOptions."""
+
+
 class ExternalOptions(NamedTuple):
     """The options as they were typed."""
 
@@ -86,6 +101,34 @@ class ExternalOptions(NamedTuple):
         assert self.path is not None, "checked"
         mean, std = read_numbers(self.pixel_mean, "--pixel-mean"), read_numbers(self.pixel_std, "--pixel-std")
         return ExternalChoices(self.path, self.arch, self.input_px, mean, std, tuple(self.ignore or ()))
+
+
+NO_FILES = ExternalOptions(None, "", 0, "", "", None)
+
+
+def takes_external(*, has_seen_films: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of an encoder of others in place of its parameter `files`, an ExternalOptions."""
+    names = [name for name in OPTIONS if has_seen_films or name != "seen_films"]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def taken(**values: Any) -> None:
+            files = ExternalOptions(*(values.pop(name) for name in names))
+            command(**values, files=files)
+
+        own = inspect.signature(command, eval_str=True)
+        options = [
+            inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+            for name, (kind, default) in ((name, OPTIONS[name]) for name in names)
+        ]
+        parameters = []
+        for each in own.parameters.values():
+            parameters += options if each.name == "files" else [each]
+        taken.__annotations__ = {each.name: each.annotation for each in parameters}
+        taken.__dict__["__signature__"] = own.replace(parameters=parameters)
+        return taken
+
+    return decorate
 
 
 def read_numbers(text: str, name: str) -> tuple[float, ...]:

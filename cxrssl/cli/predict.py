@@ -8,15 +8,7 @@ from typing import Annotated
 import typer
 
 from cxrssl.cli.completion import complete_cohort, complete_run
-from cxrssl.cli.external import (
-    Architecture,
-    ExternalOptions,
-    ExternalPath,
-    Ignore,
-    InputPx,
-    PixelMean,
-    PixelStd,
-)
+from cxrssl.cli.external import NO_FILES, ExternalOptions, takes_external
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -30,6 +22,7 @@ from cxrssl.core.errors import UsageError
 from cxrssl.core.text import count_noun, plain
 
 
+@takes_external(has_seen_films=False)
 def predict(
     run: Annotated[
         str,
@@ -52,12 +45,7 @@ def predict(
     ] = "pseudonyms",
     workers: Annotated[int, typer.Option(help="Processes that decode films; 0: one for each core.", metavar="N")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
-    external: ExternalPath = None,
-    arch: Architecture = "",
-    input_px: InputPx = 0,
-    pixel_mean: PixelMean = "",
-    pixel_std: PixelStd = "",
-    ignore: Ignore = None,
+    files: ExternalOptions = NO_FILES,
     device: DeviceName = "auto",
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -81,17 +69,16 @@ def predict(
     if folder is not None and ids != "pseudonyms":
         raise UsageError("--ids has no effect on a folder, whose films are called as their files", hint="omit --ids")
     place = load_machine(device=device).device
-    files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore)
     files.check_alone()
-    if external is not None:
-        check_files(external, None)
-    choices = PredictChoices(folder, cohort, out, parse_ids(ids), place, force, workers, external is not None)
+    if files.path is not None:
+        check_files(files.path, None)
+    choices = PredictChoices(folder, cohort, out, parse_ids(ids), place, force, workers, files.path is not None)
     opened = open_workspace(workspace)
     chosen = choose_probe(opened, run, choices)
     narrate(f"load torch to predict films of {cohort or folder}")
     from cxrssl.export.predict import predict_films
 
-    made = predict_films(opened, chosen, choices, files.choices() if external else None)
+    made = predict_films(opened, chosen, choices, files.choices() if files.path else None)
     summary = {
         "file": str(made.path),
         "eval_id": made.eval_id,

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from cxrssl.cli.completion import complete_cohort, complete_run
-from cxrssl.cli.curves import list_curves
-from cxrssl.cli.external import (
-    Architecture,
-    ExternalOptions,
-    ExternalPath,
-    Ignore,
-    InputPx,
-    PixelMean,
-    PixelStd,
-    SeenFilms,
-)
-from cxrssl.cli.lines import terminal_width
+from cxrssl.cli.external import NO_FILES, ExternalOptions, takes_external
 from cxrssl.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -28,7 +18,6 @@ from cxrssl.cli.options import (
     narrate,
     next_line,
     open_workspace,
-    print_summary,
 )
 from cxrssl.cli.protocol import ProtocolName, open_protocol
 from cxrssl.cli.transfer import (
@@ -44,6 +33,7 @@ ENCODER, FILMS, LABELS, SCORED = (
 )  # fmt: skip
 
 
+@takes_external(has_seen_films=True)
 def probe(
     run: Annotated[str, typer.Argument(help="Run id, or the beginning of one.", autocompletion=complete_run)] = "",
     encoder: Annotated[
@@ -88,8 +78,8 @@ def probe(
         typer.Option(
             "--cohort",
             "--on",
-            help="Cohort to probe on; the run's own when left out.",
-            metavar="NAME",
+            help="Cohorts to probe on; the run's own when left out.",
+            metavar="NAMES",
             autocompletion=complete_cohort,
             rich_help_panel=FILMS,
         ),
@@ -163,13 +153,7 @@ def probe(
     resamples: Annotated[
         int, typer.Option(help="Bootstrap resamples of subjects.", metavar="N", rich_help_panel=SCORED)
     ] = 1000,
-    external: ExternalPath = None,
-    arch: Architecture = "",
-    input_px: InputPx = 0,
-    pixel_mean: PixelMean = "",
-    pixel_std: PixelStd = "",
-    ignore: Ignore = None,
-    seen_films: SeenFilms = None,
+    files: ExternalOptions = NO_FILES,
     device: DeviceName = "auto",
     gpus: NumGpus = 1,
     workspace: WorkspacePath = DEFAULT_WORKSPACE,
@@ -177,7 +161,8 @@ def probe(
 ) -> None:
     """Fit a linear probe on a run's frozen features and score every test film, with the baselines beside it.
 
-    With --external in place of a run, an encoder that others trained is probed, from local files.
+    A run on several cohorts is probed on each of them. With --external in place of a run, an encoder that others
+    trained is probed, from local files.
 
     Example: cxrssl probe mimic-msn --cohort mimic
     """
@@ -187,15 +172,14 @@ def probe(
     from cxrssl.records.encoder import parse_encoder_name
     from cxrssl.records.eval_settings import ProbeSettings
 
-    files = ExternalOptions(external, arch, input_px, pixel_mean, pixel_std, ignore, seen_films)
     which = parse_encoder_name(encoder)
     files.check(run, which)
-    if head and external:
+    if head and files.path:
         raise UsageError("--head is of a run that learnt labels, and says nothing with --external")
     values = {"blank": blank, "num_resamples": resamples, "folds": folds, "thresholds": parse_rules(threshold, folds)}
     settings = build_settings(ProbeSettings, values)
     from cxrssl.evaluate.asked import Asked
-    from cxrssl.evaluate.before import Wanted, check_files, check_wanted
+    from cxrssl.evaluate.before import Wanted, check_files, check_wanted, list_cohorts
     from cxrssl.evaluate.learning import check_fractions, read_fractions
     from cxrssl.records.reading import check_reading, parse_reading
 
@@ -209,34 +193,23 @@ def probe(
     opened = open_workspace(workspace)
     for name in elsewhere:
         opened.find_cohort(name)
-    run_id = "" if external else opened.find_run(run).name
-    if external:
-        check_files(external, seen_films)
+    run_id = "" if files.path else opened.find_run(run).name
+    if files.path:
+        check_files(files.path, files.seen_films)
     asked = Asked(findings, uncertain, where, find_films)
-    check_wanted(opened, Wanted(run_id, cohort, split, asked, followed, joined, head, elsewhere), settings)
-    narrate(f"load torch to probe {external or f'run {run_id}'}")
-    from cxrssl.cli.probed import Probed
-    from cxrssl.evaluate.external import probe_external
-    from cxrssl.evaluate.run import ProbeChoices, probe_run
+    wanted = Wanted(run_id, cohort, split, asked, followed, joined, head, elsewhere)
+    cohorts, notes = list_cohorts(opened, wanted)
+    for name in cohorts:
+        check_wanted(opened, replace(wanted, cohort=name), settings)
+    for note in notes:
+        typer.echo(f"cxrssl: note: {note}", err=True)
+    narrate(f"load torch to probe {files.path or f'run {run_id}'}")
+    from cxrssl.cli.probe_each import probe_each
+    from cxrssl.evaluate.run import ProbeChoices
 
     choices = ProbeChoices(
         which, baselines, allow_overlap, place, asked, joined, reading, shares, draws, head, followed, narrate, gpus
     )
-    if external:
-        evaluations = probe_external(opened, files.choices(), seen_films, cohort, split, settings, choices)
-    else:
-        evaluations = probe_run(opened, run_id, cohort, split, settings, choices)
-    transfers = []
-    if elsewhere:
-        from cxrssl.evaluate.transfer import carry_probe, external_maker, run_maker
-
-        maker = (
-            external_maker(opened, files.choices(), seen_films, place, gpus)
-            if external
-            else run_maker(opened, evaluations[0], place, gpus)
-        )
-        transfers = carry_probe(opened, evaluations[0], elsewhere, maker, choices)
-    probed = Probed(opened, evaluations, transfers, list_curves(opened, evaluations) if shares else [])
-    print_summary(
-        probed.summarise(), as_json, [*probed.describe(terminal_width()), next_line("report", workspace=workspace)]
-    )
+    probe_each(opened, wanted, cohorts, files, settings, choices, as_json)
+    if not as_json:
+        typer.echo(next_line("report", workspace=workspace))

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -149,7 +149,17 @@ def _list_lines(found: Sequence[ListedRun], num_runs: int, columns: tuple[str, .
     table = [heads, *([name, *row[1:]] for name, row in zip(names, cells, strict=True))]
     right = {at for at, name in enumerate(columns) if any(isinstance(row.values.get(name), float) for row in found)}
     end = count_noun(len(found), "run") + (f" of {num_runs:,}" if len(found) < num_runs else "")
-    return [*align_rows(table, right), end]
+    return [*align_rows(table, right), end, *_scores_by_cohort(found, columns)]
+
+
+def _scores_by_cohort(found: Sequence[ListedRun], columns: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each run on several cohorts, which has no AUROC of its own in the table but one on each."""
+    for row in found if "auroc" in columns else ():
+        cohorts = [each.cohort for each in row.record.description.members or ()]
+        scores = [(name, row.values.get(f"auroc@{name}")) for name in cohorts]
+        known = [f"{plain(name, 40)} {_cell('auroc', value)}" for name, value in scores if value is not None]
+        if known:
+            yield f"AUROC of {plain(row.record.run_id)}, by cohort: {', '.join(known)}"
 
 
 def _waiting_lines(waiting: Sequence[tuple[str, str]]) -> list[str]:

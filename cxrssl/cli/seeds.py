@@ -193,14 +193,6 @@ def _train(plan: RunPlan, num_seeds: int) -> RunResult:
     return loop.pretrain(plan) if num_seeds == 1 else pretrain_alone(plan)
 
 
-def _probe_options(plan: RunPlan) -> list[str]:
-    """Return on which of several cohorts to probe first."""
-    from cxrssl.train.pooled import members_of
-
-    members = members_of(plan.cohort)
-    return ["--on", members[0].name] if len(members) > 1 else []
-
-
 def _describe_result(plan: RunPlan, result: RunResult, workspace: Path) -> list[str]:
     from cxrssl.core.progress import format_seconds
 
@@ -210,5 +202,5 @@ def _describe_result(plan: RunPlan, result: RunResult, workspace: Path) -> list[
         f"  {result.num_steps:,} steps on {len(plan.rows):,} films"
         + (", was finished already" if result.was_finished else f", {format_seconds(result.wall_s)}")
         + (f", resumed from step {result.resumed_from:,}" if is_resumed else ""),
-        next_line("probe", result.run_id, *_probe_options(plan), workspace=workspace),
+        next_line("probe", result.run_id, workspace=workspace),
     ]

@@ -163,13 +163,14 @@ def _members(group: str) -> tuple[str, ...]:
 
 
 def _score_values(record: RunRecord, evaluations: Sequence[Evaluation]) -> dict[str, Value]:
-    """Return the scores of a run: on its own cohort by finding too, on others with @ and the cohort.
+    """Return the scores of a run: on its own cohort by finding too, on others or each of several with @ and the name.
 
-    Of several on its own cohort the one on the split that it was pretrained on counts.
+    Of several on one cohort the one on the split that it was pretrained on there counts.
     """
     values: dict[str, Value] = {}
     about = record.description
-    for each in sorted(evaluations, key=lambda each: each.settings.split == about.split):
+    own_split = {each.cohort: each.split for each in about.cohorts}
+    for each in sorted(evaluations, key=lambda each: each.settings.split == own_split.get(each.settings.cohort)):
         settings, scores = each.settings, each.scores
         is_own = settings.cohort == about.cohort
         end = "" if is_own else f"@{settings.cohort}"

@@ -65,22 +65,58 @@ def test_runs_show_names_the_cohorts_and_a_command_that_finds_the_run_again(work
     again = ask(workspace, *shlex.split(command)[1:], "--device", "cpu").stdout
     assert again.startswith(f"run {run_id}")
     assert "was finished already" in again
-    assert f"cxrssl probe {run_id} --on covid" in again
+    assert f"cxrssl probe {run_id} --workspace" in again
     listed = ask(workspace, "runs", "list", "cohort:covid", "--columns", "run,cohort,dataset").stdout
     assert "covid,whole" in listed
 
 
-def test_a_probe_names_its_cohort_and_reads_each(workspace: Workspace, run_id: str) -> None:
-    refused = run("probe", run_id, workspace=workspace.root)
-    assert refused.returncode == 2
-    assert f"run {run_id} was trained on 2 cohorts: covid, whole" in refused.stderr
-    assert "--cohort covid" in refused.stderr
-    options = ["--no-baselines", "--resamples", 50, "--device", "cpu", "--json"]
-    for name in ("whole", "covid"):
-        found = json.loads(ask(workspace, "probe", run_id, "--on", name, *options).stdout)
-        about = next(iter(found.values()))["settings"]
-        assert about["cohort"] == name
-        assert about["label"].endswith(", pretrained on covid, whole")
+OPTIONS = ["--no-baselines", "--resamples", 50, "--device", "cpu"]
+
+
+def test_a_run_is_probed_on_each_of_its_cohorts_and_on_those_that_are_named(workspace: Workspace, run_id: str) -> None:
+    said = ask(workspace, "probe", run_id, *OPTIONS, "--json")
+    assert f"note: run {run_id} was trained on 2 cohorts: it is probed on covid, whole" in said.stderr
+    found = [each["settings"] for each in json.loads(said.stdout).values()]
+    assert [each["cohort"] for each in found] == ["covid", "whole"]
+    assert all(each["label"].endswith(", pretrained on covid, whole") for each in found)
+    for names in (["whole"], ["whole", "covid"]):
+        said = ask(workspace, "probe", run_id, "--on", ",".join(names), *OPTIONS, "--json")
+        assert [each["settings"]["cohort"] for each in json.loads(said.stdout).values()] == names
+        assert "was trained on" not in said.stderr
+    text = ask(workspace, "probe", run_id, *OPTIONS).stdout
+    assert re.findall(r"^On cohort (\w+):$", text, re.M) == ["covid", "whole"]
+    assert len(re.findall(r"^next: cxrssl report", text, re.M)) == 1
+    listed = ask(workspace, "runs", "list").stdout
+    assert re.search(
+        rf"^AUROC of {re.escape(run_id)}, by cohort: whole \d\.\d+$", listed, re.M
+    )  # of covid none is defined
+    (row,) = json.loads(ask(workspace, "runs", "list", "--json").stdout)
+    assert "auroc@whole" in row
+    assert "auroc" not in row
+
+
+def test_several_cohorts_to_probe_on_are_refused_where_one_is_meant(workspace: Workspace, run_id: str) -> None:
+    for words, what, hint in (
+        (["--test-on", "odd"], "2 are probed: covid, whole", "--on covid"),
+        (["--on", "whole,whole"], "has an empty name of a cohort, or one twice", "name each cohort once"),
+        (["--on", "whole,"], "has an empty name of a cohort, or one twice", "name each cohort once"),
+        (["--on", "whole,evn"], 'no cohort "evn"', "even"),
+    ):
+        refused = run("probe", run_id, *words, workspace=workspace.root)
+        assert refused.returncode == 2
+        assert what in refused.stderr
+        assert hint in refused.stderr
+
+
+def test_a_cohort_on_which_a_run_is_refused_does_not_keep_the_others_from_being_probed(workspace: Workspace) -> None:
+    words = [word for word in PRETRAIN if word not in ("--cohort", "whole,covid")]
+    made = ask(workspace, *words, "--cohort", "odd", "--set", "train.rows=all", "--json")
+    run_id = json.loads(made.stdout)["run_id"]
+    result = run("probe", run_id, "--on", "odd,even", *OPTIONS, "--json", workspace=workspace.root)
+    assert result.returncode == 3
+    assert "cohort odd: " in result.stderr
+    assert [each["settings"]["cohort"] for each in json.loads(result.stdout).values()] == ["even"]
+    ask(workspace, "runs", "rm", run_id, "--yes", "--anyway")
 
 
 def test_the_audit_the_report_and_the_dashboard_know_a_run_on_several_cohorts(
