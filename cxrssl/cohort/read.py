@@ -111,8 +111,10 @@ class Cohort(Films):
         feature = find_feature(name)
         if name not in self.names:
             what = f'cohort "{self.name}" was made without "{name}"'
-            again = name_ingest(self.source, self.name, ["--features", feature.group])
-            raise UsageError(what, self.folder, f"make it again, with its options: {again}")
+            is_own = self.source == "folder"  # whose features are those of its map
+            again = name_ingest(self.source, self.name, [] if is_own else ["--features", feature.group])
+            hint = "declare it in the map and make it again" if is_own else "make it again, with its options"
+            raise UsageError(what, self.folder, f"{hint}: {again}")
         return self.names.index(name)
 
     def feature_columns(self, names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:

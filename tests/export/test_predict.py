@@ -226,7 +226,7 @@ def test_a_cohort_whose_films_are_packed_by_other_rules_is_refused_with_the_opti
     wanted = Pack(64, png_bits=12)
     with pytest.raises(DataError, match="packed at 48 px, those of the probe at 64; with PNGs of the bits") as caught:
         open_cohort_films(workspace, "nih", wanted, "pseudonyms")
-    assert caught.value.hint.endswith("cxrssl ingest nih PATH --cohort nih --size 64 --png-bits 12")
+    assert caught.value.hint.endswith("cxrssl ingest nih PATH --size 64 --png-bits 12")
     assert pack_options(Pack(48, by_shape=True)) == ["--size", "48", "--polarity", "shape"]
     assert open_cohort_films(workspace, "nih", open_fitted(evaluation).about.pack, "pseudonyms").faults == {}
 
