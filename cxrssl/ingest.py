@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cxrssl.cohort.ingest import POLARITIES, IngestOptions, build_cohort
+from cxrssl.cohort.ingest import IngestOptions, build_cohort
+from cxrssl.cohort.plan import POLARITIES
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.cohort.seen import SeenFilms
 from cxrssl.cohort.summary import CohortSummary

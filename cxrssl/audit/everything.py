@@ -5,31 +5,23 @@ In: a workspace. Out: one Audit. Never: an exception for what is wrong with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-
 from cxrssl.audit.checks import Audit, Result, make_audit, pass_check, report_finding, skip_check
-from cxrssl.audit.database import audit_database
+from cxrssl.audit.cohorts import Audited, audit_cohort, audit_pair, look_at_all, open_audited
 from cxrssl.audit.evaluations import Evaluated, audit_evaluation, audit_reuse, read_evaluated
-from cxrssl.audit.greys import audit_greys
-from cxrssl.audit.ids import audit_ids
-from cxrssl.audit.looks import audit_looks
-from cxrssl.audit.pretraining import TRANSDUCTIVE, audit_films, audit_pretraining
-from cxrssl.audit.seen import Pretraining, list_films, read_pretraining
-from cxrssl.audit.values import audit_values
+from cxrssl.audit.pretraining import TRANSDUCTIVE, audit_pretraining
+from cxrssl.audit.seen import Pretraining, read_pretraining
 from cxrssl.cohort.features import known_names
-from cxrssl.cohort.read import Cohort, open_cohort
-from cxrssl.core.errors import CxrsslError, IntegrityError, SetupError, UsageError
+from cxrssl.cohort.read import Cohort
+from cxrssl.core.errors import IntegrityError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import MOST_RUNS, Workspace
-from cxrssl.images.store import ImageStore, open_images
 from cxrssl.records.ablation import KIND as ABLATION
 from cxrssl.records.comparison import KIND as COMPARISON
 from cxrssl.records.damage import Damage
-from cxrssl.records.encoder import EhrInput, name_fault
+from cxrssl.records.encoder import name_fault
 from cxrssl.records.eval_settings import is_of_folds
 from cxrssl.records.evaluation import KIND as EVALUATION
 from cxrssl.records.group import KIND as GROUP
@@ -37,19 +29,10 @@ from cxrssl.records.published import Published, read_published
 from cxrssl.records.reader import RunRecord, is_of_encoder
 from cxrssl.records.run import RunFiles
 
-CHANGED = "changed-after-publication"
-STOPPED = "audit-stopped"
 UNLISTED = "films-not-listed"
 DAMAGED = "record-damaged"
 _Key = tuple[str, str, str]
 """Run, cohort and split; the last two are empty for what concerns the run alone."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    cohort: Cohort
-    images: ImageStore | None
-    """None where the films are not packed, or are those of another state of the cohort."""
 
 
 def audit_workspace(
@@ -70,17 +53,17 @@ def audit_workspace(
     if not names:
         workspace.find_cohort("")  # its error names the command that makes one
     others, runs = _resolve(workspace, against)
-    audits, opened = [], dict[str, _Opened]()
-    found = {each: _open(workspace, each) for each in dict.fromkeys([*names, *others])}
+    audits, opened = [], dict[str, Audited]()
+    found = {each: open_audited(workspace, each) for each in dict.fromkeys([*names, *others])}
     _check_targets([each for each in found.values() if isinstance(each, Cohort)], targets)
     for each, cohort in found.items():
         results = [cohort] if isinstance(cohort, Result) else []
         if isinstance(cohort, Cohort):
-            results, opened[each] = _audit_cohort(workspace, cohort, targets)
+            results, opened[each] = audit_cohort(workspace, cohort, targets)
         audits += [make_audit(f"cohort {each}", results)] if each in names else []
     for first, second in _pairs(names, others):
         if first in opened and second in opened:
-            audits.append(_audit_pair(opened[first], opened[second]))
+            audits.append(audit_pair(opened[first], opened[second]))
     read = read or read_published(workspace)
     evaluated, damage = _read_arrays(read)
     audited = {each: opened[each] for each in names if each in opened}
@@ -117,62 +100,6 @@ def _pairs(names: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]
     return list(dict.fromkeys([*both, *((b, a) for a, b in both)]))
 
 
-def _open(workspace: Workspace, name: str) -> Cohort | Result:
-    """Return a cohort, also one with a subject in two splits; what is wrong with one that cannot be read at all."""
-    try:
-        return open_cohort(workspace.cohorts / name, check=False)
-    except Exception as error:
-        return _name_stop(f"cohort {name}", error)
-
-
-def _audit_cohort(workspace: Workspace, cohort: Cohort, targets: Sequence[str]) -> tuple[list[Result], _Opened]:
-    """Return the audit of a cohort alone, and the cohort with the films that are its own."""
-    images, unusable = _open_images(workspace, cohort)
-    packed = images if images is not None and np.array_equal(images.image_id, cohort.image_id) else None
-    findings = [each for each in cohort.finding_names.tolist() if not targets or each in targets]
-    results = _look(
-        f"cohort {cohort.name}",
-        lambda: [report_finding(CHANGED, "every file with its SHA-256", unusable)],
-        lambda: audit_ids(cohort),
-        lambda: audit_looks(cohort, images),
-        lambda: audit_greys(packed),
-        lambda: audit_values(cohort, packed, findings),
-        lambda: audit_database(cohort),
-    )
-    return results, _Opened(cohort, packed)
-
-
-def _look(about: str, *looks: Callable[[], list[Result]]) -> list[Result]:
-    """Return what all looks find; of one that the data stop, that it was stopped."""
-    results: list[Result] = []
-    for look in looks:
-        try:
-            results += look()
-        except Exception as error:
-            results.append(_name_stop(about, error))
-    return results
-
-
-def _name_stop(about: str, error: Exception) -> Result:
-    """Return an error as a finding, so that one odd thing does not take the others with it; not one of the machine."""
-    if isinstance(error, SetupError | MemoryError):
-        raise error
-    code = CHANGED if isinstance(error, IntegrityError) else STOPPED
-    what = error.what if isinstance(error, CxrsslError) else f"{type(error).__name__}: {plain(error, 200)}"
-    return report_finding(code, "every file with its SHA-256", f"{about}: {what}")
-
-
-def _open_images(workspace: Workspace, cohort: Cohort) -> tuple[ImageStore | None, str]:
-    """Return the packed films of a cohort, None when there are none, and what is wrong with them."""
-    path = workspace.images / cohort.name
-    if not path.is_dir():
-        return None, ""
-    try:
-        return open_images(path), ""
-    except IntegrityError as error:
-        return None, f"films of cohort {cohort.name}: {error.what}"
-
-
 def _check_targets(cohorts: Sequence[Cohort], targets: Sequence[str]) -> None:
     """Raise UsageError for a target that no cohort has: one cohort need not have the findings of another."""
     known = {*known_names()}.union(*(each.finding_names.tolist() for each in cohorts))
@@ -181,26 +108,12 @@ def _check_targets(cohorts: Sequence[Cohort], targets: Sequence[str]) -> None:
             raise UsageError(f'there is no finding or feature "{plain(target, 60)}"', hint=nearest_hint(target, known))
 
 
-def _audit_pair(first: _Opened, second: _Opened) -> Audit:
-    """Compare the train and val films of one cohort with the test films of another. No run has seen both, so warn."""
-    cohort, images = first.cohort, first.images
-    about = f"pretraining on cohort {cohort.name}, test on cohort {second.cohort.name}"
-
-    def compare() -> list[Result]:
-        films = list_films(cohort, images, cohort.rows_of("train|val"))
-        run = Pretraining("", cohort.dataset, cohort.name, cohort.default_split, "", EhrInput(()), films, images)
-        results = audit_films(run, second.cohort, second.images, second.cohort.default_split)
-        return [replace(each, severity="warn") if each.finding else each for each in results]
-
-    return make_audit(about, _look(about, compare))
-
-
 def _audit_run(
     workspace: Workspace,
     run_id: str,
     read: Published,
-    opened: dict[str, _Opened],
-    audited: dict[str, _Opened],
+    opened: dict[str, Audited],
+    audited: dict[str, Audited],
     evaluated: Sequence[Evaluated],
     targets: Sequence[str],
 ) -> dict[_Key, Audit]:
@@ -225,14 +138,14 @@ def _audit_run(
         usual = scheme if scheme in each.cohort.schemes else each.cohort.default_split
         for scheme in dict.fromkeys([usual, *(split for split in probed if _has_split(each.cohort, split))]):
             about = f"run {run_id} on cohort {name}, split {scheme}"
-            results = _look(about, partial(audit_pretraining, run, each.cohort, each.images, scheme, targets))
+            results = look_at_all(about, partial(audit_pretraining, run, each.cohort, each.images, scheme, targets))
             audits[run_id, name, scheme] = make_audit(about, results)
     return audits
 
 
 def _audit_evaluations(
     workspace: Workspace,
-    audited: dict[str, _Opened],
+    audited: dict[str, Audited],
     of_runs: dict[_Key, Audit],
     evaluated: Sequence[Evaluated],
     with_baselines: bool,
@@ -257,7 +170,7 @@ def _has_split(cohort: Cohort, split: str) -> bool:
 
 
 def _audit_evaluation(
-    evaluated: Evaluated, workspace: Workspace, place: _Opened, stated: Sequence[Result]
+    evaluated: Evaluated, workspace: Workspace, place: Audited, stated: Sequence[Result]
 ) -> list[Result]:
     """Return what is wrong with an evaluation, also when it names what its cohort has not."""
 
@@ -270,7 +183,7 @@ def _audit_evaluation(
         except (IntegrityError, UsageError) as error:
             return [_name_damage(Damage(EVALUATION, evaluated.eval_id, error.what))]
 
-    return _look(f"evaluation {evaluated.eval_id}", compare)
+    return look_at_all(f"evaluation {evaluated.eval_id}", compare)
 
 
 def _find_damage(damage: Sequence[Damage]) -> list[Result]:
@@ -298,7 +211,7 @@ def _find_unlisted(run: Pretraining, record: RunRecord | None) -> Result:
     return report_finding(UNLISTED, compared, what)
 
 
-def _find_changed_cohort(run: Pretraining, opened: _Opened | None) -> Result:
+def _find_changed_cohort(run: Pretraining, opened: Audited | None) -> Result:
     code = "cohort-changed-since-run"
     if opened is None:
         return skip_check(code, f"cohort {run.cohort} is not among the audited")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrssl.audit import everything
+from cxrssl.audit import cohorts
 from cxrssl.audit.checks import Result
 from cxrssl.audit.everything import audit_workspace
 from cxrssl.audit.ids import audit_ids
@@ -66,7 +66,7 @@ def test_what_stops_the_look_at_one_cohort_leaves_the_others(odd: Workspace, mon
             return audit_ids(cohort)
         raise IndexError("list index out of range")
 
-    monkeypatch.setattr(everything, "audit_ids", stop)
+    monkeypatch.setattr(cohorts, "audit_ids", stop)
     audit = audit_workspace(odd)
     (found,) = audit.refusals
     assert (found.code, found.about) == ("audit-stopped", "cohort dicom")
@@ -79,7 +79,7 @@ def test_a_machine_that_cannot_is_no_finding(odd: Workspace, monkeypatch: pytest
     def fail(cohort: Cohort) -> list[Result]:
         raise SetupError("the disk is full")
 
-    monkeypatch.setattr(everything, "audit_ids", fail)
+    monkeypatch.setattr(cohorts, "audit_ids", fail)
     with pytest.raises(SetupError, match="the disk is full"):
         audit_workspace(odd)
 

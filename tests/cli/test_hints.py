@@ -41,6 +41,7 @@ SHOWN_BY = {
     "cohort/doctor.py": ["doctor"],
     "cohort/export.py": ["cohort export"],
     "cohort/ingest.py": ["ingest"],
+    "cohort/plan.py": ["ingest"],
     "cohort/events": ["ingest"],
     "cohort/files.py": ["ingest", "doctor"],
     "cohort/split.py": ["ingest"],

@@ -92,7 +92,7 @@ def test_cohort_with_other_features_than_are_declared_is_made_anew(
 ) -> None:
     options = IngestOptions("mimic", world.write(tmp_path / "data"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cxrssl.cohort.ingest.FEATURE_NAMES", FEATURE_NAMES[:-1])
+        patch.setattr("cxrssl.cohort.plan.FEATURE_NAMES", FEATURE_NAMES[:-1])
         assert build_cohort(workspace, options).values["films"]["accepted"] == 4
     assert not build_cohort(workspace, options).was_current
     assert build_cohort(workspace, options).was_current

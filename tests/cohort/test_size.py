@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-import cxrssl.cohort.ingest
+import cxrssl.cohort.plan
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.link import LinkRule
 from cxrssl.cohort.read import Cohort, open_cohort
@@ -44,7 +44,7 @@ def cohort(tables: tuple[Path, dict[str, int]], tmp_path_factory: pytest.TempPat
     """The cohort of these tables, its films listed but not written."""
     root, listing = tables
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cxrssl.cohort.ingest, "list_films", lambda *args, **kwargs: listing)
+        patch.setattr(cxrssl.cohort.plan, "list_films", lambda *args, **kwargs: listing)
         return open_cohort(
             build_cohort(Workspace(tmp_path_factory.mktemp("workspace")), IngestOptions("mimic", root)).path
         )
