@@ -47,10 +47,15 @@ def find_pairs(a: ImageStore, b: ImageStore, kept: Path | None = None, may_keep:
     if b.content_sha256 < a.content_sha256:  # one artefact, whichever comes first
         second, first = find_pairs(b, a, kept, may_keep)
         return Pairs(first, second)
-    found = _read(kept, a, b)
+    if kept is None:
+        return search_pairs(a, b)
+    try:
+        found = _read(kept, a, b)
+    except FormatError:  # kept by a newer program, for itself
+        return search_pairs(a, b)
     if found is not None:
         return found
-    if kept is None or not may_keep:
+    if not may_keep:
         return search_pairs(a, b)
     with contextlib.ExitStack() as held:
         try:
@@ -119,10 +124,11 @@ def _keep(kept: Path, a: ImageStore, b: ImageStore, found: Pairs) -> None:
         write_bytes(folder / PAIRS, buffer.getvalue())
 
 
-def _read(kept: Path | None, a: ImageStore, b: ImageStore) -> Pairs | None:
-    """Return the kept pairs of these packs; None when there are none, or they cannot be trusted."""
-    if kept is None:
-        return None
+def _read(kept: Path, a: ImageStore, b: ImageStore) -> Pairs | None:
+    """Return the kept pairs of these packs; None when there are none, or they cannot be trusted.
+
+    Raises: FormatError for those of a newer program.
+    """
     folder = _folder_of(kept, a, b)
     try:
         if open_artefact(folder, KIND).settings != _settings_of(a, b):

@@ -147,7 +147,7 @@ def remove_runs(
     from cxrssl.results.tidy import remove_run
 
     opened = open_workspace(workspace)
-    folders = list(dict.fromkeys(opened.find_run(run) for run in runs))
+    folders = list(dict.fromkeys(opened.find_run(run, may_be_short=False) for run in runs))
     for folder in folders:
         needs = find_needs(opened, folder.name)
         narrate(f"{folder.name}: {format_bytes(folder_bytes(folder))}; journals, checkpoints, encoder" + _tell(needs))

@@ -72,7 +72,8 @@ def list_runs(
         typer.echo(dump_json([_as_data(row) for row in found], indent=1))
     else:
         lines = _list_lines(found, len(rows), _choose_columns(columns, sort, known))
-        typer.echo("\n".join([*lines, *_waiting_lines(list_not_begun(opened))]))
+        lines += [] if terms else _waiting_lines(list_not_begun(opened))
+        typer.echo("\n".join(lines))
     print_damage(damage)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,10 +201,10 @@ class Workspace:
             raise UsageError(f'no cohort "{plain(name)}" in this workspace', self.root, nearest_hint(name, names))
         return self.cohorts / name
 
-    def find_run(self, run_id: str, or_job: bool = False) -> Path:
-        """Return the folder of a run by its id, by an unambiguous beginning of it, or one up to a hyphen, or as a
-        narrow table shows it: with an ellipsis for what was left out.
+    def find_run(self, run_id: str, or_job: bool = False, may_be_short: bool = True) -> Path:
+        """Return the folder of a run by its id, or by an unambiguous beginning of it, up to a hyphen first.
 
+        A name may also be as a narrow table shows it, with an ellipsis for what was left out, if it `may_be_short`.
         With `or_job` also where a run will be whose first job of SLURM waits.
         """
         runs = sorted({*self.run_ids(), *self.job_names()}) if or_job else self.run_ids()
@@ -211,16 +212,30 @@ class Workspace:
         # "demo-msn" is demo-msn-vit-... and not demo-msn+demo-vit-...
         matches = whole or [name for name in runs if name.startswith(f"{run_id}-")]
         matches = matches or [name for name in runs if name.startswith(run_id)]
-        if not matches and ELLIPSIS in run_id:
-            shown = re.compile(".*".join(map(re.escape, run_id.split(ELLIPSIS))), re.DOTALL)
-            matches = [name for name in runs if shown.fullmatch(name)]
+        is_short = not matches and ELLIPSIS in run_id
+        if is_short and may_be_short:
+            patterns = map(re.compile, _patterns_of(run_id))
+            found = ([name for name in runs if pattern.fullmatch(name)] for pattern in patterns)
+            matches = next(filter(None, found), [])
         if len(matches) == 1:
             return self.runs / matches[0]
         if matches:
-            what = "short for" if ELLIPSIS in run_id else "the beginning of"
+            what = "short for" if is_short else "the beginning of"
             raise UsageError(f'"{plain(run_id)}" is {what} {len(matches)} runs', hint=few_nearest(run_id, matches))
         hint = nearest_hint(run_id, runs, MOST_RUNS) if runs else "make one: cxrssl pretrain"
         raise UsageError(f'no run "{plain(run_id)}" in this workspace', self.runs, hint)
+
+
+def _patterns_of(shown: str) -> Iterator[str]:
+    """Yield what a shortened name may stand for, the nearest first: an ellipsis at its end is the digest of the recipe,
+    another one is whole parts, after a hyphen or after any separator; at last it is anything."""
+    parts = [re.escape(part) for part in shown.split(ELLIPSIS)]
+    start, end = (".*[-+._]" if not parts[0] else "", "-[0-9a-f]+" if not parts[-1] else "")
+    words = [part for part in parts if part]
+    for separator in ("-", "[-+._]"):
+        yield start + rf"{separator}(?:.*[-+._])?".join(words) + end
+    yield ".*".join([*parts[:-1], parts[-1]]).removesuffix(".*" if end else "") + end
+    yield ".*".join(parts)
 
 
 def check_name(name: str, what: str) -> str:

@@ -174,13 +174,15 @@ def _make(workspace: Workspace, before: Before | None, published: Published | No
         with ThreadPoolExecutor(1) as beside:
             if before is not None:
                 _copy(store, building)
-                beside.submit(fsync_path, building)  # DuckDB waits for the disk in the end, and for less by then
+                synced = beside.submit(fsync_path, building)  # DuckDB waits for the disk in the end, and for less then
             folded = _write(building, workspace, before, published)
             kill_point("store-before-check")
             checksum = beside.submit(checksum_of, building)
             _check_rows(building, folded)
         if before is None:
             fsync_path(building)  # a fold that a power cut undoes is found by its checksum, and made again
+        else:
+            synced.result()
         _put_in_place(building, store, checksum.result())
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cxrssl.cohort.read import Cohort, open_cohort
 from cxrssl.core.config import build_settings
 from cxrssl.core.errors import CxrsslError, DataError
+from cxrssl.core.filestate import FileState, look_at
 from cxrssl.core.text import plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.images.corners import cover_corners
@@ -87,10 +88,9 @@ def _describe(root: str, run_id: str) -> RunDescription:
     return about
 
 
-def _state_of(root: str, cohorts: Sequence[str]) -> tuple[int, ...]:
+def _state_of(root: str, cohorts: Sequence[str]) -> tuple[FileState, ...]:
     """Return what is another when one of the cohorts or its films were published anew."""
-    paths = [Path(root) / kind / name for name in cohorts for kind in ("cohorts", "images")]
-    return tuple(path.stat().st_ino for path in paths if path.is_dir())
+    return tuple(look_at(Path(root) / kind / name) for name in cohorts for kind in ("cohorts", "images"))
 
 
 def _open(root: str, name: str) -> tuple[Cohort, ImageStore]:
@@ -98,14 +98,14 @@ def _open(root: str, name: str) -> tuple[Cohort, ImageStore]:
 
 
 @functools.lru_cache(maxsize=4)
-def _open_state(root: str, name: str, state: tuple[int, ...]) -> tuple[Cohort, ImageStore]:
+def _open_state(root: str, name: str, state: tuple[FileState, ...]) -> tuple[Cohort, ImageStore]:
     workspace = Workspace(Path(root))
     cohort = open_cohort(workspace.cohorts / name, verify=False, check=False)
     return cohort, open_images(workspace.images / name, verify=False)
 
 
 @functools.lru_cache(maxsize=4)
-def _plan(root: str, name: str, run_id: str, state: tuple[int, ...]) -> tuple[RunPlan, ViewPlan]:
+def _plan(root: str, name: str, run_id: str, state: tuple[FileState, ...]) -> tuple[RunPlan, ViewPlan]:
     """Return the plan of a run, as far as its views need it."""
     cohort, images = _open(root, name)
     folder, recipe, scheme = Workspace(Path(root)).runs / run_id, Recipe(), cohort.default_split

@@ -14,7 +14,7 @@ from cxrssl.audit import pairs
 from cxrssl.audit.looks import Pairs
 from cxrssl.audit.pairs import PAIRS, find_pairs, is_of_packs
 from cxrssl.core.artefact import publish
-from cxrssl.core.durable import write_bytes
+from cxrssl.core.durable import hash_settings, write_bytes
 from cxrssl.core.errors import UsageError
 from cxrssl.core.lock import hold_lock
 from cxrssl.core.workspace import Workspace
@@ -90,6 +90,18 @@ def test_kept_pairs_that_cannot_be_trusted_are_looked_for_again(
     assert len(searches) == 2
     assert listed(find_pairs(a, b, tmp_path)) == [(1, 2), (3, 0)]
     assert len(searches) == 2, "it was made again"
+
+
+def test_pairs_of_a_newer_program_are_left_alone(packs: Packs, searches: list[str], tmp_path: Path) -> None:
+    found = find_pairs(*packs, tmp_path)
+    (manifest,) = tmp_path.glob("*/manifest.json")
+    newer = {**json.loads(manifest.read_text()), "format_version": 99}
+    del newer["manifest_sha256"]
+    newer["manifest_sha256"] = hash_settings(newer)
+    manifest.write_text(json.dumps(newer))
+    assert listed(find_pairs(*packs, tmp_path)) == listed(found)
+    assert len(searches) == 2
+    assert json.loads(manifest.read_text()) == newer
 
 
 def test_a_process_waits_for_another_one_that_looks_for_the_same_pairs(

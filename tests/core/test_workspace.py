@@ -8,6 +8,7 @@ import pytest
 
 from cxrssl.core.errors import UsageError
 from cxrssl.core.workspace import FOLDERS, MARKER, Workspace
+from cxrssl.results.naming import shorten_names
 
 
 def touch(path: Path) -> None:
@@ -85,6 +86,28 @@ def test_a_run_is_found_by_the_beginning_of_its_id_or_as_tables_shorten_it(
     for name in RUNS:
         touch(tmp_path / "runs" / name / "run.json")
     assert Workspace(tmp_path).find_run(words).name == run
+
+
+ARMS = [
+    f"nih-msn{ehr}-vit-tiny-s{seed}-{len(ehr):04x}{seed:04x}"
+    for ehr in ("", "+demo", "+demo+meta")
+    for seed in (0, 1, 10, 11)
+]
+
+
+@pytest.mark.parametrize("width", [0, 20, 26, 32, 38, 44])
+def test_every_run_of_a_study_is_found_by_the_name_that_a_table_gives_it(tmp_path: Path, width: int) -> None:
+    for name in ARMS:
+        touch(tmp_path / "runs" / name / "run.json")
+    shown = shorten_names(ARMS, width)
+    assert [Workspace(tmp_path).find_run(name).name for name in shown] == ARMS
+
+
+def test_a_run_that_is_removed_is_not_named_by_what_was_left_out(tmp_path: Path) -> None:
+    touch(tmp_path / "runs" / RUNS[0] / "run.json")
+    assert Workspace(tmp_path).find_run("demo…s0…").name == RUNS[0]
+    with pytest.raises(UsageError, match="no run"):
+        Workspace(tmp_path).find_run("demo…s0…", may_be_short=False)
 
 
 @pytest.mark.parametrize("words", ["demo", "demo-msn+view", "demo-msn+", "demo…vit…", "…s0…"])

@@ -69,6 +69,8 @@ class SqlScreen(CommonScreen):
         return partial(ask, self.session.workspace, self.place, self.query_text)
 
     def take_state(self, message: StateRead) -> None:
+        if message.state.is_listing and self.query_text:
+            return  # a query was asked meanwhile
         self.state, self.is_asking = message.state, False
         self.query_one("#answer", KeyedTable).chosen_key = ""
         self.show_state()
