@@ -46,7 +46,7 @@ def track_long(what: str, num_films: int, total: int = 0) -> Iterator[Track]:
     if num_films < LONG_FILMS:
         yield _Untold()
         return
-    with track(what, total or num_films, "films" if not total else "look-ups") as progress:
+    with track(what, total or num_films, "films") as progress:
         yield progress
 
 
