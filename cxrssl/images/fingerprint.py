@@ -89,11 +89,11 @@ def near_pairs(
     """
     assert 0 <= max_bits <= MAX_NEAR_BITS, f"at most {MAX_NEAR_BITS} bits"
     other = phash_a if phash_b is None else phash_b
-    found = [np.zeros(0, np.int64)]
+    pairs = np.zeros(0, np.int64)
     for band in range(min(NUM_BANDS, max_bits + 1)):
-        for rows_a, rows_b in _near_in_band(phash_a, other, band, max_bits, progress):
-            found.append(rows_a * len(other) + rows_b)
-    pairs = np.unique(np.concatenate(found))
+        near = _near_in_band(phash_a, other, band, max_bits, progress)
+        # Those that an earlier band has found too are held once.
+        pairs = np.unique(np.concatenate([pairs, *(rows_a * len(other) + rows_b for rows_a, rows_b in near)]))
     rows_a, rows_b = np.divmod(pairs, max(len(other), 1))
     is_wanted = rows_a < rows_b if phash_b is None else np.ones(len(pairs), np.bool_)
     return rows_a[is_wanted], rows_b[is_wanted]
