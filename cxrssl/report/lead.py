@@ -1,11 +1,12 @@
 """What a report found, before all else: declared comparisons, or the scores of what was trained.
 
 In: what was gathered, the main table of what was scored on equal terms. Out: sentences. Never: the best of several
-setups picked by the films that score them; a number without its interval.
+setups picked by the films that score them, as the end of a range too; a number without its interval.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
@@ -31,15 +32,15 @@ def lead_of_ablations(ablations: Sequence[Ablation]) -> list[Line]:
 
 
 def lead_of_table(terms: str, table: ReportTable, trained: Sequence[int]) -> Line:
-    """Return the scores of the rows that were trained; of many their number and range."""
+    """Return the scores of the rows that were trained; of many their number."""
     rows = [row for row in (table.rows[at] for at in trained) if isinstance(row[_find(table, SCORE)], Estimate)]
     if not rows:
         return ""
     place = _find(table, SCORE)
     if len(rows) > MAX_NAMED:
-        values = sorted(cell.interval.value for row in rows if isinstance(cell := row[place], Estimate))
-        said = f"{count_noun(len(rows), 'trained setup')}, macro AUROC {values[0]:.3f} to {values[-1]:.3f}."
-        return [Strong(f"{terms}: "), said]
+        said = f"{count_noun(len(rows), 'trained setup')}; the table of them has the macro AUROC of each"
+        missing = sum(math.isnan(cell.interval.value) for row in rows if isinstance(cell := row[place], Estimate))
+        return [Strong(f"{terms}: "), f"{said}{f', which is not defined for {missing:,}' if missing else ''}."]
     return [Strong(f"{terms}: "), "; ".join(_say(table, row, place) for row in rows), "."]
 
 
