@@ -294,6 +294,13 @@ def test_what_tells_names_apart_is_read_without_marks() -> None:
     assert [contents.names[name] for name in ("table-1", "table-2")] == ["Runs: films where view = 'PA'", "Runs"]
 
 
+def test_a_print_that_leaves_folded_parts_out_says_so_where_the_browser_cannot_open_them() -> None:
+    css = write_html(make_document()).partition("@media print {")[2].partition("</style>")[0]
+    note, condition = css.index('::after { content: " (folded, not printed'), css.index("@supports selector(")
+    assert note < condition, "said by every browser but those that open what is folded"
+    assert "{ details:not([open]) > summary::after { content: none; } }" in css[condition:]
+
+
 def test_details_and_long_tables_are_folded_and_links_lead_inside() -> None:
     long = ReportTable("Long", ["a"], [[str(at)] for at in range(21)])
     short = ReportTable("Short", ["a"], [["b"]])
