@@ -296,10 +296,14 @@ SELECT candidate_id, kind, cohort, split, metric, value, lo, hi, mark, num_score
 FROM eval_result WHERE finding = 'macro' ORDER BY cohort, split, metric, value DESC;
 
 CREATE VIEW matched_macro AS
-SELECT label, cohort, split, matched_on, auroc.value AS auroc, matched.value AS matched, matched.lo, matched.hi,
-    matched.mark, vacuous.num AS num_vacuous, candidate_id, eval_id
+SELECT label, cohort, split, matched_on, auroc.value AS auroc, alike.auroc AS auroc_of_matched, matched.value AS matched,
+    matched.lo, matched.hi, matched.mark, num_matched, num_vacuous, candidate_id, eval_id
 FROM matched JOIN eval_result AS auroc USING (eval_id, candidate_id, kind, label, cohort, split, finding)
-JOIN (SELECT eval_id, count(*) FILTER (is_vacuous) AS num FROM matched GROUP BY eval_id) AS vacuous USING (eval_id)
+JOIN (SELECT eval_id, count(*) FILTER (is_vacuous) AS num_vacuous,
+        count(*) FILTER (NOT is_vacuous AND matched.value IS NOT NULL) AS num_matched,
+        avg(plain.value) FILTER (NOT is_vacuous AND matched.value IS NOT NULL) AS auroc
+    FROM matched JOIN eval_result AS plain USING (eval_id, finding) WHERE plain.metric = 'auroc' GROUP BY eval_id
+) AS alike USING (eval_id)
 WHERE finding = 'macro' AND auroc.metric = 'auroc' ORDER BY cohort, split, matched DESC NULLS LAST, eval_id;
 
 CREATE VIEW subgroup_gap AS
@@ -342,7 +346,7 @@ COMMENT ON TABLE imported IS 'Runs and evaluations that came in an archive, and 
 COMMENT ON TABLE source IS 'The folders that the store was made from, as they lay: one that has changed is read again.';
 COMMENT ON VIEW run_score IS 'Runs with the means over findings of their evaluations.';
 COMMENT ON VIEW differing_param IS 'Settings in which runs differ.';
-COMMENT ON VIEW matched_macro IS 'Means over findings, beside those over pairs of films that are alike.';
+COMMENT ON VIEW matched_macro IS 'Means over findings, and over pairs of alike films; auroc_of_matched is of the same findings as matched.';
 COMMENT ON VIEW subgroup_gap IS 'Means over findings in each group of people, with the gap to the rest.';
 COMMENT ON VIEW macro IS 'Scores as means over findings.';
 COMMENT ON COLUMN run.ehr IS 'features, joined by comma; empty for vanilla MSN';

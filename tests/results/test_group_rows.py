@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from cxrssl.core.workspace import Workspace
 from cxrssl.db import open_database
-from cxrssl.records.evaluation import open_evaluation
+from cxrssl.records.evaluation import open_evaluation, publish_evaluation
+from cxrssl.records.subgroups import write_subgroups
 from cxrssl.report.write import write_report
 from cxrssl.results.store import rebuild_store, refresh_store
-from tests.report.test_group_tables import make_groups
+from tests.report.test_group_tables import make_groups, number
 
 
 @pytest.fixture
@@ -50,10 +52,13 @@ def test_groups_are_rows_small_ones_too(workspace: Workspace) -> None:
 
 
 def test_views_show_means_side_by_side(workspace: Workspace) -> None:
-    (whole,) = [each.scores.macro_auroc.value for each in evaluations(workspace) if each.scores.matched]
-    assert ask(workspace, "SELECT label, auroc, matched, num_vacuous FROM matched_macro") == [
-        ("vanilla", whole, 0.61, 1)
-    ]
+    (run,) = [each for each in evaluations(workspace) if each.scores.matched]
+    alike, whole = run.scores.findings["Edema"].auroc.value, 0.9
+    hernia = replace(run.scores.findings["Hernia"], auroc=number(0.95))  # defined, and not matched
+    scores = replace(run.scores, findings={**run.scores.findings, "Hernia": hernia}, macro_auroc=number(whole))
+    publish_evaluation(run.path, run.settings, scores, run.predictions(), None, write_subgroups(run.subgroups()))
+    columns = "label, auroc, auroc_of_matched, matched, num_matched, num_vacuous"
+    assert ask(workspace, f"SELECT {columns} FROM matched_macro") == [("vanilla", whole, alike, 0.61, 1, 1)]
     assert ask(workspace, "SELECT attribute, subgroup, num_subjects, auroc, gap FROM subgroup_gap") == [
         ("race", "asian", 9, 0.7123456, -0.1), ("race", "white", 130, 0.7123456, -0.1),
         ("sex", "female", 120, 0.7123456, -0.1), ("sex", "male", 80, 0.7123456, -0.1),
