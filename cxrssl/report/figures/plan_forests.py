@@ -25,7 +25,7 @@ from cxrssl.report.pin import Pin, differences_of, references_of
 from cxrssl.report.probe_tables import describe_row
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.stats.holm import adjust_named, explain_mark, p_of_interval
-from cxrssl.stats.resample import FEW_SUBJECTS, Interval, explain_marks
+from cxrssl.stats.resample import Interval, explain_marks
 from cxrssl.stats.seeds import SeedScores
 
 USUAL = (VANILLA, PIXELS, UNTRAINED)
@@ -255,8 +255,10 @@ def explain(sections: Iterable[Sequence[ForestRow]], min_difference: float = 0.0
     """Return what the signs of a forest mean, those that are there."""
     rows = [row for section in sections for row in section]
     notes = [*explain_marks(row.interval for row in rows)]
-    if any(row.interval.mark in ("few", "no interval") for row in rows):
-        notes.append(f"Open marks: under {FEW_SUBJECTS} subjects.")
+    few = sorted({row.interval.few_below for row in rows if row.interval.mark == "few"})
+    is_open = [f"under {bound} subjects" for bound in few]
+    is_open += ["no interval"] if any(row.interval.mark == "no interval" for row in rows) else []
+    notes += [f"Open marks: {' or '.join(is_open)}."] if is_open else []
     notes += ["Small ticks: single seeds."] if any(len(row.by_seed) > 1 for row in rows) else []
     if min_difference:
         notes.append(f"Dotted: the smallest difference that would matter, {min_difference:g}.")

@@ -14,9 +14,10 @@ from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.groups import SeedGroup
 from cxrssl.records.imported import Imported
 from cxrssl.records.subgroups import SUBGROUPS, Subgroup, write_subgroups
+from cxrssl.report.figures.forest import ForestRow
 from cxrssl.report.figures.list import plan_figures
 from cxrssl.report.figures.plan import Material, Plan, explain_missing, is_installed
-from cxrssl.report.figures.plan_forests import plan_forests
+from cxrssl.report.figures.plan_forests import explain, plan_forests
 from cxrssl.report.figures.plan_gaps import plan_gaps
 from cxrssl.report.figures.plan_roc import plan_roc
 from cxrssl.report.figures.roc import RocFigure
@@ -200,3 +201,16 @@ def test_the_sentence_without_matplotlib_names_the_extra(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert not is_installed()
     assert "cxrssl[report]" in explain_missing()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"), [((10,), "under 10 subjects"), ((150, 30), "under 30 subjects or under 150 subjects")]
+)
+def test_open_marks_are_explained_by_the_bounds_of_the_intervals_shown(bounds: tuple[int, ...], said: str) -> None:
+    few = [ForestRow("a", Interval(0.1, 0.0, 0.2, 9, 9, 5, few_below=bound)) for bound in bounds]
+    none = ForestRow("b", Interval(0.1, float("nan"), float("nan"), 9, 9, 1))
+    full = ForestRow("c", Interval(0.1, 0.0, 0.2, 9, 9, 200, few_below=150))
+    assert explain([[*few, full]])[0].endswith(f" Open marks: {said}.")
+    assert explain([[*few, none]])[0].endswith(f" Open marks: {said} or no interval.")
+    assert explain([[none]])[0].endswith(" Open marks: no interval.")
+    assert explain([[full]]) == ()
