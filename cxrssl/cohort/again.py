@@ -19,6 +19,15 @@ def name_ingest(source: str, cohort: str = "", options: Sequence[str] = ()) -> s
     return " ".join(["cxrssl", "ingest", shell_word(source), "PATH", *needed, *named, *options])
 
 
+def hint_feature(source: str, cohort: str, group: str) -> str:
+    """Return how a cohort gets a feature that it was made without: of tables of events, where its dataset has them."""
+    if source == "mimic":
+        return f"make it again, with its options: {name_ingest(source, cohort, ['--features', group])}"
+    options = [] if source == "folder" else ["--map", "MAP"]  # of a folder `name_ingest` names it
+    which = "the map" if source == "folder" else "a map"
+    return f"declare it in {which} and make it again, with its options: {name_ingest(source, cohort, options)}"
+
+
 @contextlib.contextmanager
 def naming_ingest(path: Path) -> Iterator[None]:
     """Let an error of a damaged cohort name the command that makes it again."""

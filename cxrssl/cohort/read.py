@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cxrssl.cohort.again import name_ingest, naming_ingest
+from cxrssl.cohort.again import hint_feature, naming_ingest
 from cxrssl.cohort.arrays import Films, Text, load_arrays
 from cxrssl.cohort.encoding import Missing, encode_features, feature_columns
 from cxrssl.cohort.feature import Feature
@@ -111,10 +111,7 @@ class Cohort(Films):
         feature = find_feature(name)
         if name not in self.names:
             what = f'cohort "{self.name}" was made without "{name}"'
-            is_own = self.source == "folder"  # whose features are those of its map
-            again = name_ingest(self.source, self.name, [] if is_own else ["--features", feature.group])
-            hint = "declare it in the map and make it again" if is_own else "make it again, with its options"
-            raise UsageError(what, self.folder, f"{hint}: {again}")
+            raise UsageError(what, self.folder, hint_feature(self.source, self.name, feature.group))
         return self.names.index(name)
 
     def feature_columns(self, names: Sequence[str], missing: Missing = "mask") -> tuple[str, ...]:

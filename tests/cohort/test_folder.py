@@ -382,6 +382,6 @@ def test_ids_are_compared_within_a_collection(workspace: Workspace, tmp_path: Pa
     assert cohorts[2].split_of("hash").tolist() == [hash_split("nih", "7")] * 2
     with pytest.raises(UsageError) as caught:
         cohorts[1].column_of("sodium")
-    assert caught.value.hint.endswith("in the map and make it again: cxrssl ingest folder PATH --map MAP --cohort b")
+    assert caught.value.hint.endswith("make it again, with its options: cxrssl ingest folder PATH --map MAP --cohort b")
     with pytest.raises(CxrsslError, match='"collection" must be a word'):
         build(workspace, root, 'collection = "a b"' + SIMPLE)

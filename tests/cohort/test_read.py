@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cxrssl.cohort.again import hint_feature
 from cxrssl.cohort.ingest import IngestOptions, build_cohort
 from cxrssl.cohort.read import Cohort, check_splits, open_cohort
+from cxrssl.cohort.sources import DATASETS, find_source
 from cxrssl.cohort.split import Shares, hash_split, parse_shares, split_subjects
 from cxrssl.cohort.split_file import FILE_SPLITS, read_split_file
 from cxrssl.core.artefact import publish
@@ -254,3 +256,11 @@ def test_split_by_film_that_divides_a_subject_is_a_leak_and_ids_of_two_subjects_
 
 def test_title_names_the_rule_that_linked_the_films(cohort: Cohort) -> None:
     assert cohort.title == "mimic, linked by time, tolerance 6 h"
+
+
+@pytest.mark.parametrize("source", DATASETS)
+def test_a_feature_that_is_missing_is_hinted_by_options_that_its_dataset_takes(source: str) -> None:
+    hint = hint_feature(source, "mine", "labs")
+    assert ("--features labs" in hint) == ("features" in find_source(source).OPTIONS)
+    assert hint.count("--map MAP") == ("--features" not in hint)
+    assert f"cxrssl ingest {source} PATH" in hint
