@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from cxrssl.dashboard.state import Measure, RunRow
+from cxrssl.dashboard.text.runs import runs_sheet
+from cxrssl.dashboard.view import View
 from tests.pages import COMMANDS, README, ROOT, command_lines
 
 
@@ -23,3 +27,22 @@ def test_readmes_test_command_is_what_ci_runs() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert "pip install uv && uv run just check" in README
     assert re.search(r"pip install --quiet uv\nuv run just check\n", script)
+
+
+def test_readmes_screen_calls_the_runs_of_the_demo_as_the_dashboard_does() -> None:
+    row = RunRow("", "finished", 528, 528, loss=2.7, seed="0")
+    row = replace(row, trend=(2.0,) * 12, measures={"loss": Measure(528, 2.7, 2.7, 2.5, 9)})
+    setups = {"+demo+view+shuffled": (0.727, 95.07), "+demo+view": (0.724, 73.05), "": (0.742, 129.4)}
+    rows = [
+        replace(
+            row,
+            run_id=f"demo-msn{setup}-vit-micro-s0-{at:08x}",
+            started_at=-float(at),
+            macro_auroc=auroc,
+            films_per_s=films_per_s,
+            ehr=("sex", "age", "view") if setup else (),
+        )
+        for at, (setup, (auroc, films_per_s)) in enumerate(setups.items())
+    ]
+    shown = [row[0].text.strip() for row in runs_sheet(rows, View(), 120).rows.values()]
+    assert re.findall(r"^     (\S+) +finished ", README, re.M) == shown
