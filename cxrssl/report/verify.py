@@ -31,7 +31,7 @@ from cxrssl.records.published import Published, read_published
 from cxrssl.records.reading import TOKENS, parse_reading
 from cxrssl.report.conditions import conditions_as
 from cxrssl.report.small import SmallCells
-from cxrssl.report.verify_numbers import ByFile, find_wrong_numbers, list_ablations_of, list_known
+from cxrssl.report.verify_numbers import ByFile, ReportOf, find_wrong_numbers, list_ablations_of, list_known
 from cxrssl.stats.measure import measure_resamples
 from cxrssl.stats.scores import FindingScore
 
@@ -230,12 +230,14 @@ def _verify_report(
             walk.name(KIND, path.name, f"shows evaluation {plain(eval_id, 120)}, which is gone")
     damaged_ablations = {each.name for each in walk.breaks if each.kind == ABLATION}
     there = {each.name for each in published.ablations} | damaged_ablations
-    for name in list_ablations_of(path):
-        if name not in there:
-            walk.name(KIND, path.name, f"shows ablation {plain(name, 120)}, which is gone")
+    without = [name for name in list_ablations_of(path) if name not in there]
+    for name in without:
+        walk.name(KIND, path.name, f"shows ablation {plain(name, 120)}, which is gone")
     small: SmallCells = "show" if report.settings.get("small_cells") == "show" else "hide"
     if small not in numbers:
         with conditions_as(small):
             numbers[small] = list_known(workspace, published, small)
-    for wrong in find_wrong_numbers(path, numbers[small]):
+    is_whole = not (gone or without or damaged or damaged_ablations or published.damage)
+    of = ReportOf({str(each) for each in named} if isinstance(named, list) and named else None, is_whole)
+    for wrong in find_wrong_numbers(path, numbers[small], of):
         walk.name(KIND, path.name, wrong)

@@ -1,14 +1,16 @@
 """The CSV files of a report, held against the records that their rows name.
 
-In: a published report, what else is published. Out: for each file the first number that is not the one of its record.
-Never: a count that is hidden taken for a wrong one, a row passed because nothing has its name, or a number passed that
-is written in other digits than the report has.
+In: a published report, what else is published. Out: for each file the first cell that is not the one of its record, or
+the first row that is missing or too many. Never: a count that is hidden taken for a wrong one, a row passed because
+nothing has its name, a number passed that is written in other digits than the report has, or a report called wrong for
+a file or a column that its version did not write.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -29,14 +31,14 @@ from cxrssl.report.formats.csv import write_csv
 from cxrssl.report.group_tables import list_matched_rows, list_subgroup_rows
 from cxrssl.report.learning_tables import list_learning_rows
 from cxrssl.report.numbers import MATCHED, SUBGROUPS, list_cells
-from cxrssl.report.small import DIGITS, HIDDEN, SmallCells, hide_in_row
+from cxrssl.report.small import DIGITS, SmallCells, hide_in_row
 from cxrssl.report.tables import ReportTable
 from cxrssl.report.transfer_tables import fit_numbers
 from cxrssl.results.rows import ResultRow, SeedRow, group_of, result_rows, seed_rows
 
-SEEDS, LEARNING, ABLATIONS = "seeds.csv", "learning.csv", "ablations.csv"
+RESULTS, SEEDS, LEARNING, ABLATIONS = "results.csv", "seeds.csv", "learning.csv", "ablations.csv"
 KEYS = {
-    "results.csv": ("eval_id", "finding", "metric"),
+    RESULTS: ("eval_id", "finding", "metric"),
     MATCHED: ("eval_id", "finding"),
     SUBGROUPS: ("eval_id", "attribute", "group", "finding"),
     "differences.csv": ("comparison_id", "finding", "metric"),
@@ -48,6 +50,11 @@ KEYS = {
     ABLATIONS: ("ablation", "cohort", "arm", "against", "metric"),
 }
 """The columns that name a row; the first is its record."""
+WHOLE = {SEEDS: 2, LEARNING: 5}
+"""How many of KEYS name rows that a report has all or none of, where it is not the record: a later baseline or share
+adds rows to the record, and no report made before is wrong for that."""
+EVAL_ID, OF_SETUP = "eval_id", ("control", "group_id")
+"""Columns of a result: its record; those that are not known when its run is gone."""
 Row = Mapping[str, str]
 Key = tuple[str, ...]
 
@@ -57,29 +64,56 @@ class KnownNumbers:
     """The rows of one file as the records of a workspace give them."""
 
     keys: Sequence[str]
-    columns: Sequence[str]
-    """Those that hold numbers, or nothing, and the marks of numbers."""
+    num_whole: int
+    """How many of the keys name rows that a report has all or none of."""
     rows: Mapping[Key, Sequence[Row]]
     """Those of one name; which of several is meant is not known."""
     records: Collection[str]
     """Names of the records that are there."""
 
-    def find_wrong(self, row: Row) -> str:
+    def find_wrong(self, row: Row, of: ReportOf) -> str:
         """Return what of a row is not as its record has it, in words; empty where all is, or the record is gone."""
-        if from_csv_text(row.get(self.keys[0]) or "") not in self.records:
-            return ""
+        record = from_csv_text(row.get(self.keys[0]) or "")
+        if self.keys[0] == EVAL_ID and of.evaluations is not None and record not in of.evaluations:
+            return f"is of evaluation {_or_nothing(record)}, which the report is not of"
+        if record not in self.records:
+            return f"is of {self.keys[0]} {_or_nothing(record)}, of which there is no record" if of.is_whole else ""
         wanted = self.rows.get(_name_row(row, self.keys), ())
         if not wanted:
-            shown = ", ".join(f"{key} {plain(row.get(key) or '-', 40)}" for key in self.keys[1:])
-            return f"is of {shown}, which its record does not have"
+            return f"is of {_show_key(self.keys, _name_row(row, self.keys))}, which its record does not have"
         found = [next(self._list_wrong(row, each), "") for each in wanted]
         return "" if "" in found else found[0]
 
+    def list_miscounted(self, rows: Sequence[Row], of: ReportOf) -> Iterator[str]:
+        """Yield the rows of records that a file lacks, or has more often than its record, in words."""
+        if not rows:
+            return  # of a version that did not write this file
+        shown = Counter(_name_row(row, self.keys) for row in rows)
+        begun = {key[: self.num_whole] for key in shown}
+        if self.keys[0] == EVAL_ID:
+            begun |= {(each,) for each in of.evaluations or ()}
+        for key, wanted in self.rows.items():
+            record = f"{self.keys[0]} {_or_nothing(key[0])}, {_show_key(self.keys, key)}"
+            if key not in shown and key[: self.num_whole] in begun:
+                yield f"lacks a row of {record}"
+            elif shown[key] > len(wanted):
+                yield f"has {shown[key]:,} rows of {record}, its record {len(wanted):,}"
+
     def _list_wrong(self, row: Row, wanted: Row) -> Iterator[str]:
-        for column in self.columns:
-            shown, value = row.get(column), wanted[column]
-            if shown is not None and shown != value:
+        for column, value in wanted.items():
+            shown = row.get(column)
+            if column not in self.keys and shown is not None and shown != value:
                 yield f"says {column} {_or_nothing(shown)}, its record {_or_nothing(value)}"
+
+
+@dataclass(frozen=True)
+class ReportOf:
+    """What a report says that it is of."""
+
+    evaluations: Collection[str] | None = None
+    """Their ids; None where it does not say."""
+    is_whole: bool = True
+    """Whether all records are there that can be missed: without one that is damaged or gone, and is named as that."""
 
 
 ByFile = Mapping[str, KnownNumbers]
@@ -91,8 +125,10 @@ def list_known(workspace: Workspace, published: Published, small: SmallCells) ->
     All numbers of a report are in full, or rounded beside hidden counts (`report.write.list_files`): one result a way.
     """
     tables = _list_tables(workspace, published, small)
+    known = {run.run_id for run in published.runs if run.description}
+    alone = {each.eval_id for each in published.evaluations if each.settings.run_id not in ("", *known)}
     ways = (None,) if small == "show" else (None, DIGITS)
-    return [{file: _index(table, KEYS[file], digits) for file, table in tables.items()} for digits in ways]
+    return [{file: _index(file, table, digits, alone) for file, table in tables.items()} for digits in ways]
 
 
 def _list_tables(workspace: Workspace, published: Published, small: SmallCells) -> dict[str, ReportTable]:
@@ -105,7 +141,7 @@ def _list_tables(workspace: Workspace, published: Published, small: SmallCells) 
     ]
     means = [vars(row) for each in published.groups for row in seed_rows(each)]
     return {
-        "results.csv": _make_table(ResultRow, results),
+        RESULTS: _make_table(ResultRow, results),
         MATCHED: list_matched_rows(scored),
         SUBGROUPS: list_subgroup_rows(scored, small),
         "differences.csv": ReportTable(
@@ -118,7 +154,7 @@ def _list_tables(workspace: Workspace, published: Published, small: SmallCells) 
     }
 
 
-def find_wrong_numbers(path: Path, ways: Sequence[ByFile]) -> list[str]:
+def find_wrong_numbers(path: Path, ways: Sequence[ByFile], of: ReportOf) -> list[str]:
     """Return for each file of a report the first row that is not as its record has it, in words.
 
     The report is of the way in which most rows are right, so that a number that was rounded by hand is a wrong one.
@@ -126,7 +162,7 @@ def find_wrong_numbers(path: Path, ways: Sequence[ByFile]) -> list[str]:
     files = {file: _read_rows(path / file) for file in KEYS}
     best: dict[str, list[str]] | None = None
     for known in ways:
-        found = {file: _list_wrong_rows(file, files[file], numbers) for file, numbers in known.items()}
+        found = {file: _list_wrong_rows(file, files[file], numbers, of) for file, numbers in known.items()}
         if best is None or _count(found) < _count(best):
             best = found
         if not _count(best):
@@ -134,9 +170,10 @@ def find_wrong_numbers(path: Path, ways: Sequence[ByFile]) -> list[str]:
     return [each[0] for each in (best or {}).values() if each]
 
 
-def _list_wrong_rows(file: str, rows: Sequence[Row], known: KnownNumbers) -> list[str]:
-    pairs = ((line, known.find_wrong(row)) for line, row in enumerate(rows, 2))
-    return [f"{file}, line {line:,}, {wrong}" for line, wrong in pairs if wrong]
+def _list_wrong_rows(file: str, rows: Sequence[Row], known: KnownNumbers, of: ReportOf) -> list[str]:
+    pairs = ((line, known.find_wrong(row, of)) for line, row in enumerate(rows, 2))
+    wrong = [f"{file}, line {line:,}, {each}" for line, each in pairs if each]
+    return wrong or [f"{file} {each}" for each in known.list_miscounted(rows, of)]
 
 
 def _count(found: Mapping[str, Sequence[str]]) -> int:
@@ -162,22 +199,20 @@ def _list_learning(workspace: Workspace, published: Published, small: SmallCells
     return list_learning_rows([each for each in curves if each.curve_id in numbers], numbers, small)
 
 
-def _index(table: ReportTable, keys: Sequence[str], digits: int | None) -> KnownNumbers:
-    found = list(csv.DictReader(io.StringIO(write_csv(table, digits), newline="")))
-    rows: dict[Key, list[Row]] = {}
-    for row in found:
-        rows.setdefault(_name_row(row, keys), []).append(row)
-    names = [name for name in (found[0] if found else {}) if name not in keys]
-    columns = [
-        name for name in names if name.endswith("mark") or all(not row[name] or _is_numeric(row[name]) for row in found)
-    ]
-    return KnownNumbers(keys, columns, rows, {name[0] for name in rows})
+def _index(file: str, table: ReportTable, digits: int | None, alone: Collection[str]) -> KnownNumbers:
+    """Return the rows by name, what is not known of evaluations that stand `alone`, as their run is gone, left out."""
+    keys, rows = KEYS[file], dict[Key, list[Row]]()
+    for row in csv.DictReader(io.StringIO(write_csv(table, digits), newline="")):
+        left_out = OF_SETUP if file == RESULTS and row[EVAL_ID] in alone else ()
+        known = {column: value for column, value in row.items() if column not in left_out}
+        rows.setdefault(_name_row(row, keys), []).append(known)
+    return KnownNumbers(keys, WHOLE.get(file, 1), rows, {name[0] for name in rows})
 
 
 def _read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         return []
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), restval=""))
 
 
 def _name_row(row: Row, keys: Sequence[str]) -> Key:
@@ -193,18 +228,5 @@ def _or_nothing(text: str) -> str:
     return plain(text, 40) or "nothing"
 
 
-def _is_numeric(text: str) -> bool:
-    """Return whether a cell holds a number, several with commas between them, or a count that is hidden."""
-    return _is_hidden(text) or all(_is_number(part) for part in text.split(","))
-
-
-def _is_hidden(text: str) -> bool:
-    return HIDDEN in text or text.startswith("about ")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _show_key(keys: Sequence[str], key: Key) -> str:
+    return ", ".join(f"{name} {plain(each or '-', 40)}" for name, each in zip(keys[1:], key[1:], strict=True))

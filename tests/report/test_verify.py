@@ -40,6 +40,7 @@ from cxrssl.train.plan import plan_run
 from tests.cli.command import run
 from tests.evaluate.test_groups import make_arm
 from tests.report.test_report import make_evaluation
+from tests.report.test_verify_cells import hold, list_passed
 from tests.scale import scaled
 from tests.world import TINY, make_workspace
 
@@ -361,6 +362,12 @@ def test_a_mark_that_somebody_took_away_is_named(tmp_path: Path) -> None:
 def test_a_pinned_baseline_has_its_name_in_seeds(seeds: Workspace) -> None:
     against = {row["against"] for row in rows_of(seeds, "seeds.csv")}
     assert [each for each in against if each.startswith("baseline ")] == ["baseline vanilla (vit-tiny, 3 epochs)"]
+
+
+def test_no_cell_and_no_row_of_a_fitted_probe_is_changed_unseen(whole: Workspace, tmp_path: Path) -> None:
+    made = hold(whole)
+    assert {"thresholds.csv", "calibration.csv", "reliability.csv"} <= {each.name for each in made[0].glob("*.csv")}
+    assert list_passed(made, tmp_path) == []
 
 
 def test_a_whole_chain_has_no_break(whole: Workspace) -> None:
