@@ -144,7 +144,7 @@ def _describe_unlike(unlike: dict[str, list[Unlike]], sides: Sequence[SeedGroup]
 
 def _hide_ids(what: str, value: str) -> str:
     """Return a setting as people may read it: of a condition on films no value that may name a person."""
-    from cxrssl.records.condition import hide_values
+    from cxrssl.cohort.condition import hide_values
 
     return hide_values(value) if what == "data.where" and value != "-" else value
 

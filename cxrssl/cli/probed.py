@@ -12,6 +12,7 @@ from cxrssl.cli.external import describe_source
 from cxrssl.cli.lines import Part, Table, lay_out
 from cxrssl.cli.protocol import describe_protocol_use, first_line
 from cxrssl.cli.transfer import describe_fit, describe_transfers, summarise_transfers
+from cxrssl.cohort.condition import hide_values
 from cxrssl.core.text import count_noun, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import REFERENCES, Group, describe_against_pixels, publish_comparisons
@@ -184,7 +185,7 @@ def describe_asked(evaluation: Evaluation) -> list[str]:
         lines.append(f"Uncertain labels count as {probe.uncertain_text}.")
     if probe.where:
         left_out = ", ".join(count_noun(num, f"{split} film") for split, num in scores.num_left_out.items())
-        lines.append(f"Only films where {plain(probe.where, 300)}; left out: {left_out}.")
+        lines.append(f"Only films where {plain(hide_values(probe.where), 300)}; left out: {left_out}.")
     return lines
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from cxrssl.cohort.read import Cohort
 from cxrssl.core.artefact import unreplaced
-from cxrssl.core.errors import CxrsslError, SetupError, UsageError
-from cxrssl.core.text import plain
+from cxrssl.core.errors import CxrsslError, DataError, SetupError, UsageError
 
 HINT = "columns of the view film: cxrssl sql --tables"
 
@@ -35,13 +34,14 @@ def find_films(cohort: Cohort, condition: str) -> NDArray[np.bool_]:
             names, rows, _ = database.read(query)
     except UsageError as error:
         raise UsageError(f"--where: {error.what}", error.where, error.hint or HINT) from None
+    except DataError as error:  # DuckDB repeats the value that it could not read, of whichever film
+        raise DataError("--where: this cannot be computed of each film", error.where, HINT) from None
     except CxrsslError as error:
         error.what = f"--where: {error.what}"
         raise
     if len(names) != 2 or sorted(row[0] for row in rows) != sorted(cohort.image_id.tolist()):
         raise UsageError("--where: this is not one condition on each film", hint=HINT)
-    other = next((row[1] for row in rows if not isinstance(row[1], bool | None)), None)
-    if other is not None:
-        raise UsageError(f'--where: this is no condition, but a value such as "{plain(other, 40)}"', hint=HINT)
+    if not all(isinstance(row[1], bool | None) for row in rows):
+        raise UsageError("--where: this is no condition, but a value of each film", hint=HINT)
     kept = [image_id for image_id, is_met in rows if is_met]
     return np.isin(cohort.image_id, kept)

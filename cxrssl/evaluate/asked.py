@@ -15,6 +15,7 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrssl.cohort.condition import hide_values
 from cxrssl.cohort.finding_names import canonical_name, choose_findings
 from cxrssl.cohort.read import UNCERTAIN_POLICIES, Cohort
 from cxrssl.core.errors import DataError, UsageError
@@ -59,7 +60,9 @@ def settle(settings: ProbeSettings, cohort: Cohort, asked: Asked) -> tuple[Probe
     assert asked.find_films is not None, "a condition comes with what can ask it"
     is_kept_N = asked.find_films(cohort, asked.where)
     if not is_kept_N.any():
-        raise DataError(f"no film of cohort {cohort.name} meets --where {shell_word(condition)}", cohort.folder)
+        raise DataError(
+            f"no film of cohort {cohort.name} meets --where {shell_word(hide_values(condition))}", cohort.folder
+        )
     digest = hashlib.sha256("\n".join(cohort.image_id[is_kept_N].tolist()).encode()).hexdigest()
     return dataclasses.replace(settings, where=condition, where_sha256=digest), is_kept_N
 

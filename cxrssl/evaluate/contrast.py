@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from cxrssl.cohort.condition import hide_values
 from cxrssl.core.errors import DataError, UsageError
 from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.compare import compare_published
 from cxrssl.evaluate.groups import SeedGroup, compare_groups, group_seeds, score_group
 from cxrssl.evaluate.resamples import Resamples
-from cxrssl.records.condition import hide_values
 from cxrssl.records.eval_settings import EvalSettings, ProbeSettings
 from cxrssl.records.evaluation import EvalScores, Evaluation, list_all_evaluations
 from cxrssl.records.setup import Setup, read_setups

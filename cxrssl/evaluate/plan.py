@@ -18,6 +18,7 @@ from cxrssl.audit.checks import Audit
 from cxrssl.audit.gate import audit_candidate, leave_out_twins
 from cxrssl.audit.looks import join_look_alikes
 from cxrssl.audit.pretraining import TRANSDUCTIVE, rows_scored
+from cxrssl.cohort.condition import hide_values
 from cxrssl.cohort.labelled import draw_subjects
 from cxrssl.cohort.read import SPLITS, Cohort
 from cxrssl.core.durable import hash_settings
@@ -222,6 +223,6 @@ def _packed_rows(cohort: Cohort, images: ImageStore, split: str, scheme: str) ->
 def _kept_rows(cohort: Cohort, rows: Rows, split: str, probe: ProbeSettings, is_kept_N: NDArray[np.bool_]) -> Rows:
     kept = rows[is_kept_N[rows]]
     if len(rows) and not len(kept) and split != "val":
-        what = f"no {split} film of cohort {cohort.name} meets --where {shell_word(probe.where or '')}"
+        what = f"no {split} film of cohort {cohort.name} meets --where {shell_word(hide_values(probe.where or ''))}"
         raise DataError(what, cohort.folder, "ask for more films, or choose another --split")
     return kept

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 
+from cxrssl.cohort.condition import hide_values
 from cxrssl.core.text import plain
-from cxrssl.records.condition import hide_values
 from cxrssl.records.eval_settings import ProbeSettings
 from cxrssl.report.small import SmallCells
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cxrssl.audit.gate import check_cohort
 from cxrssl.audit.pretraining import audit_films
 from cxrssl.audit.seen import list_films
+from cxrssl.cohort.condition import hide_values
 from cxrssl.cohort.encoding import Missing, feature_columns
 from cxrssl.cohort.features import find_feature, is_outcome_used, name_features, parse_ehr
 from cxrssl.cohort.pool import PooledCohort
@@ -125,7 +126,7 @@ class RunPlan:
         sentences += describe_pool(self.cohort, self.images, self.scheme, self.rows, self.recipe.ehr.features)
         if self.recipe.data.where:
             outside = f"{count_noun(self.num_outside_where, 'train film')} left out"
-            sentences.append(f"only films where {plain(self.recipe.data.where, 200)}: {outside}")
+            sentences.append(f"only films where {plain(hide_values(self.recipe.data.where), 200)}: {outside}")
         if part and size % part and self.machine.device != "cpu":
             sentences.append(f"micro_batch={part} does not divide a batch of {size}: steps are compiled twice")
         if self.num_twins_left_out:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cxrssl.cli.compare import _describe_unlike
+from cxrssl.cli.probed import describe_asked
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.contrast import explain_terms
 from cxrssl.records.eval_settings import ProbeSettings
@@ -53,6 +54,8 @@ def test_a_recipe_and_unequal_terms_show_no_id(tmp_path: Path) -> None:
     (evaluation,) = evaluations_of(workspace)
     other = replace(evaluation.settings, probe=PROBE)
     assert ID not in str(explain_terms(evaluation.settings, other))
+    (line,) = describe_asked(replace(evaluation, settings=other))
+    assert line.startswith("Only films where subject_id <> … AND view = …; left out:")
 
 
 def test_compare_prints_no_id_of_a_recipe() -> None:

@@ -231,6 +231,8 @@ def test_a_condition_chooses_films_and_is_part_of_the_run(workspace: Workspace, 
     assert chosen.num_outside_where == (~is_pa).sum() > 0
     assert chosen.run_id != everything.run_id
     assert f"only films where view = 'PA': {chosen.num_outside_where} train films left out" in chosen.warnings
+    named = plan_on(workspace, tmp_path, "whole", "data.where=image_id <> 'smith'")
+    assert "only films where image_id <> …: 0 train films left out" in named.warnings
     assert "data" not in everything.recipe.to_dict()
     pooled = plan_on(workspace, tmp_path, "odd,even", "data.where=view = 'PA'")
     assert pooled.rows.tolist() == chosen.rows.tolist()
