@@ -41,6 +41,7 @@ def compare(
     Example: cxrssl compare mimic-msn+demo mimic-msn-vit
     """
     from cxrssl.evaluate.contrast import find_contrasts
+    from cxrssl.report.conditions import conditions_as
 
     place = open_workspace(workspace)
     contrasts = find_contrasts(place, first, second)
@@ -54,9 +55,11 @@ def compare(
         "results": [_summarise(each) for each in contrasts],
         "warnings": warnings,
     }
-    lines = [*name_side("first", sides[0]), *name_side("second", sides[1]), *_describe_unlike(unlike, sides)]
-    for each in contrasts:
-        lines += describe_contrast(each)
+    lines = [*name_side("first", sides[0]), *name_side("second", sides[1])]
+    with conditions_as("hide"):
+        lines += _describe_unlike(unlike, sides)
+        for each in contrasts:
+            lines += describe_contrast(each)
     lines += [line for warning in warnings for line in wrap_rows([("warning:", warning)], WIDTH)]
     print_summary(summary, as_json, lines)
 
@@ -137,16 +140,16 @@ def _describe_unlike(unlike: dict[str, list[Unlike]], sides: Sequence[SeedGroup]
             lines.append(f"{part:<6}  {same}")
             continue
         lines.append(f"{part:<6}  different in {len(rows):,}: first, second")
-        shown = [(row.what, *(_hide_ids(row.what, value) for value in (row.first, row.second))) for row in rows]
+        shown = [(row.what, *(_show_value(row.what, value) for value in (row.first, row.second))) for row in rows]
         lines += wrap_rows([(plain(what, 60), plain(a, 200), plain(b, 200)) for what, a, b in shown], WIDTH, "  ")
     return lines
 
 
-def _hide_ids(what: str, value: str) -> str:
-    """Return a setting as people may read it: of a condition on films no value that may name a person."""
-    from cxrssl.cohort.condition import hide_values
+def _show_value(what: str, value: str) -> str:
+    """Return a setting as people may read it."""
+    from cxrssl.report.conditions import show_condition
 
-    return hide_values(value) if what == "data.where" and value != "-" else value
+    return show_condition(value) if what == "data.where" and value != "-" else value
 
 
 def _list_warnings(contrasts: Sequence[Contrast], unlike: dict[str, list[Unlike]]) -> list[str]:

@@ -17,6 +17,7 @@ from cxrssl.core.text import count_noun, nearest_hint, plain
 from cxrssl.core.workspace import Workspace
 from cxrssl.records.published import Published
 from cxrssl.report.answers import ANSWERS
+from cxrssl.report.conditions import conditions_as
 from cxrssl.report.evidence import Evidence, read_evidence
 from cxrssl.report.small import SmallCells, hide_in_sentence
 
@@ -109,7 +110,9 @@ def fill_checklist(
 ) -> Filled:
     """Return a checklist with the lines that records of a workspace give to each item; small counts are hidden."""
     evidence = read_evidence(workspace, published, small)
-    given = {name: _answer(name, evidence) for name in dict.fromkeys(item.answer for item in checklist.items) if name}
+    names = [name for name in dict.fromkeys(item.answer for item in checklist.items) if name]
+    with conditions_as("hide"):
+        given = {name: _answer(name, evidence) for name in names}
     return Filled(
         checklist, tuple(FilledItem(item, _hide(given.get(item.answer, ()), small)) for item in checklist.items)
     )

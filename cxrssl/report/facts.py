@@ -21,7 +21,7 @@ from cxrssl.records.reader import RunRecord
 from cxrssl.records.run import MAX_COMMIT
 from cxrssl.report.cells import Cell
 from cxrssl.report.choose import describe_choice
-from cxrssl.report.conditions import show_condition
+from cxrssl.report.conditions import hash_recipe, show_condition
 from cxrssl.report.document import Fact
 from cxrssl.report.gather import MISSHAPEN, Gathered
 from cxrssl.report.lines import Code, Line, join_lines
@@ -81,7 +81,7 @@ def _run_row(run: RunRecord, differs: str, small: SmallCells) -> list[Cell]:
         f"{run.step:,} of {run.num_steps:,}",
         str(f"{films:,}"),
         str(f"{twins:,}"),
-        description.recipe_sha256[:8],
+        hash_recipe(description),
         "" if math.isnan(time) else format_time(time),
         "" if ended is None else _day(ended),
         differs,
@@ -158,7 +158,7 @@ def _describe_recipes(runs: Sequence[RunRecord]) -> Line:
     """Return the hashes of the recipes, and in what all of them differ from the default one."""
     if not runs:
         return ""
-    hashes = list(dict.fromkeys(each.description.recipe_sha256[:8] or NOT_RECORDED for each in runs))
+    hashes = list(dict.fromkeys(hash_recipe(each.description) or NOT_RECORDED for each in runs))
     shown = join_lines([[Code(each)] for each in hashes[:MAX_SHOWN]], ", ")
     more = f" and {len(hashes) - MAX_SHOWN} more" if len(hashes) > MAX_SHOWN else ""
     differs = _shared_differences([each.description.recipe for each in runs])

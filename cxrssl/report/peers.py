@@ -207,7 +207,7 @@ def _compare_films(evaluation: Evaluation, peer: Peer) -> Iterator[Reason]:
         films = f"{int(peer.num_films):,}"
         yield Reason(f"{films} films", f"it is scored on {films} films, ours on others")
     if settings.probe.where is not None:
-        condition = plain(show_condition(settings.probe.where), 200)
+        condition = plain(show_condition(settings.probe.where, settings.probe.where_sha256), 200)
         yield Reason("films here chosen", f"ours are only films where {condition}")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -55,6 +56,7 @@ WHOLE = {SEEDS: 2, LEARNING: 5}
 adds rows to the record, and no report made before is wrong for that."""
 EVAL_ID, OF_SETUP = "eval_id", ("control", "group_id")
 """Columns of a result: its record; those that are not known when its run is gone."""
+NUMBERED = re.compile(r"\bcondition \d+ \(")
 Row = Mapping[str, str]
 Key = tuple[str, ...]
 
@@ -220,7 +222,9 @@ def _name_row(row: Row, keys: Sequence[str]) -> Key:
 
 
 def _without_name(key: str, text: str) -> str:
-    """Return a pinned baseline without its name, which is of the report and not of the record."""
+    """Return what is of the record: a pinned baseline without its name, a hidden condition without its number."""
+    if key == "asked":
+        return NUMBERED.sub("condition (", text)
     return PINNED if key == "against" and is_pinned(text) else text
 
 

@@ -27,10 +27,10 @@ METRICS = {"auroc": "Macro AUROC", "auprc": "Macro AUPRC"}
 def plan_learning(material: Material) -> list[Plan]:
     """Return the learning curves of a report, those on equal terms in one figure."""
     by_terms = groupby(material.curves, key=lambda curve: curve.settings.terms)
-    return [plan for terms, group in by_terms for plan in _plan_curves(terms, list(group), material)]
+    return [plan for _, group in by_terms for plan in _plan_curves(list(group), material)]
 
 
-def _plan_curves(terms: str, curves: Sequence[Curve], material: Material) -> Iterator[Plan]:
+def _plan_curves(curves: Sequence[Curve], material: Material) -> Iterator[Plan]:
     num_pages = -(-len(curves) // len(SERIES))
     for number in range(num_pages):
         shown = curves[number * len(SERIES) : (number + 1) * len(SERIES)]
@@ -54,7 +54,7 @@ def _plan_curves(terms: str, curves: Sequence[Curve], material: Material) -> Ite
         )
         caption = f"Macro scores over the share of the train subjects that is labelled, on {where}."
         alt = f"{figure.title}. {_list_numbers(shown, material)}"
-        name = file_stem(f"learning-{settings.cohort}-{settings.split}-{hash_terms(terms)}")
+        name = file_stem(f"learning-{settings.cohort}-{settings.split}-{hash_terms(settings)}")
         name = f"{name}-{number + 1}" if num_pages > 1 else name
         yield Plan(name, caption, alt, hash_drawn(figure, caption, alt), partial(keep, figure))
 

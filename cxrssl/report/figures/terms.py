@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from cxrssl.core.text import count_noun, plain
 from cxrssl.evaluate.groups import SeedGroup
-from cxrssl.report.conditions import show_asked
+from cxrssl.records.eval_settings import EvalSettings
+from cxrssl.report.conditions import hide_films, show_asked
 from cxrssl.report.probe_tables import count_cells
 from cxrssl.report.small import Count, SmallCells, hide_small
 from cxrssl.stats.scores import FindingScore
@@ -35,12 +36,12 @@ def count_films(table: Sequence[SeedGroup], small: SmallCells) -> str:
 def name_file(table: Sequence[SeedGroup]) -> str:
     """Return a name that no other table of the report has."""
     settings = table[0].settings
-    return f"{settings.cohort}-{settings.split}-{hash_terms(settings.terms)}"
+    return f"{settings.cohort}-{settings.split}-{hash_terms(settings)}"
 
 
-def hash_terms(terms: str) -> str:
+def hash_terms(settings: EvalSettings) -> str:
     """Return a short name of the terms of an evaluation."""
-    return hashlib.sha256(terms.encode()).hexdigest()[:6]
+    return hashlib.sha256(hide_films(settings).terms.encode()).hexdigest()[:6]
 
 
 def count_subjects(score: FindingScore | None, small: SmallCells) -> str:
