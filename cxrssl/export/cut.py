@@ -101,9 +101,14 @@ def cut_description(run: RunDescription, conditions: Sequence[str] = ()) -> RunD
     run = _coarsen(dataclasses.replace(run, ehr_columns=()), Cut(is_coarse=any(map(is_small, counts))))
     if not run.where:
         return run
-    shown = CONDITION.replace("a condition", f"condition {conditions.index(run.where) + 1}")
+    shown = name_condition(conditions.index(run.where))
     recipe = {**run.recipe, "data": {**run.recipe["data"], "where": shown}}
     return dataclasses.replace(run, recipe=recipe, recipe_sha256=hash_settings(recipe))
+
+
+def name_condition(place: int) -> str:
+    """Return what stands for a condition in an archive: its place among those of the archive, from 0 on."""
+    return CONDITION.replace("a condition", f"condition {place + 1}")
 
 
 def cut_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from cxrssl.evaluate.averages import find_references, has_seeds, make_settings, 
 from cxrssl.evaluate.compare import compare_evaluations, list_pairs
 from cxrssl.evaluate.groups import Resamples, SeedGroup, compare_groups, group_seeds, score_group
 from cxrssl.export.archive import README, pack_archive, to_json
-from cxrssl.export.cut import CONDITION, Cut, cut_comparison, cut_means, cut_scores, find_cut, is_small
+from cxrssl.export.conditions import Conditions
+from cxrssl.export.cut import Cut, cut_comparison, cut_means, cut_scores, find_cut, is_small
 from cxrssl.export.readme import write_readme
 from cxrssl.export.safe_run import open_run, write_run
 from cxrssl.export.unnamed import Names, check_texts
@@ -84,11 +85,18 @@ def export_runs(workspace: Workspace, names: Sequence[str], out: Path, may_repla
         raise UsageError("the file is there already", out, "replace it with --force, or use another --out")
     runs = [open_run(workspace, name) for name in dict.fromkeys(workspace.find_run(name).name for name in names)]
     names_of = _find_names(workspace, runs)
-    scored = _select(workspace, runs)
+    chosen = _select(workspace, runs)
+    named = [(run.run_id, run.description) for run in runs]
+    cuts_of = [find_cut(each.scores) for each in chosen]
+    pairs = [(each, cut_scores(each.scores, cut)) for each, cut in zip(chosen, cuts_of, strict=True)]
+    conditions = Conditions.of_archive(named, [(each.settings, _hash_scores(scores)) for each, scores in pairs])
+    scored = [
+        _make_safe(each, scores, cut, conditions, place)
+        for place, ((each, scores), cut) in enumerate(zip(pairs, cuts_of, strict=True))
+    ]
     files: dict[str, bytes] = {}
-    conditions = list(dict.fromkeys(run.description.where for run in runs if run.description.where))
     for run in runs:
-        files |= write_run(run, names_of, conditions)
+        files |= write_run(run, names_of, conditions.words)
     records = {f"evals/{each.safe.eval_id}": _evaluation_records(each) for each in scored}
     records |= _list_comparisons(workspace, scored)
     records |= _list_groups(workspace, scored, runs)
@@ -130,7 +138,7 @@ def _find_names(workspace: Workspace, runs: Sequence[RunRecord]) -> Names:
     return Names.of(ids)
 
 
-def _select(workspace: Workspace, runs: Sequence[RunRecord]) -> list[_Scored]:
+def _select(workspace: Workspace, runs: Sequence[RunRecord]) -> list[Evaluation]:
     """Return the evaluations of the runs, and those of baselines on equal terms with one of them."""
     known = [each for each in list_evaluations(workspace)[0] if not each.imported]
     run_ids = {run.run_id for run in runs}
@@ -138,18 +146,24 @@ def _select(workspace: Workspace, runs: Sequence[RunRecord]) -> list[_Scored]:
     terms = {each.settings.terms for each in own}
     beside = [each for each in known if each.settings.kind in BASELINES and each.settings.terms in terms]
     chosen = [each for each in (*own, *beside) if not is_small(each.scores.num_subjects)]
-    return [_make_safe(each) for each in sorted(chosen, key=lambda each: each.eval_id)]
+    return sorted(chosen, key=lambda each: each.eval_id)
 
 
-def _make_safe(own: Evaluation) -> _Scored:
-    cut = find_cut(own.scores)
+def _make_safe(own: Evaluation, scores: EvalScores, cut: Cut, conditions: Conditions, place: int) -> _Scored:
     leak, transductive = SEEN if own.settings.leak else "", SEEN_UNLABELLED if own.settings.transductive else ""
-    # The words of a condition may name anybody; the hash of the films that met it says whether two are the same.
-    probe = dataclasses.replace(own.settings.probe, where=CONDITION) if own.settings.probe.where else own.settings.probe
-    settings = dataclasses.replace(own.settings, leak=leak, transductive=transductive, probe=probe)
-    scores = cut_scores(own.scores, cut)
-    content = hash_content({SCORES: hashlib.sha256(to_json(_score_values(scores))).hexdigest()})
-    return _Scored(own, dataclasses.replace(own, settings=settings, scores=scores, content_sha256=content), cut)
+    settings = conditions.hide(dataclasses.replace(own.settings, leak=leak, transductive=transductive))
+    safe = dataclasses.replace(
+        own,
+        eval_id=conditions.rename(own.eval_id, settings, place),
+        settings=settings,
+        scores=scores,
+        content_sha256=_hash_scores(scores),
+    )
+    return _Scored(own, safe, cut)
+
+
+def _hash_scores(scores: EvalScores) -> str:
+    return hash_content({SCORES: hashlib.sha256(to_json(_score_values(scores))).hexdigest()})
 
 
 def _score_values(scores: EvalScores) -> dict[str, Any]:
@@ -190,7 +204,10 @@ def _list_groups(
 ) -> dict[str, dict[str, Any]]:
     """Return the means over seeds that a report shows of these evaluations, by their folders."""
     setups = find_setups((run.run_id, run.description) for run in runs)
-    cuts = {each.own.eval_id: each.cut for each in scored}
+    cuts, ids = (
+        {each.own.eval_id: each.cut for each in scored},
+        {each.own.eval_id: each.safe.eval_id for each in scored},
+    )
     known = {each.settings.group_id: each for each in list_groups(workspace)[0]}
     safe = _by_members(group_seeds([each.safe for each in scored], setups))
     made = {}
@@ -209,7 +226,8 @@ def _list_groups(
                 raise
             except DataError:
                 continue
-            settings = make_settings(safe[_key(group)], {name: safe[_key(each)] for name, each in references.items()})
+            beside = {name: safe[_key(each, ids)] for name, each in references.items()}
+            settings = make_settings(safe[_key(group, ids)], beside)
             shown = _cut_numbers(numbers, [group, *references.values()], cuts)
             made[f"groups/{settings.group_id}"] = {"settings.json": settings.to_dict(), NUMBERS: shown.to_dict()}
     return made
@@ -222,9 +240,9 @@ def _cut_numbers(numbers: GroupNumbers, groups: Sequence[SeedGroup], cuts: Mappi
     )
 
 
-def _by_members(groups: Sequence[SeedGroup]) -> dict[tuple[str, ...], SeedGroup]:
-    return {_key(group): group for group in groups}
+def _by_members(groups: Sequence[SeedGroup]) -> dict[frozenset[str], SeedGroup]:
+    return {_key(group, {}): group for group in groups}
 
 
-def _key(group: SeedGroup) -> tuple[str, ...]:
-    return tuple(each.eval_id for each in group.evaluations)
+def _key(group: SeedGroup, ids: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(ids.get(each.eval_id, each.eval_id) for each in group.evaluations)

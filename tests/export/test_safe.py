@@ -18,7 +18,8 @@ from cxrssl.core.artefact import publish
 from cxrssl.core.errors import CxrsslError, DataError, UsageError
 from cxrssl.core.workspace import Workspace
 from cxrssl.evaluate.candidate import open_run
-from cxrssl.export.cut import CONDITION
+from cxrssl.export.conditions import Conditions
+from cxrssl.export.cut import name_condition
 from cxrssl.export.intake import import_runs
 from cxrssl.export.safe import INSIDE, SCORE_FIELDS, export_runs
 from cxrssl.export.unnamed import Names, find_name
@@ -121,19 +122,38 @@ def test_a_score_that_nobody_has_looked_at_stays_inside(tmp_path: Path) -> None:
     assert shown["macro_auroc"]["value"] == round(interval.value, 3)
 
 
-def test_the_words_of_a_condition_stay_inside_and_equal_conditions_stay_equal(tmp_path: Path) -> None:
+def test_the_words_and_films_of_a_condition_stay_inside_and_equal_conditions_stay_equal(tmp_path: Path) -> None:
     condition = "study_id <> 50000032 AND view = 'PA'"
     asked = ProbeSettings(num_resamples=50, where=condition, where_sha256="f" * 64)
     own = make_results(tmp_path / "own", seeds=(0,), probe=asked)
     files = unpack(export(own, tmp_path / "a.zip", "vanilla-s0", "record-s0"))
-    assert [name for name, data in files.items() if b"50000032" in data or b"view = " in data] == []
+    told = (b"50000032", b"view = ", b"f" * 64)
+    assert [name for name, data in files.items() if any(each in data for each in told)] == []
     settings = [json.loads(files[f"evals/{name}-s0-on-mimic-paper-0/settings.json"]) for name in ("vanilla", "record")]
-    assert [each["probe"]["where"] for each in settings] == [CONDITION] * 2
-    assert {each["probe"]["where_sha256"] for each in settings} == {"f" * 64}
+    assert [each["probe"]["where"] for each in settings] == [name_condition(0)] * 2
+    assert len({each["probe"]["where_sha256"] for each in settings}) == 1
     elsewhere = Workspace(tmp_path / "elsewhere").create()
     import_runs(elsewhere, tmp_path / "a.zip")
     pair = (elsewhere.evals / f"{name}-s0-on-mimic-paper-0" for name in ("vanilla", "record"))
     assert len({open_evaluation(each).settings.terms for each in pair}) == 1
+
+
+def test_numbers_of_conditions_are_of_one_archive_and_keep_apart_what_was_apart(tmp_path: Path) -> None:
+    own = make_results(tmp_path / "own", seeds=(0,))
+    about = open_evaluation(own.evals / "record-s0-on-mimic-paper-0").settings
+    probes = [ProbeSettings(where="a = 1", where_sha256=each * 64) for each in "aabc"]
+    all_settings = [dataclasses.replace(about, probe=probe) for probe in probes]
+    made = Conditions.of_archive([], [(each, "s") for each in all_settings])
+    other = Conditions.of_archive([], [(each, "t") for each in all_settings])
+    hidden = [made.hide(each) for each in all_settings]
+    terms = [each.terms for each in hidden]
+    assert (terms[0] == terms[1], len(set(terms))) == (True, 3)
+    assert set(terms).isdisjoint(other.hide(each).terms for each in all_settings), "beside another archive"
+    assert set(terms).isdisjoint(each.terms for each in all_settings), "beside own results"
+    names = {made.rename("record-on-mimic-paper-0123abcd", each, place) for place, each in enumerate(hidden)}
+    assert len(names) == 4
+    assert all(re.fullmatch(r"record-on-mimic-paper-(?!0123abcd)[0-9a-f]{8}", name) for name in names)
+    assert made.rename("record-on-mimic-paper-0123abcd", about, 0) == "record-on-mimic-paper-0123abcd"
 
 
 def test_an_archive_is_not_written_into_a_dataset_folder(tmp_path: Path) -> None:
