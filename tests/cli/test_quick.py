@@ -34,7 +34,7 @@ REFUSED = [
     (("probe", "own", *NIH, "--findings", "Effusio"), 2, 'no finding "Effusio"'),
     (("probe", "own", *NIH, "--uncertain", "Effusio=ones"), 2, 'no finding "Effusio"'),
     (("probe", "own", *NIH, "--where", "vieww = 1"), 2, "--where"),
-    (("probe", "own", *NIH, "--where", "age_y > 500"), 3, "no film of cohort nih meets --where 'age_y > 500'"),
+    (("probe", "own", *NIH, "--where", "age_y > 500"), 3, "no film of cohort nih meets --where 'age_y > …'"),
     (("probe", "own", *NIH, "--head"), 3, "run own has no head of its own"),
     (("probe", "own", *NIH, "--head", "--folds", "5"), 2, "--folds fits a probe for each fold"),
     (("probe", "own", *NIH, "--with", "mortality"), 2, "is known only after the film"),
