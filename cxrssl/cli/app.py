@@ -36,6 +36,7 @@ from cxrssl.cli import (
     runs_life,
     runs_list,
     runs_on,
+    runs_show,
     sql,
 )
 from cxrssl.cli.options import GroupedCommand, complete_hint, forget_command, tracebacks_folder
@@ -98,7 +99,7 @@ app.command()(report.report)
 app.command()(compare.compare)
 app.command()(sql.sql)
 runs.app.command("list")(runs_list.list_runs)
-runs.app.command("show")(runs_list.show_run)
+runs.app.command("show")(runs_show.show_run)
 for name, command in (
     ("tag", runs_life.tag_run),
     ("note", runs_life.note_run),
