@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from cxrssl.results.filter import Value
     from cxrssl.results.listing import ListedRun
 
-WIDTH = 80
 COLUMNS = ("run", "state", "progress", "loss", "auroc", "seed", "age")
 HEADS = {"progress": "done", "auroc": "AUROC", "auprc": "AUPRC"}
 MIN_NAME = 20
@@ -123,7 +122,7 @@ def _scores_by_cohort(found: Sequence[ListedRun], columns: Sequence[str]) -> Ite
 
 
 def _waiting_lines(waiting: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a line for each run that is a job of SLURM and has not begun; whether it still waits only squeue says."""
+    """Return a line for each run that was submitted to SLURM and has not begun; only squeue knows if it still waits."""
     lines = [f"submitted, not begun: {plain(name)}, squeue --job {job_id}" for name, job_id in waiting[:MOST_WAITING]]
     more = len(waiting) - MOST_WAITING
     return [*lines, f"submitted, not begun: {more:,} more"] if more > 0 else lines

@@ -13,7 +13,7 @@ from itertools import pairwise
 from cxrssl.cohort.features import BUILT_IN
 
 VALUE = "…"
-"""Stands for a value that is not shown."""
+"""Replaces a value that is not shown."""
 WHOLE = "(a condition that is not shown)"
 AGE = "age_y"
 HIDDEN_AGE = 90

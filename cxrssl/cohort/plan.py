@@ -1,6 +1,6 @@
 """What an ingest will read, as far as it is known before a table is read, and the key of the cohort that it makes.
 
-In: the options of `cxrssl ingest`. Out: Plan. Never: a file of the dataset that the key does not stand for.
+In: the options of `cxrssl ingest`. Out: Plan. Never: a file of the dataset that the key leaves out.
 """
 
 from __future__ import annotations

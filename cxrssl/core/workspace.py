@@ -227,15 +227,19 @@ class Workspace:
 
 
 def _patterns_of(shown: str) -> Iterator[str]:
-    """Yield what a shortened name may stand for, the nearest first: an ellipsis at its end is the digest of the recipe,
-    another one is whole parts, after a hyphen or after any separator; at last it is anything."""
+    """Yield patterns of the names that may be shortened like this, the most likely first.
+
+    An ellipsis at the end replaces the digest of the recipe. Another one replaces whole parts, first after a hyphen,
+    then after any separator, then any characters. In the last pattern each replaces any characters.
+    """
     parts = [re.escape(part) for part in shown.split(ELLIPSIS)]
     start, end = (".*[-+._]" if not parts[0] else "", "-[0-9a-f]+" if not parts[-1] else "")
     words = [part for part in parts if part]
     for separator in ("-", "[-+._]"):
         yield start + rf"{separator}(?:.*[-+._])?".join(words) + end
-    yield ".*".join([*parts[:-1], parts[-1]]).removesuffix(".*" if end else "") + end
-    yield ".*".join(parts)
+    anything = ".*".join(parts)
+    yield anything.removesuffix(".*") + end
+    yield anything
 
 
 def check_name(name: str, what: str) -> str:

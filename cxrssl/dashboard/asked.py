@@ -47,7 +47,7 @@ class Answer:
     """Whether there are more rows than are shown."""
     is_reading: bool = False
     is_listing: bool = False
-    """Whether these are the tables that can be asked."""
+    """Whether this lists the tables, and no query was asked."""
 
     @property
     def line(self) -> str:

@@ -1,4 +1,4 @@
-"""Conditions on films in an archive: numbers stand for their words, for their films, and for what hashes either.
+"""Conditions on films in an archive: numbers replace their words, the hash of their films, and hashes made of either.
 
 In: what runs and evaluations of one archive are. Out: the same without a word or a hash of a condition. Two that were
 equal stay so, and no others become so, also beside other archives: a number is of one archive.

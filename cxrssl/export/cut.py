@@ -107,7 +107,7 @@ def cut_description(run: RunDescription, conditions: Sequence[str] = ()) -> RunD
 
 
 def name_condition(place: int) -> str:
-    """Return what stands for a condition in an archive: its place among those of the archive, from 0 on."""
+    """Return what replaces a condition in an archive: its place among those of the archive, from 0 on."""
     return CONDITION.replace("a condition", f"condition {place + 1}")
 
 

@@ -57,7 +57,7 @@ def conditions_as(small: SmallCells) -> Iterator[None]:
 
 
 def show_condition(condition: str, films: str | None = None) -> str:
-    """Return a condition as it may stand in what is made now; `films` is the hash of those that meet it, if known."""
+    """Return a condition as what is made now may show it; `films` is the hash of those that meet it, if known."""
     report, shown = _MADE.get(), hide_values(condition)
     if report is not None and report.small == "show":
         return condition

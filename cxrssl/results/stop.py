@@ -51,7 +51,7 @@ def stop_run(folder: Path, jobs: Path, wait_s: float, may_kill: bool) -> Iterato
     if record is None or start is None or record.state not in ("running", "unseen"):
         if job_id:  # it waits to be started again
             yield from _cancel_job(files, job_id)
-            if record is None:  # it never began: the job leaves nothing behind
+            if not folder.is_dir():  # the run never began: its job leaves nothing behind
                 shutil.rmtree(jobs, ignore_errors=True)
             return
         state = record.state if record else "not begun"

@@ -3,7 +3,7 @@
     uv run python -m tests.benchmarks.pairs            # 377,110 films beside 224,316
     uv run python -m tests.benchmarks.pairs 0.1        # a tenth of each
 
-Films are copied from memory, so that no disk is measured; how many bytes are read of them is said. Their perceptual
+The benchmark reads films from memory, so that it measures no disk, and prints how many bytes it reads. Their perceptual
 hashes are drawn with bits as unequal, and pairs as near, as those of real films. The peers only look for hashes within
 as many bits: on a part of the films of the first pack, scaled.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -322,6 +323,12 @@ def test_a_run_whose_first_job_waits_is_cancelled_and_makes_no_run(
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    (workspace.runs / "waits-vit-s0-1").mkdir(parents=True)
+    (workspace.runs / "waits-vit-s0-1/run.json").write_text("{")
+    assert run("runs", "stop", "waits", workspace=workspace.root).returncode == 0
+    assert jobs.is_dir(), "a run that cannot be read keeps the logs of its job"
+    shutil.rmtree(workspace.runs / "waits-vit-s0-1")
+    (tools / "scancel.asked").unlink()
     stopped = run("runs", "stop", "waits", workspace=workspace.root)
     assert stopped.stdout.splitlines() == [
         "scancel sent to job 7",

@@ -1,4 +1,4 @@
-"""Views of several sizes in one stream of tokens have the class tokens and gradients that each size has by itself."""
+"""Views of several sizes in one stream of tokens have the class tokens and gradients that each size has alone."""
 
 from collections.abc import Sequence
 

@@ -27,7 +27,7 @@ from tests.world import make_workspace
 pytestmark = pytest.mark.crash
 SEED = int(os.environ.get("CXRSSL_SEED", "20261202"))
 SOON_S = 0.6
-"""Within it a trainer is killed, from its start on: about how long a whole one takes."""
+"""The longest time from the start of a trainer to its kill, where the kill comes at random."""
 
 
 class Folders:

@@ -67,7 +67,7 @@ COHORT_KEYS = (
 )
 SQL_KEYS = (
     ("tab, /", "to the answer and back; to the query"),
-    ("enter", "ask; it is stopped after a minute"),
+    ("enter", "ask, stopped after a minute; in the list: show the table"),
     ("d", "next database: the store of runs, each cohort"),
     ("l, s", "list saved queries; save this one"),
     ("E", "write the answer into a file"),
